@@ -1,0 +1,64 @@
+/**
+ * Every error of Millrace has a code, and the code decides what is done about it.
+ *
+ * `retry`: an infrastructure fault; wait and try again, nothing is lost. `skip`: nothing to do. `deadLetter`: this record is bad,
+ * and only this record. `stop`: going on would lose or falsify data; a human is needed.
+ */
+export type Disposition = 'retry' | 'skip' | 'deadLetter' | 'stop';
+
+/** The codes, each with its disposition. An operator-facing code has a page in runbooks/; a test holds both equal. */
+export const errorCodes = {
+  // the log
+  KAFKA_UNREACHABLE: 'retry',
+  FENCED: 'retry',
+  COMMIT_UNKNOWN: 'retry',
+  TRANSACTION_ABORTED: 'retry',
+  POSITION_MISMATCH: 'stop',
+  OFFSET_OUT_OF_RANGE: 'stop',
+  TOPIC_MISSING: 'stop',
+  RECORD_TOO_LARGE: 'stop',
+  // Avro and the registry
+  REGISTRY_UNREACHABLE: 'retry',
+  SCHEMA_UNKNOWN: 'deadLetter',
+  SCHEMA_INCOMPATIBLE: 'stop',
+  BAD_MAGIC: 'deadLetter',
+  BAD_AVRO: 'deadLetter',
+  TOO_LARGE: 'deadLetter',
+  // processing
+  FUTURE_EVENT_TIME: 'deadLetter',
+  BAD_RECORD: 'deadLetter',
+  STATE_CORRUPT: 'stop',
+  // configuration
+  CONFIG_INVALID: 'stop',
+} as const satisfies Record<string, Disposition>;
+
+export type ErrorCode = keyof typeof errorCodes;
+
+export interface ErrorDetails {
+  /** What the reader can do about it, one sentence in the imperative. */
+  readonly remedy?: string;
+  readonly cause?: unknown;
+}
+
+export class MillraceError extends Error {
+  override readonly name = 'MillraceError';
+  readonly code: ErrorCode;
+  readonly disposition: Disposition;
+  readonly remedy: string | undefined;
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.code = code;
+    this.disposition = errorCodes[code];
+    this.remedy = details.remedy;
+  }
+}
+
+/** The error's disposition; anything that is not ours stops, because nobody decided what it means. */
+export function dispositionOf(error: unknown): Disposition {
+  return error instanceof MillraceError ? error.disposition : 'stop';
+}
+
+export function isError(error: unknown, code: ErrorCode): error is MillraceError {
+  return error instanceof MillraceError && error.code === code;
+}

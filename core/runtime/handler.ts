@@ -1,0 +1,43 @@
+import type { Fetched, Log, TopicPartition, Writer } from './log.ts';
+
+/** What a task is given when it takes a partition over. The previous owner is already fenced. */
+export interface Ownership extends TopicPartition {
+  readonly log: Log;
+  readonly writer: Writer;
+  readonly group: string;
+  /** The group's committed position, read after fencing; undefined if the group never committed here. */
+  readonly committed: { readonly offset: bigint; readonly metadata: string } | undefined;
+  /** Earliest offset of the partition: where to begin without a committed position. */
+  readonly start: bigint;
+  /** Aborted when the task is closed or fenced: let go of everything that waits. */
+  readonly signal: AbortSignal;
+}
+
+/** A heartbeat row as read from the log. */
+export interface Beat {
+  /** Commit time of the heartbeat row, microseconds. */
+  readonly logTime: bigint;
+  /** Its offset in the heartbeat topic. */
+  readonly offset: bigint;
+}
+
+/**
+ * What a task does with its partition: a fold (processor) or a cut-and-upload (sink). One instance per ownership: it is thrown away
+ * with all its memory after any failed or unknown commit, and a new one starts from what is committed.
+ *
+ * Calls never overlap. Not its job: fetching, fencing, retrying, rebalancing.
+ */
+export interface Handler {
+  /** Restores, and returns the offset to read from. */
+  open(): Promise<bigint>;
+  /** Takes the next records of the partition. While it is pending, the task's bounded queue fills and fetching pauses. */
+  process(fetched: Fetched): Promise<void>;
+  /** Called about every 20 ms of wall time, also when nothing arrives: due commits, rotation by time. */
+  tick(nowMs: number): Promise<void>;
+  /** A heartbeat whose partition end has been reached: log time may advance to it. */
+  beat?(beat: Beat): Promise<void>;
+  /** Orderly end: commit what is done. Not called after a failure. */
+  close(): Promise<void>;
+}
+
+export type HandlerFactory = (ownership: Ownership) => Handler;
