@@ -50,7 +50,10 @@ export interface Committed extends Position {
 /** One transaction: all of it becomes visible, or none. */
 export interface Transaction {
   readonly records: readonly OutRecord[];
-  readonly offsets?: { readonly group: string; readonly positions: readonly (Position & { readonly metadata?: string })[] };
+  readonly offsets?: {
+    readonly group: string;
+    readonly positions: readonly (Position & { readonly metadata?: string })[];
+  };
 }
 
 export interface Written extends TopicPartition {

@@ -1,0 +1,19 @@
+/** Native ESM: run through `node --experimental-vm-modules`; see docs/adr. */
+export default {
+  testEnvironment: 'node',
+  extensionsToTreatAsEsm: ['.ts'],
+  transform: {
+    '^.+\\.ts$': [
+      '@swc/jest',
+      {
+        jsc: { parser: { syntax: 'typescript' }, target: 'es2024' },
+        module: { type: 'es6' },
+        sourceMaps: 'inline',
+      },
+    ],
+  },
+  testMatch: ['<rootDir>/**/*.test.ts'],
+  testPathIgnorePatterns: ['/node_modules/', '/.millrace/'],
+  modulePathIgnorePatterns: ['<rootDir>/.millrace/'],
+  testTimeout: 30_000,
+};
