@@ -30,6 +30,8 @@ export const errorCodes = {
   STATE_CORRUPT: 'stop',
   // configuration
   CONFIG_INVALID: 'stop',
+  // operations
+  PORT_TAKEN: 'stop',
 } as const satisfies Record<string, Disposition>;
 
 export type ErrorCode = keyof typeof errorCodes;

@@ -1,0 +1,284 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+
+/** Who is counted: `name` is the processor's or sink's, topic and partition are its input's. */
+export interface TaskLabels {
+  readonly name: string;
+  readonly topic: string;
+  readonly partition: number;
+}
+
+const task = ['name', 'topic', 'partition'] as const;
+type Task = (typeof task)[number];
+
+export interface MetricsOptions {
+  /** Node's own metrics (heap, event loop, garbage collection). Default true. */
+  readonly node?: boolean;
+  /** Wall clock for ages at the time of a scrape, milliseconds. Default `Date.now`. Never used for results. */
+  readonly now?: () => number;
+}
+
+/**
+ * Every metric of a Millrace process, one instance per process. Tasks take their handles once through `task()`.
+ *
+ * A metric that a rule or a dashboard names must be defined here; infra/prometheus tests it. Names carry their unit.
+ */
+export class Metrics {
+  readonly registry: Registry = new Registry();
+  readonly #now: () => number;
+  readonly #oldest = new Map<string, Map<number, number | undefined>>();
+
+  readonly recordsProcessed: Counter<Task>;
+  readonly lagRecords: Gauge<Task>;
+  readonly lagSeconds: Gauge<Task>;
+  readonly watermarkSeconds: Gauge<'name' | 'partition'>;
+  readonly late: Counter<'name'>;
+  readonly deadLetters: Counter<'name' | 'reason'>;
+  readonly duplicates: Counter<'name'>;
+  readonly commits: Counter<'name'>;
+  readonly aborts: Counter<'name' | 'reason'>;
+  readonly takeovers: Counter<'name'>;
+  readonly commitSeconds: Histogram<'name'>;
+  readonly restoreSeconds: Histogram<'name'>;
+  readonly stateEntries: Gauge<'name' | 'partition'>;
+
+  readonly sinkRows: Counter<'name' | 'topic'>;
+  readonly sinkBytes: Counter<'name' | 'topic'>;
+  readonly sinkFiles: Counter<'name' | 'topic'>;
+  readonly sinkUploadSeconds: Histogram<'name'>;
+  readonly sinkUploadRetries: Counter<'name'>;
+  /** Filled at each scrape from `coldStorageOldest`. */
+  readonly coldStorageLagSeconds: Gauge<'topic'>;
+
+  readonly connectorStatus: Gauge<'connector' | 'task'>;
+  readonly connectorRestarts: Counter<'connector'>;
+  readonly connectUp: Gauge;
+  readonly walSizeBytes: Gauge<'slot'>;
+  readonly slotLagBytes: Gauge<'slot'>;
+  readonly slotActive: Gauge<'slot'>;
+  readonly buildInfo: Gauge<'version' | 'node'>;
+
+  constructor(options: MetricsOptions = {}) {
+    this.#now = options.now ?? Date.now;
+    const registers = [this.registry];
+    const counter = <L extends string>(name: string, help: string, labelNames: readonly L[]): Counter<L> =>
+      new Counter<L>({ name, help, labelNames: [...labelNames], registers });
+    const gauge = <L extends string>(name: string, help: string, labelNames: readonly L[]): Gauge<L> =>
+      new Gauge<L>({ name, help, labelNames: [...labelNames], registers });
+    const histogram = <L extends string>(name: string, help: string, labelNames: readonly L[], buckets: number[]) =>
+      new Histogram<L>({ name, help, labelNames: [...labelNames], buckets, registers });
+
+    this.recordsProcessed = counter('millrace_records_processed_total', 'Input records taken by a task.', task);
+    this.lagRecords = gauge('millrace_lag_records', 'Offsets between a task and the end of its partition.', task);
+    this.lagSeconds = gauge('millrace_lag_seconds', 'Log time between a task and the newest record known to it.', task);
+    this.watermarkSeconds = gauge(
+      'millrace_watermark_seconds',
+      'Log time that a task has reached, seconds since the epoch.',
+      ['name', 'partition'],
+    );
+    this.late = counter('millrace_late_total', 'Late records written to the late topic.', ['name']);
+    this.deadLetters = counter(
+      'millrace_dead_letters_total',
+      'Records written to a dead-letter topic, by error code.',
+      ['name', 'reason'],
+    );
+    this.duplicates = counter('millrace_duplicates_total', 'Repeated changes that were recognised and dropped.', [
+      'name',
+    ]);
+    this.commits = counter('millrace_commits_total', 'Committed transactions.', ['name']);
+    this.aborts = counter(
+      'millrace_aborts_total',
+      'Transactions that failed or whose outcome is unknown, by error code.',
+      ['name', 'reason'],
+    );
+    this.takeovers = counter('millrace_takeovers_total', 'Partitions taken over, the first time included.', ['name']);
+    this.commitSeconds = histogram(
+      'millrace_commit_seconds',
+      'Duration of one transaction, begin to commit acknowledged.',
+      ['name'],
+      [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+    );
+    this.restoreSeconds = histogram(
+      'millrace_restore_seconds',
+      'Duration of restoring state from the changelog when a partition is taken over.',
+      ['name'],
+      [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300],
+    );
+    this.stateEntries = gauge('millrace_state_entries', 'Keys held in a task state.', ['name', 'partition']);
+
+    this.sinkRows = counter('millrace_sink_rows_total', 'Rows in committed objects.', ['name', 'topic']);
+    this.sinkBytes = counter('millrace_sink_bytes_total', 'Bytes of committed objects.', ['name', 'topic']);
+    this.sinkFiles = counter('millrace_sink_files_total', 'Committed objects.', ['name', 'topic']);
+    this.sinkUploadSeconds = histogram(
+      'millrace_sink_upload_seconds',
+      'Duration of the upload of one object, retries included.',
+      ['name'],
+      [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60],
+    );
+    this.sinkUploadRetries = counter('millrace_sink_upload_retries_total', 'Uploads tried again.', ['name']);
+    this.coldStorageLagSeconds = new Gauge({
+      name: 'cold_storage_lag_seconds',
+      help: 'Age of the oldest record that is in the topic and not yet in a committed object; 0 when all is archived.',
+      labelNames: ['topic'],
+      registers,
+      collect: () => this.#collectColdStorageLag(),
+    });
+
+    this.connectorStatus = gauge(
+      'kafka_connect_connector_status',
+      'State of a connector (task "connector") or of one of its tasks: 1 = RUNNING, 0 = anything else or no answer.',
+      ['connector', 'task'],
+    );
+    this.connectorRestarts = counter('millrace_connector_restarts_total', 'Restarts by the connector supervisor.', [
+      'connector',
+    ]);
+    this.connectUp = new Gauge({
+      name: 'millrace_connect_up',
+      help: '1 when Kafka Connect answered the last question.',
+      registers,
+    });
+    this.walSizeBytes = gauge('wal_size_bytes', 'Write-ahead log that Postgres keeps for the replication slot.', [
+      'slot',
+    ]);
+    this.slotLagBytes = gauge(
+      'millrace_slot_lag_bytes',
+      'Write-ahead log that the consumer of the slot has not confirmed yet.',
+      ['slot'],
+    );
+    this.slotActive = gauge('millrace_slot_active', '1 when a consumer is attached to the slot, 0 otherwise.', [
+      'slot',
+    ]);
+    this.buildInfo = gauge('millrace_build_info', 'Always 1; the labels tell what is running.', ['version', 'node']);
+    if (options.node !== false) collectDefaultMetrics({ register: this.registry });
+  }
+
+  /** The handles of one task. Dispose when the partition goes to another owner, not when the task merely starts again. */
+  task(labels: TaskLabels): TaskMetrics {
+    return new TaskMetrics(this, labels);
+  }
+
+  /**
+   * Tells since when a partition's oldest unarchived record exists (log time, milliseconds since the epoch); undefined when all is
+   * archived. The age is computed at each scrape, so a sink that hangs shows a growing lag. One value per topic: its worst partition.
+   */
+  coldStorageOldest(topic: string, partition: number, logTimeMs: number | undefined): void {
+    const partitions = this.#oldest.get(topic) ?? new Map<number, number | undefined>();
+    partitions.set(partition, logTimeMs);
+    this.#oldest.set(topic, partitions);
+  }
+
+  /** The partition has another owner now. */
+  forgetColdStorage(topic: string, partition: number): void {
+    const partitions = this.#oldest.get(topic);
+    partitions?.delete(partition);
+    if (partitions?.size === 0) this.#oldest.delete(topic);
+  }
+
+  /** Names of all metrics as a rule can use them: a histogram counts as its three series. */
+  names(): readonly string[] {
+    return this.registry
+      .getMetricsAsArray()
+      .flatMap((metric) =>
+        metric instanceof Histogram
+          ? [`${metric.name}_bucket`, `${metric.name}_sum`, `${metric.name}_count`]
+          : [metric.name],
+      );
+  }
+
+  #collectColdStorageLag(): void {
+    this.coldStorageLagSeconds.reset();
+    for (const [topic, partitions] of this.#oldest) {
+      const known = [...partitions.values()].filter((at) => at !== undefined);
+      const lag = known.length === 0 ? 0 : (this.#now() - Math.min(...known)) / 1000;
+      this.coldStorageLagSeconds.set({ topic }, Math.max(0, lag));
+    }
+  }
+}
+
+/** One task's metrics with the labels bound. All methods are synchronous and cheap enough for once per batch. */
+export class TaskMetrics implements Disposable {
+  readonly #metrics: Metrics;
+  readonly #labels: { name: string; topic: string; partition: number };
+
+  constructor(metrics: Metrics, labels: TaskLabels) {
+    this.#metrics = metrics;
+    this.#labels = { name: labels.name, topic: labels.topic, partition: labels.partition };
+    // A counter that exists from the start at 0 lets increase() see the first event.
+    const { name } = labels;
+    metrics.recordsProcessed.inc(this.#labels, 0);
+    for (const counter of [metrics.late, metrics.duplicates, metrics.commits, metrics.takeovers])
+      counter.inc({ name }, 0);
+  }
+
+  processed(records: number): void {
+    this.#metrics.recordsProcessed.inc(this.#labels, records);
+  }
+
+  /** Offsets and log-time seconds behind the newest record known. */
+  lag(records: number | bigint, seconds: number): void {
+    this.#metrics.lagRecords.set(this.#labels, Number(records));
+    this.#metrics.lagSeconds.set(this.#labels, Math.max(0, seconds));
+  }
+
+  /** Log time reached, microseconds since the epoch. */
+  watermark(micros: bigint): void {
+    this.#metrics.watermarkSeconds.set(this.#ownPartition(), Number(micros / 1000n) / 1000);
+  }
+
+  late(records = 1): void {
+    this.#metrics.late.inc({ name: this.#labels.name }, records);
+  }
+
+  /** @param reason the error code */
+  deadLetter(reason: string, records = 1): void {
+    this.#metrics.deadLetters.inc({ name: this.#labels.name, reason }, records);
+  }
+
+  duplicate(records = 1): void {
+    this.#metrics.duplicates.inc({ name: this.#labels.name }, records);
+  }
+
+  committed(seconds: number): void {
+    this.#metrics.commits.inc({ name: this.#labels.name });
+    this.#metrics.commitSeconds.observe({ name: this.#labels.name }, seconds);
+  }
+
+  /** @param reason the error code */
+  aborted(reason: string): void {
+    this.#metrics.aborts.inc({ name: this.#labels.name, reason });
+  }
+
+  takenOver(restoreSeconds: number): void {
+    this.#metrics.takeovers.inc({ name: this.#labels.name });
+    this.#metrics.restoreSeconds.observe({ name: this.#labels.name }, restoreSeconds);
+  }
+
+  state(entries: number): void {
+    this.#metrics.stateEntries.set(this.#ownPartition(), entries);
+  }
+
+  /** Objects of one committed cut. */
+  archived(objects: { readonly files: number; readonly rows: number; readonly bytes: number }): void {
+    const labels = { name: this.#labels.name, topic: this.#labels.topic };
+    this.#metrics.sinkFiles.inc(labels, objects.files);
+    this.#metrics.sinkRows.inc(labels, objects.rows);
+    this.#metrics.sinkBytes.inc(labels, objects.bytes);
+  }
+
+  /** See `Metrics.coldStorageOldest`. */
+  unarchivedSince(logTimeMs: number | undefined): void {
+    this.#metrics.coldStorageOldest(this.#labels.topic, this.#labels.partition, logTimeMs);
+  }
+
+  /** Removes this task's gauges, so that a partition that moved is not shown twice. Counters stay. Idempotent. */
+  [Symbol.dispose](): void {
+    this.#metrics.lagRecords.remove(this.#labels);
+    this.#metrics.lagSeconds.remove(this.#labels);
+    this.#metrics.watermarkSeconds.remove(this.#ownPartition());
+    this.#metrics.stateEntries.remove(this.#ownPartition());
+    this.#metrics.forgetColdStorage(this.#labels.topic, this.#labels.partition);
+  }
+
+  #ownPartition(): { name: string; partition: number } {
+    return { name: this.#labels.name, partition: this.#labels.partition };
+  }
+}

@@ -1,0 +1,72 @@
+import { expect, test } from '@jest/globals';
+import { Metrics } from './metrics.ts';
+import { type ObservabilityOptions, openObservability } from './server.ts';
+
+function open(options: Partial<ObservabilityOptions> = {}) {
+  return openObservability({ registry: new Metrics({ node: false }).registry, ...options });
+}
+
+test('it listens on loopback only, on a free port when asked for port 0', async () => {
+  await using server = await open();
+  expect(server.host).toBe('127.0.0.1');
+  expect(server.port).toBeGreaterThan(0);
+  expect((await fetch(`${server.url}/health`)).status).toBe(200);
+});
+
+test('/ready names each dependency on its own, with the reason why it is not ready', async () => {
+  await using server = await open({
+    checks: {
+      kafka: () => undefined,
+      registry: () => Promise.reject(new Error('connect ECONNREFUSED http://u:pw@h/')),
+      tasks: () => false,
+      s3: () => new Promise(() => {}),
+    },
+    checkTimeoutMs: 50,
+  });
+  const response = await fetch(`${server.url}/ready`);
+  expect(response.status).toBe(503);
+  expect(await response.json()).toEqual({
+    status: 'not ready',
+    checks: {
+      kafka: { ok: true },
+      registry: { ok: false, error: 'connect ECONNREFUSED http://u:***@h/' },
+      tasks: { ok: false, error: 'not ready' },
+      s3: { ok: false, error: 'no answer in 50 ms' },
+    },
+  });
+});
+
+test('/ready is 200 when every check passes; /health is 503 when the process cannot work any more', async () => {
+  let alive = true;
+  await using server = await open({ checks: { kafka: async () => {} }, healthy: () => alive });
+  expect((await fetch(`${server.url}/ready`)).status).toBe(200);
+  expect((await fetch(`${server.url}/health`)).status).toBe(200);
+  alive = false;
+  expect((await fetch(`${server.url}/health`)).status).toBe(503);
+});
+
+test('/metrics is Prometheus text; unknown paths are 404, other methods 405', async () => {
+  const metrics = new Metrics({ node: false });
+  metrics.task({ name: 'ohlcv', topic: 't', partition: 0 }).processed(3);
+  await using server = await open({ registry: metrics.registry });
+  const response = await fetch(`${server.url}/metrics?x=1`);
+  expect(response.headers.get('content-type')).toContain('version=0.0.4');
+  expect(await response.text()).toContain('millrace_records_processed_total{name="ohlcv",topic="t",partition="0"} 3');
+  expect((await fetch(`${server.url}/nothing`)).status).toBe(404);
+  expect((await fetch(`${server.url}/metrics`, { method: 'POST' })).status).toBe(405);
+});
+
+test('a taken port is an error with code and remedy', async () => {
+  await using first = await open();
+  await expect(open({ port: first.port })).rejects.toMatchObject({ code: 'PORT_TAKEN', remedy: expect.any(String) });
+});
+
+test('closing twice is harmless, does not wait for open requests, and frees the port', async () => {
+  const server = await open({ checks: { never: () => new Promise(() => {}) }, checkTimeoutMs: 60_000 });
+  const pending = fetch(`${server.url}/ready`).catch((error: unknown) => error);
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  await Promise.all([server[Symbol.asyncDispose](), server[Symbol.asyncDispose]()]);
+  await pending;
+  await using again = await open({ port: server.port });
+  expect(again.port).toBe(server.port);
+});
