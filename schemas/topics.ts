@@ -1,0 +1,133 @@
+/**
+ * The only list of topics: whatever is not here is not a topic of Millrace. Creating, comparing, routing and documenting them all
+ * start from this file.
+ *
+ * Capture topics carry the default prefix `cdc`; Kafka Connect creates them (`createdBy: 'connect'`) from the same entries.
+ */
+import type { SchemaName } from './gen/index.ts';
+
+export type Cleanup = 'delete' | 'compact';
+
+export interface Topic {
+  readonly name: string;
+  readonly partitions: number;
+  readonly cleanup: Cleanup;
+  /** Milliseconds that records are kept; -1 is for ever. Compacted topics keep the last record of a key for ever. */
+  readonly retentionMs: number;
+  readonly compression: 'zstd';
+  /** The Avro schema of the key; null when there is no key, or when it is bytes that only one processor understands. */
+  readonly key: SchemaName | null;
+  /**
+   * The Avro schema of the value; null for bytes that only one processor understands. Of a capture topic it is the narrow schema
+   * that we read it by: Kafka Connect registers what it writes.
+   */
+  readonly value: SchemaName | null;
+  readonly createdBy: 'millrace' | 'connect';
+}
+
+const DAY = 86_400_000;
+const FOR_EVER = -1;
+/** One number for inputs and the journals that explain them: a replay needs both, from the same point on. */
+const INPUT_RETENTION = 30 * DAY;
+const SIDE_RETENTION = 90 * DAY;
+/** Trades and everything derived from them have one partition count: a task writes to the partition it reads. */
+const PARTITIONS = 6;
+
+type Shape = Omit<Topic, 'name'>;
+
+const millrace = { partitions: PARTITIONS, compression: 'zstd', createdBy: 'millrace' } as const;
+const connect = { partitions: PARTITIONS, compression: 'zstd', createdBy: 'connect' } as const;
+
+const stream = { ...millrace, cleanup: 'delete', retentionMs: INPUT_RETENTION } as const satisfies Partial<Shape>;
+const side = { ...millrace, cleanup: 'delete', retentionMs: SIDE_RETENTION } as const satisfies Partial<Shape>;
+const changelog = {
+  ...millrace,
+  cleanup: 'compact',
+  retentionMs: FOR_EVER,
+  key: null,
+  value: null,
+} as const satisfies Shape;
+const journal = { ...stream, key: null, value: 'journal_entry' } as const satisfies Shape;
+const dead = { ...side, key: null, value: 'dead_letter' } as const satisfies Shape;
+/** The record of what the archive holds is never deleted: visible means listed. */
+const objects = {
+  ...millrace,
+  cleanup: 'delete',
+  retentionMs: FOR_EVER,
+  key: null,
+  value: 'archive_object',
+} as const satisfies Shape;
+
+const list = [
+  {
+    name: 'cdc.public.trades',
+    ...connect,
+    cleanup: 'delete',
+    retentionMs: INPUT_RETENTION,
+    key: 'trade_key',
+    value: 'trade_change',
+  },
+  { name: 'cdc.public.instruments', ...connect, cleanup: 'compact', retentionMs: FOR_EVER, key: null, value: null },
+  {
+    name: 'cdc.public.heartbeat',
+    ...connect,
+    partitions: 1,
+    cleanup: 'delete',
+    retentionMs: INPUT_RETENTION,
+    key: null,
+    value: 'heartbeat_change',
+  },
+  { name: 'market.candles', ...stream, key: 'candle_key', value: 'candle' },
+  { name: 'market.anomalies', ...stream, key: 'anomaly_key', value: 'anomaly' },
+  { name: 'ohlcv.changelog', ...changelog },
+  { name: 'ohlcv.journal', ...journal },
+  { name: 'ohlcv.late', ...side, key: 'trade_key', value: 'late_trade' },
+  { name: 'ohlcv.dead', ...dead },
+  { name: 'anomaly.changelog', ...changelog },
+  { name: 'anomaly.journal', ...journal },
+  { name: 'anomaly.late', ...side, key: 'candle_key', value: 'candle' },
+  { name: 'anomaly.dead', ...dead },
+  { name: 'parquet.dead', ...dead },
+  { name: 'archive.cdc.public.trades.objects', ...objects },
+  { name: 'archive.market.candles.objects', ...objects },
+  { name: 'archive.market.anomalies.objects', ...objects },
+] as const satisfies readonly Topic[];
+
+export type TopicName = (typeof list)[number]['name'];
+
+/** Every topic, in the order of the data's way. */
+export const topics: readonly (Topic & { readonly name: TopicName })[] = Object.freeze(
+  list.map((entry) => Object.freeze(entry)),
+);
+
+const byName = new Map<string, Topic>(topics.map((entry) => [entry.name, entry]));
+
+/** The entry of a topic. @throws RangeError when the list has no such topic (only possible from untyped input). */
+export function topic(name: TopicName): Topic {
+  const entry = byName.get(name);
+  if (entry === undefined) throw new RangeError(`topic ${name} is not in schemas/topics.ts`);
+  return entry;
+}
+
+export function isTopic(name: string): name is TopicName {
+  return byName.has(name);
+}
+
+/** The topics whose records go to cold storage. */
+export const archivedTopics = Object.freeze(['cdc.public.trades', 'market.candles', 'market.anomalies'] as const);
+
+export type ArchivedTopic = (typeof archivedTopics)[number];
+
+/** Where the archive lists the objects it made of a topic. */
+export function objectsTopic<T extends ArchivedTopic>(name: T): `archive.${T}.objects` {
+  return `archive.${name}.objects`;
+}
+
+/** Registry subjects of a topic, by the usual naming: `<topic>-key` and `<topic>-value`. */
+export function keySubject(name: string): string {
+  return `${name}-key`;
+}
+
+export function valueSubject(name: string): string {
+  return `${name}-value`;
+}
