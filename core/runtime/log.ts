@@ -1,3 +1,5 @@
+import type { MillraceError } from '../errors.ts';
+
 /**
  * The log as the runtime sees it: partitions of records, a group that hands them out, and writers that commit atomically.
  *
@@ -17,6 +19,8 @@ export interface LogRecord {
   readonly key: Buffer | null;
   readonly value: Buffer | null;
   readonly headers?: Readonly<Record<string, Buffer>>;
+  /** Set instead of key and value when the batch that holds the record cannot be read: a dead letter. */
+  readonly unreadable?: MillraceError;
 }
 
 export interface OutRecord extends TopicPartition {

@@ -1,0 +1,123 @@
+import { createRequire } from 'node:module';
+
+/**
+ * The protocol layer of kafkajs, typed as far as we use it. kafkajs is pinned exactly, because these are not its public exports: its
+ * public consumer cannot read at explicit positions, and its public producer hides which requests it repeats (docs/adr).
+ */
+export interface Cluster {
+  connect(): Promise<void>;
+  disconnect(): Promise<void>;
+  refreshMetadata(): Promise<void>;
+  refreshMetadataIfNecessary(): Promise<void>;
+  addMultipleTargetTopics(topics: readonly string[]): Promise<void>;
+  findBroker(options: { nodeId: string | number }): Promise<Broker>;
+  findTopicPartitionMetadata(topic: string): { partitionId: number; leader: number }[];
+  findGroupCoordinatorMetadata(options: { groupId: string; coordinatorType: number }): Promise<{
+    coordinator: { nodeId: number; host: string; port: number };
+  }>;
+  removeBroker(broker: { host: string; port: number }): void;
+  brokerPool: { metadata: { clusterId: string | null } | null };
+}
+
+export interface ProduceTopic {
+  topic: string;
+  partitions: { partition: number; firstSequence: number; messages: Message[] }[];
+}
+
+export interface Message {
+  key: Buffer | null;
+  value: Buffer | null;
+  timestamp: string;
+  headers?: Record<string, Buffer>;
+}
+
+interface TransactionId {
+  transactionalId: string;
+  producerId: string;
+  producerEpoch: number;
+}
+
+export interface Broker {
+  nodeId: number | string;
+  connectionPool: { host: string; port: number; send(request: unknown): Promise<unknown> };
+  disconnect(): Promise<void>;
+  initProducerId(request: {
+    transactionalId: string;
+    transactionTimeout: number;
+  }): Promise<{ producerId: string; producerEpoch: number }>;
+  addPartitionsToTxn(request: TransactionId & { topics: { topic: string; partitions: number[] }[] }): Promise<unknown>;
+  produce(
+    request: TransactionId & { acks: number; timeout: number; compression: number; topicData: ProduceTopic[] },
+  ): Promise<{
+    topics: { topicName: string; partitions: { partition: number; baseOffset?: string; offset?: string }[] }[];
+  }>;
+  addOffsetsToTxn(request: TransactionId & { groupId: string }): Promise<unknown>;
+  txnOffsetCommit(
+    request: TransactionId & {
+      groupId: string;
+      topics: { topic: string; partitions: { partition: number; offset: string; metadata: string }[] }[];
+    },
+  ): Promise<unknown>;
+  endTxn(request: TransactionId & { transactionResult: boolean }): Promise<unknown>;
+  listOffsets(request: {
+    replicaId: number;
+    isolationLevel: number;
+    topics: { topic: string; partitions: { partition: number; timestamp: string | number }[] }[];
+  }): Promise<{ responses: { topic: string; partitions: { partition: number; offset: string }[] }[] }>;
+  offsetFetch(request: { groupId: string; topics: { topic: string; partitions: { partition: number }[] }[] }): Promise<{
+    responses: { topic: string; partitions: { partition: number; offset: string; metadata: string | null }[] }[];
+  }>;
+}
+
+export interface KafkaLogEntry {
+  level: number;
+  namespace: string;
+  log: { message: string; [key: string]: unknown };
+}
+
+export interface ClusterOptions {
+  readonly brokers: readonly string[];
+  readonly clientId: string;
+  readonly onLog?: (entry: KafkaLogEntry) => void;
+}
+
+const require = createRequire(import.meta.url);
+type Encode = () => Promise<unknown>;
+
+const ClusterClass = require('kafkajs/src/cluster') as new (options: object) => Cluster;
+const { createLogger } = require('kafkajs/src/loggers') as { createLogger(options: object): unknown };
+const socketFactory = (require('kafkajs/src/network/socketFactory') as () => unknown)();
+/** Builds Fetch requests of version 11, the newest that kafkajs encodes. */
+export const fetchRequest = require('kafkajs/src/protocol/requests/fetch/v11/request') as (options: object) => {
+  apiKey: number;
+  encode: Encode;
+};
+export const { createErrorFromCode } = require('kafkajs/src/protocol/error') as {
+  createErrorFromCode(code: number): Error & { type: string };
+};
+
+/** Connections are short of patience (a stopped broker must be noticed) and requests long of it (a loaded one must not). */
+export const connectionTimeoutMs = 3_000;
+export const requestTimeoutMs = 15_000;
+
+/** kafkajs levels: 1 error, 2 warn, 4 info, 5 debug. Its own errors reach us as exceptions, so only warnings and up are passed on. */
+export function logCreator(onLog: ClusterOptions['onLog']): () => (entry: KafkaLogEntry) => void {
+  return () => (entry) => onLog?.(entry);
+}
+
+export function createCluster(options: ClusterOptions): Cluster {
+  return new ClusterClass({
+    logger: createLogger({ level: 2, logCreator: logCreator(options.onLog) }),
+    socketFactory,
+    brokers: [...options.brokers],
+    clientId: options.clientId,
+    connectionTimeout: connectionTimeoutMs,
+    requestTimeout: requestTimeoutMs,
+    enforceRequestTimeout: true,
+    metadataMaxAge: 60_000,
+    allowAutoTopicCreation: false,
+    maxInFlightRequests: null,
+    isolationLevel: 0,
+    retry: { retries: 2, initialRetryTime: 100, maxRetryTime: 1_000 },
+  });
+}
