@@ -20,7 +20,9 @@ export const errorCodes = {
   // Avro and the registry
   REGISTRY_UNREACHABLE: 'retry',
   SCHEMA_UNKNOWN: 'deadLetter',
+  SCHEMA_FOREIGN: 'deadLetter',
   SCHEMA_INCOMPATIBLE: 'stop',
+  ENCODE_FAILED: 'stop',
   BAD_MAGIC: 'deadLetter',
   BAD_AVRO: 'deadLetter',
   TOO_LARGE: 'deadLetter',
@@ -28,6 +30,17 @@ export const errorCodes = {
   FUTURE_EVENT_TIME: 'deadLetter',
   BAD_RECORD: 'deadLetter',
   STATE_CORRUPT: 'stop',
+  // capture and loading
+  POSTGRES_UNREACHABLE: 'retry',
+  POSTGRES_REFUSED: 'stop',
+  MIGRATION_FAILED: 'stop',
+  CONNECT_UNREACHABLE: 'retry',
+  CONNECTOR_INVALID: 'stop',
+  CONNECTOR_FAILED: 'stop',
+  CONNECTOR_UNKNOWN: 'stop',
+  SLOT_LOST: 'stop',
+  TOPIC_DIFFERS: 'stop',
+  LOAD_REFUSED: 'stop',
   // configuration
   CONFIG_INVALID: 'stop',
   // operations

@@ -1,0 +1,191 @@
+/**
+ * Decodes records in the registry's wire format: a zero byte, the schema id (4 bytes, big endian), Avro.
+ *
+ * One resolver per writer schema, made once: making it costs more than a thousand records. With a narrow reader schema all other
+ * fields are skipped, not decoded.
+ */
+import { isError, MillraceError } from '../errors.ts';
+import { type Guard, guardOf } from './guard.ts';
+import type { Schemas } from './schemas.ts';
+import { type AvroType, avroType } from './types.ts';
+
+export interface DecodeLimits {
+  /** Longest record, bytes. */
+  readonly maxBytes: number;
+  /** Most items of all arrays and maps of a record together. */
+  readonly maxItems: number;
+}
+
+export const decodeLimits: DecodeLimits = Object.freeze({ maxBytes: 8 * 1024 * 1024, maxItems: 100_000 });
+
+const MAX_REFUSED = 10_000;
+
+/** Magic byte and schema id. */
+export const HEADER_BYTES = 5;
+
+type Resolver = ReturnType<AvroType['createResolver']>;
+
+interface Reader {
+  readonly type: AvroType;
+  readonly resolver: Resolver | undefined;
+  readonly guard: Guard | undefined;
+}
+
+/** The schema id that a record claims, or undefined when it has no header. */
+export function schemaIdOf(value: Buffer): number | undefined {
+  return value.length >= HEADER_BYTES && value[0] === 0 ? value.readInt32BE(1) : undefined;
+}
+
+export class AvroDecoder<T> {
+  readonly #schemas: Schemas;
+  readonly #reader: AvroType | undefined;
+  readonly #limits: DecodeLimits;
+  /** By schema id. */
+  readonly #readers = new Map<number, Reader>();
+  /** What every record of a schema id gets that cannot be read. */
+  readonly #refused = new Map<number, MillraceError>();
+
+  /**
+   * `reader` is the schema to read by, or null to read by each writer's own. Record names are matched without their namespaces, and
+   * by aliases: Debezium puts the capture prefix and the table into its names.
+   */
+  constructor(schemas: Schemas, reader: object | null, limits: Partial<DecodeLimits> = {}) {
+    this.#schemas = schemas;
+    this.#reader = reader === null ? undefined : avroType(reader);
+    this.#limits = { ...decodeLimits, ...limits };
+  }
+
+  /** The schema ids of these values that `prepare` has not seen: usually none. Values without a header are left to `decode`. */
+  missing(values: Iterable<Buffer | null>): number[] {
+    const ids = new Set<number>();
+    let last = -1;
+    for (const value of values) {
+      if (value === null) continue;
+      const id = schemaIdOf(value);
+      if (id === undefined || id === last) continue;
+      last = id;
+      if (!this.#readers.has(id) && !this.#refused.has(id)) ids.add(id);
+    }
+    return [...ids];
+  }
+
+  /**
+   * Fetches schemas and makes their resolvers. An id that the registry does not know, or whose schema is of another record, is
+   * remembered: `decode` refuses its records.
+   *
+   * @throws MillraceError REGISTRY_UNREACHABLE; SCHEMA_INCOMPATIBLE when a schema of the right record cannot be read by ours: every
+   *   record written by it would be lost.
+   */
+  async prepare(ids: readonly number[]): Promise<void> {
+    // Poison can claim any id: forget them all rather than grow. The registry is asked again.
+    if (this.#refused.size > MAX_REFUSED) this.#refused.clear();
+    for (const id of ids) {
+      if (this.#readers.has(id) || this.#refused.has(id)) continue;
+      const reader = await this.#open(id);
+      if (reader instanceof MillraceError) this.#refused.set(id, reader);
+      else this.#readers.set(id, reader);
+    }
+  }
+
+  /**
+   * Decodes one record.
+   *
+   * @throws MillraceError to be dead-lettered: BAD_MAGIC, TOO_LARGE, BAD_AVRO (truncated, trailing bytes, impossible values),
+   *   SCHEMA_UNKNOWN, SCHEMA_FOREIGN. Error when its schema was not prepared.
+   */
+  decode(value: Buffer): T {
+    const id = schemaIdOf(value);
+    if (id === undefined) throw badMagic(value);
+    if (value.length > this.#limits.maxBytes) {
+      throw new MillraceError(
+        'TOO_LARGE',
+        `a record of ${value.length} bytes; at most ${this.#limits.maxBytes} are decoded`,
+      );
+    }
+    const reader = this.#readers.get(id);
+    if (reader === undefined)
+      throw new Error(`schema ${id} is not prepared: call prepare(missing(values)) before decode`);
+    if (reader instanceof MillraceError) throw reader;
+    reader.guard?.check(value, HEADER_BYTES);
+    let decoded: { readonly value: T; readonly offset: number };
+    try {
+      decoded = reader.type.decode(value, HEADER_BYTES, reader.resolver);
+    } catch (cause) {
+      throw new MillraceError('BAD_AVRO', `the record is not valid under schema ${id}: ${messageOf(cause)}`, { cause });
+    }
+    if (decoded.offset === -1) {
+      throw new MillraceError('BAD_AVRO', `the record of ${value.length} bytes ends too early under schema ${id}`);
+    }
+    if (decoded.offset !== value.length) {
+      throw new MillraceError(
+        'BAD_AVRO',
+        `${value.length - decoded.offset} bytes follow the record under schema ${id}`,
+      );
+    }
+    return decoded.value;
+  }
+
+  async #open(id: number): Promise<Reader | MillraceError> {
+    // Registries count from 1: asking for another id could only get an answer of a kind that nobody specified.
+    if (id < 1) return new MillraceError('SCHEMA_UNKNOWN', `${id} is no schema id`);
+    let schema: object;
+    try {
+      schema = await this.#schemas.byId(id);
+    } catch (error) {
+      if (isError(error, 'SCHEMA_UNKNOWN')) return error;
+      throw error;
+    }
+    let writer: AvroType;
+    try {
+      writer = avroType(schema);
+    } catch (cause) {
+      throw new MillraceError('SCHEMA_INCOMPATIBLE', `schema ${id} is no valid Avro schema: ${messageOf(cause)}`, {
+        cause,
+      });
+    }
+    const guard = guardOf(writer, this.#limits.maxItems);
+    if (this.#reader === undefined) return { type: writer, resolver: undefined, guard };
+    if (!sameName(this.#reader, writer)) {
+      return new MillraceError(
+        'SCHEMA_FOREIGN',
+        `schema ${id} is of ${nameOf(writer)}, not of ${nameOf(this.#reader)}`,
+      );
+    }
+    try {
+      const resolver = this.#reader.createResolver(writer, { ignoreNamespaces: true });
+      return { type: this.#reader, resolver, guard };
+    } catch (cause) {
+      throw new MillraceError(
+        'SCHEMA_INCOMPATIBLE',
+        `schema ${id} (${nameOf(writer)}) cannot be read as ${nameOf(this.#reader)}: ${messageOf(cause)}`,
+        {
+          cause,
+          remedy: 'Undo the change of the source table, or deploy a version that knows it; nothing was skipped.',
+        },
+      );
+    }
+  }
+}
+
+function sameName(reader: AvroType, writer: AvroType): boolean {
+  if (reader.name === undefined || writer.name === undefined) return reader.name === writer.name;
+  const wanted = unqualified(writer.name);
+  return [reader.name, ...(reader.aliases ?? [])].some((name) => unqualified(name) === wanted);
+}
+
+function unqualified(name: string): string {
+  return name.slice(name.lastIndexOf('.') + 1);
+}
+
+function nameOf(type: AvroType): string {
+  return type.name ?? type.typeName;
+}
+
+function badMagic(value: Buffer): MillraceError {
+  const start = value.subarray(0, HEADER_BYTES).toString('hex');
+  return new MillraceError('BAD_MAGIC', `the record is not in the registry's wire format: it begins with 0x${start}`);
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
