@@ -1,0 +1,128 @@
+/** Brings a connector to the state of its definition and proves that it runs. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { MillraceError } from '../core/errors.ts';
+import type { ConnectClient, ConnectorStatus, FieldErrors } from './client.ts';
+import { type Definition, differences } from './definition.ts';
+
+export interface ApplyOptions {
+  /** How long it may take to run. Default 60,000. */
+  readonly timeoutMs?: number;
+  /** How long a changed connector must be seen running: a wrong setting often fails only after a moment. Default 1500. */
+  readonly settleMs?: number;
+  readonly signal?: AbortSignal;
+}
+
+export interface Applied {
+  readonly name: string;
+  readonly action: 'created' | 'updated' | 'restarted' | 'unchanged';
+  /** Settings that were changed, names only. */
+  readonly changed: readonly string[];
+  readonly status: ConnectorStatus;
+}
+
+/**
+ * Idempotent: an equal configuration is not sent again, so nothing restarts.
+ *
+ * @throws MillraceError CONNECTOR_INVALID: a line per refused field, nothing was changed. CONNECTOR_FAILED: it was applied and does not run;
+ *   the message has the causes of the failed task's trace. CONNECT_UNREACHABLE.
+ */
+export async function applyConnector(
+  client: ConnectClient,
+  definition: Definition,
+  options: ApplyOptions = {},
+): Promise<Applied> {
+  const { name, config } = definition;
+  const { signal } = options;
+  refuseInvalid(name, await client.validate(name, config, signal));
+  const actual = await client.config(name, signal);
+  const changed = actual === undefined ? [] : differences(config, actual);
+  let action: Applied['action'] = actual === undefined ? 'created' : changed.length > 0 ? 'updated' : 'unchanged';
+  if (action !== 'unchanged') {
+    await client.put(name, config, signal);
+  } else {
+    const status = await client.status(name, signal);
+    if (status !== undefined && !isRunning(status)) action = 'restarted';
+  }
+  if (action !== 'created' && action !== 'unchanged') {
+    await client.resume(name, signal);
+    if (action === 'restarted') await client.restart(name, { onlyFailed: true }, signal);
+  }
+  const status = await waitRunning(client, definition, options, action === 'unchanged' ? 0 : (options.settleMs ?? 1500));
+  return { name, action, changed, status };
+}
+
+function refuseInvalid(name: string, fields: readonly FieldErrors[]): void {
+  if (fields.length === 0) return;
+  const lines = fields.map(({ field, errors }) => `  ${field}: ${errors.join('; ')}`);
+  throw new MillraceError('CONNECTOR_INVALID', `connector ${name} is not valid:\n${lines.join('\n')}`, {
+    remedy: 'Correct the named settings; nothing was changed.',
+  });
+}
+
+export function isRunning(status: ConnectorStatus): boolean {
+  return status.state === 'RUNNING' && status.tasks.length > 0 && status.tasks.every((task) => task.state === 'RUNNING');
+}
+
+async function waitRunning(
+  client: ConnectClient,
+  { name, config }: Definition,
+  options: ApplyOptions,
+  settleMs: number,
+): Promise<ConnectorStatus> {
+  const { signal } = options;
+  const timeoutMs = options.timeoutMs ?? 60_000;
+  const start = performance.now();
+  let runningSince: number | undefined;
+  let failedSince: number | undefined;
+  for (;;) {
+    const status = await client.status(name, signal);
+    const now = performance.now();
+    // A task that still runs with the settings of before says nothing about these.
+    const current = (await client.taskConfigs(name, signal)).every((task) => isCurrent(config, task));
+    if (status !== undefined && current && isRunning(status)) {
+      runningSince ??= now;
+      if (now - runningSince >= settleMs) return status;
+    } else {
+      runningSince = undefined;
+    }
+    if (status !== undefined && current && failedTrace(status) !== undefined) {
+      // The state of before a restart is shown for a moment after it.
+      failedSince ??= now;
+      if (now - failedSince >= 3000) throw failure(status);
+    } else {
+      failedSince = undefined;
+    }
+    if (now - start > timeoutMs) throw failure(status ?? { name, state: 'absent', worker: '', trace: undefined, tasks: [] });
+    await sleep(200, undefined, signal === undefined ? {} : { signal });
+  }
+}
+
+function isCurrent(config: Definition['config'], task: Definition['config']): boolean {
+  return Object.entries(config).every(([key, value]) => task[key] === undefined || task[key] === value);
+}
+
+function failedTrace(status: ConnectorStatus): string | undefined {
+  if (status.state === 'FAILED') return status.trace ?? '';
+  const task = status.tasks.find(({ state }) => state === 'FAILED');
+  return task === undefined ? undefined : (task.trace ?? '');
+}
+
+function failure(status: ConnectorStatus): MillraceError {
+  const trace = failedTrace(status);
+  const tasks = status.tasks.map((task) => `task ${task.id} ${task.state}`).join(', ') || 'no task';
+  const causes = trace === undefined ? '' : `\n${traceCauses(trace).map((line) => `  ${line}`).join('\n')}`;
+  return new MillraceError('CONNECTOR_FAILED', `connector ${status.name} does not run: ${status.state}, ${tasks}${causes}`, {
+    remedy: 'Correct what the last cause names, then run `millrace connectors apply` again.',
+    ...(trace ? { cause: new Error(trace) } : {}),
+  });
+}
+
+/** The exceptions of a Java trace from the outermost to the root, without their frames. */
+export function traceCauses(trace: string): readonly string[] {
+  const causes: string[] = [];
+  for (const line of trace.split('\n')) {
+    if (/^\s*(at\s|\.\.\.\s\d+ more)/.test(line) || line.trim() === '') continue;
+    causes.push(line.trim());
+  }
+  return causes;
+}

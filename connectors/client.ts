@@ -1,0 +1,206 @@
+/** Kafka Connect's REST API, the part that we use. Not its job: what to do about an answer. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { z } from 'zod';
+import { MillraceError } from '../core/errors.ts';
+import { waitMs } from './backoff.ts';
+import type { ConnectorConfig } from './definition.ts';
+
+const state = z.string();
+const statusShape = z.object({
+  name: z.string(),
+  connector: z.object({ state, worker_id: z.string(), trace: z.string().optional() }),
+  tasks: z.array(z.object({ id: z.number(), state, worker_id: z.string(), trace: z.string().optional() })),
+});
+const validationShape = z.object({
+  error_count: z.number(),
+  configs: z.array(z.object({ value: z.object({ name: z.string(), errors: z.array(z.string()) }) })),
+});
+const configShape = z.record(z.string(), z.string().nullable());
+const tasksShape = z.array(z.object({ id: z.object({ task: z.number() }), config: configShape }));
+
+/** States are Kafka Connect's: RUNNING, PAUSED, STOPPED, UNASSIGNED, RESTARTING, FAILED. */
+export interface ConnectorStatus {
+  readonly name: string;
+  readonly state: string;
+  readonly worker: string;
+  readonly trace: string | undefined;
+  readonly tasks: readonly TaskStatus[];
+}
+
+export interface TaskStatus {
+  readonly id: number;
+  readonly state: string;
+  readonly worker: string;
+  /** Java stack trace of a failed task. */
+  readonly trace: string | undefined;
+}
+
+export interface FieldErrors {
+  readonly field: string;
+  readonly errors: readonly string[];
+}
+
+export interface ConnectClientOptions {
+  /** e.g. `http://127.0.0.1:8083`. */
+  readonly url: string;
+  /** Of one request. Default 15,000: validation connects to the database. */
+  readonly timeoutMs?: number;
+  /** How long a rebalancing worker (409) is asked again. Default 60,000. */
+  readonly rebalanceMs?: number;
+  readonly random?: () => number;
+}
+
+type Method = 'GET' | 'PUT' | 'POST' | 'DELETE';
+
+/**
+ * Every call may throw MillraceError CONNECT_UNREACHABLE (nobody answers, an answer in 5xx, or a rebalance that does not end) and
+ * CONNECTOR_INVALID (the worker refuses the request).
+ */
+export class ConnectClient {
+  readonly url: string;
+  readonly #timeoutMs: number;
+  readonly #rebalanceMs: number;
+  readonly #random: () => number;
+
+  constructor(options: ConnectClientOptions) {
+    this.url = options.url.replace(/\/+$/, '');
+    this.#timeoutMs = options.timeoutMs ?? 15_000;
+    this.#rebalanceMs = options.rebalanceMs ?? 60_000;
+    this.#random = options.random ?? Math.random;
+  }
+
+  async names(signal?: AbortSignal): Promise<readonly string[]> {
+    return z.array(z.string()).parse(await this.#call('GET', '/connectors', undefined, signal));
+  }
+
+  /** The configuration as applied, secrets still as references; undefined when there is no such connector. */
+  async config(name: string, signal?: AbortSignal): Promise<ConnectorConfig | undefined> {
+    const answer = await this.#call('GET', `${path(name)}/config`, undefined, signal);
+    return answer === undefined ? undefined : strings(configShape.parse(answer));
+  }
+
+  /** What each task was started with. */
+  async taskConfigs(name: string, signal?: AbortSignal): Promise<readonly ConnectorConfig[]> {
+    const answer = await this.#call('GET', `${path(name)}/tasks`, undefined, signal);
+    return answer === undefined ? [] : tasksShape.parse(answer).map((task) => strings(task.config));
+  }
+
+  async status(name: string, signal?: AbortSignal): Promise<ConnectorStatus | undefined> {
+    const answer = await this.#call('GET', `${path(name)}/status`, undefined, signal);
+    if (answer === undefined) return undefined;
+    const { connector, tasks } = statusShape.parse(answer);
+    return {
+      name,
+      state: connector.state,
+      worker: connector.worker_id,
+      trace: connector.trace,
+      tasks: tasks.map((task) => ({ id: task.id, state: task.state, worker: task.worker_id, trace: task.trace })),
+    };
+  }
+
+  /** The fields that the connector's own validation refuses; empty when it may be applied. */
+  async validate(name: string, config: ConnectorConfig, signal?: AbortSignal): Promise<readonly FieldErrors[]> {
+    const type = config['connector.class'] ?? '';
+    const body = { name, ...config };
+    const answer = await this.#call('PUT', `/connector-plugins/${encodeURIComponent(type)}/config/validate`, body, signal);
+    if (answer === undefined) {
+      return [{ field: 'connector.class', errors: [`Kafka Connect has no plugin ${type}`] }];
+    }
+    return validationShape
+      .parse(answer)
+      .configs.filter(({ value }) => value.errors.length > 0)
+      .map(({ value }) => ({ field: value.name, errors: value.errors }));
+  }
+
+  /** Creates or replaces. */
+  async put(name: string, config: ConnectorConfig, signal?: AbortSignal): Promise<void> {
+    await this.#call('PUT', `${path(name)}/config`, config, signal);
+  }
+
+  /** @returns false when there is no such connector. */
+  async restart(name: string, options: { readonly onlyFailed: boolean }, signal?: AbortSignal): Promise<boolean> {
+    const query = `includeTasks=true&onlyFailed=${options.onlyFailed}`;
+    return (await this.#call('POST', `${path(name)}/restart?${query}`, undefined, signal)) !== undefined;
+  }
+
+  /** @returns false when there is no such task. */
+  async restartTask(name: string, task: number, signal?: AbortSignal): Promise<boolean> {
+    return (await this.#call('POST', `${path(name)}/tasks/${task}/restart`, undefined, signal)) !== undefined;
+  }
+
+  async resume(name: string, signal?: AbortSignal): Promise<void> {
+    await this.#call('PUT', `${path(name)}/resume`, undefined, signal);
+  }
+
+  async pause(name: string, signal?: AbortSignal): Promise<void> {
+    await this.#call('PUT', `${path(name)}/pause`, undefined, signal);
+  }
+
+  /** @returns false when there was no such connector. */
+  async delete(name: string, signal?: AbortSignal): Promise<boolean> {
+    return (await this.#call('DELETE', path(name), undefined, signal)) !== undefined;
+  }
+
+  /** The parsed answer, null when it has no body, undefined for 404. */
+  async #call(method: Method, route: string, body: unknown, signal?: AbortSignal): Promise<unknown> {
+    const deadline = performance.now() + this.#rebalanceMs;
+    for (let attempt = 1; ; attempt++) {
+      const { status, text } = await this.#request(method, route, body, signal);
+      if (status === 404) return undefined;
+      if (status < 300) return text === '' ? null : JSON.parse(text);
+      const message = messageOf(text);
+      if (status !== 409) {
+        const code = status < 500 ? 'CONNECTOR_INVALID' : 'CONNECT_UNREACHABLE';
+        throw new MillraceError(code, `Kafka Connect answers ${status} to ${method} ${route}: ${message}`);
+      }
+      // 409: the workers are rebalancing, so nobody knows who owns what. It passes.
+      const wait = waitMs({ firstMs: 200, maxMs: 3000 }, attempt, this.#random);
+      if (performance.now() + wait > deadline) {
+        throw new MillraceError('CONNECT_UNREACHABLE', `Kafka Connect is still rebalancing after ${this.#rebalanceMs} ms: ${message}`);
+      }
+      await sleep(wait, undefined, signal === undefined ? {} : { signal });
+    }
+  }
+
+  async #request(method: Method, route: string, body: unknown, signal: AbortSignal | undefined) {
+    signal?.throwIfAborted();
+    const timeout = AbortSignal.timeout(this.#timeoutMs);
+    try {
+      const response = await fetch(this.url + route, {
+        method,
+        signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
+        headers: { accept: 'application/json', 'content-type': 'application/json' },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      });
+      return { status: response.status, text: await response.text() };
+    } catch (cause) {
+      signal?.throwIfAborted();
+      const reason = timeout.aborted ? `no answer within ${this.#timeoutMs} ms` : reasonOf(cause);
+      throw new MillraceError('CONNECT_UNREACHABLE', `Kafka Connect at ${this.url} cannot be reached: ${reason}`, {
+        cause,
+        remedy: 'Start the stack with `millrace up`, look at `millrace logs connect`, or check the Connect URL.',
+      });
+    }
+  }
+}
+
+function path(name: string): string {
+  return `/connectors/${encodeURIComponent(name)}`;
+}
+
+function strings(config: Record<string, string | null>): ConnectorConfig {
+  return Object.fromEntries(Object.entries(config).filter((entry): entry is [string, string] => entry[1] !== null));
+}
+
+function messageOf(text: string): string {
+  try {
+    return z.object({ message: z.string() }).parse(JSON.parse(text)).message;
+  } catch {
+    return text.slice(0, 500) || 'no reason given';
+  }
+}
+
+function reasonOf(cause: unknown): string {
+  const inner = cause instanceof Error && cause.cause instanceof Error ? cause.cause : cause;
+  return inner instanceof Error ? inner.message || inner.name : String(inner);
+}

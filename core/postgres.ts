@@ -1,0 +1,58 @@
+/** One Postgres connection, opened with errors that say whether to wait or to fix something. */
+import { Client, DatabaseError } from 'pg';
+import { MillraceError } from './errors.ts';
+
+export interface PostgresOptions {
+  readonly url: string;
+  /** application_name, as pg_stat_activity shows it. */
+  readonly name: string;
+  /** Default 10,000. */
+  readonly connectTimeoutMs?: number;
+  readonly signal?: AbortSignal;
+}
+
+/** @throws MillraceError POSTGRES_UNREACHABLE: nobody answers, or it is starting; POSTGRES_REFUSED: it answers and says no. */
+export async function connectPostgres(options: PostgresOptions): Promise<Client> {
+  options.signal?.throwIfAborted();
+  const client = new Client({
+    connectionString: options.url,
+    application_name: options.name,
+    connectionTimeoutMillis: options.connectTimeoutMs ?? 10_000,
+    keepAlive: true,
+  });
+  // Without a listener a connection that breaks while idle ends the process; the next query reports it anyway.
+  client.on('error', () => {});
+  try {
+    await client.connect();
+    return client;
+  } catch (cause) {
+    await client.end().catch(() => {});
+    throw openError(options.url, cause);
+  }
+}
+
+function openError(url: string, cause: unknown): MillraceError {
+  const at = address(url);
+  // 57P03: the server is starting up or shutting down; 53300: too many connections. Both pass.
+  if (cause instanceof DatabaseError && cause.code !== '57P03' && cause.code !== '53300') {
+    return new MillraceError('POSTGRES_REFUSED', `Postgres at ${at} refuses the connection: ${cause.message}`, {
+      cause,
+      remedy: 'Check user, password and database name of the Postgres URL.',
+    });
+  }
+  const reason = cause instanceof Error ? cause.message || cause.name : String(cause);
+  return new MillraceError('POSTGRES_UNREACHABLE', `Postgres at ${at} cannot be reached: ${reason}`, {
+    cause,
+    remedy: 'Start the stack with `millrace up`, or check the Postgres URL.',
+  });
+}
+
+/** Host, port and database; never the password. */
+export function address(url: string): string {
+  try {
+    const parsed = new URL(url);
+    return `${parsed.hostname}:${parsed.port || '5432'}${parsed.pathname}`;
+  } catch {
+    return 'an invalid URL';
+  }
+}
