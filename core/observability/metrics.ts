@@ -1,4 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { errorCodes } from '../errors.ts';
 
 /** Who is counted: `name` is the processor's or sink's, topic and partition are its input's. */
 export interface TaskLabels {
@@ -207,6 +208,8 @@ export class TaskMetrics implements Disposable {
     metrics.recordsProcessed.inc(this.#labels, 0);
     for (const counter of [metrics.late, metrics.duplicates, metrics.commits, metrics.takeovers])
       counter.inc({ name }, 0);
+    for (const [reason, disposition] of Object.entries(errorCodes))
+      if (disposition === 'deadLetter') metrics.deadLetters.inc({ name, reason }, 0);
   }
 
   processed(records: number): void {
