@@ -26,13 +26,16 @@ export interface Input<In> {
    * identity. `derived`: one of our own outputs; log time is the record's timestamp, and exactly-once needs no dedup.
    */
   readonly kind: 'change' | 'derived';
+  /** For `change`: the row's primary key columns, part of a change's identity. */
+  readonly primaryKey?: readonly string[];
   /** Type witness, never set. */
   readonly _value?: In;
 }
 
 export interface Output {
   readonly topic: string;
-  readonly keySchema: object;
+  /** Null for a topic without keys, such as a late topic. */
+  readonly keySchema: object | null;
   readonly valueSchema: object;
 }
 

@@ -1,3 +1,5 @@
+import { MillraceError } from '../errors.ts';
+
 /**
  * How far event time has come, per key. The watermark is
  *
@@ -27,7 +29,7 @@ export function startProgress(event: number, recordLog: number, lateness: number
 /** The watermark at a log time. Monotonic in `logTime`. */
 export function watermarkAt(progress: Progress, logTime: number): number {
   const moving = progress.max_event + (logTime - progress.max_log) - progress.lateness;
-  return moving > progress.floor ? moving : progress.floor;
+  return Math.max(moving, progress.floor);
 }
 
 /**
@@ -59,10 +61,9 @@ export function changeLateness(progress: Progress, lateness: number, logTime: nu
   return true;
 }
 
-/** Microseconds as a number. @throws RangeError beyond ±2^53. */
+/** Microseconds as a number. @throws MillraceError BAD_RECORD beyond ±2^53. */
 export function micros(time: bigint): number {
   const number = Number(time);
-  if (!Number.isSafeInteger(number))
-    throw new RangeError(`${time} µs is outside the years that a watermark can follow`);
+  if (!Number.isSafeInteger(number)) throw new MillraceError('BAD_RECORD', `${time} µs is beyond the year 2255`);
   return number;
 }

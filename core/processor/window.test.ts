@@ -1,23 +1,24 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { parseInterval, windowStart } from './window.ts';
+import { MillraceError } from '../errors.ts';
+import { toInterval, windowStart } from './window.ts';
 
 const MINUTE = 60_000_000;
 
 describe('an interval', () => {
   test('is a count and a unit', () => {
-    expect(parseInterval('1s')).toEqual({ name: '1s', micros: 1_000_000 });
-    expect(parseInterval('5m').micros).toBe(300_000_000);
-    expect(parseInterval('1d').micros).toBe(86_400_000_000);
+    expect(toInterval('1s')).toEqual({ name: '1s', micros: 1_000_000 });
+    expect(toInterval('5m').micros).toBe(300_000_000);
+    expect(toInterval('1d').micros).toBe(86_400_000_000);
   });
 
-  test.each(['', '5', 'm', '0m', '05m', '1.5m', '-1m', '5 m', '5M', '1w', '999999s'])('cannot be %j', (name) => {
-    expect(() => parseInterval(name)).toThrow(RangeError);
+  test.each(['', '5', 'm', '0m', '05m', '1.5m', '-1m', '5 m', '5M', '1w'])('cannot be %j', (name) => {
+    expect(() => toInterval(name)).toThrow(MillraceError);
   });
 
   test('has to divide a day, so that windows begin at the same times each day', () => {
-    expect(() => parseInterval('7m')).toThrow('has to divide a day; 7m does not');
-    expect(() => parseInterval('2d')).toThrow(RangeError);
+    expect(() => toInterval('7m')).toThrow('an interval has to divide a day, and 7m does not');
+    expect(() => toInterval('2d')).toThrow(MillraceError);
   });
 });
 
@@ -39,7 +40,7 @@ describe('a tumbling window', () => {
     const size = fc.constantFrom('1s', '1m', '5m', '15m', '1h', '1d');
     fc.assert(
       fc.property(time, size, (at, name) => {
-        const { micros } = parseInterval(name);
+        const { micros } = toInterval(name);
         const start = windowStart(at, micros);
         expect(start).toBeLessThanOrEqual(at);
         expect(at - start).toBeLessThan(micros);

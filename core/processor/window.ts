@@ -1,3 +1,6 @@
+import { MillraceError } from '../errors.ts';
+import { DAY, parseInterval } from '../time.ts';
+
 /** A kind of tumbling window. */
 export interface Interval {
   /** As users write it: `1s`, `5m`, `1h`, `1d`. */
@@ -6,28 +9,20 @@ export interface Interval {
   readonly micros: number;
 }
 
-const UNITS: Readonly<Record<string, number>> = {
-  s: 1_000_000,
-  m: 60_000_000,
-  h: 3_600_000_000,
-  d: 86_400_000_000,
-};
-
 /**
- * Reads an interval: a count without leading zeros, and a unit (s, m, h, d). Windows are aligned to 1970-01-01T00:00Z, so an
- * interval has to divide a day: otherwise its windows would begin at another time each day.
+ * The interval of that name. Windows are aligned to 1970-01-01T00:00Z, so an interval has to divide a day: otherwise its windows
+ * would begin at another time each day.
  *
- * @throws RangeError for anything else.
+ * @throws MillraceError CONFIG_INVALID for anything else.
  */
-export function parseInterval(name: string): Interval {
-  const match = /^([1-9]\d{0,4})([smhd])$/.exec(name);
-  const unit = UNITS[match?.[2] ?? ''];
-  if (match === null || unit === undefined) {
-    throw new RangeError(`an interval is a count and a unit, such as 1s, 5m, 1h or 1d, not ${JSON.stringify(name)}`);
+export function toInterval(name: string): Interval {
+  const length = parseInterval(name);
+  if (DAY % length !== 0n) {
+    throw new MillraceError('CONFIG_INVALID', `an interval has to divide a day, and ${name} does not`, {
+      remedy: 'Use lengths such as 1s, 1m, 5m, 15m, 1h, 1d.',
+    });
   }
-  const size = Number(match[1]) * unit;
-  if (86_400_000_000 % size !== 0) throw new RangeError(`an interval has to divide a day; ${name} does not`);
-  return { name, micros: size };
+  return { name, micros: Number(length) };
 }
 
 /**
