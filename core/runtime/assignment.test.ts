@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { type Assignment, assignSticky } from './assigner.ts';
+import { type Assignment, assignSticky } from './assignment.ts';
 
 const sizes = (assignments: Map<string, Assignment>) =>
   [...assignments.values()].map((each) => each['a']?.length ?? 0).sort();

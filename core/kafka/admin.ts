@@ -1,0 +1,136 @@
+/** Topics of a Kafka cluster: listing, creating, and changing settings. Not its job: which topics there should be. */
+import kafkajs, { type Admin, type Kafka } from 'kafkajs';
+import { MillraceError } from '../errors.ts';
+import { protocolType, toMillraceError } from './errors.ts';
+
+export interface TopicSpec {
+  readonly name: string;
+  readonly partitions: number;
+  /** Topic settings by their Kafka names, e.g. `retention.ms`. */
+  readonly settings: Readonly<Record<string, string>>;
+}
+
+export interface AdminOptions {
+  readonly brokers: readonly string[];
+  readonly clientId: string;
+  /** Default 10,000. */
+  readonly timeoutMs?: number;
+}
+
+// kafkajs' ConfigResourceTypes.TOPIC and ConfigSource.TOPIC_CONFIG
+const TOPIC = 2;
+const OF_TOPIC = 1;
+
+/** Any call may throw MillraceError KAFKA_UNREACHABLE. */
+export class TopicAdmin implements AsyncDisposable {
+  readonly #admin: Admin;
+  readonly #timeoutMs: number;
+  readonly #brokers: string;
+
+  private constructor(admin: Admin, options: AdminOptions) {
+    this.#admin = admin;
+    this.#timeoutMs = options.timeoutMs ?? 10_000;
+    this.#brokers = options.brokers.join(', ');
+  }
+
+  static async open(options: AdminOptions): Promise<TopicAdmin> {
+    const timeout = options.timeoutMs ?? 10_000;
+    const kafka: Kafka = new kafkajs.Kafka({
+      clientId: options.clientId,
+      brokers: [...options.brokers],
+      logLevel: kafkajs.logLevel.NOTHING,
+      connectionTimeout: Math.min(3000, timeout),
+      requestTimeout: timeout,
+      retry: { retries: 3, initialRetryTime: 200, maxRetryTime: 1500 },
+    });
+    const admin = new TopicAdmin(kafka.admin(), options);
+    await admin.#ask('connecting', () => admin.#admin.connect());
+    return admin;
+  }
+
+  /** Partition counts of all topics. */
+  async partitions(): Promise<ReadonlyMap<string, number>> {
+    const { topics } = await this.#ask('listing topics', () => this.#admin.fetchTopicMetadata());
+    return new Map(topics.map((topic) => [topic.name, topic.partitions.length]));
+  }
+
+  /** Settings in force, the broker's defaults included. Topics must exist. */
+  async settings(names: readonly string[]): Promise<ReadonlyMap<string, Readonly<Record<string, string>>>> {
+    if (names.length === 0) return new Map();
+    const { resources } = await this.#ask('reading topic settings', () =>
+      this.#admin.describeConfigs({ includeSynonyms: false, resources: names.map((name) => ({ type: TOPIC, name })) }),
+    );
+    return new Map(
+      resources.map((resource) => [
+        resource.resourceName,
+        Object.fromEntries(resource.configEntries.map((entry) => [entry.configName, entry.configValue])),
+      ]),
+    );
+  }
+
+  /** Creates topics with the broker's default replication; those that exist by now are left alone. Returns when they have leaders. */
+  async create(topics: readonly TopicSpec[]): Promise<void> {
+    if (topics.length === 0) return;
+    try {
+      await this.#admin.createTopics({
+        waitForLeaders: true,
+        timeout: this.#timeoutMs,
+        topics: topics.map((topic) => ({
+          topic: topic.name,
+          numPartitions: topic.partitions,
+          replicationFactor: -1,
+          configEntries: Object.entries(topic.settings).map(([name, value]) => ({ name, value })),
+        })),
+      });
+    } catch (error) {
+      const reasons = (error as { errors?: readonly { type?: string; message?: string }[] }).errors;
+      if (reasons?.every((reason) => reason.type === 'TOPIC_ALREADY_EXISTS')) return;
+      throw this.#error(error, 'creating topics');
+    }
+  }
+
+  /** Changes the given settings of one topic and keeps its other own settings. Not atomic with a change by somebody else. */
+  async alter(name: string, settings: Readonly<Record<string, string>>): Promise<void> {
+    await this.#ask(`changing settings of ${name}`, async () => {
+      // Kafka's AlterConfigs replaces a topic's own settings as a whole; kafkajs knows no incremental one.
+      const { resources } = await this.#admin.describeConfigs({
+        includeSynonyms: false,
+        resources: [{ type: TOPIC, name }],
+      });
+      const own = (resources[0]?.configEntries ?? []).filter((entry) => entry.configSource === OF_TOPIC);
+      const merged = new Map(own.map((entry) => [entry.configName, entry.configValue]));
+      for (const [key, value] of Object.entries(settings)) merged.set(key, value);
+      const configEntries = [...merged].map(([key, value]) => ({ name: key, value }));
+      await this.#admin.alterConfigs({ validateOnly: false, resources: [{ type: TOPIC, name, configEntries }] });
+    });
+  }
+
+  /** Deletes topics; absent ones are skipped. */
+  async delete(names: readonly string[]): Promise<void> {
+    const present = await this.partitions();
+    const topics = names.filter((name) => present.has(name));
+    if (topics.length === 0) return;
+    await this.#ask('deleting topics', () => this.#admin.deleteTopics({ topics, timeout: this.#timeoutMs }));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#admin.disconnect().catch(() => {});
+  }
+
+  async #ask<T>(doing: string, request: () => Promise<T>): Promise<T> {
+    try {
+      return await request();
+    } catch (error) {
+      throw this.#error(error, doing);
+    }
+  }
+
+  #error(error: unknown, doing: string): MillraceError {
+    if (protocolType(error) !== undefined) return toMillraceError(error, doing);
+    const reason = error instanceof Error ? error.message : String(error);
+    return new MillraceError('KAFKA_UNREACHABLE', `no Kafka broker answers at ${this.#brokers}: ${reason}`, {
+      cause: error,
+      remedy: 'Start the stack with `millrace up`, or check the list of brokers.',
+    });
+  }
+}

@@ -1,0 +1,83 @@
+import { MillraceError } from '../errors.ts';
+import type { Ownership } from './handler.ts';
+import type { IdentitySnapshot } from './identity.ts';
+import { type LogRecord, type OutRecord, readRange, type Writer } from './log.ts';
+
+/**
+ * The changelog of one task: its state, key by key, in a compacted topic, written in the same transaction as the outputs. Two keys are the runtime's:
+ * `barrier`, which ends each restore, and `task`, the task's own position in time.
+ */
+const barrierKey = Buffer.from('barrier');
+const taskKey = Buffer.from('task');
+const version = 1;
+
+export interface TaskState {
+  /** Microseconds. */
+  readonly logTime: bigint;
+  readonly identity: IdentitySnapshot | undefined;
+}
+
+export function changelogTopic(processor: string): string {
+  return `${processor}.changelog`;
+}
+
+/**
+ * Writes the barrier: a record of this owner in the changelog. When it is committed, everything before it is final, and nothing of an earlier
+ * owner can come after it. A restore that has reached it is complete.
+ *
+ * @param nowMs wall clock; only retention of the topic sees it.
+ */
+export async function writeBarrier(writer: Writer, topic: string, partition: number, nowMs: number): Promise<bigint> {
+  const record = { topic, partition, key: barrierKey, value: Buffer.of(version), timestamp: BigInt(nowMs) };
+  const [written] = await writer.transact({ records: [record] });
+  if (written === undefined)
+    throw new MillraceError('STATE_CORRUPT', `${topic}/${partition}: the barrier has no offset`);
+  return written.baseOffset;
+}
+
+/** Reads the committed changelog up to the barrier. Later entries of a key replace earlier ones. */
+export async function restore(
+  ownership: Ownership,
+  topic: string,
+  barrier: bigint,
+  load: (record: LogRecord) => void,
+): Promise<{ task: TaskState | undefined; records: number }> {
+  const { log, partition, signal } = ownership;
+  const from = (await log.starts(topic))[partition] ?? 0n;
+  let task: TaskState | undefined;
+  let count = 0;
+  for await (const records of readRange(
+    log,
+    { topic, partition, from, to: barrier },
+    { maxWaitMs: 250, maxBytesPerPartition: 1_048_576, signal },
+  )) {
+    for (const record of records) {
+      count++;
+      if (record.key === null)
+        throw new MillraceError('STATE_CORRUPT', `${topic}/${partition}: offset ${record.offset} has no key`);
+      if (record.key.equals(taskKey)) task = readTask(record.value);
+      else if (!record.key.equals(barrierKey)) load(record);
+    }
+  }
+  return { task, records: count };
+}
+
+export function taskRecord(topic: string, partition: number, state: TaskState, timestamp: bigint): OutRecord {
+  const value = JSON.stringify({ version, logTime: state.logTime.toString(), identity: state.identity });
+  return { topic, partition, key: taskKey, value: Buffer.from(value), timestamp };
+}
+
+function readTask(value: Buffer | null): TaskState | undefined {
+  if (value === null) return undefined;
+  const parsed = JSON.parse(value.toString('utf8')) as {
+    version: number;
+    logTime: string;
+    identity?: IdentitySnapshot;
+  };
+  if (parsed.version !== version) {
+    throw new MillraceError('STATE_CORRUPT', `task state of version ${parsed.version}, this release reads ${version}`, {
+      remedy: 'run the release that wrote it, or drop the changelog and rebuild the state by replaying the input',
+    });
+  }
+  return { logTime: BigInt(parsed.logTime), identity: parsed.identity };
+}

@@ -1,0 +1,100 @@
+import { MillraceError } from '../errors.ts';
+import type { TaskMetrics } from '../observability/metrics.ts';
+import type { Ownership } from './handler.ts';
+import type { OutRecord } from './log.ts';
+
+export interface CommitContent {
+  /** Outputs, late and dead records and journal entries, in the order of emission. */
+  readonly outputs: readonly OutRecord[];
+  readonly changelog: readonly OutRecord[];
+}
+
+/**
+ * The commit order of a processor's task. In one Kafka transaction:
+ *
+ *   1. outputs (with late and dead records, and the journal)
+ *   2. the changelog: every state entry that changed since the last commit, and the task's log time and identity
+ *   3. the input offset
+ *   4. commit
+ *
+ * One transaction is in flight at most; folding goes on meanwhile, and the next one waits for it. Memory is ahead of the log by what is
+ * in flight, so after any failure the whole handler is thrown away and a takeover starts from what is committed.
+ */
+export class Committer {
+  readonly #own: Ownership;
+  readonly #settings: { readonly commitIntervalMs: number };
+  readonly #metrics: TaskMetrics;
+  readonly #now: () => number;
+  #inFlight: Promise<void> | undefined;
+  #failure: unknown;
+  #committed = 0n;
+  #uncommitted = 0;
+  #firstUncommittedMs: number | undefined;
+
+  constructor(
+    ownership: Ownership,
+    settings: { readonly commitIntervalMs: number },
+    metrics: TaskMetrics,
+    now: () => number,
+  ) {
+    this.#own = ownership;
+    this.#settings = settings;
+    this.#metrics = metrics;
+    this.#now = now;
+  }
+
+  begin(position: bigint): void {
+    this.#committed = position;
+  }
+
+  /** Notes progress; returns the records since the last commit. */
+  count(records: number): number {
+    this.#firstUncommittedMs ??= this.#now();
+    this.#uncommitted += records;
+    return this.#uncommitted;
+  }
+
+  due(): boolean {
+    return (
+      this.#firstUncommittedMs !== undefined &&
+      this.#now() - this.#firstUncommittedMs >= this.#settings.commitIntervalMs
+    );
+  }
+
+  /** @throws what the transaction in flight failed with, as soon as it is known. */
+  check(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  async settle(): Promise<void> {
+    await this.#inFlight;
+    this.check();
+  }
+
+  /** Starts the next transaction once the previous one is committed. `content` is taken at that moment, together with the position. */
+  async commit(position: bigint, content: () => CommitContent): Promise<void> {
+    await this.settle();
+    if (this.#uncommitted === 0 && position === this.#committed) {
+      this.#firstUncommittedMs = undefined;
+      return;
+    }
+    const { outputs, changelog } = content();
+    const records = [...outputs, ...changelog];
+    this.#uncommitted = 0;
+    this.#firstUncommittedMs = undefined;
+    this.#committed = position;
+    this.#inFlight = this.#transact(records, position);
+  }
+
+  async #transact(records: readonly OutRecord[], offset: bigint): Promise<void> {
+    const { writer, group, topic, partition } = this.#own;
+    const startedMs = this.#now();
+    try {
+      await writer.transact({ records, offsets: { group, positions: [{ topic, partition, offset }] } });
+      this.#metrics.committed((this.#now() - startedMs) / 1000);
+    } catch (error) {
+      this.#failure = error;
+      this.#metrics.aborted(error instanceof MillraceError ? error.code : 'UNKNOWN');
+    }
+  }
+}

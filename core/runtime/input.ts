@@ -1,0 +1,54 @@
+import { MillraceError } from '../errors.ts';
+import type { Input, InputRecord } from '../processor/define.ts';
+import { parseSequence, type Sequence } from './identity.ts';
+import type { LogRecord, TopicPartition } from './log.ts';
+
+/** The part of a Debezium envelope that the runtime itself reads. */
+interface Envelope {
+  readonly op: string;
+  readonly before?: Readonly<Record<string, unknown>> | null;
+  readonly after?: Readonly<Record<string, unknown>> | null;
+  readonly source: {
+    readonly ts_us?: bigint | null;
+    readonly lsn?: bigint | null;
+    readonly sequence?: string | null;
+  };
+}
+
+/** How to recognise the change again; undefined for input that needs no dedup. */
+export interface Identity {
+  readonly sequence: Sequence;
+  readonly operation: string;
+  readonly primaryKey: string;
+}
+
+export interface ReadInput<In> {
+  readonly record: InputRecord<In>;
+  readonly identity: Identity | undefined;
+}
+
+/**
+ * Finds a record's log time and identity.
+ *
+ * @throws MillraceError BAD_RECORD when a change lacks what every change has.
+ */
+export function readInput<In>(input: Input<In>, at: TopicPartition, raw: LogRecord, value: In): ReadInput<In> {
+  const { topic, partition } = at;
+  if (input.kind === 'derived') {
+    return {
+      record: { value, topic, partition, offset: raw.offset, logTime: raw.timestamp * 1000n, lsn: null },
+      identity: undefined,
+    };
+  }
+  const { op, before, after, source } = value as unknown as Envelope;
+  const logTime = source.ts_us;
+  if (logTime === undefined || logTime === null)
+    throw new MillraceError('BAD_RECORD', 'the change has no commit time (source.ts_us)');
+  const record = { value, topic, partition, offset: raw.offset, logTime, lsn: source.lsn ?? null };
+  const sequence = typeof source.sequence === 'string' ? parseSequence(source.sequence) : undefined;
+  // Rows of a snapshot all carry the snapshot's one LSN: looking them up would keep the whole table in memory.
+  if (sequence === undefined || op === 'r') return { record, identity: undefined };
+  const row = after ?? before;
+  const primaryKey = (input.primaryKey ?? []).map((column) => String(row?.[column])).join('\u001f');
+  return { record, identity: { sequence, operation: op, primaryKey } };
+}
