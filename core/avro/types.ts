@@ -191,6 +191,13 @@ class DecimalType extends avro.types.LogicalType {
   }
 }
 
+/** Also refuses to read a decimal of more digits, some of whose values it could not hold. */
+class ExactDecimalType extends DecimalType {
+  override _resolve(writer: unknown): ((value: bigint) => bigint) | undefined {
+    return writer instanceof DecimalType && writer.precision <= this.precision ? super._resolve(writer) : undefined;
+  }
+}
+
 function fromTwosComplement(bytes: Buffer, pos: number, length: number): bigint {
   if (length <= 6) return BigInt(bytes.readIntBE(pos, length));
   if (length <= 8) {
@@ -225,14 +232,20 @@ function isLongSchema(schema: unknown): boolean {
   );
 }
 
+export interface AvroTypeOptions {
+  /** A decimal of more digits does not resolve. By default it does, and values that are too great are refused. */
+  readonly exactDecimals?: boolean;
+}
+
 /**
  * The type of a schema.
  *
  * @throws Error when it is no valid Avro schema.
  */
-export function avroType(schema: object | string): AvroType {
+export function avroType(schema: object | string, options: AvroTypeOptions = {}): AvroType {
+  const decimal = options.exactDecimals === true ? ExactDecimalType : DecimalType;
   return avro.Type.forSchema(schema as never, {
-    logicalTypes: { decimal: DecimalType as never },
+    logicalTypes: { decimal: decimal as never },
     typeHook: (node: unknown) => (isLongSchema(node) ? bigintLong : undefined),
     omitRecordMethods: true,
   });
