@@ -1,0 +1,167 @@
+/** What each stage has done of its input, read from the log itself: right also when no process of the stage runs. */
+
+import type { Fetcher, Log, LogRecord, Position } from '../core/runtime/log.ts';
+import { groupOf } from '../core/runtime/runner.ts';
+
+export interface Stage {
+  readonly name: string;
+  readonly kind: 'processor' | 'sink';
+  readonly inputs: readonly string[];
+}
+
+export interface StageLag {
+  readonly stage: string;
+  readonly kind: Stage['kind'];
+  readonly topic: string;
+  readonly partitions: number;
+  /** False when the stage never committed an offset of this topic. */
+  readonly started: boolean;
+  /** Offsets not taken yet, all partitions; 0n when only transaction markers are left. */
+  readonly lagRecords: bigint;
+  /** Microseconds of event time from the next record to the newest one, of the partition that is furthest behind; 0n when caught up. */
+  readonly lagEventTime: bigint;
+  /** Event time of the newest record of the topic, microseconds; undefined for an empty topic. */
+  readonly newest: bigint | undefined;
+}
+
+/** The event time of a record in microseconds, undefined when it has none that can be read. */
+export type EventTimeOf = (topic: string, record: LogRecord) => Promise<bigint | undefined>;
+
+export interface StagesOptions {
+  readonly log: Log;
+  readonly stages: readonly Stage[];
+  readonly eventTimeOf: EventTimeOf;
+  readonly signal?: AbortSignal;
+}
+
+/** One entry per stage and input topic. @throws MillraceError KAFKA_UNREACHABLE, TOPIC_MISSING */
+export async function readStages(options: StagesOptions): Promise<StageLag[]> {
+  const lags: StageLag[] = [];
+  await using fetcher = options.log.fetcher();
+  for (const stage of options.stages) {
+    for (const topic of stage.inputs) lags.push(await readStage(options, fetcher, stage, topic));
+  }
+  return lags;
+}
+
+async function readStage(options: StagesOptions, fetcher: Fetcher, stage: Stage, topic: string): Promise<StageLag> {
+  const { log, eventTimeOf, signal } = options;
+  const [starts, ends, committed] = await Promise.all([
+    log.starts(topic),
+    log.ends(topic),
+    log.committed(groupOf(stage.name), topic),
+  ]);
+  const positions = ends.map((end, partition): Range => {
+    const start = starts[partition] ?? 0n;
+    const offset = committed.find((each) => each.partition === partition)?.offset ?? start;
+    return { topic, partition, offset: offset < start ? start : offset, end };
+  });
+  const next = await firstRecords(fetcher, positions, signal);
+  const last = await lastRecords(fetcher, topic, starts, ends, signal);
+  let [lagRecords, lagEventTime] = [0n, 0n];
+  let newest: bigint | undefined;
+  for (const { partition, offset, end } of positions) {
+    const [waiting, latest] = [next.get(partition), last.get(partition)];
+    const latestTime = latest === undefined ? undefined : await eventTimeOf(topic, latest);
+    if (latestTime !== undefined && (newest === undefined || latestTime > newest)) newest = latestTime;
+    if (waiting === undefined) continue;
+    lagRecords += end - offset;
+    const waitingTime = await eventTimeOf(topic, waiting);
+    if (waitingTime === undefined || latestTime === undefined) continue;
+    if (latestTime - waitingTime > lagEventTime) lagEventTime = latestTime - waitingTime;
+  }
+  const { name, kind } = stage;
+  const started = committed.length > 0;
+  return { stage: name, kind, topic, partitions: ends.length, started, lagRecords, lagEventTime, newest };
+}
+
+export interface Counted {
+  readonly records: number;
+  /** Counting ended at the limit: there are at least so many. */
+  readonly more: boolean;
+}
+
+/** Counts the records of a topic, such as a dead-letter topic; offsets would count transaction markers too. */
+export async function countRecords(log: Log, topic: string, limit: number, signal?: AbortSignal): Promise<Counted> {
+  const [starts, ends] = await Promise.all([log.starts(topic), log.ends(topic)]);
+  await using fetcher = log.fetcher();
+  let records = 0;
+  const ranges = ends.map((end, partition) => ({ topic, partition, offset: starts[partition] ?? 0n, end }));
+  await scan(fetcher, ranges, signal, (found) => {
+    records += found.length;
+    return records < limit;
+  });
+  return { records: Math.min(records, limit), more: records >= limit };
+}
+
+interface Range extends Position {
+  readonly end: bigint;
+}
+
+async function firstRecords(
+  fetcher: Fetcher,
+  ranges: readonly Range[],
+  signal: AbortSignal | undefined,
+): Promise<Map<number, LogRecord>> {
+  const first = new Map<number, LogRecord>();
+  await scan(fetcher, ranges, signal, ([record], partition) => {
+    if (record !== undefined) first.set(partition, record);
+    return record === undefined;
+  });
+  return first;
+}
+
+/** A transaction of one record takes two offsets, so the last record is near the end; a long run of aborted ones may hide it. */
+const lookBack = 64n;
+
+async function lastRecords(
+  fetcher: Fetcher,
+  topic: string,
+  starts: readonly bigint[],
+  ends: readonly bigint[],
+  signal: AbortSignal | undefined,
+): Promise<Map<number, LogRecord>> {
+  const last = new Map<number, LogRecord>();
+  const ranges = ends.map((end, partition): Range => {
+    const start = starts[partition] ?? 0n;
+    return { topic, partition, offset: end - lookBack > start ? end - lookBack : start, end };
+  });
+  await scan(fetcher, ranges, signal, (records, partition) => {
+    const newest = records.at(-1);
+    if (newest !== undefined) last.set(partition, newest);
+    return true;
+  });
+  return last;
+}
+
+/** How long a fetch that brings nothing is taken for "an open transaction is in the way", which is not waited for. */
+const patienceMs = 500;
+
+/** Reads all ranges side by side until their ends, or until `take` answers false for a partition. */
+async function scan(
+  fetcher: Fetcher,
+  ranges: readonly Range[],
+  signal: AbortSignal | undefined,
+  take: (records: readonly LogRecord[], partition: number) => boolean,
+): Promise<void> {
+  const open = new Map(ranges.filter(({ offset, end }) => offset < end).map((range) => [range.partition, range]));
+  while (open.size > 0) {
+    signal?.throwIfAborted();
+    const fetched = await fetcher.fetch([...open.values()], {
+      maxWaitMs: patienceMs,
+      maxBytesPerPartition: 65_536,
+      ...(signal === undefined ? {} : { signal }),
+    });
+    if (fetched.length === 0) return;
+    for (const { partition, records, next } of fetched) {
+      const range = open.get(partition);
+      if (range === undefined) continue;
+      const more = take(
+        records.filter((record) => record.offset < range.end),
+        partition,
+      );
+      if (!more || next >= range.end) open.delete(partition);
+      else open.set(partition, { ...range, offset: next });
+    }
+  }
+}
