@@ -41,6 +41,7 @@ export const errorCodes = {
   SLOT_LOST: 'stop',
   TOPIC_DIFFERS: 'stop',
   LOAD_REFUSED: 'stop',
+  INTERRUPTED: 'stop',
   // configuration
   CONFIG_INVALID: 'stop',
   // operations

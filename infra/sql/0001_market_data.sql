@@ -1,7 +1,8 @@
 -- Up Migration
 
 -- The captured tables. What Debezium cannot carry exactly is refused here, at the source: NaN has no Avro decimal, an infinite
--- or far-out timestamp no microsecond count, and a text without a value no place among the partitions.
+-- or far-out timestamp no microsecond count, and a text without a value no place among the partitions. A size of zero is allowed: venues do
+-- report such trades.
 
 CREATE TABLE instruments (
   venue      text NOT NULL CHECK (venue <> ''),
@@ -21,7 +22,7 @@ CREATE TABLE trades (
   trade_id       text NOT NULL CHECK (trade_id <> ''),
   venue_sequence bigint,
   price          numeric(20, 8) NOT NULL CHECK (price <> 'NaN'),
-  size           numeric(20, 8) NOT NULL CHECK (size > 0 AND size <> 'NaN'),
+  size           numeric(20, 8) NOT NULL CHECK (size >= 0 AND size <> 'NaN'),
   side           text NOT NULL DEFAULT 'unknown' CHECK (side IN ('buy', 'sell', 'unknown')),
   executed_at    timestamptz NOT NULL CHECK (executed_at >= '1900-01-01Z' AND executed_at < '9999-01-01Z'),
   conditions     text,

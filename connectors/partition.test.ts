@@ -1,0 +1,25 @@
+import { expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { javaHash, tradePartition } from './partition.ts';
+
+test('javaHash is the hash that the Java language specifies', () => {
+  expect(javaHash('')).toBe(0);
+  expect(javaHash('Hello, World!')).toBe(1498789909);
+  expect(javaHash('polygenelubricants')).toBe(-2147483648);
+  expect(javaHash('BTC-USD')).toBe(913850314);
+  expect(javaHash('\u{1F600}')).toBe(1772899);
+});
+
+test('a partition is in range for any text', () => {
+  fc.assert(
+    fc.property(fc.string({ unit: 'binary' }), fc.string({ unit: 'binary' }), fc.integer({ min: 1, max: 64 }), (venue, symbol, count) => {
+      const partition = tradePartition(venue, symbol, count);
+      return Number.isInteger(partition) && partition >= 0 && partition < count;
+    }),
+  );
+});
+
+test('a negative sum loses its sign bit, as in the transform, and is not made positive', () => {
+  expect(tradePartition('polygenelubricants', '', 6)).toBe(0);
+  expect(tradePartition('polygenelubricants', 'a', 6)).toBe(97 % 6);
+});
