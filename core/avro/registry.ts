@@ -171,12 +171,11 @@ export class Registry implements Schemas, AsyncDisposable {
       readonly message?: string;
       readonly url?: string;
     };
-    // The client makes status 400 of a connection error, with a text in place of the registry's JSON.
-    const isNetwork = status === 400 && /Error, status 400: /.test(message ?? '');
     // The first to register a subject also sets its level; of several at once, all but one are told that it is set already.
     const isRace = status === 409 && url?.startsWith('put ') === true;
     const isRefusal = (status === 409 && !isRace) || status === 422 || status === undefined;
-    if (isNetwork || !isRefusal) return this.#unreachable(error);
+    // A connection error has status 400 and a text in place of the registry's JSON: it is no refusal either.
+    if (!isRefusal) return this.#unreachable(error);
     return new MillraceError(
       'SCHEMA_INCOMPATIBLE',
       `the registry refuses the schema for ${subject}: ${message ?? String(error)}`,

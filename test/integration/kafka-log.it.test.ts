@@ -1,0 +1,22 @@
+import { TopicAdmin } from '../../core/kafka/admin.ts';
+import { KafkaLog } from '../../core/kafka/log.ts';
+import { testLog } from '../../core/testing/log-contract.ts';
+
+const brokers = ['127.0.0.1:39092'];
+let topics = 0;
+testLog('Kafka', async () => {
+  const log = new KafkaLog({ brokers, clientId: 'contract' });
+  const admin = await TopicAdmin.open({ brokers, clientId: 'contract-admin' });
+  return {
+    log,
+    topic: async (partitions) => {
+      const name = `contract.${process.pid}.${Date.now()}.${topics++}`;
+      await admin.create([{ name, partitions, settings: {} }]);
+      return name;
+    },
+    [Symbol.asyncDispose]: async () => {
+      await log[Symbol.asyncDispose]();
+      await admin[Symbol.asyncDispose]();
+    },
+  };
+});
