@@ -1,4 +1,5 @@
 /** Topics of a Kafka cluster: listing, creating, and changing settings. Not its job: which topics there should be. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import kafkajs, { type Admin, type Kafka } from 'kafkajs';
 import { MillraceError } from '../errors.ts';
 import { protocolType, toMillraceError } from './errors.ts';
@@ -89,7 +90,10 @@ export class TopicAdmin implements AsyncDisposable {
     }
   }
 
-  /** Changes the given settings of one topic and keeps its other own settings. Not atomic with a change by somebody else. */
+  /**
+   * Changes the given settings of one topic and keeps its other own settings. Not atomic with a change by somebody else. Returns when the
+   * broker shows them: the controller answers before the brokers have them.
+   */
   async alter(name: string, settings: Readonly<Record<string, string>>): Promise<void> {
     await this.#ask(`changing settings of ${name}`, async () => {
       // Kafka's AlterConfigs replaces a topic's own settings as a whole; kafkajs knows no incremental one.
@@ -103,6 +107,13 @@ export class TopicAdmin implements AsyncDisposable {
       const configEntries = [...merged].map(([key, value]) => ({ name: key, value }));
       await this.#admin.alterConfigs({ validateOnly: false, resources: [{ type: TOPIC, name, configEntries }] });
     });
+    const deadline = performance.now() + this.#timeoutMs;
+    while (performance.now() < deadline) {
+      const shown = (await this.settings([name])).get(name) ?? {};
+      if (Object.entries(settings).every(([key, value]) => shown[key] === value)) return;
+      await sleep(50);
+    }
+    throw new MillraceError('KAFKA_UNREACHABLE', `settings of ${name} are not in force after ${this.#timeoutMs} ms`);
   }
 
   /** Deletes topics; absent ones are skipped. */

@@ -1,0 +1,174 @@
+import { gzipSync, zstdCompressSync } from 'node:zlib';
+import { expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { decodeBatches, maxBatchBytes } from './record-batch.ts';
+
+interface Batch {
+  readonly base: bigint;
+  /** Values by offset delta: compaction leaves gaps. */
+  readonly values: ReadonlyMap<number, string | null>;
+  readonly lastDelta?: number;
+  readonly producerId?: bigint;
+  readonly control?: 'commit' | 'abort';
+  readonly codec?: 0 | 1 | 2 | 4;
+  readonly timestamp?: bigint;
+}
+
+function varint(value: number): Buffer {
+  let zigzag = BigInt(value) >= 0n ? BigInt(value) * 2n : -BigInt(value) * 2n - 1n;
+  const bytes: number[] = [];
+  while (zigzag > 127n) {
+    bytes.push(Number(zigzag & 127n) | 128);
+    zigzag >>= 7n;
+  }
+  return Buffer.from([...bytes, Number(zigzag)]);
+}
+
+function bytes(value: Buffer | null): Buffer {
+  return value === null ? varint(-1) : Buffer.concat([varint(value.length), value]);
+}
+
+function encode(batch: Batch): Buffer {
+  const control = batch.control;
+  const entries: [number, Buffer | null, Buffer | null][] =
+    control === undefined
+      ? [...batch.values].map(([delta, value]) => [delta, Buffer.from('k'), value === null ? null : Buffer.from(value)])
+      : [[0, Buffer.from([0, 0, 0, control === 'commit' ? 1 : 0]), Buffer.from([0, 0, 0, 0, 0, 0])]];
+  const records = Buffer.concat(
+    entries.map(([delta, key, value]) => {
+      const body = Buffer.concat([Buffer.of(0), varint(delta * 3), varint(delta), bytes(key), bytes(value), varint(0)]);
+      return Buffer.concat([varint(body.length), body]);
+    }),
+  );
+  const codec = batch.codec ?? 0;
+  const body = codec === 1 ? gzipSync(records) : codec === 4 ? zstdCompressSync(records) : records;
+  const header = Buffer.alloc(61);
+  header.writeBigInt64BE(batch.base, 0);
+  header.writeInt32BE(49 + body.length, 8);
+  header[16] = 2;
+  header.writeInt16BE(codec | (batch.producerId === undefined ? 0 : 0x10) | (control === undefined ? 0 : 0x20), 21);
+  header.writeInt32BE(batch.lastDelta ?? Math.max(0, ...entries.map(([delta]) => delta)), 23);
+  header.writeBigInt64BE(batch.timestamp ?? 1_000n, 27);
+  header.writeBigInt64BE(batch.producerId ?? -1n, 43);
+  header.writeInt32BE(entries.length, 57);
+  return Buffer.concat([header, body]);
+}
+
+const data = (base: bigint, values: string[], more: Partial<Batch> = {}): Batch => ({
+  base,
+  values: new Map(values.map((value, i) => [i, value])),
+  ...more,
+});
+const marker = (base: bigint, producerId: bigint, control: 'commit' | 'abort'): Batch => ({
+  base,
+  values: new Map(),
+  producerId,
+  control,
+});
+const read = (batches: readonly Batch[], from = 0n, aborted: { producerId: bigint; firstOffset: bigint }[] = []) => {
+  const { records, next } = decodeBatches(Buffer.concat(batches.map(encode)), from, aborted);
+  return { values: records.map(({ offset, value }) => [offset, value?.toString() ?? null]), next };
+};
+
+test.each([0, 1, 4] as const)('records of codec %i come with their offsets, keys, values and timestamps', (codec) => {
+  const { records, next } = decodeBatches(
+    encode(data(7n, ['a', 'b'], { codec, timestamp: 1_700_000_000_000n })),
+    0n,
+    [],
+  );
+  expect(records.map(({ offset, timestamp, key, value }) => [offset, timestamp, `${key}`, `${value}`])).toEqual([
+    [7n, 1_700_000_000_000n, 'k', 'a'],
+    [8n, 1_700_000_000_003n, 'k', 'b'],
+  ]);
+  expect(next).toBe(9n);
+});
+
+test('records before the position are dropped, although their batch is returned whole', () => {
+  expect(read([data(0n, ['a', 'b', 'c'])], 2n)).toEqual({ values: [[2n, 'c']], next: 3n });
+});
+
+test('the next position passes control records and gaps that compaction left', () => {
+  const compacted: Batch = { base: 10n, values: new Map([[2, 'kept']]), lastDelta: 9 };
+  expect(read([compacted, marker(20n, 5n, 'commit')], 10n)).toEqual({ values: [[12n, 'kept']], next: 21n });
+});
+
+test('a batch that the response cuts off is left for the next fetch', () => {
+  const whole = encode(data(0n, ['a']));
+  const cut = encode(data(1n, ['b'])).subarray(0, 66);
+  expect(decodeBatches(Buffer.concat([whole, cut]), 0n, []).next).toBe(1n);
+});
+
+test('aborted transactions of two producers that overlap are filtered exactly', () => {
+  const batches = [
+    data(0n, ['1 aborted'], { producerId: 1n }),
+    data(1n, ['2 aborted'], { producerId: 2n }),
+    data(2n, ['plain']),
+    marker(3n, 1n, 'abort'),
+    data(4n, ['1 committed'], { producerId: 1n }),
+    data(5n, ['2 still aborted'], { producerId: 2n }),
+    marker(6n, 2n, 'abort'),
+    data(7n, ['2 committed'], { producerId: 2n }),
+  ];
+  const aborted = [
+    { producerId: 2n, firstOffset: 1n },
+    { producerId: 1n, firstOffset: 0n },
+  ];
+  expect(read(batches, 0n, aborted).values).toEqual([
+    [2n, 'plain'],
+    [4n, '1 committed'],
+    [7n, '2 committed'],
+  ]);
+});
+
+test('a fetch that starts inside two aborted transactions drops both', () => {
+  const batches = [
+    data(4n, ['1'], { producerId: 1n }),
+    data(5n, ['2'], { producerId: 2n }),
+    marker(6n, 1n, 'abort'),
+    marker(7n, 2n, 'abort'),
+  ];
+  const aborted = [
+    { producerId: 1n, firstOffset: 0n },
+    { producerId: 2n, firstOffset: 1n },
+  ];
+  expect(read(batches, 4n, aborted)).toEqual({ values: [], next: 8n });
+});
+
+test('a data record whose key looks like an abort marker ends no transaction', () => {
+  const batch = encode(data(0n, ['x'], { producerId: 1n }));
+  const lookalike = Buffer.concat([batch.subarray(0, 61), Buffer.from([0x18, 0, 0, 0, 8, 0, 0, 0, 0, 2, 0x78, 0, 0])]);
+  lookalike.writeInt32BE(49 + 13, 8);
+  const batches = Buffer.concat([
+    lookalike,
+    encode(data(1n, ['aborted'], { producerId: 1n })),
+    encode(marker(2n, 1n, 'abort')),
+  ]);
+  expect(decodeBatches(batches, 0n, [{ producerId: 1n, firstOffset: 0n }]).records).toEqual([]);
+});
+
+test('a batch that expands beyond the limit becomes one unreadable record, and the position moves past it', () => {
+  const bomb = encode(data(3n, ['a', Buffer.alloc(maxBatchBytes + 1).toString('latin1')], { codec: 1 }));
+  const { records, next } = decodeBatches(bomb, 0n, []);
+  expect(records).toHaveLength(1);
+  expect(records[0]).toMatchObject({
+    offset: 3n,
+    key: null,
+    value: null,
+    unreadable: { code: 'TOO_LARGE', disposition: 'deadLetter' },
+  });
+  expect(next).toBe(5n);
+});
+
+test('a codec that is not supported is named', () => {
+  const [record] = decodeBatches(encode(data(0n, ['a'], { codec: 2 })), 0n, []).records;
+  expect(record?.unreadable?.message).toContain('snappy');
+});
+
+test('varints are exact over the whole range of 32-bit deltas', () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 0, max: 2 ** 31 - 1 }), (delta) => {
+      const [record] = decodeBatches(encode({ base: 0n, values: new Map([[delta, 'x']]) }), 0n, []).records;
+      expect([record?.offset, record?.timestamp]).toEqual([BigInt(delta), 1_000n + BigInt(delta) * 3n]);
+    }),
+  );
+});
