@@ -188,7 +188,13 @@ describe('schemas', () => {
     const schemas = new MemorySchemas();
     const asked: number[] = [];
     const decoder = new AvroDecoder<TradeChange>(
-      { register: async () => 0, byId: (id) => (asked.push(id), schemas.byId(id)) },
+      {
+        register: async () => 0,
+        byId: async (id) => {
+          asked.push(id);
+          return schemas.byId(id);
+        },
+      },
       contracts.trade_change,
     );
     const encoder = await AvroEncoder.open<object>(schemas, 's', envelopeSchema());
@@ -249,7 +255,7 @@ describe('poison', () => {
     [
       'many small blocks',
       R({ type: 'array', items: 'null' }),
-      record(...Array.from({ length: 60 }, () => 'd00f'), '00'),
+      record(...Array.from({ length: 120 }, () => 'd00f'), '00'),
     ],
   ])(
     'five million items claimed by a few bytes are refused before anything is allocated: %s',

@@ -5,6 +5,7 @@
  * fields are skipped, not decoded.
  */
 import { isError, MillraceError } from '../errors.ts';
+import { mismatchOf, sharesName } from './compatibility.ts';
 import { type Guard, guardOf } from './guard.ts';
 import type { Schemas } from './schemas.ts';
 import { type AvroType, avroType } from './types.ts';
@@ -58,7 +59,7 @@ export class AvroDecoder<T> {
   /** The schema ids of these values that `prepare` has not seen: usually none. Values without a header are left to `decode`. */
   missing(values: Iterable<Buffer | null>): number[] {
     const ids = new Set<number>();
-    let last = -1;
+    let last: number | undefined;
     for (const value of values) {
       if (value === null) continue;
       const id = schemaIdOf(value);
@@ -103,9 +104,11 @@ export class AvroDecoder<T> {
       );
     }
     const reader = this.#readers.get(id);
-    if (reader === undefined)
-      throw new Error(`schema ${id} is not prepared: call prepare(missing(values)) before decode`);
-    if (reader instanceof MillraceError) throw reader;
+    if (reader === undefined) {
+      throw (
+        this.#refused.get(id) ?? new Error(`schema ${id} is not prepared: call prepare(missing(values)) before decode`)
+      );
+    }
     reader.guard?.check(value, HEADER_BYTES);
     let decoded: { readonly value: T; readonly offset: number };
     try {
@@ -145,7 +148,7 @@ export class AvroDecoder<T> {
     }
     const guard = guardOf(writer, this.#limits.maxItems);
     if (this.#reader === undefined) return { type: writer, resolver: undefined, guard };
-    if (!sameName(this.#reader, writer)) {
+    if (!sharesName(this.#reader, writer)) {
       return new MillraceError(
         'SCHEMA_FOREIGN',
         `schema ${id} is of ${nameOf(writer)}, not of ${nameOf(this.#reader)}`,
@@ -157,7 +160,7 @@ export class AvroDecoder<T> {
     } catch (cause) {
       throw new MillraceError(
         'SCHEMA_INCOMPATIBLE',
-        `schema ${id} (${nameOf(writer)}) cannot be read as ${nameOf(this.#reader)}: ${messageOf(cause)}`,
+        `schema ${id} (${nameOf(writer)}) cannot be read as ${nameOf(this.#reader)}: ${mismatchOf(this.#reader, writer)}`,
         {
           cause,
           remedy: 'Undo the change of the source table, or deploy a version that knows it; nothing was skipped.',
@@ -165,16 +168,6 @@ export class AvroDecoder<T> {
       );
     }
   }
-}
-
-function sameName(reader: AvroType, writer: AvroType): boolean {
-  if (reader.name === undefined || writer.name === undefined) return reader.name === writer.name;
-  const wanted = unqualified(writer.name);
-  return [reader.name, ...(reader.aliases ?? [])].some((name) => unqualified(name) === wanted);
-}
-
-function unqualified(name: string): string {
-  return name.slice(name.lastIndexOf('.') + 1);
 }
 
 function nameOf(type: AvroType): string {
