@@ -3,9 +3,9 @@
  * the narrow reader.
  */
 
-import { envelope, envelopeSchema, tradeRow } from '../core/avro/debezium.fixture.ts';
 import { AvroDecoder } from '../core/avro/decoder.ts';
 import { AvroEncoder } from '../core/avro/encoder.ts';
+import { envelope, envelopeSchema, tradeRow } from '../core/avro/fixtures/debezium.ts';
 import { MemorySchemas } from '../core/avro/memory.ts';
 import type { Candle } from '../schemas/gen/candle.ts';
 import { schemas as contracts } from '../schemas/gen/index.ts';

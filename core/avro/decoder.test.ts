@@ -3,9 +3,9 @@ import fc from 'fast-check';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import type { TradeChange } from '../../schemas/gen/trade_change.ts';
 import { MillraceError } from '../errors.ts';
-import { envelope, envelopeSchema, tradeFields, tradeRow } from './debezium.fixture.ts';
 import { AvroDecoder, type DecodeLimits, schemaIdOf } from './decoder.ts';
 import { AvroEncoder } from './encoder.ts';
+import { envelope, envelopeSchema, tradeFields, tradeRow } from './fixtures/debezium.ts';
 import { MemorySchemas } from './memory.ts';
 
 interface Pair {

@@ -2,10 +2,10 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import type { JournalEntry } from '../../schemas/gen/journal_entry.ts';
-import { valuesOf } from './arbitrary.fixture.ts';
-import { envelopeSchema } from './debezium.fixture.ts';
 import { AvroDecoder } from './decoder.ts';
 import { AvroEncoder } from './encoder.ts';
+import { valuesOf } from './fixtures/arbitrary.ts';
+import { envelopeSchema } from './fixtures/debezium.ts';
 import { MemorySchemas } from './memory.ts';
 
 describe('encoding', () => {

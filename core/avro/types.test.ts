@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import avro from 'avsc';
 import fc from 'fast-check';
-import { decimals, longs } from './arbitrary.fixture.ts';
+import { decimals, longs } from './fixtures/arbitrary.ts';
 import { avroType } from './types.ts';
 
 const long = avroType('long');
