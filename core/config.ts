@@ -1,0 +1,146 @@
+import { z } from 'zod';
+import { MillraceError } from './errors.ts';
+import { maskSecrets } from './observability/mask.ts';
+
+const ms = z.number().int().min(0);
+const positive = z.number().int().min(1);
+const url = z.url({ protocol: /^https?$/ });
+
+/**
+ * Everything that can be set, with its default. One place: nothing else in Millrace has defaults of its own or reads the environment.
+ * Durations are milliseconds, sizes bytes.
+ */
+export const configSchema = z.strictObject({
+  stack: z
+    .strictObject({
+      /** Name of the local stack; its data lives in `.millrace/<name>`. */
+      name: z
+        .string()
+        .regex(/^[a-z0-9][a-z0-9-]{0,30}$/, 'lower-case letters, digits and dashes')
+        .default('dev'),
+    })
+    .prefault({}),
+  kafka: z
+    .strictObject({
+      brokers: z
+        .array(z.string().regex(/^[^\s:]+:\d+$/, 'host:port'))
+        .min(1)
+        .default(['127.0.0.1:9092']),
+      clientId: z.string().min(1).default('millrace'),
+    })
+    .prefault({}),
+  registry: z.strictObject({ url: url.default('http://127.0.0.1:8081') }).prefault({}),
+  connect: z.strictObject({ url: url.default('http://127.0.0.1:8083') }).prefault({}),
+  postgres: z
+    .strictObject({ url: z.string().startsWith('postgres').default('postgres://millrace@127.0.0.1:5432/millrace') })
+    .prefault({}),
+  s3: z
+    .strictObject({
+      endpoint: url.default('http://127.0.0.1:9000'),
+      region: z.string().min(1).default('us-east-1'),
+      bucket: z.string().min(3).max(63).default('millrace'),
+      accessKeyId: z.string().default(''),
+      secretAccessKey: z.string().default(''),
+    })
+    .prefault({}),
+  capture: z
+    .strictObject({
+      /** First part of each capture topic's name. */
+      prefix: z.string().regex(/^\w+$/).default('cdc'),
+      slot: z
+        .string()
+        .regex(/^[a-z0-9_]+$/)
+        .default('millrace'),
+      user: z.string().min(1).default('millrace_capture'),
+      /** The role's password for migrations; empty leaves the role's password as it is. */
+      password: z.string().default(''),
+      /** How Kafka Connect finds the password: a reference that its ConfigProvider resolves, never the password itself. */
+      passwordReference: z.string().default('$' + '{dir:/run/secrets:capture.password}'),
+      /** Postgres and the registry as Kafka Connect reaches them; empty is as we do. */
+      postgresUrl: z.string().default(''),
+      registryUrl: z.string().default(''),
+    })
+    .prefault({}),
+  runtime: z
+    .strictObject({
+      /** Longest wall time between a record's fold and its commit. */
+      commitIntervalMs: ms.default(100),
+      /** Input records after which a commit is due at once. */
+      commitRecords: positive.default(5_000),
+      /** Compressed bytes per partition and fetch. Larger is faster and takes more memory. */
+      fetchBytes: positive.default(512 * 1024),
+      /** Records that wait for a task before fetching for it pauses. */
+      queueRecords: positive.default(10_000),
+    })
+    .prefault({}),
+  ohlcv: z
+    .strictObject({
+      intervals: z.array(z.string()).min(1).default(['1m', '5m']),
+      /** How far a trade may be behind its symbol's greatest event time and still join its candle. */
+      latenessMs: ms.default(5_000),
+      /** How far an event time may exceed the log time of its own record; beyond it is a dead letter. */
+      maxFutureSkewMs: ms.default(60_000),
+      /** Cadence of PARTIAL candles in log time; 0 emits none. */
+      partialMs: ms.default(1_000),
+    })
+    .prefault({}),
+  anomaly: z
+    .strictObject({
+      /** The volume has to exceed this many times the mean of the baseline. */
+      volumeMultiple: z.string().default('3'),
+      /** The price has to move by more than this fraction of the open. */
+      priceChange: z.string().default('0.05'),
+      /** Earlier candles in the baseline. */
+      lookback: positive.default(20),
+      direction: z.enum(['any', 'up', 'down']).default('any'),
+    })
+    .prefault({}),
+  parquet: z
+    .strictObject({
+      /** Rows per partition after which an object is cut. */
+      flushRows: positive.default(100_000),
+      /** Buffered bytes per partition after which an object is cut. */
+      flushBytes: positive.default(32 * 1024 * 1024),
+      /** Wall time since the first buffered row after which an object is cut. */
+      flushMs: positive.default(10_000),
+      /** Key prefix in the bucket. */
+      prefix: z.string().default(''),
+    })
+    .prefault({}),
+  http: z
+    .strictObject({
+      host: z.string().default('127.0.0.1'),
+      /** 0 lets the system choose. */
+      port: z.number().int().min(0).max(65_535).default(9464),
+    })
+    .prefault({}),
+  log: z
+    .strictObject({ level: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info') })
+    .prefault({}),
+});
+
+export type Config = z.output<typeof configSchema>;
+export type ConfigInput = z.input<typeof configSchema>;
+
+/** Fills in defaults, validates, freezes. @throws MillraceError CONFIG_INVALID naming each wrong setting. */
+export function parseConfig(input: unknown = {}): Config {
+  const parsed = configSchema.safeParse(input);
+  if (parsed.success) return freeze(parsed.data);
+  const wrong = parsed.error.issues.map((issue) => `${issue.path.join('.') || '(root)'}: ${issue.message}`);
+  throw new MillraceError('CONFIG_INVALID', `invalid configuration: ${wrong.join('; ')}`, {
+    remedy: 'correct the named settings; millrace config shows what is in force and where it comes from',
+  });
+}
+
+/** For printing: the same shape, secrets masked. */
+export function maskConfig(config: Config): unknown {
+  return maskSecrets(config);
+}
+
+function freeze<T>(value: T): T {
+  if (typeof value === 'object' && value !== null) {
+    for (const each of Object.values(value)) freeze(each);
+    Object.freeze(value);
+  }
+  return value;
+}
