@@ -131,3 +131,18 @@ export function keySubject(name: string): string {
 export function valueSubject(name: string): string {
   return `${name}-value`;
 }
+
+export interface Contract {
+  readonly subject: string;
+  readonly schema: SchemaName;
+  /** Who registers the subject's schemas. Of `connect`, ours is only what we read it by. */
+  readonly writer: Topic['createdBy'];
+}
+
+/** Every subject that has a schema of ours, keys before values. */
+export function contracts(): readonly Contract[] {
+  return topics.flatMap(({ name, key, value, createdBy: writer }) => [
+    ...(key === null ? [] : [{ subject: keySubject(name), schema: key, writer }]),
+    ...(value === null ? [] : [{ subject: valueSubject(name), schema: value, writer }]),
+  ]);
+}

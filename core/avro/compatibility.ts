@@ -11,7 +11,7 @@ import { type AvroType, avroType } from './types.ts';
 export function breakOf(after: object, before: object): string | undefined {
   const reader = avroType(after, { exactDecimals: true });
   const writer = avroType(before, { exactDecimals: true });
-  return resolves(reader, writer, false) ? undefined : mismatchOf(reader, writer, false);
+  return resolves(reader, writer, false) ? undefined : describe(reader, writer, false);
 }
 
 /** Whether two named types are the same but for their namespaces; the reader's aliases count. */
@@ -21,8 +21,13 @@ export function sharesName(reader: AvroType, writer: AvroType): boolean {
   return [reader.name, ...(reader.aliases ?? [])].some((name) => unqualified(name) === wanted);
 }
 
-/** The first thing that keeps `reader` from reading `writer`, with its path: avsc names only the outermost types. */
-export function mismatchOf(reader: AvroType, writer: AvroType, ignoreNamespaces = true, path = ''): string {
+/** Why `reader` cannot read `writer`, namespaces aside, or undefined when it can. */
+export function mismatchOf(reader: AvroType, writer: AvroType): string | undefined {
+  return resolves(reader, writer, true) ? undefined : describe(reader, writer, true);
+}
+
+/** The first thing that does not resolve, with its path: avsc names only the outermost types. */
+function describe(reader: AvroType, writer: AvroType, ignoreNamespaces: boolean, path = ''): string {
   if (reader instanceof avro.types.RecordType && writer instanceof avro.types.RecordType) {
     for (const field of reader.fields) {
       const names = [field.name, ...field.aliases];
@@ -31,7 +36,7 @@ export function mismatchOf(reader: AvroType, writer: AvroType, ignoreNamespaces 
       if (written === undefined) {
         if (field.defaultValue() === undefined) return `${at} is not written, and has no default`;
       } else if (!resolves(field.type, written.type, ignoreNamespaces)) {
-        return mismatchOf(field.type, written.type, ignoreNamespaces, at);
+        return describe(field.type, written.type, ignoreNamespaces, at);
       }
     }
   }
@@ -39,8 +44,7 @@ export function mismatchOf(reader: AvroType, writer: AvroType, ignoreNamespaces 
     for (const written of isUnion(writer) ? writer.types : [writer]) {
       if (resolves(reader, written, ignoreNamespaces)) continue;
       const candidate = isUnion(reader) ? reader.types.find((type) => type.typeName === written.typeName) : reader;
-      if (candidate !== undefined && candidate !== reader)
-        return mismatchOf(candidate, written, ignoreNamespaces, path);
+      if (candidate !== undefined && candidate !== reader) return describe(candidate, written, ignoreNamespaces, path);
       return `${path || 'the value'}: ${shown(written)} cannot be read as ${shown(reader)}`;
     }
   }

@@ -33,6 +33,13 @@ export interface Check {
   readonly reason?: string;
 }
 
+export interface Version {
+  readonly id: number;
+  /** Counts from 1 within the subject. */
+  readonly version: number;
+  readonly schema: object;
+}
+
 interface Answer {
   readonly status: number;
   readonly body: { readonly error_code?: number; readonly message?: string } & Record<string, unknown>;
@@ -67,11 +74,13 @@ export class Registry implements Schemas, AsyncDisposable {
       const client = await this.#registering();
       const { COMPATIBILITY, SchemaType } = await import('@kafkajs/confluent-schema-registry');
       try {
-        const { id } = await timeout(this.#timeoutMs, TimeoutStrategy.Aggressive).execute(() =>
-          client.register(
-            { type: SchemaType.AVRO, schema: JSON.stringify(schema) },
-            { subject, compatibility: COMPATIBILITY.BACKWARD },
-          ),
+        const { id } = await timeout(this.#timeoutMs, TimeoutStrategy.Aggressive).execute(
+          () =>
+            client.register(
+              { type: SchemaType.AVRO, schema: JSON.stringify(schema) },
+              { subject, compatibility: COMPATIBILITY.BACKWARD },
+            ),
+          this.#signal,
         );
         return id;
       } catch (error) {
@@ -96,6 +105,14 @@ export class Registry implements Schemas, AsyncDisposable {
     return schema;
   }
 
+  /** The newest version of a subject, or undefined when there is none. @throws MillraceError REGISTRY_UNREACHABLE */
+  async latest(subject: string): Promise<Version | undefined> {
+    const { status, body } = await this.#call('GET', `/subjects/${encodeURIComponent(subject)}/versions/latest`);
+    if (status === 404 && body.error_code !== undefined) return undefined;
+    if (status !== 200) throw this.#unexpected(subject, status, body);
+    return { id: Number(body['id']), version: Number(body['version']), schema: parseSchema(body['schema']) };
+  }
+
   /**
    * What registering the schema under the subject would come to, without doing it. Backward compatibility is judged here too, so that
    * the answer does not depend on the registry's level: by default Apicurio's allows everything.
@@ -103,14 +120,13 @@ export class Registry implements Schemas, AsyncDisposable {
   async check(subject: string, schema: object): Promise<Check> {
     const text = { schema: JSON.stringify(schema) };
     const path = encodeURIComponent(subject);
-    const latest = await this.#call('GET', `/subjects/${path}/versions/latest`);
-    if (latest.status === 404) return { subject, state: 'new' };
-    if (latest.status !== 200) throw this.#unexpected(subject, latest.status, latest.body);
+    const latest = await this.latest(subject);
+    if (latest === undefined) return { subject, state: 'new' };
     const same = await this.#call('POST', `/subjects/${path}`, text);
-    if (same.status === 200 && same.body['id'] === latest.body['id']) {
+    if (same.status === 200 && same.body['id'] === latest.id) {
       return { subject, state: 'same', id: Number(same.body['id']) };
     }
-    const reason = breakOf(schema, parseSchema(latest.body['schema']));
+    const reason = breakOf(schema, latest.schema);
     if (reason !== undefined) return { subject, state: 'incompatible', reason };
     const asked = await this.#call('POST', `/compatibility/subjects/${path}/versions/latest`, text);
     if (asked.status !== 200) throw this.#unexpected(subject, asked.status, asked.body);
@@ -123,7 +139,9 @@ export class Registry implements Schemas, AsyncDisposable {
   /** Sets the level of one subject, or the level of all that have none of their own. */
   async setCompatibility(level: Compatibility, subject?: string): Promise<void> {
     const path = subject === undefined ? '/config' : `/config/${encodeURIComponent(subject)}`;
-    const { status, body } = await this.#call('PUT', path, { compatibility: level });
+    let { status, body } = await this.#call('PUT', path, { compatibility: level });
+    // Of several that set it for the first time at once, all but one are told that it is there: it can be changed now.
+    if (status === 409) ({ status, body } = await this.#call('PUT', path, { compatibility: level }));
     if (status !== 200) throw this.#unexpected(path, status, body);
   }
 
