@@ -47,7 +47,12 @@ export async function applyConnector(
     await client.resume(name, signal);
     if (action === 'restarted') await client.restart(name, { onlyFailed: true }, signal);
   }
-  const status = await waitRunning(client, definition, options, action === 'unchanged' ? 0 : (options.settleMs ?? 1500));
+  const status = await waitRunning(
+    client,
+    definition,
+    options,
+    action === 'unchanged' ? 0 : (options.settleMs ?? 1500),
+  );
   return { name, action, changed, status };
 }
 
@@ -60,7 +65,9 @@ function refuseInvalid(name: string, fields: readonly FieldErrors[]): void {
 }
 
 export function isRunning(status: ConnectorStatus): boolean {
-  return status.state === 'RUNNING' && status.tasks.length > 0 && status.tasks.every((task) => task.state === 'RUNNING');
+  return (
+    status.state === 'RUNNING' && status.tasks.length > 0 && status.tasks.every((task) => task.state === 'RUNNING')
+  );
 }
 
 async function waitRunning(
@@ -92,7 +99,8 @@ async function waitRunning(
     } else {
       failedSince = undefined;
     }
-    if (now - start > timeoutMs) throw failure(status ?? { name, state: 'absent', worker: '', trace: undefined, tasks: [] });
+    if (now - start > timeoutMs)
+      throw failure(status ?? { name, state: 'absent', worker: '', trace: undefined, tasks: [] });
     await sleep(200, undefined, signal === undefined ? {} : { signal });
   }
 }
@@ -110,11 +118,20 @@ function failedTrace(status: ConnectorStatus): string | undefined {
 function failure(status: ConnectorStatus): MillraceError {
   const trace = failedTrace(status);
   const tasks = status.tasks.map((task) => `task ${task.id} ${task.state}`).join(', ') || 'no task';
-  const causes = trace === undefined ? '' : `\n${traceCauses(trace).map((line) => `  ${line}`).join('\n')}`;
-  return new MillraceError('CONNECTOR_FAILED', `connector ${status.name} does not run: ${status.state}, ${tasks}${causes}`, {
-    remedy: 'Correct what the last cause names, then run `millrace connectors apply` again.',
-    ...(trace ? { cause: new Error(trace) } : {}),
-  });
+  const causes =
+    trace === undefined
+      ? ''
+      : `\n${traceCauses(trace)
+          .map((line) => `  ${line}`)
+          .join('\n')}`;
+  return new MillraceError(
+    'CONNECTOR_FAILED',
+    `connector ${status.name} does not run: ${status.state}, ${tasks}${causes}`,
+    {
+      remedy: 'Correct what the last cause names, then run `millrace connectors apply` again.',
+      ...(trace ? { cause: new Error(trace) } : {}),
+    },
+  );
 }
 
 /** The exceptions of a Java trace from the outermost to the root, without their frames. */

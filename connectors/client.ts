@@ -15,6 +15,7 @@ const validationShape = z.object({
   error_count: z.number(),
   configs: z.array(z.object({ value: z.object({ name: z.string(), errors: z.array(z.string()) }) })),
 });
+const pluginsShape = z.array(z.object({ class: z.string() }));
 const configShape = z.record(z.string(), z.string().nullable());
 const tasksShape = z.array(z.object({ id: z.object({ task: z.number() }), config: configShape }));
 
@@ -102,10 +103,20 @@ export class ConnectClient {
   async validate(name: string, config: ConnectorConfig, signal?: AbortSignal): Promise<readonly FieldErrors[]> {
     const type = config['connector.class'] ?? '';
     const body = { name, ...config };
-    const answer = await this.#call('PUT', `/connector-plugins/${encodeURIComponent(type)}/config/validate`, body, signal);
-    if (answer === undefined) {
-      return [{ field: 'connector.class', errors: [`Kafka Connect has no plugin ${type}`] }];
+    // Asked first, because validation of an unknown class is answered with 500.
+    const plugins = pluginsShape.parse(await this.#call('GET', '/connector-plugins', undefined, signal));
+    if (!plugins.some((plugin) => plugin.class === type)) {
+      const known = plugins.map((plugin) => plugin.class).join(', ');
+      return [
+        { field: 'connector.class', errors: [`Kafka Connect has no plugin ${JSON.stringify(type)}; it has ${known}`] },
+      ];
     }
+    const answer = await this.#call(
+      'PUT',
+      `/connector-plugins/${encodeURIComponent(type)}/config/validate`,
+      body,
+      signal,
+    );
     return validationShape
       .parse(answer)
       .configs.filter(({ value }) => value.errors.length > 0)
@@ -156,7 +167,10 @@ export class ConnectClient {
       // 409: the workers are rebalancing, so nobody knows who owns what. It passes.
       const wait = waitMs({ firstMs: 200, maxMs: 3000 }, attempt, this.#random);
       if (performance.now() + wait > deadline) {
-        throw new MillraceError('CONNECT_UNREACHABLE', `Kafka Connect is still rebalancing after ${this.#rebalanceMs} ms: ${message}`);
+        throw new MillraceError(
+          'CONNECT_UNREACHABLE',
+          `Kafka Connect is still rebalancing after ${this.#rebalanceMs} ms: ${message}`,
+        );
       }
       await sleep(wait, undefined, signal === undefined ? {} : { signal });
     }

@@ -1,3 +1,4 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders of connector definitions
 /**
  * A connector as a file describes it. `${name}` is filled in by us, from configuration; `${provider:path:key}` is Kafka Connect's own
  * and stays, so a secret is read by the worker and is neither in the file nor in what Connect answers.
@@ -45,7 +46,11 @@ export function parseDefinition(text: string, source: string, settings: Settings
   try {
     json = JSON.parse(text);
   } catch (cause) {
-    throw new MillraceError('CONFIG_INVALID', `connector definition ${source} is no JSON: ${(cause as Error).message}`, { cause });
+    throw new MillraceError(
+      'CONFIG_INVALID',
+      `connector definition ${source} is no JSON: ${(cause as Error).message}`,
+      { cause },
+    );
   }
   const parsed = shape.safeParse(json);
   if (!parsed.success) {

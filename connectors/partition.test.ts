@@ -12,10 +12,15 @@ test('javaHash is the hash that the Java language specifies', () => {
 
 test('a partition is in range for any text', () => {
   fc.assert(
-    fc.property(fc.string({ unit: 'binary' }), fc.string({ unit: 'binary' }), fc.integer({ min: 1, max: 64 }), (venue, symbol, count) => {
-      const partition = tradePartition(venue, symbol, count);
-      return Number.isInteger(partition) && partition >= 0 && partition < count;
-    }),
+    fc.property(
+      fc.string({ unit: 'binary' }),
+      fc.string({ unit: 'binary' }),
+      fc.integer({ min: 1, max: 64 }),
+      (venue, symbol, count) => {
+        const partition = tradePartition(venue, symbol, count);
+        return Number.isInteger(partition) && partition >= 0 && partition < count;
+      },
+    ),
   );
 });
 

@@ -25,7 +25,10 @@ export function captureSettings(capture: CaptureSettings): Settings {
     throw new MillraceError('CONFIG_INVALID', 'the Postgres URL of the capture is no URL', { cause });
   }
   if (!/^\w+$/.test(capture.prefix)) {
-    throw new MillraceError('CONFIG_INVALID', `the capture prefix ${capture.prefix} has other characters than letters, digits and _`);
+    throw new MillraceError(
+      'CONFIG_INVALID',
+      `the capture prefix ${capture.prefix} has other characters than letters, digits and _`,
+    );
   }
   return {
     'postgres.host': url.hostname,

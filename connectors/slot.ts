@@ -52,7 +52,12 @@ export async function readSlot(db: Pick<ClientBase, 'query'>, slot: string): Pro
 /** @throws MillraceError SLOT_LOST: changes are missing that no restart brings back. */
 export function requireKept(slot: Slot): void {
   if (slot.walStatus !== 'lost' && slot.invalidation === null) return;
-  throw new MillraceError('SLOT_LOST', `replication slot ${slot.slot} is lost (${slot.invalidation ?? slot.walStatus}): changes are missing`, {
-    remedy: 'Delete the connector and its offsets, drop the slot, and apply the connector again: it takes a new snapshot.',
-  });
+  throw new MillraceError(
+    'SLOT_LOST',
+    `replication slot ${slot.slot} is lost (${slot.invalidation ?? slot.walStatus}): changes are missing`,
+    {
+      remedy:
+        'Delete the connector and its offsets, drop the slot, and apply the connector again: it takes a new snapshot.',
+    },
+  );
 }

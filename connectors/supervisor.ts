@@ -5,9 +5,9 @@
  * Not its job: configuration (apply.ts), metrics (the listener), and connectors that somebody paused or stopped on purpose.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { traceCauses } from './apply.ts';
 import { type Backoff, waitMs } from './backoff.ts';
 import type { ConnectClient, ConnectorStatus } from './client.ts';
-import { traceCauses } from './apply.ts';
 
 /** Kafka Connect's states, and two of ours: ABSENT (no such connector) and UNREACHABLE (no answer). */
 export type WatchedState = string;

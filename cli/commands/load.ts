@@ -3,8 +3,10 @@ import type { Command } from 'commander';
 import { MillraceError } from '../../core/errors.ts';
 import { formats, isFormat } from '../../storage/load/formats.ts';
 import { loadTrades } from '../../storage/load/load.ts';
+import { writeSynthetic } from '../../storage/load/synthetic.ts';
 import { loadConfig } from '../config.ts';
 import { Progress } from '../progress.ts';
+import { untilSignal } from '../signals.ts';
 
 interface Options {
   readonly venue?: string;
@@ -34,6 +36,28 @@ export function register(program: Command): void {
       return `\nFormats:\n${lines.join('\n')}\n`;
     })
     .action(run);
+  group
+    .command('synthetic')
+    .description('write a file of made-up trades for load tests: the same options give the same bytes')
+    .argument('<file>', 'CSV file to write')
+    .option('--rows <count>', 'trades', '200000')
+    .option('--symbols <count>', 'symbols', '8')
+    .option('--seed <number>', 'another seed, other trades', '1')
+    .option('--per-second <count>', 'trades per second of event time', '100')
+    .action(synthetic);
+}
+
+async function synthetic(
+  file: string,
+  options: Record<'rows' | 'symbols' | 'seed' | 'perSecond', string>,
+): Promise<void> {
+  const [rows, symbols, seed, perSecond] = (['rows', 'symbols', 'seed', 'perSecond'] as const).map((name) => {
+    const value = Number(options[name]);
+    if (Number.isInteger(value) && value > 0) return value;
+    throw new MillraceError('CONFIG_INVALID', `${name} ${options[name]} is no whole number above zero`);
+  }) as [number, number, number, number];
+  await writeSynthetic(file, { rows, symbols, seed, perSecond });
+  process.stdout.write(`${file}: ${count(rows)} trades of ${count(symbols)} symbols\n`);
 }
 
 async function run(file: string, options: Options, command: Command): Promise<void> {
@@ -47,10 +71,9 @@ async function run(file: string, options: Options, command: Command): Promise<vo
   if (!Number.isInteger(batchRows) || batchRows < 1 || batchRows > 1_000_000) {
     throw new MillraceError('CONFIG_INVALID', `--batch ${options.batch} is not between 1 and 1000000`);
   }
-  const stop = new AbortController();
-  const interrupt = () => stop.abort(new MillraceError('INTERRUPTED', 'interrupted', { remedy: 'Load the same file again: it goes on.' }));
-  process.once('SIGINT', interrupt);
-  process.once('SIGTERM', interrupt);
+  const signal = untilSignal(
+    () => new MillraceError('INTERRUPTED', 'interrupted', { remedy: 'Load the same file again: it goes on.' }),
+  );
   const progress = new Progress('loading');
   const start = performance.now();
   try {
@@ -59,7 +82,7 @@ async function run(file: string, options: Options, command: Command): Promise<vo
       file,
       format: formats[options.format],
       batchRows,
-      signal: stop.signal,
+      signal,
       ...(options.venue === undefined ? {} : { venue: options.venue }),
       ...(options.symbol === undefined ? {} : { symbol: options.symbol }),
       ...(options.delimiter === undefined ? {} : { delimiter: options.delimiter === '\\t' ? '\t' : options.delimiter }),
@@ -82,8 +105,6 @@ async function run(file: string, options: Options, command: Command): Promise<vo
     if (result.rejectFile !== undefined) process.stdout.write(`rejected rows are in ${result.rejectFile}\n`);
   } finally {
     progress.end();
-    process.removeListener('SIGINT', interrupt);
-    process.removeListener('SIGTERM', interrupt);
   }
 }
 

@@ -75,7 +75,17 @@ function* chunks(rows: readonly TradeRow[]): Generator<Buffer> {
 }
 
 function copyLine(row: TradeRow): string {
-  const cells = [row.venue, row.symbol, row.tradeId, row.venueSequence, row.price, row.size, row.side, row.executedAt, row.conditions];
+  const cells = [
+    row.venue,
+    row.symbol,
+    row.tradeId,
+    row.venueSequence,
+    row.price,
+    row.size,
+    row.side,
+    row.executedAt,
+    row.conditions,
+  ];
   let line = String(row.line);
   for (const value of cells) line += `\t${value === null ? '\\N' : escaped(value)}`;
   return `${line}\n`;

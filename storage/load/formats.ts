@@ -102,13 +102,15 @@ export interface Layout {
  */
 export function layoutOf(format: Format, first: readonly string[], given: ReadonlySet<Field>): Layout {
   const names = first.map((name) => name.trim().toLowerCase());
-  const headed = format.header === undefined || names.some((name) => /^[a-z_ ]+$/.test(name) && name !== 'true' && name !== 'false');
+  const headed =
+    format.header === undefined || names.some((name) => /^[a-z_ ]+$/.test(name) && name !== 'true' && name !== 'false');
   const header = headed ? names : (format.header ?? []);
   const at: Partial<Record<Field, number>> = {};
   for (const field of fields) {
     const wanted = (format.columns[field] ?? []).find((name) => header.includes(name));
     if (wanted === undefined) continue;
-    if (header.indexOf(wanted) !== header.lastIndexOf(wanted)) throw refused(`the column ${wanted} is there twice`, header);
+    if (header.indexOf(wanted) !== header.lastIndexOf(wanted))
+      throw refused(`the column ${wanted} is there twice`, header);
     if (given.has(field)) {
       throw refused(`the file has a column ${wanted}, and --${field} is given too: one of them must be wrong`, header);
     }
@@ -121,14 +123,19 @@ export function layoutOf(format: Format, first: readonly string[], given: Readon
     }
   }
   for (const field of ['venue', 'symbol'] as const) {
-    if (at[field] === undefined && !given.has(field)) throw refused(`no column for ${field}, and no --${field}`, header);
+    if (at[field] === undefined && !given.has(field))
+      throw refused(`no column for ${field}, and no --${field}`, header);
   }
   const makerFlag = at.side !== undefined && header[at.side] === 'is_buyer_maker';
   return { at, headed, width: headed ? header.length : first.length, unit: format.unit, makerFlag };
 }
 
 function refused(reason: string, header: readonly string[]): MillraceError {
-  return new MillraceError('LOAD_REFUSED', `the file cannot be loaded: ${reason}; its columns are ${header.join(', ')}`, {
-    remedy: 'Give --format, --venue or --symbol; `millrace load trades --help` lists the formats.',
-  });
+  return new MillraceError(
+    'LOAD_REFUSED',
+    `the file cannot be loaded: ${reason}; its columns are ${header.join(', ')}`,
+    {
+      remedy: 'Give --format, --venue or --symbol; `millrace load trades --help` lists the formats.',
+    },
+  );
 }

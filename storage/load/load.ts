@@ -4,8 +4,8 @@ import { type Client, DatabaseError } from 'pg';
 import { MillraceError } from '../../core/errors.ts';
 import { connectPostgres } from '../../core/postgres.ts';
 import { addInstrument, type BatchResult, openStaging, writeBatch } from './batch.ts';
-import { type Field, formats, type Format, layoutOf } from './formats.ts';
-import { contentHash, type CsvLine, type CsvSource, readCsv } from './reader.ts';
+import { type Field, type Format, formats, layoutOf } from './formats.ts';
+import { type CsvLine, type CsvSource, contentHash, readCsv } from './reader.ts';
 import { RejectFile } from './rejects.ts';
 import { parseRow, type RowContext, RowError, type TradeRow } from './row.ts';
 
@@ -205,18 +205,29 @@ async function sizeOf(file: string): Promise<number> {
     const found = await stat(file);
     if (found.isFile()) return found.size;
   } catch (cause) {
-    throw new MillraceError('LOAD_REFUSED', `${file} is not there, or may not be read`, { cause, remedy: 'Check the path.' });
+    throw new MillraceError('LOAD_REFUSED', `${file} is not there, or may not be read`, {
+      cause,
+      remedy: 'Check the path.',
+    });
   }
-  throw new MillraceError('LOAD_REFUSED', `${file} is not a file`, { remedy: 'Give the path of a CSV file, plain or gzipped.' });
+  throw new MillraceError('LOAD_REFUSED', `${file} is not a file`, {
+    remedy: 'Give the path of a CSV file, plain or gzipped.',
+  });
 }
 
 function databaseError(cause: unknown): unknown {
   if (cause instanceof DatabaseError) {
     const missing = cause.code === '42P01';
-    return new MillraceError('POSTGRES_REFUSED', `Postgres refuses the rows: ${cause.message}${cause.detail ? ` (${cause.detail})` : ''}`, {
-      cause,
-      remedy: missing ? 'Create the tables first: `millrace db migrate`.' : 'Correct what the database names and load again; what was committed stays.',
-    });
+    return new MillraceError(
+      'POSTGRES_REFUSED',
+      `Postgres refuses the rows: ${cause.message}${cause.detail ? ` (${cause.detail})` : ''}`,
+      {
+        cause,
+        remedy: missing
+          ? 'Create the tables first: `millrace db migrate`.'
+          : 'Correct what the database names and load again; what was committed stays.',
+      },
+    );
   }
   if (cause instanceof Error && /Connection terminated|ECONN|EPIPE/.test(cause.message)) {
     return new MillraceError('POSTGRES_UNREACHABLE', `the connection to Postgres broke: ${cause.message}`, {

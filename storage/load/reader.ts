@@ -2,15 +2,16 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
-import { Transform, type Readable } from 'node:stream';
+import { type Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { StringDecoder } from 'node:string_decoder';
 import { createGunzip } from 'node:zlib';
-import { parse } from 'csv-parse';
+import { parse } from 'csv-parse/sync';
 import { MillraceError } from '../../core/errors.ts';
 
 export interface CsvLine {
   readonly cells: readonly string[];
-  /** Number of the line in the file, from 1; of the last one when a quoted cell spans several. */
+  /** Number of the line in the file, from 1. */
   readonly line: number;
   readonly raw: string;
 }
@@ -36,43 +37,65 @@ export interface ReadOptions {
   readonly signal?: AbortSignal;
 }
 
-const MAX_RECORD = 1 << 20;
+const MAX_LINE = 1 << 20;
 
-/** @throws MillraceError LOAD_REFUSED, also while iterating: not readable, or broken gzip. */
+/**
+ * A cell never spans lines here: one stray quote must cost one line, not the rest of the file. Empty lines are passed over.
+ *
+ * @throws MillraceError LOAD_REFUSED, also while iterating: not readable, broken gzip, or no lines.
+ */
 export async function readCsv(options: ReadOptions): Promise<CsvSource> {
   const { stream, bytesRead } = await openPlain(options.file, options.signal);
-  const parser = parse({
-    bom: true,
-    delimiter: options.delimiter ?? ',',
-    info: true,
-    raw: true,
-    relax_column_count: true,
-    skip_empty_lines: true,
-    skip_records_with_error: true,
-    max_record_size: MAX_RECORD,
-    on_skip: (error, raw) => {
-      options.onBroken({ line: Number(error?.['lines'] ?? 0), raw: raw ?? '', reason: error?.message ?? 'no CSV' });
-      return undefined;
-    },
-  });
-  const flow = pipeline(stream, parser, options.signal === undefined ? {} : { signal: options.signal });
-  return { bytesRead, lines: lines(parser, flow, options) };
+  return { bytesRead, lines: lines(stream, options) };
 }
 
-interface Parsed {
-  readonly record: string[];
-  readonly raw: string;
-  readonly info: { readonly lines: number };
-}
-
-async function* lines(parser: AsyncIterable<Parsed>, flow: Promise<void>, options: ReadOptions): AsyncGenerator<CsvLine> {
-  flow.catch(() => {});
+async function* lines(stream: Readable, options: ReadOptions): AsyncGenerator<CsvLine> {
+  const { file, delimiter = ',' } = options;
+  let line = 0;
   try {
-    for await (const { record, raw, info } of parser) yield { cells: record, line: info.lines, raw };
-    await flow;
+    for await (const raw of rawLines(stream, file)) {
+      line++;
+      if (raw.trim() === '') continue;
+      const cells = cellsOf(raw, delimiter);
+      if (cells instanceof Error) options.onBroken({ line, raw, reason: cells.message });
+      else yield { cells, line, raw };
+    }
   } catch (cause) {
     options.signal?.throwIfAborted();
-    throw unreadable(options.file, cause);
+    throw unreadable(file, cause);
+  } finally {
+    stream.destroy();
+  }
+}
+
+async function* rawLines(stream: Readable, file: string): AsyncGenerator<string> {
+  const decoder = new StringDecoder('utf8');
+  let rest = '';
+  let first = true;
+  for await (const chunk of stream) {
+    let text = rest + decoder.write(chunk as Buffer);
+    if (first) text = text.replace(/^\ufeff/, '');
+    first = false;
+    let from = 0;
+    for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n', from)) {
+      yield text.slice(from, text.charCodeAt(end - 1) === 13 ? end - 1 : end);
+      from = end + 1;
+    }
+    rest = text.slice(from);
+    if (rest.length > MAX_LINE)
+      throw new MillraceError('LOAD_REFUSED', `${file} has a line longer than ${MAX_LINE} characters`);
+  }
+  rest += decoder.end();
+  if (rest !== '') yield rest.endsWith('\r') ? rest.slice(0, -1) : rest;
+}
+
+function cellsOf(raw: string, delimiter: string): readonly string[] | Error {
+  if (!raw.includes('"')) return raw.split(delimiter);
+  try {
+    const records = parse(raw, { delimiter, relax_column_count: true }) as string[][];
+    return records[0] ?? [];
+  } catch (error) {
+    return error as Error;
   }
 }
 
@@ -115,6 +138,7 @@ function unreadable(file: string, cause: unknown): MillraceError {
   const reason = cause instanceof Error ? cause.message : String(cause);
   return new MillraceError('LOAD_REFUSED', `${file} cannot be read: ${reason}`, {
     cause,
-    remedy: 'Check the path, its permissions, and that a gzip file is whole; what was loaded stays, and a second load adds only the rest.',
+    remedy:
+      'Check the path, its permissions, and that a gzip file is whole; what was loaded stays, and a second load adds only the rest.',
   });
 }

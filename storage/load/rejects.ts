@@ -1,6 +1,7 @@
 /** The reject file: line, reason and the raw line of every row that was not loaded. Made only when there is one. */
-import { createWriteStream, type WriteStream } from 'node:fs';
+
 import { once } from 'node:events';
+import { createWriteStream, type WriteStream } from 'node:fs';
 import { finished } from 'node:stream/promises';
 
 export class RejectFile implements AsyncDisposable {

@@ -1,5 +1,5 @@
 /** One line of a trades file as a row of the table trades, or the reason why it is none. Pure, exact, never through a number. */
-import { fits, formatDecimal, parseDecimal, PRICE_SCALE } from '../../core/decimal.ts';
+import { fits, formatDecimal, PRICE_SCALE, parseDecimal } from '../../core/decimal.ts';
 import { formatTimestamp, parseTimestamp } from '../../core/time.ts';
 import type { Field, Layout, TimeUnit } from './formats.ts';
 
@@ -57,7 +57,8 @@ export function parseRow(cells: readonly string[], line: number, context: RowCon
     symbol: text(cell('symbol'), 'symbol'),
     tradeId: text(cell('trade_id') ?? `${context.idPrefix}-${line}`, 'trade_id'),
     // The file's order is the best knowledge there is of the order inside one second.
-    venueSequence: layout.at.venue_sequence === undefined ? String(line) : sequence === undefined ? null : int64(sequence),
+    venueSequence:
+      layout.at.venue_sequence === undefined ? String(line) : sequence === undefined ? null : int64(sequence),
     price: formatDecimal(price, PRICE_SCALE),
     size: formatDecimal(size, PRICE_SCALE),
     side: parseSide(cell('side'), layout.makerFlag),
@@ -69,7 +70,8 @@ export function parseRow(cells: readonly string[], line: number, context: RowCon
 function parsePrice(value: string | undefined, field: string): bigint {
   if (value === undefined) throw new RowError(`${field} is empty`);
   const units = attempt(field, () => parseDecimal(value, PRICE_SCALE));
-  if (!fits(units, PRECISION)) throw new RowError(`${field} ${value} has more than ${PRECISION - PRICE_SCALE} digits before the point`);
+  if (!fits(units, PRECISION))
+    throw new RowError(`${field} ${value} has more than ${PRECISION - PRICE_SCALE} digits before the point`);
   return units;
 }
 
@@ -78,7 +80,8 @@ function parseTime(value: string | undefined, unit: TimeUnit): bigint {
   const micros = /^[+-]?\d+(\.\d+)?$/.test(value)
     ? epochMicros(value, unit)
     : attempt('executed_at', () => parseTimestamp(zoned(value)));
-  if (micros < EARLIEST || micros >= LATEST) throw new RowError(`executed_at ${value} is not between the years 1900 and 9999`);
+  if (micros < EARLIEST || micros >= LATEST)
+    throw new RowError(`executed_at ${value} is not between the years 1900 and 9999`);
   return micros;
 }
 
@@ -122,14 +125,17 @@ function parseSide(value: string | undefined, makerFlag: boolean): string {
   if (value === undefined) return 'unknown';
   const word = value.toLowerCase();
   const side = makerFlag ? { true: 'sell', false: 'buy', '1': 'sell', '0': 'buy' }[word] : sides[word];
-  if (side === undefined) throw new RowError(`side ${JSON.stringify(value.slice(0, 20))} is none of buy, sell, unknown`);
+  if (side === undefined)
+    throw new RowError(`side ${JSON.stringify(value.slice(0, 20))} is none of buy, sell, unknown`);
   return side;
 }
 
 function int64(value: string): string {
-  if (!/^-?\d{1,19}$/.test(value)) throw new RowError(`venue_sequence ${JSON.stringify(value.slice(0, 30))} is no whole number`);
+  if (!/^-?\d{1,19}$/.test(value))
+    throw new RowError(`venue_sequence ${JSON.stringify(value.slice(0, 30))} is no whole number`);
   const number = BigInt(value);
-  if (number > INT64_MAX || number < -INT64_MAX - 1n) throw new RowError(`venue_sequence ${value} does not fit 64 bits`);
+  if (number > INT64_MAX || number < -INT64_MAX - 1n)
+    throw new RowError(`venue_sequence ${value} does not fit 64 bits`);
   return number.toString();
 }
 
@@ -139,7 +145,7 @@ function text(value: string | undefined, field: string): string {
   // Postgres text has no NUL, and a control character in a key is never meant.
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
   if (/[\u0000-\u001f\u007f]/.test(value)) throw new RowError(`${field} has a control character`);
-  if (!value.isWellFormed()) throw new RowError(`${field} is no well-formed Unicode`);
+  if (!value.isWellFormed() || value.includes('\ufffd')) throw new RowError(`${field} is no well-formed Unicode`);
   return value;
 }
 

@@ -1,0 +1,223 @@
+/** `millrace connectors`: keeps Kafka Connect in the state that connectors/*.json describe. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Command } from 'commander';
+import { applyConnector, isRunning, traceCauses } from '../../connectors/apply.ts';
+import { ConnectClient, type ConnectorStatus } from '../../connectors/client.ts';
+import { type Definition, differences } from '../../connectors/definition.ts';
+import { readSlot, type Slot } from '../../connectors/slot.ts';
+import { Supervisor } from '../../connectors/supervisor.ts';
+import type { Config } from '../../core/config.ts';
+import { MillraceError } from '../../core/errors.ts';
+import { createLogger } from '../../core/observability/logger.ts';
+import { connectPostgres } from '../../core/postgres.ts';
+import { definitions } from '../capture.ts';
+import { loadConfig } from '../config.ts';
+import { untilSignal } from '../signals.ts';
+
+export function register(program: Command): void {
+  const group = program
+    .command('connectors')
+    .description('capture: apply, watch and repair the connectors of connectors/*.json');
+  group
+    .command('apply')
+    .description('validate, create or change what differs, and wait until it runs')
+    .option('--timeout <seconds>', 'how long it may take to run', '60')
+    .option('--json', 'print JSON')
+    .action(apply);
+  group
+    .command('validate')
+    .description('let Kafka Connect check the definitions; changes nothing')
+    .option('--json', 'print JSON')
+    .action(validate);
+  group
+    .command('status')
+    .description('connectors, tasks and the replication slot; exits with 1 unless all run')
+    .option('--trace', 'print the whole trace of a failed task')
+    .option('--json', 'print JSON')
+    .action(status);
+  group
+    .command('restart')
+    .description('restart the connectors and their tasks, and wait until they run')
+    .option('--failed', 'only what failed')
+    .action(restart);
+  group
+    .command('delete')
+    .description('delete the connectors; the replication slot stays and keeps WAL unless --drop-slot is given')
+    .option(
+      '--drop-slot',
+      'drop the replication slot too: the next apply takes a new snapshot only if its offsets are gone',
+    )
+    .action(remove);
+  group
+    .command('supervise')
+    .description('restart failed tasks with growing waits, until stopped')
+    .option('--json', 'log JSON lines, also on a terminal')
+    .action(supervise);
+}
+
+interface Context {
+  readonly config: Config;
+  readonly client: ConnectClient;
+  readonly wanted: readonly Definition[];
+}
+
+async function open(command: Command): Promise<Context> {
+  const config = await loadConfig(command);
+  return { config, client: new ConnectClient({ url: config.connect.url }), wanted: await definitions(config) };
+}
+
+async function apply(options: { timeout: string; json?: boolean }, command: Command): Promise<void> {
+  const { client, wanted } = await open(command);
+  const timeoutMs = Number(options.timeout) * 1000;
+  if (!(timeoutMs > 0))
+    throw new MillraceError('CONFIG_INVALID', `--timeout ${options.timeout} is no number of seconds`);
+  const results = [];
+  for (const definition of wanted) results.push(await applyConnector(client, definition, { timeoutMs }));
+  if (options.json) return json(results);
+  for (const { name, action, changed, status } of results) {
+    const what = changed.length > 0 ? ` (${changed.join(', ')})` : '';
+    line(`${name}  ${action}${what}  ${summary(status)}`);
+  }
+}
+
+async function validate(options: { json?: boolean }, command: Command): Promise<void> {
+  const { client, wanted } = await open(command);
+  const results = [];
+  for (const { name, config } of wanted) results.push({ name, errors: await client.validate(name, config) });
+  if (results.some(({ errors }) => errors.length > 0)) process.exitCode = 1;
+  if (options.json) return json(results);
+  for (const { name, errors } of results) {
+    line(`${name}  ${errors.length === 0 ? 'valid' : `${errors.length} settings are not valid`}`);
+    for (const { field, errors: reasons } of errors) line(`  ${field}: ${reasons.join('; ')}`);
+  }
+}
+
+async function status(options: { trace?: boolean; json?: boolean }, command: Command): Promise<void> {
+  const { config, client, wanted } = await open(command);
+  const results = [];
+  for (const definition of wanted) {
+    const found = await client.status(definition.name);
+    const actual = found === undefined ? undefined : await client.config(definition.name);
+    const changed = actual === undefined ? [] : differences(definition.config, actual);
+    results.push({ name: definition.name, status: found, changed });
+  }
+  const slot = await slotOf(config);
+  if (!results.every((result) => result.status !== undefined && isRunning(result.status))) process.exitCode = 1;
+  if (options.json) return json({ connectors: results, slot: slot ?? null });
+  for (const { name, status: found, changed } of results) {
+    if (found === undefined) {
+      line(`${name}  absent; create it with: millrace connectors apply`);
+      continue;
+    }
+    line(
+      `${name}  ${summary(found)}${changed.length > 0 ? `  differs from its definition: ${changed.join(', ')}` : ''}`,
+    );
+    for (const part of [found, ...found.tasks]) {
+      if (part.trace === undefined) continue;
+      const lines = options.trace ? part.trace.trimEnd().split('\n') : traceCauses(part.trace);
+      for (const text of lines) line(`  ${text}`);
+    }
+  }
+  if (slot === undefined) line(`slot ${config.capture.slot}  absent; the connector makes it`);
+  else line(slotLine(slot));
+}
+
+async function restart(options: { failed?: boolean }, command: Command): Promise<void> {
+  const { client, wanted } = await open(command);
+  for (const { name } of wanted) {
+    if (!(await client.restart(name, { onlyFailed: options.failed === true }))) throw unknown(name);
+  }
+  for (const definition of wanted) {
+    // A restart is answered before it begins.
+    await sleep(500);
+    const { status: found } = await applyConnector(client, definition);
+    line(`${definition.name}  ${summary(found)}`);
+  }
+}
+
+async function remove(options: { dropSlot?: boolean }, command: Command): Promise<void> {
+  const { config, client, wanted } = await open(command);
+  for (const { name } of wanted) line(`${name}  ${(await client.delete(name)) ? 'deleted' : 'was not there'}`);
+  if (options.dropSlot) line(`slot ${config.capture.slot}  ${(await dropSlot(config)) ? 'dropped' : 'was not there'}`);
+}
+
+async function supervise(options: { json?: boolean }, command: Command): Promise<void> {
+  const { client, wanted } = await open(command);
+  const pretty = process.stderr.isTTY === true && options.json !== true;
+  const log = createLogger({ pretty, bindings: { command: 'connectors supervise' } });
+  const last = new Map<string, string>();
+  const supervisor = new Supervisor({
+    client,
+    connectors: wanted.map(({ name }) => name),
+    listener: {
+      state: ({ connector, task, state }) => {
+        const key = `${connector}/${task}`;
+        if (last.get(key) !== state) log.info({ connector, task, state }, `${key} is ${state}`);
+        last.set(key, state);
+      },
+      restarted: (event) =>
+        log.warn(event, `restarted ${event.connector}/${event.task}, attempt ${event.attempt}: ${event.cause}`),
+      failed: (error) => log.warn({ err: error }, error.message),
+    },
+  });
+  await supervisor.run(untilSignal());
+}
+
+async function slotOf(config: Config): Promise<Slot | undefined> {
+  const db = await connectPostgres({ url: config.postgres.url, name: 'millrace connectors' });
+  try {
+    return await readSlot(db, config.capture.slot);
+  } finally {
+    await db.end();
+  }
+}
+
+/** Postgres refuses while the connector's last connection is still closing. */
+async function dropSlot(config: Config): Promise<boolean> {
+  const db = await connectPostgres({ url: config.postgres.url, name: 'millrace connectors' });
+  try {
+    for (let attempt = 0; attempt < 50; attempt++) {
+      const slot = await readSlot(db, config.capture.slot);
+      if (slot === undefined) return false;
+      if (!slot.active) {
+        await db.query('SELECT pg_drop_replication_slot($1)', [config.capture.slot]);
+        return true;
+      }
+      await sleep(200);
+    }
+    throw new MillraceError('POSTGRES_REFUSED', `replication slot ${config.capture.slot} is still in use`, {
+      remedy: 'Stop whoever reads it (pg_stat_replication names it) and try again.',
+    });
+  } finally {
+    await db.end();
+  }
+}
+
+function summary(status: ConnectorStatus): string {
+  const tasks = status.tasks.map((task) => `task ${task.id} ${task.state}`).join(', ') || 'no task';
+  return `${status.state}, ${tasks}`;
+}
+
+function slotLine(slot: Slot): string {
+  const state = `${slot.active ? 'active' : 'nobody reads it'}, ${slot.walStatus}`;
+  return `slot ${slot.slot}  ${state}, ${megabytes(slot.retainedBytes)} of WAL kept, ${megabytes(slot.confirmedLagBytes)} not confirmed`;
+}
+
+function megabytes(bytes: bigint): string {
+  return `${(Number(bytes) / 1e6).toFixed(1)} MB`;
+}
+
+function unknown(name: string): MillraceError {
+  return new MillraceError('CONNECTOR_UNKNOWN', `Kafka Connect has no connector ${name}`, {
+    remedy: 'Create it with `millrace connectors apply`.',
+  });
+}
+
+function json(value: unknown): void {
+  const text = JSON.stringify(value, (_key, part) => (typeof part === 'bigint' ? part.toString() : part), 2);
+  process.stdout.write(`${text}\n`);
+}
+
+function line(text: string): void {
+  process.stdout.write(`${text}\n`);
+}

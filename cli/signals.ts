@@ -1,0 +1,11 @@
+/** A signal that SIGINT or SIGTERM aborts; a second one ends the process at once. */
+export function untilSignal(reason: () => unknown = () => undefined): AbortSignal {
+  const controller = new AbortController();
+  const stop = () => {
+    if (controller.signal.aborted) process.exit(130);
+    controller.abort(reason());
+  };
+  process.on('SIGINT', stop);
+  process.on('SIGTERM', stop);
+  return controller.signal;
+}
