@@ -10,6 +10,7 @@ import { schemas } from '../../schemas/gen/index.ts';
 import { generate } from '../../schemas/generate.ts';
 import { type Contract, contracts } from '../../schemas/topics.ts';
 import { loadConfig } from '../config.ts';
+import { printJson, printTable } from '../print.ts';
 
 const folder = join(import.meta.dirname, '../../schemas');
 const released = join(folder, 'released');
@@ -104,18 +105,18 @@ const meanings: Readonly<Record<Result['state'], string>> = {
 
 function print(results: readonly Result[], command: Command): void {
   if (command.opts<{ json?: boolean }>().json) {
-    process.stdout.write(`${JSON.stringify(results, null, 2)}\n`);
+    printJson(results);
     return;
   }
-  const width = Math.max(...results.map(({ subject }) => subject.length));
-  for (const { subject, schema, state, id, reason } of results) {
-    const details = [
-      meanings[state],
-      ...(id === undefined ? [] : [`id ${id}`]),
-      ...(reason === undefined ? [] : [reason]),
-    ];
-    process.stdout.write(`${subject.padEnd(width)}  ${schema.padEnd(16)}  ${details.join(', ')}\n`);
-  }
+  printTable(
+    ['subject', 'schema', 'id', 'state'],
+    results.map(({ subject, schema, state, id, reason }) => [
+      subject,
+      schema,
+      id === undefined ? '-' : String(id),
+      reason === undefined ? meanings[state] : `${meanings[state]}: ${reason}`,
+    ]),
+  );
 }
 
 function gen(options: { check?: boolean }): void {
@@ -125,7 +126,10 @@ function gen(options: { check?: boolean }): void {
     (file) => wanted.get(file) !== actual.get(file),
   );
   if (options.check) {
-    if (differing.length === 0) return void process.stdout.write(`schemas/gen: ${wanted.size} files up to date\n`);
+    if (differing.length === 0) {
+      process.stdout.write(`schemas/gen: ${wanted.size} files up to date\n`);
+      return;
+    }
     throw new MillraceError('CONFIG_INVALID', `schemas/gen is not what the schemas give: ${differing.join(', ')}`, {
       remedy: 'Run millrace schemas gen and commit schemas/gen.',
     });
