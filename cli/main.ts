@@ -3,6 +3,7 @@
 import { Command, CommanderError } from 'commander';
 import packageJson from '../package.json' with { type: 'json' };
 import { register as registerConnectors } from './commands/connectors.ts';
+import { register as registerDb } from './commands/db.ts';
 import { register as registerLoad } from './commands/load.ts';
 import { register as registerSchemas } from './commands/schemas.ts';
 import { register as registerTopics } from './commands/topics.ts';
@@ -19,7 +20,7 @@ const program = new Command('millrace')
   .showSuggestionAfterError()
   .exitOverride();
 
-for (const register of [registerConnectors, registerTopics, registerSchemas, registerLoad]) {
+for (const register of [registerDb, registerConnectors, registerTopics, registerSchemas, registerLoad]) {
   register(program);
 }
 

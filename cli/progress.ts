@@ -20,7 +20,7 @@ export class Progress {
 
   update(state: ProgressState): void {
     const now = performance.now();
-    if (this.#drawn && now - this.#last < this.#everyMs && state.done < state.total) return;
+    if (this.#drawn && now - this.#last < this.#everyMs) return;
     this.#last = now;
     const share = state.total > 0 ? Math.min(1, state.done / state.total) : 1;
     const percent = `${Math.floor(share * 100)}`.padStart(3);

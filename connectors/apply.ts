@@ -129,9 +129,16 @@ function failure(status: ConnectorStatus): MillraceError {
     `connector ${status.name} does not run: ${status.state}, ${tasks}${causes}`,
     {
       remedy: 'Correct what the last cause names, then run `millrace connectors apply` again.',
-      ...(trace ? { cause: new Error(trace) } : {}),
+      ...(trace ? { cause: javaError(trace) } : {}),
     },
   );
+}
+
+/** The worker's error; its Java trace is the stack. */
+function javaError(trace: string): Error {
+  const error = new Error(traceCauses(trace).at(-1) ?? trace.slice(0, 200));
+  error.stack = trace;
+  return error;
 }
 
 /** The exceptions of a Java trace from the outermost to the root, without their frames. */

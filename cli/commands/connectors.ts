@@ -12,6 +12,7 @@ import { createLogger } from '../../core/observability/logger.ts';
 import { connectPostgres } from '../../core/postgres.ts';
 import { definitions } from '../capture.ts';
 import { loadConfig } from '../config.ts';
+import { printJson } from '../print.ts';
 import { untilSignal } from '../signals.ts';
 
 export function register(program: Command): void {
@@ -62,7 +63,7 @@ interface Context {
 }
 
 async function open(command: Command): Promise<Context> {
-  const config = await loadConfig(command);
+  const config = loadConfig(command);
   return { config, client: new ConnectClient({ url: config.connect.url }), wanted: await definitions(config) };
 }
 
@@ -73,7 +74,7 @@ async function apply(options: { timeout: string; json?: boolean }, command: Comm
     throw new MillraceError('CONFIG_INVALID', `--timeout ${options.timeout} is no number of seconds`);
   const results = [];
   for (const definition of wanted) results.push(await applyConnector(client, definition, { timeoutMs }));
-  if (options.json) return json(results);
+  if (options.json) return printJson(results);
   for (const { name, action, changed, status } of results) {
     const what = changed.length > 0 ? ` (${changed.join(', ')})` : '';
     line(`${name}  ${action}${what}  ${summary(status)}`);
@@ -85,7 +86,7 @@ async function validate(options: { json?: boolean }, command: Command): Promise<
   const results = [];
   for (const { name, config } of wanted) results.push({ name, errors: await client.validate(name, config) });
   if (results.some(({ errors }) => errors.length > 0)) process.exitCode = 1;
-  if (options.json) return json(results);
+  if (options.json) return printJson(results);
   for (const { name, errors } of results) {
     line(`${name}  ${errors.length === 0 ? 'valid' : `${errors.length} settings are not valid`}`);
     for (const { field, errors: reasons } of errors) line(`  ${field}: ${reasons.join('; ')}`);
@@ -103,7 +104,7 @@ async function status(options: { trace?: boolean; json?: boolean }, command: Com
   }
   const slot = await slotOf(config);
   if (!results.every((result) => result.status !== undefined && isRunning(result.status))) process.exitCode = 1;
-  if (options.json) return json({ connectors: results, slot: slot ?? null });
+  if (options.json) return printJson({ connectors: results, slot: slot ?? null });
   for (const { name, status: found, changed } of results) {
     if (found === undefined) {
       line(`${name}  absent; create it with: millrace connectors apply`);
@@ -211,11 +212,6 @@ function unknown(name: string): MillraceError {
   return new MillraceError('CONNECTOR_UNKNOWN', `Kafka Connect has no connector ${name}`, {
     remedy: 'Create it with `millrace connectors apply`.',
   });
-}
-
-function json(value: unknown): void {
-  const text = JSON.stringify(value, (_key, part) => (typeof part === 'bigint' ? part.toString() : part), 2);
-  process.stdout.write(`${text}\n`);
 }
 
 function line(text: string): void {

@@ -61,7 +61,7 @@ async function synthetic(
 }
 
 async function run(file: string, options: Options, command: Command): Promise<void> {
-  const config = await loadConfig(command);
+  const config = loadConfig(command);
   if (!isFormat(options.format)) {
     throw new MillraceError('CONFIG_INVALID', `there is no format ${options.format}`, {
       remedy: `Use one of ${Object.keys(formats).join(', ')}.`,

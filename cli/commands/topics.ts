@@ -26,7 +26,7 @@ export function register(program: Command): void {
 }
 
 async function withAdmin<T>(command: Command, work: (admin: TopicAdmin) => Promise<T>): Promise<T> {
-  const config = await loadConfig(command);
+  const config = loadConfig(command);
   await using admin = await TopicAdmin.open({ brokers: config.kafka.brokers, clientId: config.kafka.clientId });
   return await work(admin);
 }
