@@ -5,6 +5,7 @@ import packageJson from '../package.json' with { type: 'json' };
 import { register as registerConnectors } from './commands/connectors.ts';
 import { register as registerDb } from './commands/db.ts';
 import { register as registerLoad } from './commands/load.ts';
+import { register as registerRun } from './commands/run.ts';
 import { register as registerSchemas } from './commands/schemas.ts';
 import { register as registerTopics } from './commands/topics.ts';
 import { printError } from './print.ts';
@@ -20,7 +21,7 @@ const program = new Command('millrace')
   .showSuggestionAfterError()
   .exitOverride();
 
-for (const register of [registerDb, registerConnectors, registerTopics, registerSchemas, registerLoad]) {
+for (const register of [registerDb, registerConnectors, registerTopics, registerRun, registerSchemas, registerLoad]) {
   register(program);
 }
 

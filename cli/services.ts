@@ -1,0 +1,224 @@
+/** What one process can run: processors, sinks and the connector supervisor, by name. */
+import { setTimeout as delay } from 'node:timers/promises';
+import { ConnectClient } from '../connectors/client.ts';
+import { readSlot, requireKept } from '../connectors/slot.ts';
+import { Supervisor } from '../connectors/supervisor.ts';
+import { AvroDecoder } from '../core/avro/decoder.ts';
+import type { Registry } from '../core/avro/registry.ts';
+import type { Config } from '../core/config.ts';
+import { dispositionOf, MillraceError } from '../core/errors.ts';
+import type { KafkaLog } from '../core/kafka/log.ts';
+import type { Logger } from '../core/observability/logger.ts';
+import type { Metrics } from '../core/observability/metrics.ts';
+import { connectPostgres } from '../core/postgres.ts';
+import type { Processor } from '../core/processor/define.ts';
+import { openCodecs } from '../core/runtime/codecs.ts';
+import { FoldHandler } from '../core/runtime/fold-handler.ts';
+import type { HandlerFactory } from '../core/runtime/handler.ts';
+import { Heartbeats } from '../core/runtime/heartbeats.ts';
+import { Runner, type RunnerEvent } from '../core/runtime/runner.ts';
+import { anomaly } from '../processors/anomaly/anomaly.ts';
+import { ohlcv } from '../processors/ohlcv/ohlcv.ts';
+import type { HeartbeatChange } from '../schemas/gen/heartbeat_change.ts';
+import { schemas as contracts } from '../schemas/gen/index.ts';
+
+export interface ServiceContext {
+  readonly config: Config;
+  readonly log: KafkaLog;
+  readonly schemas: Registry;
+  readonly metrics: Metrics;
+  readonly logger: Logger;
+}
+
+/** A running service. `done` rejects with what it cannot go on from. */
+export interface Service extends AsyncDisposable {
+  readonly name: string;
+  readonly done: Promise<void>;
+  readonly ready: boolean;
+}
+
+type Start = (context: ServiceContext) => Promise<Service>;
+
+export const services: Readonly<Record<string, Start>> = {
+  ohlcv: (context) => startProcessor(context, ohlcv(context.config.ohlcv), 'heartbeats'),
+  anomaly: (context) => startProcessor(context, anomaly(context.config.anomaly), 'no heartbeats'),
+  supervisor: startSupervisor,
+};
+
+const slotPollMs = 5_000;
+
+/** @throws MillraceError CONFIG_INVALID for an unknown name. */
+export function serviceNames(names: readonly string[], all: boolean): readonly string[] {
+  const known = Object.keys(services);
+  if (all) return known;
+  const unknown = names.filter((name) => !known.includes(name));
+  if (names.length === 0 || unknown.length > 0) {
+    const what = names.length === 0 ? 'nothing to run' : `no processor or sink is called ${unknown.join(', ')}`;
+    throw new MillraceError('CONFIG_INVALID', what, { remedy: `name some of ${known.join(', ')}, or say --all` });
+  }
+  return [...new Set(names)];
+}
+
+async function startProcessor<In>(
+  context: ServiceContext,
+  processor: Processor<In>,
+  time: 'heartbeats' | 'no heartbeats',
+): Promise<Service> {
+  const { config, schemas, metrics } = context;
+  const codecs = await openCodecs(processor, schemas);
+  const runner = await startRunner(context, processor.name, [processor.input.topic], (ownership) => {
+    const { topic, partition } = ownership;
+    return new FoldHandler(ownership, {
+      processor,
+      codecs,
+      settings: config.runtime,
+      metrics: metrics.task({ name: processor.name, topic, partition }),
+      now: Date.now,
+    });
+  });
+  const heartbeats = time === 'heartbeats' ? followHeartbeats(context, processor.name, runner) : undefined;
+  return {
+    name: processor.name,
+    done: runner.done,
+    get ready() {
+      return runner.ready;
+    },
+    async [Symbol.asyncDispose]() {
+      await heartbeats?.[Symbol.asyncDispose]();
+      await runner[Symbol.asyncDispose]();
+    },
+  };
+}
+
+function startRunner(
+  context: ServiceContext,
+  name: string,
+  topics: readonly string[],
+  factory: HandlerFactory,
+): Promise<Runner> {
+  const { config, log, metrics, logger } = context;
+  return Runner.start({
+    log,
+    name,
+    topics,
+    factory,
+    metrics: (at) => metrics.task({ name, ...at }),
+    fetchBytes: config.runtime.fetchBytes,
+    queueRecords: config.runtime.queueRecords,
+    onEvent: (event) => logEvent(logger, event),
+  });
+}
+
+function followHeartbeats(context: ServiceContext, name: string, runner: Runner): AsyncDisposable {
+  const { config, log, schemas, logger } = context;
+  const decoder = new AvroDecoder<HeartbeatChange>(schemas, contracts.heartbeat_change);
+  return new Heartbeats({
+    log,
+    topic: `${config.capture.prefix}.public.heartbeat`,
+    read: async (value) => {
+      const missing = decoder.missing([value]);
+      if (missing.length > 0) await decoder.prepare(missing);
+      const { ts_us } = decoder.decode(value).source;
+      if (ts_us === null) throw new MillraceError('BAD_RECORD', 'the heartbeat has no commit time (source.ts_us)');
+      return ts_us;
+    },
+    onBeat: (beat) => {
+      runner
+        .beat(beat)
+        .catch((error: unknown) =>
+          logger.warn({ err: error, name }, 'a heartbeat was not delivered; the next one will be'),
+        );
+    },
+    onError: (error) => {
+      logger.warn({ err: error, name }, 'heartbeats cannot be read; quiet partitions wait');
+    },
+  });
+}
+
+async function startSupervisor(context: ServiceContext): Promise<Service> {
+  const { config, metrics, logger } = context;
+  const stop = new AbortController();
+  const supervisor = new Supervisor({
+    client: new ConnectClient({ url: config.connect.url }),
+    connectors: ['millrace-trades'],
+    listener: {
+      state: ({ connector, task, running }) => {
+        metrics.connectUp.set(1);
+        metrics.connectorStatus.set({ connector, task: `${task}` }, running ? 1 : 0);
+      },
+      gone: ({ connector, task }) => metrics.connectorStatus.remove({ connector, task: `${task}` }),
+      restarted: ({ connector, task, attempt, cause }) => {
+        metrics.connectorRestarts.inc({ connector });
+        logger.warn({ connector, task, attempt, cause }, 'a failed connector was restarted');
+      },
+      failed: (error) => {
+        metrics.connectUp.set(0);
+        logger.warn({ err: error }, 'Kafka Connect cannot be asked');
+      },
+    },
+  });
+  const running = Promise.all([supervisor.run(stop.signal), watchSlot(context, stop.signal)]).then(() => undefined);
+  return {
+    name: 'supervisor',
+    done: running,
+    ready: true,
+    async [Symbol.asyncDispose]() {
+      stop.abort();
+      await running.catch(() => undefined);
+    },
+  };
+}
+
+/** Measures the slot. @throws MillraceError SLOT_LOST: changes are missing, which nobody may overlook. */
+async function watchSlot({ config, metrics, logger }: ServiceContext, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      const db = await connectPostgres({ url: config.postgres.url, name: 'millrace supervisor', signal });
+      try {
+        const slot = await readSlot(db, config.capture.slot);
+        if (slot !== undefined) {
+          metrics.walSizeBytes.set({ slot: slot.slot }, Number(slot.retainedBytes));
+          metrics.slotLagBytes.set({ slot: slot.slot }, Number(slot.confirmedLagBytes));
+          metrics.slotActive.set({ slot: slot.slot }, slot.active ? 1 : 0);
+          requireKept(slot);
+        }
+      } finally {
+        await db.end();
+      }
+    } catch (error) {
+      if (signal.aborted) return;
+      if (dispositionOf(error) === 'stop' && error instanceof MillraceError && error.code === 'SLOT_LOST') throw error;
+      logger.warn({ err: error }, 'the replication slot cannot be measured');
+    }
+    await delay(slotPollMs, undefined, { signal }).catch(() => undefined);
+  }
+}
+
+function logEvent(logger: Logger, event: RunnerEvent): void {
+  switch (event.kind) {
+    case 'assigned':
+      logger.info(
+        { name: event.name, partitions: event.partitions.map(({ topic, partition }) => `${topic}/${partition}`) },
+        'assigned',
+      );
+      break;
+    case 'running':
+      logger.debug(
+        { name: event.name, topic: event.topic, partition: event.partition, position: event.position.toString() },
+        'running',
+      );
+      break;
+    case 'interrupted':
+      logger.warn(
+        { name: event.name, topic: event.topic, partition: event.partition, retryMs: event.retryMs, err: event.error },
+        'interrupted, takes over again',
+      );
+      break;
+    case 'closed':
+      logger.debug({ name: event.name, topic: event.topic, partition: event.partition }, 'closed');
+      break;
+    case 'fetch failed':
+      logger.warn({ name: event.name, err: event.error }, 'fetching failed, tries again');
+      break;
+  }
+}
