@@ -146,3 +146,22 @@ describe('topics', () => {
     expect(Object.isFrozen(topics) && topics.every((entry) => Object.isFrozen(entry))).toBe(true);
   });
 });
+
+describe('docs/schemas.md', () => {
+  const docs = readFileSync(join(here, '../docs/schemas.md'), 'utf8');
+
+  test('has every topic as it is in the list', () => {
+    const kept = (ms: number) => (ms === -1 ? 'for ever' : `${ms / 86_400_000} days`);
+    for (const { name, partitions, cleanup, retentionMs, key, value, createdBy } of topics) {
+      const by = createdBy === 'connect' ? 'Kafka Connect' : 'Millrace';
+      const cells = [`\`${name}\``, partitions, cleanup, kept(retentionMs), key ?? '–', value ?? '–', by];
+      expect(docs).toContain(`| ${cells.join(' | ')} |`);
+    }
+  });
+
+  test('has every schema with its description', () => {
+    for (const [name, schema] of Object.entries(schemas)) {
+      expect(docs).toContain(`| \`${name}\` | \`${schema.namespace}.${schema.name}\` | ${schema.doc} |`);
+    }
+  });
+});
