@@ -119,6 +119,19 @@ describe('a late trade', () => {
     ]);
   });
 
+  test('is late from the very instant at which its window closes', async () => {
+    await using driver = await open({ intervals: ['1m'] });
+    const feed = new Feed();
+    driver.send(feed.change({ at: '12:00:10', log: '12:01:05' }));
+    driver.send(feed.change({ at: '12:01:04.999999', log: '12:01:05' }));
+    driver.send(feed.change({ at: '12:00:20', log: '12:01:05', id: 'in time' }));
+    driver.send(feed.change({ at: '12:01:05', log: '12:01:05' }));
+    driver.send(feed.change({ at: '12:00:20', log: '12:01:05', id: 'late' }));
+    await driver.run();
+    expect(await lines(driver)).toEqual(['BTC/USD 1m 12:00:00 CLOSED#1 o100 h100 l100 c100 v2 n2']);
+    expect(await lateTrades(driver)).toMatchObject([{ trade_id: 'late', lateness_us: 40_000_000n }]);
+  });
+
   test('for one interval still joins the longer one', async () => {
     await using driver = await open();
     const feed = new Feed();
