@@ -12,11 +12,11 @@ export interface Anomaly {
   readonly window_start: bigint;
   /** The rule that was met: volume_spike. */
   readonly type: string;
-  /** How far the figures passed their thresholds. */
+  /** How severe the rule takes it to be: volume_spike is always HIGH. */
   readonly severity: Severity;
   /** RAISED at first; REVISED when a candle's revision changed the figures; RETRACTED when it changed the verdict. */
   readonly status: AnomalyStatus;
-  /** Strictly increasing per key, from 0. */
+  /** Strictly increasing per key, from 1. */
   readonly revision: number;
   /** Volume of the candle, unscaled at scale 8. */
   readonly volume: bigint;
@@ -38,7 +38,7 @@ export interface Anomaly {
   readonly baseline: readonly bigint[];
 }
 
-/** How far the figures passed their thresholds. */
+/** How severe the rule takes it to be: volume_spike is always HIGH. */
 export type Severity = 'LOW' | 'MEDIUM' | 'HIGH';
 
 /** Whether the verdict stands. */
@@ -116,9 +116,9 @@ export const anomalySchema = {
           "MEDIUM",
           "HIGH"
         ],
-        "doc": "How far the figures passed their thresholds."
+        "doc": "How severe the rule takes it to be: volume_spike is always HIGH."
       },
-      "doc": "How far the figures passed their thresholds."
+      "doc": "How severe the rule takes it to be: volume_spike is always HIGH."
     },
     {
       "name": "status",
@@ -137,7 +137,7 @@ export const anomalySchema = {
     {
       "name": "revision",
       "type": "int",
-      "doc": "Strictly increasing per key, from 0."
+      "doc": "Strictly increasing per key, from 1."
     },
     {
       "name": "volume",

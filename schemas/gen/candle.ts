@@ -42,7 +42,7 @@ export interface Candle {
   readonly close_time: bigint | null;
   /** PARTIAL may still grow; CLOSED is complete as of its watermark; REVISED was corrected after that; FILLED is an empty window that was asked for. */
   readonly status: CandleStatus;
-  /** Strictly increasing per key, from 0. */
+  /** Strictly increasing per key, from 1. */
   readonly revision: number;
   /** What made this revision: the cadence of partial updates, the watermark, a late trade, an updated trade, a deleted trade, or an empty window. */
   readonly reason: CandleReason;
@@ -287,7 +287,7 @@ export const candleSchema = {
     {
       "name": "revision",
       "type": "int",
-      "doc": "Strictly increasing per key, from 0."
+      "doc": "Strictly increasing per key, from 1."
     },
     {
       "name": "reason",
