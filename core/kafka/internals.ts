@@ -19,18 +19,6 @@ export interface Cluster {
   brokerPool: { metadata: { clusterId: string | null } | null };
 }
 
-export interface ProduceTopic {
-  topic: string;
-  partitions: { partition: number; firstSequence: number; messages: Message[] }[];
-}
-
-export interface Message {
-  key: Buffer | null;
-  value: Buffer | null;
-  timestamp: string;
-  headers?: Record<string, Buffer>;
-}
-
 interface TransactionId {
   transactionalId: string;
   producerId: string;
@@ -46,11 +34,6 @@ export interface Broker {
     transactionTimeout: number;
   }): Promise<{ producerId: string; producerEpoch: number }>;
   addPartitionsToTxn(request: TransactionId & { topics: { topic: string; partitions: number[] }[] }): Promise<unknown>;
-  produce(
-    request: TransactionId & { acks: number; timeout: number; compression: number; topicData: ProduceTopic[] },
-  ): Promise<{
-    topics: { topicName: string; partitions: { partition: number; baseOffset?: string; offset?: string }[] }[];
-  }>;
   addOffsetsToTxn(request: TransactionId & { groupId: string }): Promise<unknown>;
   txnOffsetCommit(
     request: TransactionId & {
@@ -92,6 +75,8 @@ export const fetchRequest = require('kafkajs/src/protocol/requests/fetch/v11/req
   apiKey: number;
   encode: Encode;
 };
+/** Decodes Produce responses of version 7. */
+export const produceResponse = require('kafkajs/src/protocol/requests/produce/v7/response') as object;
 export const { createErrorFromCode } = require('kafkajs/src/protocol/error') as {
   createErrorFromCode(code: number): Error & { type: string };
 };

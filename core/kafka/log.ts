@@ -1,7 +1,6 @@
 import kafkajs, { type Kafka } from 'kafkajs';
 import { MillraceError } from '../errors.ts';
 import type { Committed, Fetcher, JoinOptions, Log, Writer } from '../runtime/log.ts';
-import { registerZstd } from './compression.ts';
 import { toMillraceError } from './errors.ts';
 import { KafkaFetcher } from './fetcher.ts';
 import {
@@ -26,7 +25,6 @@ export class KafkaLog implements Log {
   #closed = false;
 
   constructor(options: ClusterOptions) {
-    registerZstd();
     this.#options = options;
     this.#kafka = new kafkajs.Kafka({
       clientId: options.clientId,

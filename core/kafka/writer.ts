@@ -1,16 +1,17 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { MillraceError } from '../errors.ts';
 import type { OutRecord, Transaction, Writer, Written } from '../runtime/log.ts';
+import { encodeBatch } from './batch-encoder.ts';
 import { isFenced, protocolType, toMillraceError } from './errors.ts';
-import { type Broker, type Cluster, type Message, type ProduceTopic, requestTimeoutMs } from './internals.ts';
+import type { Broker, Cluster } from './internals.ts';
+import { type ProducedBatch, produce } from './produce.ts';
 
 /** The broker aborts a transaction that is open for longer, so a frozen owner holds readers up for at most this long. */
 const transactionTimeoutMs = 15_000;
-/** kafkajs decodes and encodes a batch recursively; far below the depth at which that overflows. */
+/** Keeps a batch's arrays and its latency moderate. */
 const maxRecordsPerBatch = 10_000;
 /** Below the broker's default limit of 1 MiB for a batch, measured before compression. */
 const maxBytesPerBatch = 900_000;
-const zstd = 4;
 const coordinatorOf = { group: 0, transaction: 1 } as const;
 /** The previous transaction's markers are still being written, or a coordinator is just loading: a short wait cures it. */
 const transient = new Set([
@@ -129,45 +130,38 @@ export class KafkaWriter implements Writer {
     await this.#cluster.refreshMetadataIfNecessary();
     const chunks = [...byPartition].map(([id, records]) => ({ id, batches: chunk(records) }));
     for (let round = 0; chunks.some(({ batches }) => round < batches.length); round++) {
-      const byLeader = new Map<number, ProduceTopic[]>();
-      for (const { id, batches } of chunks) {
-        const batch = batches[round];
-        if (batch === undefined) continue;
-        const { topic, partition } = batch[0] as OutRecord;
-        const leader = this.#cluster
-          .findTopicPartitionMetadata(topic)
-          .find((each) => each.partitionId === partition)?.leader;
-        if (leader === undefined) {
-          throw new MillraceError('TOPIC_MISSING', `${topic} has no partition ${partition}`, {
-            remedy: 'create the topics with: millrace topics apply',
-          });
-        }
-        const topics = byLeader.get(leader) ?? [];
-        byLeader.set(leader, topics);
-        const firstSequence = this.#sequences.get(id) ?? 0;
-        this.#sequences.set(id, (firstSequence + batch.length) % 2 ** 31);
-        topics.push({ topic, partitions: [{ partition, firstSequence, messages: batch.map(toMessage) }] });
-      }
-      await Promise.all(
-        [...byLeader].map(async ([nodeId, topicData]) => {
-          const broker = await this.#cluster.findBroker({ nodeId });
-          const response = await broker.produce({
-            ...this.#producer,
-            acks: -1,
-            timeout: requestTimeoutMs,
-            compression: zstd,
-            topicData,
-          });
-          if (round > 0) return;
-          for (const { topicName, partitions } of response.topics) {
-            for (const { partition, baseOffset, offset } of partitions) {
-              written.push({ topic: topicName, partition, baseOffset: BigInt(baseOffset ?? offset ?? -1) });
-            }
-          }
+      const batches = await Promise.all(
+        chunks.flatMap(({ id, batches: all }) => {
+          const records = all[round];
+          return records === undefined ? [] : [this.#encode(id, records)];
         }),
       );
+      const byLeader = Map.groupBy(batches, (batch) => this.#leaderOf(batch));
+      const produced = await Promise.all(
+        [...byLeader].map(async ([nodeId, of]) =>
+          produce(await this.#cluster.findBroker({ nodeId }), this.#producer.transactionalId, of),
+        ),
+      );
+      if (round === 0) written.push(...produced.flat());
     }
     return written;
+  }
+
+  async #encode(id: string, records: readonly OutRecord[]): Promise<ProducedBatch> {
+    const firstSequence = this.#sequences.get(id) ?? 0;
+    this.#sequences.set(id, (firstSequence + records.length) % 2 ** 31);
+    const { topic, partition } = records[0] as OutRecord;
+    return { topic, partition, batch: await encodeBatch(records, { ...this.#producer, firstSequence }) };
+  }
+
+  #leaderOf({ topic, partition }: ProducedBatch): number {
+    const leader = this.#cluster
+      .findTopicPartitionMetadata(topic)
+      .find((each) => each.partitionId === partition)?.leader;
+    if (leader !== undefined) return leader;
+    throw new MillraceError('TOPIC_MISSING', `${topic} has no partition ${partition}`, {
+      remedy: 'create the topics with: millrace topics apply',
+    });
   }
 
   /** Aborts if it still can, so that readers are not held up until the transaction times out. */
@@ -265,10 +259,4 @@ function chunk(records: readonly OutRecord[]): OutRecord[][] {
   }
   if (current.length > 0) chunks.push(current);
   return chunks;
-}
-
-function toMessage(record: OutRecord): Message {
-  const message: Message = { key: record.key, value: record.value, timestamp: record.timestamp.toString() };
-  if (record.headers !== undefined) message.headers = { ...record.headers };
-  return message;
 }

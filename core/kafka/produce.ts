@@ -1,0 +1,68 @@
+import { type Broker, produceResponse, requestTimeoutMs } from './internals.ts';
+
+export interface ProducedBatch {
+  readonly topic: string;
+  readonly partition: number;
+  readonly batch: Buffer;
+}
+
+export interface Produced {
+  readonly topic: string;
+  readonly partition: number;
+  readonly baseOffset: bigint;
+}
+
+const apiVersion = 7;
+
+/** Sends batches that are already encoded, with acks from all in-sync replicas. @throws kafkajs protocol errors */
+export async function produce(
+  broker: Broker,
+  transactionalId: string,
+  batches: readonly ProducedBatch[],
+): Promise<Produced[]> {
+  const payload = encode(transactionalId, batches);
+  const request = {
+    apiKey: 0,
+    apiVersion,
+    apiName: 'Produce',
+    expectResponse: () => true,
+    encode: async () => ({ buf: payload, buffer: payload }),
+  };
+  const { topics } = (await broker.connectionPool.send({ request, response: produceResponse })) as {
+    topics: { topicName: string; partitions: { partition: number; baseOffset: string }[] }[];
+  };
+  return topics.flatMap(({ topicName, partitions }) =>
+    partitions.map(({ partition, baseOffset }) => ({ topic: topicName, partition, baseOffset: BigInt(baseOffset) })),
+  );
+}
+
+/** Produce request, version 7. https://kafka.apache.org/protocol#The_Messages_Produce */
+function encode(transactionalId: string, batches: readonly ProducedBatch[]): Buffer {
+  const head = Buffer.concat([string(transactionalId), int16(-1), int32(requestTimeoutMs)]);
+  const byTopic = Map.groupBy(batches, ({ topic }) => topic);
+  const topics = [...byTopic].map(([topic, of]) =>
+    Buffer.concat([
+      string(topic),
+      int32(of.length),
+      ...of.flatMap(({ partition, batch }) => [int32(partition), int32(batch.length), batch]),
+    ]),
+  );
+  return Buffer.concat([head, int32(topics.length), ...topics]);
+}
+
+function int16(value: number): Buffer {
+  const buffer = Buffer.allocUnsafe(2);
+  buffer.writeInt16BE(value);
+  return buffer;
+}
+
+function int32(value: number): Buffer {
+  const buffer = Buffer.allocUnsafe(4);
+  buffer.writeInt32BE(value);
+  return buffer;
+}
+
+function string(text: string): Buffer {
+  const bytes = Buffer.from(text, 'utf8');
+  return Buffer.concat([int16(bytes.length), bytes]);
+}
