@@ -1,0 +1,150 @@
+/**
+ * The row hash, by which stores that share no format are compared: the sum, modulo 2^64, of the first 8 bytes (big endian) of the MD5 of
+ * each row's canonical text. A sum does not depend on the order of rows, and differences of sums are sums of differences.
+ *
+ * Canonical text: the columns in schema order with U+001F between them; null is U+001E, which no value of ours is; decimals with exactly
+ * their scale's fraction digits; timestamps and integers as decimal integers (timestamps in microseconds since 1970); text as it is.
+ *
+ * MD5 because Postgres and DuckDB both have it. It finds accidents, not attacks.
+ */
+import { hash } from 'node:crypto';
+import { formatDecimal } from './decimal.ts';
+
+export type ColumnType =
+  | { readonly kind: 'text' }
+  /** 32 bits; `number` in JavaScript. */
+  | { readonly kind: 'int' }
+  /** 64 bits; `bigint` in JavaScript. */
+  | { readonly kind: 'long' }
+  /** `bigint` of units at `scale`. */
+  | { readonly kind: 'decimal'; readonly precision: number; readonly scale: number }
+  /** `bigint` of microseconds since 1970, UTC. */
+  | { readonly kind: 'timestamp' };
+
+export interface TypedColumn {
+  readonly name: string;
+  readonly type: ColumnType;
+}
+
+export type ColumnValue = string | number | bigint | null;
+
+const separator = '\u001f';
+const nullToken = '\u001e';
+const modulus = 1n << 64n;
+
+export function canonicalText(columns: readonly TypedColumn[], row: readonly ColumnValue[]): string {
+  let text = '';
+  for (let i = 0; i < columns.length; i++) {
+    if (i > 0) text += separator;
+    const value = row[i];
+    const type = columns[i]?.type;
+    if (value === null || value === undefined) text += nullToken;
+    else if (type?.kind === 'decimal') text += formatDecimal(value as bigint, type.scale);
+    else text += value;
+  }
+  return text;
+}
+
+/** First 8 bytes of the MD5 of a canonical text. */
+export function hashText(text: string): bigint {
+  return hash('md5', text, 'buffer').readBigUInt64BE(0);
+}
+
+export class RowHash {
+  #sum = 0n;
+  #rows = 0;
+
+  add(columns: readonly TypedColumn[], row: readonly ColumnValue[]): void {
+    this.#sum += hashText(canonicalText(columns, row));
+    this.#rows++;
+  }
+
+  get rows(): number {
+    return this.#rows;
+  }
+
+  /** 0 to 2^64 - 1. */
+  get value(): bigint {
+    return this.#sum % modulus;
+  }
+
+  toString(): string {
+    return formatRowHash(this.value);
+  }
+}
+
+/** 16 hexadecimal digits. */
+export function formatRowHash(value: bigint): string {
+  return value.toString(16).padStart(16, '0');
+}
+
+/** The hash of all rows of two disjoint sets. */
+export function addRowHashes(a: bigint, b: bigint): bigint {
+  return (a + b) % modulus;
+}
+
+export interface SqlDialect {
+  /** An SQL expression for the canonical text of one row. */
+  text(columns: readonly TypedColumn[]): string;
+  /**
+   * An aggregate SQL expression for the row hash of all rows, as the decimal text of a number from 0 to 2^64 - 1; '0' for no rows.
+   * Read it with `BigInt`.
+   */
+  sum(columns: readonly TypedColumn[]): string;
+}
+
+export const postgresHash: SqlDialect = {
+  text(columns) {
+    return concat(columns, ({ name, type }) => {
+      const column = quote(name);
+      switch (type.kind) {
+        case 'decimal':
+          return `(${column})::numeric(${type.precision},${type.scale})::text`;
+        case 'timestamp':
+          return `trunc(extract(epoch from ${column}) * 1000000)::bigint::text`;
+        case 'int':
+        case 'long':
+          return `(${column})::bigint::text`;
+        case 'text':
+          return `(${column})::text`;
+      }
+    });
+  },
+  sum(columns) {
+    const bits = `('x' || substr(md5(convert_to(${this.text(columns)}, 'UTF8')), 1, 16))::bit(64)::bigint`;
+    // bigint is signed: the remainder is brought back to 0 … 2^64 - 1 once, at the end.
+    return `mod(mod(coalesce(sum((${bits})::numeric), 0), ${modulus}) + ${modulus}, ${modulus})::text`;
+  },
+};
+
+export const duckdbHash: SqlDialect = {
+  text(columns) {
+    return concat(columns, ({ name, type }) => {
+      const column = quote(name);
+      switch (type.kind) {
+        case 'decimal':
+          return `(${column})::DECIMAL(${type.precision},${type.scale})::VARCHAR`;
+        case 'timestamp':
+          return `epoch_us(${column})::VARCHAR`;
+        case 'int':
+        case 'long':
+          return `(${column})::BIGINT::VARCHAR`;
+        case 'text':
+          return `(${column})::VARCHAR`;
+      }
+    });
+  },
+  sum(columns) {
+    const number = `('0x' || substr(md5(${this.text(columns)}), 1, 16))::UBIGINT`;
+    return `(coalesce(sum((${number})::HUGEINT), 0) % ${modulus})::VARCHAR`;
+  },
+};
+
+function concat(columns: readonly TypedColumn[], text: (column: TypedColumn) => string): string {
+  const parts = columns.map((column) => `coalesce(${text(column)}, chr(30))`);
+  return parts.length === 0 ? "''" : parts.join(' || chr(31) || ');
+}
+
+function quote(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
+}
