@@ -1,0 +1,117 @@
+/** What may import what. Imports point one way: schemas ← core ← the siblings ← cli. */
+import type { SourceFile } from './imports.ts';
+
+/** Siblings meet at topics and storage, never by import. */
+const siblings = ['connectors', 'processors', 'sinks', 'proof', 'storage', 'gateway', 'infra'];
+
+const allowed: Readonly<Record<string, readonly string[]>> = {
+  schemas: [],
+  core: ['schemas'],
+  ...Object.fromEntries(siblings.map((name) => [name, ['schemas', 'core']])),
+  cli: ['schemas', 'core', ...siblings],
+};
+
+/** Packages that one folder wraps, so that they can be replaced. */
+const wrapped: Readonly<Record<string, string>> = {
+  kafkajs: 'core/kafka/',
+  avsc: 'core/avro/',
+  '@kafkajs/confluent-schema-registry': 'core/avro/',
+};
+
+/** Belong to the composition root. */
+const reserved = ['env', 'exit', 'exitCode', 'on', 'once'];
+
+const isTest = (path: string): boolean => /\.test\.ts$|^(test|bench)\/|\/fixtures?[/.]/.test(path);
+
+/** One sentence for each violation. `shipped` are the packages that the image has: dependencies, not devDependencies. */
+export function violations(sources: ReadonlyMap<string, SourceFile>, shipped: ReadonlySet<string>): readonly string[] {
+  const found: string[] = [];
+  for (const file of sources.values()) {
+    found.push(...directions(file), ...packages(file, shipped), ...environment(file));
+    for (const target of file.files) {
+      if (sources.size > 0 && /\.ts$/.test(target) && !sources.has(target)) {
+        found.push(`${file.path} imports ${target}, which is not there`);
+      }
+    }
+  }
+  for (const cycle of cycles(sources)) found.push(`these import each other in a circle: ${cycle.join(' → ')}`);
+  return found;
+}
+
+function directions(file: SourceFile): string[] {
+  if (/^(test|bench)\//.test(file.path)) return [];
+  const from = layerOf(file.path);
+  return file.files
+    .filter((target) => {
+      const to = layerOf(target);
+      if (to === from) return unitOf(target) !== unitOf(file.path) && !isTest(file.path);
+      if (target === 'package.json') return from !== 'cli';
+      return !(allowed[from] ?? []).includes(to);
+    })
+    .map((target) => `${file.path} may not import ${target}`);
+}
+
+function packages(file: SourceFile, shipped: ReadonlySet<string>): string[] {
+  return file.packages.flatMap((name) => {
+    const home = wrapped[name];
+    if (home !== undefined && !file.path.startsWith(home) && !/^(test|bench)\//.test(file.path)) {
+      return [`${file.path} imports ${name}, which only ${home} does`];
+    }
+    const needed =
+      !file.typePackages.has(name) &&
+      !name.startsWith('node:') &&
+      !isTest(file.path) &&
+      !/^(infra|core\/testing)\//.test(file.path);
+    return needed && !shipped.has(name) ? [`${file.path} imports ${name}, which is no dependency of the image`] : [];
+  });
+}
+
+function environment(file: SourceFile): string[] {
+  if (isTest(file.path) || file.path.startsWith('cli/') || file.path.endsWith('/bootstrap.mjs')) return [];
+  return reserved
+    .filter((member) => file.process.has(member))
+    .map((member) => `${file.path} uses process.${member}, which only cli/ does`);
+}
+
+function layerOf(path: string): string {
+  return path.split('/', 1)[0] ?? '';
+}
+
+/** A processor or a sink; processors do not import each other either. */
+function unitOf(path: string): string {
+  const [layer, unit, rest] = path.split('/');
+  return (layer === 'processors' || layer === 'sinks') && rest !== undefined ? `${layer}/${unit}` : (layer ?? '');
+}
+
+/** Strongly connected components of more than one file, or of a file that imports itself (Tarjan). */
+export function cycles(sources: ReadonlyMap<string, SourceFile>): readonly (readonly string[])[] {
+  const found: string[][] = [];
+  const index = new Map<string, number>();
+  const low = new Map<string, number>();
+  const stack: string[] = [];
+  const open = new Set<string>();
+
+  function connect(path: string): void {
+    index.set(path, index.size);
+    low.set(path, index.get(path) ?? 0);
+    stack.push(path);
+    open.add(path);
+    const targets = sources.get(path)?.files ?? [];
+    for (const target of targets) {
+      if (!sources.has(target)) continue;
+      if (!index.has(target)) {
+        connect(target);
+        low.set(path, Math.min(low.get(path) ?? 0, low.get(target) ?? 0));
+      } else if (open.has(target)) {
+        low.set(path, Math.min(low.get(path) ?? 0, index.get(target) ?? 0));
+      }
+    }
+    if (low.get(path) !== index.get(path)) return;
+    const members = stack.splice(stack.indexOf(path));
+    for (const member of members) open.delete(member);
+    if (members.length > 1 || targets.includes(path)) found.push(members);
+  }
+
+  for (const path of sources.keys()) if (!index.has(path)) connect(path);
+  return found;
+}
