@@ -42,10 +42,20 @@ export const errorCodes = {
   TOPIC_DIFFERS: 'stop',
   LOAD_REFUSED: 'stop',
   INTERRUPTED: 'stop',
+  // cold storage
+  S3_UNREACHABLE: 'retry',
+  S3_DENIED: 'stop',
+  S3_BUCKET_MISSING: 'stop',
+  S3_CONFLICT: 'stop',
+  CUT_UNREADABLE: 'stop',
   // configuration
   CONFIG_INVALID: 'stop',
   // operations
   PORT_TAKEN: 'stop',
+  TOOL_MISSING: 'stop',
+  INSTALL_FAILED: 'stop',
+  PART_FAILED: 'stop',
+  STACK_BUSY: 'stop',
 } as const satisfies Record<string, Disposition>;
 
 export type ErrorCode = keyof typeof errorCodes;

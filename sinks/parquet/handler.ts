@@ -1,0 +1,274 @@
+import { objectKey } from '../../core/archive/keys.ts';
+import type { Table } from '../../core/archive/tables.ts';
+import type { AvroDecoder } from '../../core/avro/decoder.ts';
+import { schemaIdOf } from '../../core/avro/decoder.ts';
+import type { AvroEncoder } from '../../core/avro/encoder.ts';
+import { MillraceError } from '../../core/errors.ts';
+import type { Metrics, TaskMetrics } from '../../core/observability/metrics.ts';
+import { prepareDecoder } from '../../core/runtime/decoding.ts';
+import type { Handler, Ownership } from '../../core/runtime/handler.ts';
+import { type Fetched, type OutRecord, readRange, type Transaction } from '../../core/runtime/log.ts';
+import { type Kept, putOnce } from '../../core/s3/put-once.ts';
+import type { ObjectStore } from '../../core/s3/store.ts';
+import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
+import type { DeadLetter } from '../../schemas/gen/dead_letter.ts';
+import { objectsTopic } from '../../schemas/topics.ts';
+import { RecordBuffer } from './buffer.ts';
+import { type Built, type BuiltObject, buildObjects, type Refused } from './build.ts';
+import { type Cut, formatCut, parseCut } from './cut.ts';
+import type { Turns } from './turns.ts';
+import { writerBuild, writerVersion, writerVersions } from './writer.ts';
+
+export interface ParquetSettings {
+  /** Records after which a cut is due. */
+  readonly flushRows: number;
+  /** Buffered bytes after which a cut is due. */
+  readonly flushBytes: number;
+  /** Wall time since the first buffered record after which a cut is due. */
+  readonly flushMs: number;
+  /** Uploads of one cut at a time. Default 4. */
+  readonly uploads?: number;
+  /** An orderly end cuts what is buffered. Default false: the next owner reads it again. */
+  readonly flushOnClose?: boolean;
+}
+
+export interface ParquetEnvironment {
+  readonly name: string;
+  readonly table: Table;
+  readonly store: ObjectStore;
+  readonly settings: ParquetSettings;
+  /** Normal prefix: empty or ending with a slash. */
+  readonly prefix: string;
+  readonly epoch: string;
+  readonly decoder: AvroDecoder<object>;
+  readonly objectEncoder: AvroEncoder<ArchiveObject>;
+  readonly deadEncoder: AvroEncoder<DeadLetter>;
+  readonly metrics: Metrics;
+  readonly taskMetrics: TaskMetrics;
+  readonly now: () => number;
+  /** Partitions build their objects one after the other, so that memory is bounded by one cut. */
+  readonly turns: Turns;
+}
+
+const rebuildFetch = { maxWaitMs: 250, maxBytesPerPartition: 512 * 1024 };
+
+/**
+ * Archives one partition: buffers its records, and from time to time cuts. A cut is three steps, and a crash after any of them makes the
+ * next owner do the same again:
+ *
+ *   1. commit the cut as metadata of the old offset: from here on it is fixed what the objects are
+ *   2. upload an object per day, each only if it is not there yet
+ *   3. commit the cut's end, the object records and the dead letters, in one transaction: from here on the objects are visible
+ *
+ * Nothing is in memory only: what is buffered and not committed is read again.
+ */
+export class ParquetHandler implements Handler {
+  readonly #env: ParquetEnvironment;
+  readonly #own: Ownership;
+  readonly #buffer = new RecordBuffer();
+  /** Everything before is committed. */
+  #committed = 0n;
+  /** Everything before is in the buffer or committed. */
+  #position = 0n;
+  #firstBufferedMs: number | undefined;
+
+  constructor(ownership: Ownership, environment: ParquetEnvironment) {
+    this.#own = ownership;
+    this.#env = environment;
+  }
+
+  async open(): Promise<bigint> {
+    const { committed, start } = this.#own;
+    const startedMs = this.#env.now();
+    this.#committed = committed?.offset ?? start;
+    this.#position = this.#committed;
+    const cut = parseCut(committed?.metadata ?? '', writerVersions);
+    if (cut !== undefined) await this.#resume(cut);
+    this.#env.taskMetrics.takenOver((this.#env.now() - startedMs) / 1000);
+    return this.#position;
+  }
+
+  async process(fetched: Fetched): Promise<void> {
+    const { decoder, settings, taskMetrics } = this.#env;
+    await prepareDecoder(decoder, fetched.records, this.#own.signal, () => this.#cut());
+    for (const record of fetched.records) {
+      this.#buffer.push(record);
+      this.#position = record.offset + 1n;
+      if (this.#buffer.length >= settings.flushRows || this.#buffer.bytes >= settings.flushBytes) await this.#cut();
+    }
+    this.#position = fetched.next;
+    if (this.#position > this.#committed) this.#firstBufferedMs ??= this.#env.now();
+    taskMetrics.processed(fetched.records.length);
+    this.#showOldest();
+    await this.tick();
+  }
+
+  async tick(): Promise<void> {
+    if (this.#firstBufferedMs === undefined) return;
+    if (this.#env.now() - this.#firstBufferedMs >= this.#env.settings.flushMs) await this.#cut();
+  }
+
+  async close(): Promise<void> {
+    if (this.#env.settings.flushOnClose === true) await this.#cut();
+  }
+
+  /** Finishes the cut that the previous owner planned, as it was planned. */
+  async #resume(cut: Cut): Promise<void> {
+    const { topic, partition, log, signal } = this.#own;
+    const range = { topic, partition, from: this.#committed, to: cut.end };
+    for await (const records of readRange(log, range, { ...rebuildFetch, signal })) {
+      await prepareDecoder(this.#env.decoder, records, signal, async () => undefined);
+      for (const record of records) this.#buffer.push(record);
+    }
+    this.#position = cut.end;
+    await this.#finish(cut, await this.#build(cut.schemaId));
+  }
+
+  /** Cuts at the position. */
+  async #cut(): Promise<void> {
+    if (this.#position === this.#committed) {
+      this.#firstBufferedMs = undefined;
+      return;
+    }
+    const built = await this.#build();
+    const cut = { end: this.#position, schemaId: built.schemaId, writerVersion };
+    // Without objects there is nothing that a second try could make differently.
+    if (built.objects.length > 0) {
+      await this.#transact({ records: [], offsets: this.#offsets(this.#committed, formatCut(cut)) });
+    }
+    await this.#finish(cut, built);
+  }
+
+  async #build(schemaId?: number): Promise<Built> {
+    const { table, decoder, turns } = this.#env;
+    const { signal } = this.#own;
+    const options = schemaId === undefined ? { signal } : { schemaId, signal };
+    return turns.take(() => buildObjects(table, this.#own, this.#buffer, decoder, options), signal);
+  }
+
+  /** Steps 2 and 3. */
+  async #finish(cut: Cut, built: Built): Promise<void> {
+    const keys = built.objects.map((object) => this.#key(object));
+    const kept = await this.#upload(built.objects, keys);
+    const timestamp = this.#buffer.lastTimestamp ?? 0n;
+    const listed = built.objects.map((object, i) =>
+      this.#objectRecord(cut, object, keys[i] ?? '', kept[i] as Kept, built.refused.length, timestamp),
+    );
+    const dead = built.refused.map((refused) => this.#deadLetter(refused));
+    await this.#transact({ records: [...listed, ...dead], offsets: this.#offsets(cut.end) });
+    const rows = built.objects.reduce((sum, object) => sum + object.rows, 0);
+    const bytes = kept.reduce((sum, object) => sum + object.bytes, 0);
+    this.#env.taskMetrics.archived({ files: kept.length, rows, bytes });
+    for (const { error } of built.refused) this.#env.taskMetrics.deadLetter(error.code);
+    this.#committed = cut.end;
+    this.#buffer.clear();
+    this.#firstBufferedMs = undefined;
+    this.#showOldest();
+  }
+
+  /** A few at a time, in order of days. */
+  async #upload(objects: readonly BuiltObject[], keys: readonly string[]): Promise<Kept[]> {
+    const kept: Kept[] = [];
+    let next = 0;
+    const lane = async (): Promise<void> => {
+      for (let i = next++; i < objects.length; i = next++) {
+        const object = objects[i] as BuiltObject;
+        kept[i] = await this.#put(object, keys[i] ?? '');
+      }
+    };
+    const lanes = Array.from({ length: Math.min(this.#env.settings.uploads ?? 4, objects.length) }, lane);
+    const outcomes = await Promise.allSettled(lanes);
+    const failed = outcomes.find((outcome) => outcome.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
+    return kept;
+  }
+
+  async #put(object: BuiltObject, key: string): Promise<Kept> {
+    const { store, metrics, name, now } = this.#env;
+    const { bytes, sha256, rows, rowHash } = object;
+    const startedMs = now();
+    const content = { rows: String(rows), 'row-hash': rowHash };
+    const kept = await putOnce(store, { key, bytes, sha256, content, build: writerBuild }, this.#own.signal);
+    metrics.sinkUploadSeconds.observe({ name }, (now() - startedMs) / 1000);
+    return kept;
+  }
+
+  #key({ day, firstOffset }: BuiltObject): string {
+    const { prefix, epoch } = this.#env;
+    const { topic, partition } = this.#own;
+    return objectKey({ prefix, epoch, topic, partition, day, firstOffset });
+  }
+
+  #objectRecord(
+    cut: Cut,
+    object: BuiltObject,
+    key: string,
+    kept: Kept,
+    deadLetters: number,
+    timestamp: bigint,
+  ): OutRecord {
+    const { epoch, table, objectEncoder } = this.#env;
+    const { topic, partition } = this.#own;
+    const value = objectEncoder.encode({
+      key,
+      epoch,
+      topic,
+      partition,
+      day: object.day,
+      from_offset: this.#committed,
+      to_offset: cut.end,
+      first_offset: object.firstOffset,
+      last_offset: object.lastOffset,
+      rows: BigInt(object.rows),
+      row_hash: object.rowHash,
+      sha256: kept.sha256,
+      bytes: BigInt(kept.bytes),
+      dead_letters: BigInt(deadLetters),
+      schema_id: cut.schemaId,
+      writer_version: cut.writerVersion,
+    });
+    return { topic: objectsTopic(table.topic), partition, key: null, value, timestamp };
+  }
+
+  #deadLetter({ record, error }: Refused): OutRecord {
+    const { topic, partition } = this.#own;
+    const { offset, timestamp, key, value } = record;
+    const letter = this.#env.deadEncoder.encode({
+      processor: this.#env.name,
+      origin: { topic, partition, offset, timestamp },
+      reason: error.code,
+      error: error.message,
+      key,
+      value,
+      schema_id: value === null ? null : (schemaIdOf(value) ?? null),
+      lsn: null,
+      attempts: 1,
+    });
+    return { topic: `${this.#env.name}.dead`, partition, key: null, value: letter, timestamp };
+  }
+
+  #offsets(offset: bigint, metadata?: string): Transaction['offsets'] & object {
+    const { group, topic, partition } = this.#own;
+    return {
+      group,
+      positions: [metadata === undefined ? { topic, partition, offset } : { topic, partition, offset, metadata }],
+    };
+  }
+
+  async #transact(transaction: Transaction): Promise<void> {
+    const { taskMetrics, now } = this.#env;
+    const startedMs = now();
+    try {
+      await this.#own.writer.transact(transaction);
+      taskMetrics.committed((now() - startedMs) / 1000);
+    } catch (error) {
+      taskMetrics.aborted(error instanceof MillraceError ? error.code : 'UNKNOWN');
+      throw error;
+    }
+  }
+
+  #showOldest(): void {
+    const oldest = this.#buffer.firstTimestamp;
+    this.#env.taskMetrics.unarchivedSince(oldest === undefined ? undefined : Number(oldest));
+  }
+}

@@ -1,0 +1,72 @@
+/** The Parquet archive: cdc.public.trades, market.candles and market.anomalies to date-partitioned objects in S3. */
+
+import { normalPrefix } from '../../core/archive/keys.ts';
+import { tables } from '../../core/archive/tables.ts';
+import { AvroDecoder } from '../../core/avro/decoder.ts';
+import { AvroEncoder } from '../../core/avro/encoder.ts';
+import type { Schemas } from '../../core/avro/schemas.ts';
+import type { Metrics } from '../../core/observability/metrics.ts';
+import type { HandlerFactory } from '../../core/runtime/handler.ts';
+import type { ObjectStore } from '../../core/s3/store.ts';
+import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
+import type { DeadLetter } from '../../schemas/gen/dead_letter.ts';
+import { schemas as contracts } from '../../schemas/gen/index.ts';
+import { type ArchivedTopic, archivedTopics, objectsTopic, valueSubject } from '../../schemas/topics.ts';
+import { type ParquetEnvironment, ParquetHandler, type ParquetSettings } from './handler.ts';
+import { Turns } from './turns.ts';
+
+export interface ParquetSinkOptions {
+  readonly schemas: Schemas;
+  readonly store: ObjectStore;
+  readonly settings: ParquetSettings & { readonly prefix?: string };
+  /** Epoch of the archive: the cluster id of the log. Another log never overwrites what this one made. */
+  readonly epoch: string;
+  readonly metrics: Metrics;
+  /** Wall clock in milliseconds: when to cut, never what is in a cut. Default `Date.now`. */
+  readonly now?: () => number;
+}
+
+export interface ParquetSink {
+  readonly name: 'parquet';
+  readonly topics: readonly ArchivedTopic[];
+  readonly handler: HandlerFactory;
+}
+
+const name = 'parquet';
+
+/** Registers the schemas of its outputs. @throws MillraceError REGISTRY_UNREACHABLE, SCHEMA_INCOMPATIBLE, CONFIG_INVALID */
+export async function parquetSink(options: ParquetSinkOptions): Promise<ParquetSink> {
+  const { schemas, store, settings, epoch, metrics, now = Date.now } = options;
+  const prefix = normalPrefix(settings.prefix ?? '');
+  const deadEncoder = await AvroEncoder.open<DeadLetter>(schemas, valueSubject(`${name}.dead`), contracts.dead_letter);
+  const turns = new Turns();
+  const shared = new Map<string, Omit<ParquetEnvironment, 'taskMetrics'>>();
+  for (const topic of archivedTopics) {
+    const subject = valueSubject(objectsTopic(topic));
+    shared.set(topic, {
+      name,
+      table: tables[topic],
+      store,
+      settings,
+      prefix,
+      epoch,
+      decoder: new AvroDecoder<object>(schemas, tables[topic].schema),
+      objectEncoder: await AvroEncoder.open<ArchiveObject>(schemas, subject, contracts.archive_object),
+      deadEncoder,
+      metrics,
+      now,
+      turns,
+    });
+  }
+  return {
+    name,
+    topics: archivedTopics,
+    handler: (ownership) => {
+      const { topic, partition } = ownership;
+      const environment = shared.get(topic);
+      if (environment === undefined) throw new TypeError(`${topic} is not archived`);
+      const taskMetrics = metrics.task({ name, topic, partition });
+      return new ParquetHandler(ownership, { ...environment, taskMetrics });
+    },
+  };
+}
