@@ -130,3 +130,48 @@ describe('decimal', () => {
     for (const value of [null, 0n, -1n]) expect(type.fromBuffer(type.toBuffer(value))).toBe(value);
   });
 });
+
+describe('string', () => {
+  const type = avroType('string');
+  const reference = avro.Type.forSchema('string');
+
+  test('every text is read as avsc reads it, however often it comes and whatever came before', () => {
+    const text = fc.oneof(
+      fc.constantFrom('', 'bitstamp', 'BTC/USD', 'buy', 'sell', '€', 'é'),
+      fc.string({ unit: 'binary' }),
+    );
+    fc.assert(
+      fc.property(fc.array(text, { maxLength: 50 }), (texts) => {
+        const encoded = texts.map((each) => reference.toBuffer(each.toWellFormed()));
+        expect(encoded.map((bytes) => type.fromBuffer(bytes))).toEqual(
+          encoded.map((bytes) => reference.fromBuffer(bytes)),
+        );
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test('ten thousand different short texts, more than the cache holds, are each themselves', () => {
+    const texts = Array.from({ length: 10_000 }, (_, i) => `t${i}`);
+    for (let round = 0; round < 2; round++)
+      expect(texts.map((each) => type.fromBuffer(type.toBuffer(each)))).toEqual(texts);
+  });
+
+  test('bytes that are not UTF-8 give the same text as without a cache', () => {
+    for (const hex of ['02ff', '04c328', '0680c0af', '02ff']) {
+      const bytes = Buffer.from(hex, 'hex');
+      expect(type.fromBuffer(bytes)).toBe(reference.fromBuffer(bytes));
+    }
+  });
+
+  test('the text of a record does not change when its buffer is used again', () => {
+    const bytes = type.toBuffer('bitstamp');
+    const text = type.fromBuffer(bytes);
+    bytes.fill(0x78, 1);
+    expect([text, type.fromBuffer(bytes), type.fromBuffer(type.toBuffer('bitstamp'))]).toEqual([
+      'bitstamp',
+      'xxxxxxxx',
+      'bitstamp',
+    ]);
+  });
+});

@@ -2,14 +2,15 @@
  * Avro types as Millrace reads and writes them: every `long` (timestamps too) is a `bigint`, and a `decimal` is a `bigint` of
  * unscaled units.
  *
- * avsc offers `LongType.__with` for other longs, but that way copies eight bytes per long; `_read` and `_write` are overridden here
- * to work on the buffer itself. avsc is pinned exactly because of it.
+ * avsc offers `LongType.__with` for other longs, but that way copies eight bytes per long; `_read` and `_write` of longs, decimals and
+ * strings are overridden here to work on the buffer itself. avsc is pinned exactly because of it.
  */
 import avro from 'avsc';
+import { readText, type Utf8Buffer } from './strings.ts';
 
 /** What avsc reads from and writes to. Reading past the end is allowed and seen afterwards: `pos` is then beyond the buffer. */
 interface Tap {
-  readonly buf: Buffer;
+  readonly buf: Utf8Buffer;
   pos: number;
   readLong(): number;
   writeLong(value: number): void;
@@ -100,6 +101,19 @@ const bigintLong: avro.Type = Object.create(
   }),
   { _read: { value: readLong }, _write: { value: writeLong } },
 ) as avro.Type;
+
+function readString(tap: Tap): string {
+  const length = tap.readLong();
+  if (length < 0) throw new Error('a string of negative length');
+  const from = tap.pos;
+  tap.pos = from + length;
+  // Reading past the end is found by the caller: any value will do.
+  return tap.pos > tap.buf.length ? '' : readText(tap.buf, from, tap.pos);
+}
+
+const cachedString: avro.Type = Object.create(avro.Type.forSchema('string'), {
+  _read: { value: readString },
+}) as avro.Type;
 
 const scratch = Buffer.alloc(8);
 
@@ -225,11 +239,11 @@ function isCount(value: unknown): value is number {
   return Number.isInteger(value) && (value as number) >= 0;
 }
 
-function isLongSchema(schema: unknown): boolean {
-  return (
-    schema === 'long' ||
-    (typeof schema === 'object' && schema !== null && (schema as { type?: unknown }).type === 'long')
-  );
+/** The type that stands for one of avsc's own. */
+function replacement(schema: unknown): avro.Type | undefined {
+  const type = typeof schema === 'object' && schema !== null ? (schema as { type?: unknown }).type : schema;
+  if (type === 'long') return bigintLong;
+  return type === 'string' ? cachedString : undefined;
 }
 
 export interface AvroTypeOptions {
@@ -246,7 +260,7 @@ export function avroType(schema: object | string, options: AvroTypeOptions = {})
   const decimal = options.exactDecimals === true ? ExactDecimalType : DecimalType;
   return avro.Type.forSchema(schema as never, {
     logicalTypes: { decimal: decimal as never },
-    typeHook: (node: unknown) => (isLongSchema(node) ? bigintLong : undefined),
+    typeHook: replacement,
     omitRecordMethods: true,
   });
 }
