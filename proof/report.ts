@@ -1,0 +1,33 @@
+/** What a check found. `differences` counts all; `examples` shows the first ones, each naming its key and both sides. */
+export interface Check {
+  readonly name: string;
+  /** What was compared, e.g. `100000 trades`. */
+  readonly subject: string;
+  readonly differences: number;
+  readonly examples: readonly string[];
+  readonly seconds: number;
+}
+
+export const maxExamples = 10;
+
+/** Collects differences, keeps the first ones, counts all. */
+export class Differences {
+  readonly examples: string[] = [];
+  count = 0;
+
+  add(example: string, times = 1): void {
+    this.count += times;
+    if (this.examples.length < maxExamples) this.examples.push(example);
+  }
+
+  /** @param startedMs from `performance.now()` */
+  check(name: string, subject: string, startedMs: number): Check {
+    return {
+      name,
+      subject,
+      differences: this.count,
+      examples: this.examples,
+      seconds: (performance.now() - startedMs) / 1000,
+    };
+  }
+}
