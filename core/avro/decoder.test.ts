@@ -265,7 +265,7 @@ describe('poison', () => {
         const before = process.memoryUsage().heapUsed;
         const started = performance.now();
         expect(codeOf(() => decoder.decode(value))).toBe('TOO_LARGE');
-        expect(performance.now() - started).toBeLessThan(100);
+        expect(performance.now() - started).toBeLessThan(1_000);
         expect(process.memoryUsage().heapUsed - before).toBeLessThan(4 * 1024 * 1024);
       }
     },

@@ -141,7 +141,7 @@ describe('string', () => {
       fc.string({ unit: 'binary' }),
     );
     fc.assert(
-      fc.property(fc.array(text, { maxLength: 50 }), (texts) => {
+      fc.property(fc.array(text, { maxLength: 20 }), (texts) => {
         const encoded = texts.map((each) => reference.toBuffer(each.toWellFormed()));
         expect(encoded.map((bytes) => type.fromBuffer(bytes))).toEqual(
           encoded.map((bytes) => reference.fromBuffer(bytes)),
