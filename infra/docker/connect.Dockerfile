@@ -1,10 +1,10 @@
-# Kafka Connect with Debezium and the Avro converter: the Kafka of the stack and the very jars of infra/local/pom.xml. Built from the
+# Kafka Connect with Debezium and the Avro converter: the Kafka of the stack and the very jars of infra/local/poms/debezium.xml. Built from the
 # project's root:
 #   docker build -f infra/docker/connect.Dockerfile -t millrace-connect:0.1.0 .
 FROM maven:3.9.11-eclipse-temurin-21 AS jars
 WORKDIR /build
-COPY infra/local/pom.xml ./
-RUN mvn --batch-mode --quiet -Pdebezium dependency:copy-dependencies -DoutputDirectory=/plugins/debezium
+COPY infra/local/poms/debezium.xml pom.xml
+RUN mvn --batch-mode --quiet org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies -DincludeScope=runtime -DoutputDirectory=/plugins/debezium
 
 FROM apache/kafka:4.3.1
 COPY --from=jars --chown=appuser /plugins /opt/connect/plugins
