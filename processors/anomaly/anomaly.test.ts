@@ -182,6 +182,6 @@ test('any chunking and any crash point give the same anomalies, and they are tho
       });
       expect(raised).toEqual(expected);
     }),
-    { numRuns: 80 },
+    { numRuns: 40 },
   );
 });

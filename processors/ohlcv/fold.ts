@@ -257,10 +257,9 @@ export class OhlcvFold implements Fold<TradeChange> {
   }
 }
 
-/** Shortest interval first, then by start, then by key. */
+/** Shortest interval first, then by key. */
 function byPlace(a: OpenWindow, b: OpenWindow): number {
   if (a.tie !== b.tie) return a.tie < b.tie ? -1 : 1;
-  if (a.start !== b.start) return a.start - b.start;
   return a.key < b.key ? -1 : 1;
 }
 

@@ -192,12 +192,16 @@ describe('a change that is no new trade', () => {
     await using driver = await open({ intervals: ['1m'] });
     const feed = new Feed();
     const change = feed.change({ at: '12:00:10' });
-    driver.send(change);
-    driver.send(change);
+    const cancel = feed.change({ at: '12:00:10', op: 'd' });
+    for (const each of [change, change, cancel, cancel]) driver.send(each);
     driver.send(feed.change({ at: '12:02:00' }));
     await driver.run();
     expect(await lines(driver)).toEqual(['BTC/USD 1m 12:00:00 CLOSED#1 o100 h100 l100 c100 v1 n1']);
-    expect(await lateTrades(driver)).toMatchObject([{ reason: 'DUPLICATE', origin: { offset: 1n } }]);
+    expect(await lateTrades(driver)).toMatchObject([
+      { operation: 'CREATE', reason: 'DUPLICATE', origin: { offset: 1n } },
+      { operation: 'DELETE', reason: 'DELETE', origin: { offset: 2n } },
+      { operation: 'DELETE', reason: 'DUPLICATE', origin: { offset: 3n } },
+    ]);
   });
 
   test('rows of the first snapshot are trades', async () => {

@@ -130,7 +130,7 @@ test('any order of the same trades within the lateness gives the candles of thei
       const expected = byKey([...recompute(all, 1), ...recompute(all, 5)]);
       expect(byKey(await candles(driver)).map(withoutProvenance)).toEqual(expected);
     }),
-    { numRuns: 150 },
+    { numRuns: 40 },
   );
 });
 
@@ -218,7 +218,7 @@ test('any chunking, any commit size, any crash point and any lost commit give th
     fc.asyncProperty(stretches, options, fc.array(interruption, { maxLength: 10 }), async (all, how, interruptions) => {
       expect(await bytes(all, how, interruptions)).toEqual(await bytes(all, {}, []));
     }),
-    { numRuns: 120 },
+    { numRuns: 50 },
   );
 });
 
@@ -240,7 +240,7 @@ test('revisions of a candle rise by one from 1, and CLOSED is the last', async (
         expect(life.map(({ status }) => status)).toEqual([...life.slice(1).map(() => 'PARTIAL'), 'CLOSED']);
       }
     }),
-    { numRuns: 60 },
+    { numRuns: 40 },
   );
 });
 
@@ -266,6 +266,6 @@ test('every trade is in each of its candles, in the late topic or a dead letter,
         expect(applied + notApplied + dead.length).toBe(changes);
       }
     }),
-    { numRuns: 60 },
+    { numRuns: 40 },
   );
 });
