@@ -1,0 +1,64 @@
+import { MillraceError } from '../errors.ts';
+
+/** Where the calls go, for messages; never the password. */
+export interface Place {
+  readonly endpoint: string;
+  readonly bucket: string;
+  readonly accessKeyId: string;
+}
+
+/** What a failed S3 call means for us. A MillraceError stays what it is. */
+export function toS3Error(error: unknown, what: string, place: Place): MillraceError {
+  if (error instanceof MillraceError) return error;
+  const { name, message } = error as Error;
+  const status = (error as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode;
+  const reason = saying(name, message);
+  if (name === 'NoSuchBucket') {
+    return new MillraceError('S3_BUCKET_MISSING', `${what}: there is no bucket ${place.bucket} at ${place.endpoint}`, {
+      cause: error,
+      remedy: 'create the bucket, or correct s3.bucket (MILLRACE_S3_BUCKET)',
+    });
+  }
+  if (status !== undefined && status >= 400 && status < 500 && !passes(status, name)) {
+    const who = place.accessKeyId === '' ? 'without an access key' : `as ${place.accessKeyId}`;
+    return new MillraceError('S3_DENIED', `${what}: ${place.endpoint} refuses ${who}: ${reason}`, {
+      cause: error,
+      remedy: remedyOf(name),
+    });
+  }
+  return new MillraceError('S3_UNREACHABLE', `${what}: no answer of use from ${place.endpoint}: ${reason}`, {
+    cause: error,
+    remedy: 'start the stack with millrace up, or check s3.endpoint (MILLRACE_S3_ENDPOINT)',
+  });
+}
+
+/** Client errors that are none: the service asks to come back. */
+function passes(status: number, name: string): boolean {
+  return (
+    status === 408 ||
+    status === 409 ||
+    status === 425 ||
+    status === 429 ||
+    name === 'RequestTimeout' ||
+    name === 'SlowDown'
+  );
+}
+
+/** HEAD answers have no body, so the SDK knows no message for them. */
+function saying(name: string, message: string): string {
+  if (message === '' || message === 'UnknownError') return name;
+  return message.includes(name) || name === 'Error' ? message : `${name}: ${message}`;
+}
+
+function remedyOf(name: string): string {
+  switch (name) {
+    case 'SignatureDoesNotMatch':
+      return 'the secret access key is wrong: correct s3.secretAccessKey (MILLRACE_S3_SECRET_ACCESS_KEY)';
+    case 'InvalidAccessKeyId':
+      return 'the access key is unknown: correct s3.accessKeyId (MILLRACE_S3_ACCESS_KEY_ID)';
+    case 'RequestTimeTooSkewed':
+      return "set this machine's clock: it is too far from the service's";
+    default:
+      return 'check s3.accessKeyId and s3.secretAccessKey, and that they may read, write and list in the bucket';
+  }
+}
