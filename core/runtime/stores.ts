@@ -20,6 +20,8 @@ interface ValueType {
 class MemoryStore<V> implements Store<V> {
   readonly #entries = new Map<string, V>();
   readonly dirty = new Set<string>();
+  /** Of those, keys that the changelog has no value of: deleted again before the commit, they leave no trace. */
+  readonly fresh = new Set<string>();
 
   get size(): number {
     return this.#entries.size;
@@ -30,12 +32,16 @@ class MemoryStore<V> implements Store<V> {
   }
 
   set(key: string, value: V): void {
+    const before = this.#entries.size;
     this.#entries.set(key, value);
+    if (this.#entries.size > before && !this.dirty.has(key)) this.fresh.add(key);
     this.dirty.add(key);
   }
 
   delete(key: string): void {
-    if (this.#entries.delete(key)) this.dirty.add(key);
+    if (!this.#entries.delete(key)) return;
+    if (this.fresh.delete(key)) this.dirty.delete(key);
+    else this.dirty.add(key);
   }
 
   entries(): IterableIterator<[string, V]> {
@@ -84,6 +90,7 @@ export class Stores {
         });
       }
       store.dirty.clear();
+      store.fresh.clear();
     }
     return changes;
   }
