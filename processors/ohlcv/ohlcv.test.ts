@@ -204,6 +204,21 @@ describe('a change that is no new trade', () => {
     ]);
   });
 
+  test('rows of one statement, which share one LSN, are no duplicates of each other', async () => {
+    await using driver = await open({ intervals: ['1m'] });
+    const feed = new Feed();
+    driver.send(feed.change({ at: '12:00:10', id: 'a', lsn: 1n }));
+    driver.send(feed.change({ at: '12:00:10', id: 'b', lsn: 1n }));
+    driver.send(feed.change({ at: '12:00:10', id: 'a', lsn: 1n, symbol: 'ETH/USD' }));
+    driver.send(feed.change({ at: '12:02:00' }));
+    await driver.beat(time('12:01:05'));
+    expect(await lines(driver)).toEqual([
+      'BTC/USD 1m 12:00:00 CLOSED#1 o100 h100 l100 c100 v2 n2',
+      'ETH/USD 1m 12:00:00 CLOSED#1 o100 h100 l100 c100 v1 n1',
+    ]);
+    expect(await lateTrades(driver)).toEqual([]);
+  });
+
   test('rows of the first snapshot are trades', async () => {
     await using driver = await open({ intervals: ['1m'] });
     const feed = new Feed();
