@@ -102,7 +102,7 @@ class Load {
         const rest = headed ? iterator : startingWith(first.value, iterator);
         await this.#batches(client, rest, context, source, totalBytes);
       } catch (cause) {
-        throw databaseError(cause);
+        throw cause instanceof MillraceError ? cause : databaseError(cause);
       } finally {
         await client.end().catch(() => {});
       }
@@ -216,21 +216,20 @@ async function sizeOf(file: string): Promise<number> {
 }
 
 function databaseError(cause: unknown): unknown {
-  if (cause instanceof DatabaseError) {
-    const missing = cause.code === '42P01';
-    return new MillraceError(
-      'POSTGRES_REFUSED',
-      `Postgres refuses the rows: ${cause.message}${cause.detail ? ` (${cause.detail})` : ''}`,
-      {
-        cause,
-        remedy: missing
+  // 57P0x: Postgres is stopping or ends the session; 08xxx: the connection. Neither says anything about the rows.
+  const broken = cause instanceof DatabaseError && /^(57P0|08)/.test(cause.code ?? '');
+  if (cause instanceof DatabaseError && !broken) {
+    const detail = cause.detail === undefined ? '' : ` (${cause.detail})`;
+    return new MillraceError('POSTGRES_REFUSED', `Postgres refuses the rows: ${cause.message}${detail}`, {
+      cause,
+      remedy:
+        cause.code === '42P01'
           ? 'Create the tables first: `millrace db migrate`.'
           : 'Correct what the database names and load again; what was committed stays.',
-      },
-    );
+    });
   }
-  if (cause instanceof Error && /Connection terminated|ECONN|EPIPE/.test(cause.message)) {
-    return new MillraceError('POSTGRES_UNREACHABLE', `the connection to Postgres broke: ${cause.message}`, {
+  if (broken || (cause instanceof Error && /connection|ECONN|EPIPE/i.test(cause.message))) {
+    return new MillraceError('POSTGRES_UNREACHABLE', `the connection to Postgres broke: ${(cause as Error).message}`, {
       cause,
       remedy: 'Load the file again: it goes on where it stopped.',
     });
