@@ -1,0 +1,221 @@
+/** `millrace status`: the parts of the stack, the capture, and how far behind each stage is. */
+import type { Command } from 'commander';
+import { ConnectClient, type ConnectorStatus } from '../../connectors/client.ts';
+import { readSlot, type Slot } from '../../connectors/slot.ts';
+import { Registry } from '../../core/avro/registry.ts';
+import type { Config } from '../../core/config.ts';
+import { MillraceError } from '../../core/errors.ts';
+import { KafkaLog } from '../../core/kafka/log.ts';
+import { connectPostgres } from '../../core/postgres.ts';
+import { formatTimestamp } from '../../core/time.ts';
+import { openStack, type PartStatus } from '../../infra/local/stack.ts';
+import { archivedTopics } from '../../schemas/topics.ts';
+import { definitions } from '../capture.ts';
+import { loadConfig, stackDir, stackName } from '../config.ts';
+import { eventTimes } from '../event-times.ts';
+import { printJson, printTable } from '../print.ts';
+import { untilSignal } from '../signals.ts';
+import { type Counted, countRecords, readStages, type Stage, type StageLag } from '../stages.ts';
+
+/** What reads what. */
+const stages: readonly Stage[] = [
+  { name: 'ohlcv', kind: 'processor', inputs: ['cdc.public.trades'] },
+  { name: 'anomaly', kind: 'processor', inputs: ['market.candles'] },
+  { name: 'parquet', kind: 'sink', inputs: archivedTopics },
+];
+const sideTopics = ['ohlcv.late', 'ohlcv.dead', 'anomaly.late', 'anomaly.dead', 'parquet.dead'];
+/** Counting reads the topic; more than this is told as "at least". */
+const countLimit = 10_000;
+
+export function register(program: Command): void {
+  program
+    .command('status')
+    .description('parts of the stack, capture, and each stage with its lag in records and in event time')
+    .option('--json', 'print JSON')
+    .action(status);
+}
+
+/** What could not be asked is told in its place: one part that is down must not hide the others. */
+type Asked<T> = T | { readonly error: MillraceError };
+
+async function status(options: { json?: boolean }, command: Command): Promise<void> {
+  const config = loadConfig(command);
+  const signal = untilSignal();
+  const [parts, connectors, slot, lags, side] = await Promise.all([
+    readParts(command),
+    asked(readConnectors(config)),
+    asked(readCapture(config, signal)),
+    asked(withLog(config, (log) => readLags(config, log, signal))),
+    asked(withLog(config, (log) => readSide(log, signal))),
+  ]);
+  const failed = [connectors, slot, lags].some(isError);
+  if (failed || parts.some(({ running }) => !running) || !runs(connectors)) process.exitCode = 1;
+  if (options.json === true) {
+    printJson({ parts, connectors: plain(connectors), slot: plain(slot), stages: plain(lags), records: plain(side) });
+    return;
+  }
+  printParts(parts);
+  printCapture(connectors, slot);
+  printStages(lags, side);
+}
+
+async function readParts(command: Command): Promise<readonly PartStatus[]> {
+  const name = stackName(command);
+  try {
+    // Looking installs nothing, so there is no cache to name.
+    const stack = await openStack({ name, dir: stackDir(name), host: { env: process.env, cacheDir: '' } });
+    return await stack.status();
+  } catch (error) {
+    if (error instanceof MillraceError && error.code === 'PART_FAILED') return []; // no local stack: parts run elsewhere
+    throw error;
+  }
+}
+
+async function readConnectors(config: Config): Promise<readonly ConnectorStatus[]> {
+  const client = new ConnectClient({ url: config.connect.url });
+  const wanted = await definitions(config);
+  const found = await Promise.all(wanted.map(({ name }) => client.status(name)));
+  return found.map(
+    (each, i) => each ?? { name: wanted[i]?.name ?? '', state: 'ABSENT', worker: '', trace: undefined, tasks: [] },
+  );
+}
+
+async function readCapture(config: Config, signal: AbortSignal): Promise<Slot | null> {
+  const db = await connectPostgres({
+    url: config.postgres.url,
+    name: 'millrace status',
+    connectTimeoutMs: 3000,
+    signal,
+  });
+  try {
+    return (await readSlot(db, config.capture.slot)) ?? null;
+  } finally {
+    await db.end();
+  }
+}
+
+async function readLags(config: Config, log: KafkaLog, signal: AbortSignal): Promise<StageLag[]> {
+  await using registry = new Registry({ url: config.registry.url });
+  return await readStages({ log, stages, eventTimeOf: eventTimes(registry), signal });
+}
+
+async function readSide(log: KafkaLog, signal: AbortSignal): Promise<Record<string, Counted>> {
+  const counted: Record<string, Counted> = {};
+  for (const topic of sideTopics) counted[topic] = await countRecords(log, topic, countLimit, signal);
+  return counted;
+}
+
+async function withLog<T>(config: Config, work: (log: KafkaLog) => Promise<T>): Promise<T> {
+  await using log = new KafkaLog({ brokers: config.kafka.brokers, clientId: config.kafka.clientId });
+  return await work(log);
+}
+
+async function asked<T>(question: Promise<T>): Promise<Asked<T>> {
+  try {
+    return await question;
+  } catch (error) {
+    if (error instanceof MillraceError) return { error };
+    throw error;
+  }
+}
+
+function isError<T>(answer: Asked<T>): answer is { readonly error: MillraceError } {
+  return typeof answer === 'object' && answer !== null && 'error' in answer && answer.error instanceof MillraceError;
+}
+
+function plain<T>(answer: Asked<T>): unknown {
+  return isError(answer)
+    ? { error: answer.error.message, code: answer.error.code, remedy: answer.error.remedy }
+    : answer;
+}
+
+function runs(connectors: Asked<readonly ConnectorStatus[]>): boolean {
+  if (isError(connectors)) return false;
+  return connectors.every(
+    ({ state, tasks }) => state === 'RUNNING' && tasks.length > 0 && tasks.every((task) => task.state === 'RUNNING'),
+  );
+}
+
+function printParts(parts: readonly PartStatus[]): void {
+  if (parts.length === 0) return;
+  printTable(
+    ['part', 'state', 'pid', 'ports', 'memory', 'since'],
+    parts.map(({ title, running, pid, ports, memory, startedAt }) => [
+      title,
+      running ? 'running' : 'stopped',
+      pid?.toString() ?? '',
+      ports.join(' '),
+      memory === undefined ? '' : megabytes(memory),
+      startedAt === undefined ? '' : `${startedAt.slice(0, 19)}Z`,
+    ]),
+  );
+  line('');
+}
+
+function printCapture(connectors: Asked<readonly ConnectorStatus[]>, slot: Asked<Slot | null>): void {
+  if (isError(connectors)) printProblem('connectors', connectors.error);
+  else {
+    for (const { name, state, tasks } of connectors) {
+      const each = tasks.map((task) => `task ${task.id} ${task.state}`).join(', ') || 'no task';
+      const hint = state === 'ABSENT' ? '; create it with: millrace connectors apply' : '';
+      line(`connector ${name}: ${state}, ${each}${hint}`);
+    }
+  }
+  if (isError(slot)) printProblem('replication slot', slot.error);
+  else if (slot === null) line('replication slot: none; the connector makes it');
+  else {
+    const reader = slot.active ? 'read' : 'nobody reads it';
+    line(
+      `replication slot ${slot.slot}: ${reader}, ${slot.walStatus}, ${megabytes(Number(slot.confirmedLagBytes))} not confirmed, ${megabytes(Number(slot.retainedBytes))} of WAL kept`,
+    );
+  }
+  line('');
+}
+
+function printStages(lags: Asked<readonly StageLag[]>, side: Asked<Record<string, Counted>>): void {
+  if (isError(lags)) {
+    printProblem('stages', lags.error);
+    return;
+  }
+  const counts = isError(side) ? {} : side;
+  printTable(
+    ['stage', 'input', 'lag', 'behind in event time', 'newest event', 'late', 'dead'],
+    lags.map(({ stage, topic, started, lagRecords, lagEventTime, newest }, i) => {
+      const first = lags.findIndex((each) => each.stage === stage) === i;
+      return [
+        stage,
+        topic,
+        started ? `${lagRecords}` : `${lagRecords}, not started`,
+        duration(lagEventTime),
+        newest === undefined ? '' : formatTimestamp(newest),
+        first ? count(counts[`${stage}.late`]) : '',
+        first ? count(counts[`${stage}.dead`]) : '',
+      ];
+    }),
+  );
+}
+
+function printProblem(what: string, error: MillraceError): void {
+  line(`${what}: ${error.message} [${error.code}]`);
+  if (error.remedy !== undefined) line(`  remedy: ${error.remedy}`);
+}
+
+function count(counted: Counted | undefined): string {
+  if (counted === undefined) return '';
+  return counted.more ? `${counted.records} or more` : `${counted.records}`;
+}
+
+function duration(micros: bigint): string {
+  const seconds = Number(micros) / 1e6;
+  if (seconds < 120) return `${seconds.toFixed(1)} s`;
+  if (seconds < 7200) return `${(seconds / 60).toFixed(1)} min`;
+  return seconds < 172_800 ? `${(seconds / 3600).toFixed(1)} h` : `${(seconds / 86_400).toFixed(1)} d`;
+}
+
+function megabytes(bytes: number): string {
+  return `${(bytes / 1e6).toFixed(1)} MB`;
+}
+
+function line(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
