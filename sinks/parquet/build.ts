@@ -6,7 +6,7 @@ import { fits } from '../../core/decimal.ts';
 import { MillraceError } from '../../core/errors.ts';
 import { type ColumnValue, RowHash, type TypedColumn } from '../../core/rowhash.ts';
 import type { LogRecord, TopicPartition } from '../../core/runtime/log.ts';
-import { formatDay } from '../../core/time.ts';
+import { DAY, floorTo, formatDay } from '../../core/time.ts';
 import { ParquetFile, writerVersion } from './writer.ts';
 
 /** One finished object of a cut. */
@@ -50,7 +50,8 @@ export async function buildObjects(
   decoder: AvroDecoder<object>,
   options: { readonly schemaId?: number; readonly signal: AbortSignal },
 ): Promise<Built> {
-  const days = new Map<string, DayObject>();
+  /** By the day's first microsecond. */
+  const days = new Map<bigint, DayObject>();
   const refused: Refused[] = [];
   const columns = [...table.columns, ...lineageColumns];
   const eventTime = table.columns.findIndex(({ name }) => name === table.eventTime);
@@ -59,10 +60,10 @@ export async function buildObjects(
   for (const record of records) {
     try {
       const row = rowOf(table, at, record, decoder);
-      const day = formatDay(dayTime(row, eventTime, table.columns.length));
+      const day = floorTo(dayTime(row, eventTime, table.columns.length), DAY);
       let object = days.get(day);
       if (object === undefined) {
-        object = new DayObject(table, columns, day, record.offset);
+        object = new DayObject(table, columns, formatDay(day), record.offset);
         days.set(day, object);
       }
       object.add(row, record.offset);

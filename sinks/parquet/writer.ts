@@ -11,6 +11,7 @@ import { zstdCompressSync } from 'node:zlib';
 import type { SchemaElement } from 'hyparquet';
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
 import type { ColumnValue, TypedColumn } from '../../core/rowhash.ts';
+import { type ColumnData, columnData, decimalBytes } from './column-data.ts';
 
 export const writerVersion = 1;
 export const writerVersions: readonly number[] = [1];
@@ -28,15 +29,17 @@ export class ParquetFile {
   readonly #columns: readonly TypedColumn[];
   readonly #bytes = new ByteWriter(1 << 16);
   readonly #file: ParquetWriter;
-  #data: ColumnValue[][];
+  readonly #schema: SchemaElement[];
+  #data: ColumnData[];
   #buffered = 0;
 
   constructor(columns: readonly TypedColumn[]) {
     this.#columns = columns;
-    this.#data = columns.map(() => []);
+    this.#schema = schemaOf(columns);
+    this.#data = columns.map(columnData);
     this.#file = new ParquetWriter({
       writer: this.#bytes,
-      schema: schemaOf(columns),
+      schema: this.#schema,
       codec: 'ZSTD',
       compressors,
       createdBy,
@@ -45,22 +48,34 @@ export class ParquetFile {
 
   /** @param row values in the order of the columns */
   add(row: readonly ColumnValue[]): void {
-    for (let i = 0; i < this.#data.length; i++) this.#data[i]?.push(row[i] ?? null);
+    for (let i = 0; i < this.#data.length; i++) this.#data[i]?.add(row[i] ?? null);
     if (++this.#buffered === rowGroupRows) this.#flush();
   }
 
   /** @param metadata kept in the footer */
   finish(metadata: Readonly<Record<string, string>>): Buffer {
     if (this.#buffered > 0) this.#flush();
+    // Not before: with it the writer would want numbers instead of bytes. It is for readers that know no logical types.
+    for (const element of this.#schema) {
+      if (element.logical_type?.type === 'DECIMAL') element.converted_type = 'DECIMAL';
+    }
     this.#file.kvMetadata = Object.entries(metadata).map(([key, value]) => ({ key, value }));
     this.#file.finish();
     return Buffer.from(this.#bytes.getBytes());
   }
 
   #flush(): void {
-    const columnData = this.#columns.map(({ name }, i) => ({ name, data: this.#data[i] ?? [] }));
-    this.#file.write({ columnData, rowGroupSize: rowGroupRows, pageSize: pageBytes });
-    this.#data = this.#columns.map(() => []);
+    this.#file.write({
+      columnData: this.#columns.map(({ name }, i) => ({ name, data: [], ...this.#data[i]?.source })),
+      rowGroupSize: rowGroupRows,
+      pageSize: pageBytes,
+    });
+    const group = this.#file.row_groups.at(-1);
+    for (const [i, data] of this.#data.entries()) {
+      const chunk = group?.columns[i]?.meta_data;
+      if (chunk !== undefined && data.statistics !== undefined) chunk.statistics = data.statistics;
+    }
+    this.#data = this.#columns.map(columnData);
     this.#buffered = 0;
   }
 }
@@ -91,8 +106,7 @@ function elementOf({ name, type }: TypedColumn): SchemaElement {
       return {
         ...optional,
         type: 'FIXED_LEN_BYTE_ARRAY',
-        type_length: 16,
-        converted_type: 'DECIMAL',
+        type_length: decimalBytes,
         precision,
         scale,
         logical_type: { type: 'DECIMAL', precision, scale },
