@@ -1,5 +1,6 @@
 /** Where the configuration comes from: defaults, then the local stack's file, then the environment, then flags. The only reader of process.env. */
 import { existsSync, readFileSync } from 'node:fs';
+import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { type Config, configSchema, parseConfig } from '../core/config.ts';
@@ -25,6 +26,11 @@ export function stackName(command: Command): string {
 
 export function stackDir(name: string): string {
   return join(process.env['MILLRACE_HOME'] ?? join(projectDir, '.millrace'), name);
+}
+
+/** Where set-up keeps what it installs, shared by all clones. */
+export function cacheDir(env: NodeJS.ProcessEnv = process.env): string {
+  return env['MILLRACE_CACHE'] ?? join(env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'millrace');
 }
 
 /** @throws MillraceError CONFIG_INVALID */

@@ -1,0 +1,129 @@
+/** `millrace up | down | logs | doctor | setup`: the local stack. */
+import { createReadStream, existsSync, statSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Command, Option } from 'commander';
+import { MillraceError } from '../../core/errors.ts';
+import { type Finding, runDoctor } from '../../infra/local/doctor.ts';
+import { stopStack } from '../../infra/local/stack.ts';
+import { tailOf } from '../../infra/local/start.ts';
+import { cacheDir, loadConfig, stackDir, stackName } from '../config.ts';
+import { printJson, printTable } from '../print.ts';
+import { setUp } from '../setup.ts';
+import { untilSignal } from '../signals.ts';
+import { attach, stackOptions, up } from '../stack.ts';
+
+const say = (line: string): void => {
+  process.stderr.write(`${line}\n`);
+};
+
+export function register(program: Command): void {
+  program
+    .command('up')
+    .description('install what is missing, start the local stack and bring it up to date; harmless when it runs')
+    .addOption(
+      new Option('--with <what>', 'also start monitoring: Prometheus and Alertmanager').choices(['monitoring']),
+    )
+    .action(async (options: { with?: string }, command: Command) => {
+      await runUp(stackName(command), options.with === 'monitoring');
+    });
+
+  program
+    .command('down')
+    .description('stop the local stack; only processes that it started itself')
+    .option('--wipe', 'also remove its data, logs and passwords')
+    .action(async (options: { wipe?: boolean }, command: Command) => {
+      const name = stackName(command);
+      const stopped = await stopStack({ ...stackOptions(name, say), wipe: options.wipe === true });
+      say(stopped ? `stack ${name} is down` : `stack ${name} was not running`);
+      if (options.wipe === true) say(`everything of stack ${name} is removed`);
+    });
+
+  program
+    .command('logs')
+    .description('the last lines of the log of one part, or of all')
+    .argument('[part]', 'postgres, kafka, connect, registry, minio, prometheus or alertmanager')
+    .option('-n, --lines <count>', 'how many lines', '40')
+    .option('-f, --follow', 'go on with what is written, until Ctrl-C')
+    .action(async (part: string | undefined, options: { lines: string; follow?: boolean }, command: Command) => {
+      await showLogs(stackName(command), part, Number(options.lines), options.follow === true);
+    });
+
+  program
+    .command('doctor')
+    .description('check what the local stack needs of this machine')
+    .option('--json', 'print JSON')
+    .action(async (options: { json?: boolean }, command: Command) => {
+      const name = stackName(command);
+      const host = { env: process.env, cacheDir: cacheDir() };
+      printFindings(await runDoctor({ name, dir: stackDir(name), host }), options.json === true);
+    });
+
+  program
+    .command('setup')
+    .description('bring running parts to the state that Millrace needs: database, topics, registry, bucket, connectors')
+    .option('--no-connectors', 'leave the connectors as they are')
+    .action(async (options: { connectors: boolean }, command: Command) => {
+      await setUp(loadConfig(command), { log: say, connectors: options.connectors, signal: untilSignal() });
+      say('set up');
+    });
+}
+
+async function runUp(name: string, monitoring: boolean): Promise<void> {
+  const begun = performance.now();
+  const signal = untilSignal(() => new MillraceError('INTERRUPTED', 'interrupted; what was started is stopped again'));
+  const { stack, config } = await up(name, { log: say, signal });
+  const seconds = ((performance.now() - begun) / 1000).toFixed(1);
+  const what = stack.startedNow.length === 0 ? 'is already running' : `is up after ${seconds} s`;
+  say(`stack ${name} ${what}: Kafka ${config.kafka.brokers.join(', ')}, registry ${config.registry.url}, \
+Connect ${config.connect.url}, S3 ${config.s3.endpoint}`);
+}
+
+async function showLogs(name: string, part: string | undefined, lines: number, follow: boolean): Promise<void> {
+  if (!Number.isInteger(lines) || lines < 0) {
+    throw new MillraceError('CONFIG_INVALID', 'the number of lines has to be a whole number');
+  }
+  const all = (await (await attach(name)).status()).filter(({ log }) => existsSync(log));
+  const chosen = all.filter((each) => part === undefined || each.name === part);
+  if (chosen.length === 0) {
+    throw new MillraceError('CONFIG_INVALID', `stack ${name} has no log of ${part ?? 'any part'}`, {
+      remedy: `There are logs of ${all.map((each) => each.name).join(', ') || 'nothing yet'}.`,
+    });
+  }
+  const ends = chosen.map(({ log }) => statSync(log).size);
+  for (const each of chosen) {
+    if (chosen.length > 1) process.stdout.write(`==> ${each.name}: ${each.log}\n`);
+    for (const line of await tailOf(each.log, lines)) process.stdout.write(`${line}\n`);
+  }
+  if (!follow) return;
+  const signal = untilSignal();
+  const prefix = chosen.length > 1;
+  await Promise.all(chosen.map((each, i) => followLog(each.log, ends[i] ?? 0, prefix ? `${each.name}: ` : '', signal)));
+}
+
+async function followLog(log: string, from: number, prefix: string, signal: AbortSignal): Promise<void> {
+  let at = from;
+  while (!signal.aborted) {
+    const size = existsSync(log) ? statSync(log).size : 0;
+    if (size < at) at = 0;
+    if (size > at) {
+      let text = '';
+      for await (const chunk of createReadStream(log, { start: at, end: size - 1, encoding: 'utf8' })) text += chunk;
+      at = size;
+      process.stdout.write(text.replace(/^(?=.)/gm, prefix));
+    }
+    await sleep(300, undefined, { signal }).catch(() => undefined);
+  }
+}
+
+function printFindings(findings: readonly Finding[], json: boolean): void {
+  if (json) printJson(findings);
+  else {
+    const marks = { ok: 'ok', warning: 'warn', failed: 'FAIL' } as const;
+    printTable(
+      ['', 'what', 'found'],
+      findings.map(({ state, what, found }) => [marks[state], what, found]),
+    );
+    for (const { remedy, state } of findings) if (state !== 'ok' && remedy !== undefined) say(`remedy: ${remedy}`);
+  }
+  if (findings.some(({ state }) => state === 'failed')) process.exitCode = 1;
+}

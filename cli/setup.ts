@@ -1,0 +1,55 @@
+/** Brings the parts of a running stack to the state that Millrace needs. Idempotent; the connector only on request. */
+import { applyConnector } from '../connectors/apply.ts';
+import { ConnectClient } from '../connectors/client.ts';
+import { applyTopics } from '../connectors/topics.ts';
+import { Registry } from '../core/avro/registry.ts';
+import type { Config } from '../core/config.ts';
+import { TopicAdmin } from '../core/kafka/admin.ts';
+import { S3Store } from '../core/s3/s3.ts';
+import { topics } from '../schemas/topics.ts';
+import { definitions, migrateDatabase } from './capture.ts';
+
+export interface SetUpOptions {
+  /** A line for each thing that was changed. */
+  readonly log?: (line: string) => void;
+  /** Apply the connectors too; they begin to capture at once. */
+  readonly connectors?: boolean;
+  readonly signal?: AbortSignal;
+}
+
+/** Database, topics, compatibility level and bucket side by side. */
+export async function setUp(config: Config, options: SetUpOptions = {}): Promise<void> {
+  const log = options.log ?? (() => {});
+  const signal = options.signal === undefined ? {} : { signal: options.signal };
+  await Promise.all([
+    migrateDatabase(config, { log, ...signal }),
+    setUpTopics(config, log),
+    setUpRegistry(config),
+    setUpBucket(config, options.signal),
+  ]);
+  if (options.connectors !== true) return;
+  const client = new ConnectClient({ url: config.connect.url });
+  for (const definition of await definitions(config)) {
+    const { name, action } = await applyConnector(client, definition, signal);
+    if (action !== 'unchanged') log(`connector ${name} ${action}`);
+  }
+}
+
+async function setUpTopics(config: Config, log: (line: string) => void): Promise<void> {
+  await using admin = await TopicAdmin.open({ brokers: config.kafka.brokers, clientId: config.kafka.clientId });
+  const plan = await applyTopics(admin, topics);
+  for (const action of ['create', 'alter'] as const) {
+    const names = plan.filter((each) => each.action === action).map(({ topic }) => topic.name);
+    if (names.length > 0) log(`${action === 'create' ? 'created' : 'altered'} ${names.length} topics`);
+  }
+}
+
+async function setUpRegistry(config: Config): Promise<void> {
+  await using registry = new Registry({ url: config.registry.url });
+  await registry.setCompatibility('BACKWARD');
+}
+
+async function setUpBucket(config: Config, signal: AbortSignal | undefined): Promise<void> {
+  await using store = new S3Store(config.s3);
+  await store.ensureBucket(signal);
+}

@@ -1,0 +1,71 @@
+/** The local stack as the commands, the demo and the tests start it: parts from infra/local, then the state that Millrace needs. */
+import type { Config } from '../core/config.ts';
+import { type PartName, titles } from '../infra/local/parts.ts';
+import { openStack, type Stack, type StackEvent, type StackOptions, startStack } from '../infra/local/stack.ts';
+import { cacheDir, configOf, stackDir } from './config.ts';
+import { setUp } from './setup.ts';
+
+export interface UpOptions {
+  /** A line for people. Default: nowhere. */
+  readonly log?: (line: string) => void;
+  /** Also apply the connectors, so that capture begins. */
+  readonly connectors?: boolean;
+  readonly signal?: AbortSignal;
+}
+
+export interface Up {
+  readonly stack: Stack;
+  readonly config: Config;
+}
+
+/** Starts what is missing of the named stack, brings it up to date, and returns when all of it answers. Idempotent. */
+export async function up(name: string, options: UpOptions = {}): Promise<Up> {
+  const stack = await startStack({ ...stackOptions(name, options.log), ...signalOf(options) });
+  const config = configOf(name, process.env);
+  try {
+    await setUp(config, { ...options, log: (line) => options.log?.(`set-up: ${line}`) });
+  } catch (error) {
+    await stack.stopParts(stack.startedNow);
+    throw error;
+  }
+  return { stack, config };
+}
+
+/** Attaches to a stack, running or not. @throws MillraceError PART_FAILED when it was never started. */
+export function attach(name: string, log?: (line: string) => void): Promise<Stack> {
+  return openStack(stackOptions(name, log));
+}
+
+export function stackOptions(name: string, log?: (line: string) => void): StackOptions {
+  const say = log === undefined ? undefined : describer(log);
+  return {
+    name,
+    dir: stackDir(name),
+    host: { env: process.env, cacheDir: cacheDir() },
+    ...(say === undefined ? {} : { onProgress: say }),
+  };
+}
+
+const noteEveryMs = 2000;
+
+/** Turns events into lines; of the many while something is installed, one every two seconds for each. */
+function describer(log: (line: string) => void): (event: StackEvent) => void {
+  const said = new Map<string, number>();
+  return ({ subject, state, text, ms }) => {
+    const name = titles[subject as PartName] ?? subject;
+    const took = ms === undefined ? '' : ` after ${(ms / 1000).toFixed(1)} s`;
+    if (state === 'installing') {
+      if (performance.now() - (said.get(subject) ?? Number.NEGATIVE_INFINITY) < noteEveryMs) return;
+      said.set(subject, performance.now());
+      log(`installing ${subject}: ${text ?? ''}`);
+    } else if (state === 'starting') {
+      if (text !== undefined) log(`${name}: ${text}`);
+    } else {
+      log(`${name} ${state === 'killed' ? 'did not stop in time and was killed' : state}${took}`);
+    }
+  };
+}
+
+function signalOf({ signal }: UpOptions): { signal?: AbortSignal } {
+  return signal === undefined ? {} : { signal };
+}

@@ -1,0 +1,61 @@
+/** Everything the stack needs that npm does not bring, side by side. */
+import { join } from 'node:path';
+import { minimumJava } from '../parts.ts';
+import type { Host } from './command.ts';
+import { findJava, type Java } from './java.ts';
+import { ensurePom } from './maven.ts';
+import { ensureMinio } from './minio.ts';
+
+export type { Host } from './command.ts';
+
+export interface Installed {
+  readonly java: Java;
+  /** Folder of jars. */
+  readonly kafka: string;
+  /** A plugin.path of Kafka Connect. */
+  readonly debezium: string;
+  /** The unpacked server. */
+  readonly registry: string;
+  /** The command. */
+  readonly minio: string;
+}
+
+export interface InstallOptions {
+  readonly host: Host;
+  /** One line of what is being done for one thing. */
+  readonly note?: (thing: string, text: string) => void;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Fast when everything is there. The first failure stops the others.
+ *
+ * @throws MillraceError TOOL_MISSING, INSTALL_FAILED
+ */
+export async function installAll({ host, note, signal }: InstallOptions): Promise<Installed> {
+  const failed = new AbortController();
+  const stop = signal === undefined ? failed.signal : AbortSignal.any([signal, failed.signal]);
+  const java = await findJava(minimumJava, host.env);
+  const pom = (name: string, options: { unpack?: boolean; inside?: string } = {}) =>
+    ensurePom({
+      host,
+      name,
+      ...options,
+      pom: join(import.meta.dirname, '..', 'poms', `${name}.xml`),
+      javaHome: java.home,
+      note: (text) => note?.(name, text),
+      signal: stop,
+    });
+  const all = [
+    pom('kafka'),
+    pom('debezium', { inside: 'debezium' }),
+    pom('registry', { unpack: true }),
+    ensureMinio({ host, note: (text) => note?.('minio', text), signal: stop }),
+  ] as const;
+  for (const each of all) each.catch((error: unknown) => failed.abort(error));
+  const settled = await Promise.allSettled(all);
+  signal?.throwIfAborted();
+  failed.signal.throwIfAborted();
+  const [kafka, debezium, registry, minio] = settled.map((each) => (each.status === 'fulfilled' ? each.value : ''));
+  return { java, kafka: kafka ?? '', debezium: debezium ?? '', registry: registry ?? '', minio: minio ?? '' };
+}

@@ -1,0 +1,68 @@
+/** Jars and archives by coordinates, through Maven and a pom file. */
+import { readdir, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { MillraceError } from '../../../core/errors.ts';
+import { ensureCached, folderOf, isCached } from './cache.ts';
+import { findOnPath, type Host, runCommand } from './command.ts';
+
+const plugin = 'org.apache.maven.plugins:maven-dependency-plugin:3.8.1';
+
+export interface PomFolder {
+  readonly host: Host;
+  readonly name: string;
+  /** Its direct dependencies, and theirs unless it excludes them, are what is installed. */
+  readonly pom: string;
+  /** Unpack the one archive among them instead of keeping it. */
+  readonly unpack?: boolean;
+  /** Put the files into this folder of the installed one. */
+  readonly inside?: string;
+  readonly javaHome: string;
+  readonly note?: (text: string) => void;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** @returns the folder with the artifacts. @throws MillraceError TOOL_MISSING, INSTALL_FAILED */
+export async function ensurePom(options: PomFolder): Promise<string> {
+  const { host, name, pom, signal } = options;
+  const wanted = {
+    cacheDir: host.cacheDir,
+    name,
+    ingredients: [await readFile(pom, 'utf8'), String(options.unpack), options.inside ?? ''],
+  };
+  if (await isCached(folderOf(wanted))) return folderOf(wanted);
+  const maven = await findOnPath('mvn', host.env);
+  if (maven === undefined) {
+    throw new MillraceError('TOOL_MISSING', `${name} is fetched with Maven, and there is no mvn on the PATH`, {
+      remedy: 'Install Maven 3.8 or newer, e.g. `apt-get install maven`.',
+    });
+  }
+  options.note?.('resolving with Maven');
+  let downloads = 0;
+  return ensureCached({
+    ...wanted,
+    install: async (folder) => {
+      const args = ['--batch-mode', '-f', pom, `${plugin}:copy-dependencies`, '-DincludeScope=runtime'];
+      await runCommand(
+        maven,
+        [...args, `-DoutputDirectory=${join(folder, options.inside ?? '')}`, '-Dstyle.color=never'],
+        {
+          env: { ...host.env, JAVA_HOME: options.javaHome },
+          cwd: folder,
+          signal,
+          onLine: (line) => {
+            const file = /^\[INFO\] Downloaded from [^:]+: .*\/([^/ ]+\.(?:jar|tar\.gz)) /.exec(line)?.[1];
+            if (file === undefined) return;
+            downloads += 1;
+            options.note?.(`${downloads} downloaded, last ${file}`);
+          },
+        },
+      );
+      if (options.unpack !== true) return;
+      const archive = (await readdir(folder)).find((file) => file.endsWith('.tar.gz'));
+      if (archive === undefined) throw new MillraceError('INSTALL_FAILED', `Maven brought no archive for ${name}`);
+      options.note?.('unpacking');
+      await runCommand('tar', ['-xzf', archive, '--no-same-owner'], { cwd: folder, env: host.env, signal });
+      await rm(join(folder, archive));
+    },
+  });
+}

@@ -1,0 +1,155 @@
+/**
+ * The local stack as data: what each part is, where it comes from, its ports and its settings. The compose file and the pom files name
+ * the same versions, ports and settings; a test holds them equal.
+ */
+
+export const kafkaVersion = '4.3.1';
+
+export type PartName = 'postgres' | 'kafka' | 'minio' | 'registry' | 'connect' | 'prometheus' | 'alertmanager';
+
+/** Ports of the stack `dev`. A stack of another name gets free ones. */
+export const defaultPorts = {
+  postgres: 5432,
+  kafka: 9092,
+  kafkaController: 29093,
+  registry: 8081,
+  registryManagement: 8082,
+  connect: 8083,
+  minio: 9000,
+  minioConsole: 9001,
+  prometheus: 9090,
+  alertmanager: 9093,
+} as const;
+
+export type PortName = keyof typeof defaultPorts;
+export type Ports = Readonly<Record<PortName, number>>;
+
+/** The oldest Java that runs every part: Apicurio Registry's class files are of 21. */
+export const minimumJava = 21;
+
+export const postgres = {
+  title: 'Postgres',
+  version: '18.4',
+  settings: {
+    wal_level: 'logical',
+    max_replication_slots: '10',
+    max_wal_senders: '10',
+    // A capture that is down may hold back so much log before Postgres gives its slot up, rather than fill the disk.
+    max_slot_wal_keep_size: '8GB',
+    wal_sender_timeout: '30s',
+    max_connections: '100',
+    max_wal_size: '1GB',
+    shared_buffers: '64MB',
+    timezone: 'UTC',
+    log_timezone: 'UTC',
+    log_min_messages: 'warning',
+  },
+} as const;
+
+export const kafka = {
+  title: 'Kafka',
+  version: kafkaVersion,
+  artifacts: {
+    'org.apache.kafka:kafka_2.13': kafkaVersion,
+    'org.apache.kafka:kafka-tools': kafkaVersion,
+    'org.apache.kafka:connect-runtime': kafkaVersion,
+    'org.apache.logging.log4j:log4j-slf4j-impl': '2.25.4',
+  },
+  heap: ['-Xms192m', '-Xmx512m'],
+  settings: {
+    'process.roles': 'broker,controller',
+    'node.id': '1',
+    'controller.listener.names': 'CONTROLLER',
+    'auto.create.topics.enable': 'false',
+    'offsets.topic.replication.factor': '1',
+    'transaction.state.log.replication.factor': '1',
+    'transaction.state.log.min.isr': '1',
+    'group.initial.rebalance.delay.ms': '0',
+    // One node: 50 partitions each, as by default, would only cost start and memory.
+    'offsets.topic.num.partitions': '4',
+    'transaction.state.log.num.partitions': '4',
+    'share.coordinator.state.topic.replication.factor': '1',
+    'share.coordinator.state.topic.min.isr': '1',
+    'log.retention.hours': '168',
+    'log.segment.bytes': '268435456',
+  },
+} as const;
+
+export const connect = {
+  title: 'Kafka Connect',
+  version: kafkaVersion,
+  artifacts: {
+    'io.debezium:debezium-connector-postgres': '3.7.0.Final',
+    'io.apicurio:apicurio-registry-utils-converter': '2.6.13.Final',
+  },
+  heap: ['-Xms192m', '-Xmx512m'],
+  settings: {
+    'group.id': 'millrace-connect',
+    'config.storage.topic': '_connect.configs',
+    'offset.storage.topic': '_connect.offsets',
+    'status.storage.topic': '_connect.status',
+    'config.storage.replication.factor': '1',
+    'offset.storage.replication.factor': '1',
+    'status.storage.replication.factor': '1',
+    'offset.storage.partitions': '1',
+    'status.storage.partitions': '1',
+    'exactly.once.source.support': 'enabled',
+    'topic.creation.enable': 'true',
+    'key.converter': 'org.apache.kafka.connect.json.JsonConverter',
+    'value.converter': 'org.apache.kafka.connect.json.JsonConverter',
+    'plugin.discovery': 'hybrid_warn',
+    // One worker: nobody to wait for when it comes back.
+    'scheduled.rebalance.max.delay.ms': '1000',
+    'offset.flush.interval.ms': '1000',
+  },
+} as const;
+
+export const registry = {
+  title: 'Apicurio Registry',
+  version: '3.3.3',
+  artifacts: { 'io.apicurio:apicurio-registry-app': '3.3.3' },
+  heap: ['-Xms64m', '-Xmx256m'],
+  /** As the container image takes them. On Postgres, so that schema ids outlive the process. */
+  settings: {
+    APICURIO_STORAGE_KIND: 'sql',
+    APICURIO_STORAGE_SQL_KIND: 'postgresql',
+    APICURIO_DATASOURCE_USERNAME: 'registry',
+    APICURIO_DATASOURCE_JDBC_INITIAL_SIZE: '2',
+    APICURIO_DATASOURCE_JDBC_MIN_SIZE: '2',
+    APICURIO_DATASOURCE_JDBC_MAX_SIZE: '20',
+  },
+} as const;
+
+export const minio = {
+  title: 'MinIO',
+  /** Newest release that the Go module proxy has. */
+  version: 'v0.0.0-20260212201848-7aac2a2c5b7c',
+  module: 'github.com/minio/minio',
+  region: 'us-east-1',
+  bucket: 'millrace',
+  user: 'millrace',
+} as const;
+
+export const prometheus = { title: 'Prometheus', retention: '30d' } as const;
+export const alertmanager = { title: 'Alertmanager' } as const;
+
+/** The order in which parts are stopped: who writes goes before who is written to. */
+export const stopOrder: readonly PartName[] = [
+  'prometheus',
+  'alertmanager',
+  'connect',
+  'registry',
+  'kafka',
+  'minio',
+  'postgres',
+];
+
+export const titles: Readonly<Record<PartName, string>> = {
+  postgres: postgres.title,
+  kafka: kafka.title,
+  minio: minio.title,
+  registry: registry.title,
+  connect: connect.title,
+  prometheus: prometheus.title,
+  alertmanager: alertmanager.title,
+};

@@ -1,0 +1,35 @@
+import { registry as part } from '../parts.ts';
+import { javaOptions } from './kafka.ts';
+import { askHttp, cleanEnv, type Service } from './service.ts';
+
+export const registry: Service = {
+  name: 'registry',
+  ports: ['registry', 'registryManagement'],
+  needs: ['postgres'],
+  stop: { signal: 'SIGTERM', graceMs: 10_000 },
+
+  async launch({ installed, ports, secrets, host }) {
+    return {
+      command: installed.java.command,
+      args: [...part.heap, ...javaOptions, '-jar', 'quarkus-run.jar'],
+      cwd: installed.registry,
+      // By environment: arguments are visible to every user of the machine.
+      env: cleanEnv(host, {
+        ...part.settings,
+        APICURIO_DATASOURCE_URL: `jdbc:postgresql://127.0.0.1:${ports.postgres}/registry`,
+        APICURIO_DATASOURCE_PASSWORD: secrets.registry,
+        QUARKUS_HTTP_HOST: '127.0.0.1',
+        QUARKUS_HTTP_PORT: String(ports.registry),
+        QUARKUS_MANAGEMENT_HOST: '127.0.0.1',
+        QUARKUS_MANAGEMENT_PORT: String(ports.registryManagement),
+        QUARKUS_HTTP_ACCESS_LOG_ENABLED: 'false',
+        QUARKUS_OTEL_SDK_DISABLED: 'true',
+      }),
+    };
+  },
+
+  async ask({ ports }, timeoutMs) {
+    const response = await askHttp(`http://127.0.0.1:${ports.registry}/apis/ccompat/v7/subjects`, timeoutMs);
+    await response.json();
+  },
+};

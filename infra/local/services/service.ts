@@ -1,0 +1,68 @@
+/** What every part of the stack tells about itself. Starting, waiting and stopping are the stack's. */
+import type { Host } from '../install/command.ts';
+import type { Installed } from '../install/install.ts';
+import type { PartName, PortName, Ports } from '../parts.ts';
+import type { Launch, StopOptions } from '../process.ts';
+
+/** Generated once per stack. */
+export interface Secrets {
+  readonly superuser: string;
+  readonly owner: string;
+  readonly registry: string;
+  readonly capture: string;
+  readonly s3: string;
+  readonly clusterId: string;
+}
+
+export interface Context {
+  readonly name: string;
+  /** `.millrace/<name>`, absolute. */
+  readonly dir: string;
+  readonly ports: Ports;
+  readonly secrets: Secrets;
+  readonly installed: Installed;
+  readonly host: Host;
+  readonly note: (text: string) => void;
+  readonly signal: AbortSignal;
+}
+
+export interface Service {
+  readonly name: PartName;
+  /** The ports it listens on. */
+  readonly ports: readonly PortName[];
+  /** Parts that have to answer before this one is started. */
+  readonly needs: readonly PartName[];
+  readonly stop: StopOptions;
+  /** Writes what it needs on disk and tells how to start it. Idempotent. */
+  launch(context: Context): Promise<Launch>;
+  /** One question to it. @throws anything as long as it does not answer properly. */
+  ask(context: Context, timeoutMs: number): Promise<void>;
+  /** Once it answers, before others that need it are started. Idempotent. */
+  prepare?(context: Context): Promise<void>;
+}
+
+/** A minimal environment: nothing of the user's shell changes what a part does. */
+export function cleanEnv(host: Host, more: Readonly<Record<string, string>> = {}): Record<string, string> {
+  const env: Record<string, string> = { LC_ALL: 'C.UTF-8', TZ: 'UTC' };
+  for (const name of ['PATH', 'HOME', 'TMPDIR', 'USER']) {
+    const value = host.env[name];
+    if (value !== undefined) env[name] = value;
+  }
+  return { ...env, ...more };
+}
+
+/** @throws unless the answer is a success. */
+export async function askHttp(url: string, timeoutMs: number): Promise<Response> {
+  const response = await fetch(url, { signal: AbortSignal.timeout(timeoutMs), redirect: 'manual' });
+  if (!response.ok) {
+    await response.body?.cancel();
+    throw new Error(`${url} answers ${response.status}`);
+  }
+  return response;
+}
+
+export function properties(settings: Readonly<Record<string, string>>): string {
+  return Object.entries(settings)
+    .map(([key, value]) => `${key}=${value.replaceAll('\\', '\\\\')}\n`)
+    .join('');
+}

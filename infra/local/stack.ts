@@ -1,0 +1,298 @@
+/** A stack of real parts on this machine: starting, attaching to, stopping it. */
+import { access, mkdir, rm } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { MillraceError } from '../../core/errors.ts';
+import { type Host, installAll } from './install/install.ts';
+import { minio as minioPart, type PartName, type Ports, stopOrder, titles } from './parts.ts';
+import { isAlive, memoryOf, signalProcess, stopProcess } from './process.ts';
+import { connect, secretsFolder } from './services/connect.ts';
+import { kafka } from './services/kafka.ts';
+import { minio } from './services/minio.ts';
+import { ownerUrl, postgres, strayData } from './services/postgres.ts';
+import { registry } from './services/registry.ts';
+import type { Context, Secrets, Service } from './services/service.ts';
+import { requirePorts, startPart, waitPart } from './start.ts';
+import { lockStack, type PartRecord, portsOf, readRecord, type StackRecord, secretsOf, writeRecord } from './state.ts';
+
+export const services: readonly Service[] = [postgres, kafka, minio, registry, connect];
+const serviceOf = new Map(services.map((service) => [service.name, service]));
+
+export interface StackEvent {
+  /** A part, or something that is being installed. */
+  readonly subject: string;
+  readonly state: 'installing' | 'starting' | 'ready' | 'running' | 'stopped' | 'killed';
+  readonly text?: string;
+  /** Since it was started, milliseconds. */
+  readonly ms?: number;
+}
+
+export interface StackOptions {
+  readonly name: string;
+  /** `.millrace/<name>`, absolute: data, logs, secrets and stack.json. */
+  readonly dir: string;
+  readonly host: Host;
+  readonly onProgress?: (event: StackEvent) => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface PartStatus {
+  readonly name: PartName;
+  readonly title: string;
+  readonly running: boolean;
+  readonly pid: number | undefined;
+  readonly ports: readonly number[];
+  readonly log: string;
+  readonly startedAt: string | undefined;
+  /** Resident, bytes. */
+  readonly memory: number | undefined;
+}
+
+/**
+ * Starts what does not run yet and returns when every part answers; only started parts are stopped again on an error or an abort.
+ *
+ * @throws MillraceError PORT_TAKEN, TOOL_MISSING, INSTALL_FAILED, PART_FAILED, STACK_BUSY
+ */
+export async function startStack(options: StackOptions): Promise<Stack> {
+  const dir = resolve(options.dir);
+  const { name, host, onProgress } = options;
+  await using _lock = await lockStack(dir, name);
+  const stack = await Stack.load({ ...options, dir });
+  const missing: Service[] = [];
+  for (const service of services) if (!(await stack.isRunning(service.name))) missing.push(service);
+  if (missing.length === 0) return stack;
+  const signal = options.signal ?? new AbortController().signal;
+  const installed = await installAll({
+    host,
+    signal,
+    note: (subject, text) => onProgress?.({ subject, state: 'installing', text }),
+  });
+  await requirePorts(missing, { name, ports: stack.ports });
+  await stack.start(missing, installed, signal);
+  return stack;
+}
+
+/** Attaches to a stack that was started before, running or not. @throws MillraceError PART_FAILED when it never was. */
+export async function openStack(options: StackOptions): Promise<Stack> {
+  const dir = resolve(options.dir);
+  if ((await readRecord(dir)) === undefined) {
+    throw new MillraceError('PART_FAILED', `there is no stack ${options.name}`, {
+      remedy: `Start it with \`millrace up${options.name === 'dev' ? '' : ` --stack ${options.name}`}\`.`,
+    });
+  }
+  return Stack.load({ ...options, dir });
+}
+
+/** Stops what runs of it, politely first. @returns whether anything ran. */
+export async function stopStack(options: StackOptions & { readonly wipe?: boolean }): Promise<boolean> {
+  const dir = resolve(options.dir);
+  const exists = await access(dir).then(
+    () => true,
+    () => false,
+  );
+  if (!exists) return false;
+  let stopped: boolean;
+  {
+    await using _lock = await lockStack(dir, options.name);
+    stopped = await (await Stack.load({ ...options, dir })).stopParts();
+  }
+  if (options.wipe === true) {
+    const stray = await strayData(dir);
+    if (stray !== undefined) await rm(stray, { recursive: true, force: true });
+    await rm(dir, { recursive: true, force: true });
+  }
+  return stopped;
+}
+
+export class Stack implements AsyncDisposable {
+  readonly name: string;
+  readonly dir: string;
+  readonly ports: Ports;
+  readonly #secrets: Secrets;
+  readonly #options: StackOptions;
+  #record: StackRecord;
+  /** Parts that this object started. */
+  readonly startedNow: PartName[] = [];
+
+  private constructor(options: StackOptions, record: StackRecord, secrets: Secrets) {
+    this.name = options.name;
+    this.dir = options.dir;
+    this.ports = record.ports;
+    this.#options = options;
+    this.#record = record;
+    this.#secrets = secrets;
+  }
+
+  static async load(options: StackOptions): Promise<Stack> {
+    const { name, dir } = options;
+    await mkdir(dir, { recursive: true });
+    const before = await readRecord(dir);
+    const [ports, secrets] = [await portsOf(name, before), await secretsOf(dir)];
+    const record: StackRecord = {
+      name,
+      startedAt: before?.startedAt ?? new Date().toISOString(),
+      ports,
+      parts: before?.parts ?? {},
+      config: configOf(dir, ports, secrets),
+    };
+    return new Stack(options, record, secrets);
+  }
+
+  /** As core/config.ts takes it. */
+  get config(): Readonly<Record<string, unknown>> {
+    return this.#record.config;
+  }
+
+  part(name: PartName): PartRecord | undefined {
+    return this.#record.parts[name];
+  }
+
+  async isRunning(name: PartName): Promise<boolean> {
+    const part = this.part(name);
+    return part !== undefined && (await isAlive(part));
+  }
+
+  async status(): Promise<PartStatus[]> {
+    const statuses: PartStatus[] = [];
+    for (const service of services) {
+      const part = this.part(service.name);
+      const running = part !== undefined && (await isAlive(part));
+      statuses.push({
+        name: service.name,
+        title: titles[service.name],
+        running,
+        pid: running ? part.pid : undefined,
+        ports: service.ports.map((port) => this.ports[port]),
+        log: part?.log ?? join(this.dir, 'logs', `${service.name}.log`),
+        startedAt: running ? part.startedAt : undefined,
+        memory: running ? memoryOf(part.pid) : undefined,
+      });
+    }
+    return statuses;
+  }
+
+  /** Sends a signal to one part; SIGSTOP and SIGCONT too. SIGKILL goes to its whole group. @returns false when it does not run. */
+  async kill(name: PartName, signal: NodeJS.Signals): Promise<boolean> {
+    const part = this.part(name);
+    return part !== undefined && (await signalProcess(part, signal, signal === 'SIGKILL'));
+  }
+
+  /** Stops one part if it runs, and starts it with the same ports and data. Returns when it answers. */
+  async restart(name: PartName, signal: AbortSignal = new AbortController().signal): Promise<void> {
+    const service = required(name);
+    const part = this.part(name);
+    if (part !== undefined) await stopProcess(part, service.stop);
+    await this.start([service], await installAll({ host: this.#options.host, signal }), signal);
+  }
+
+  /** Returns when the part answers. @throws MillraceError PART_FAILED */
+  async waitReady(name: PartName, signal: AbortSignal = new AbortController().signal): Promise<void> {
+    const part = this.part(name);
+    if (part === undefined) throw new MillraceError('PART_FAILED', `${titles[name]} was not started`);
+    const installed = await installAll({ host: this.#options.host, signal });
+    await waitPart(required(name), this.#context(installed, name, signal), part);
+  }
+
+  /** Starts the given parts side by side, each when those it needs answer. Stops them again if one fails. */
+  async start(wanted: readonly Service[], installed: Context['installed'], signal: AbortSignal): Promise<void> {
+    const failure = new AbortController();
+    const both = AbortSignal.any([signal, failure.signal]);
+    const begun = performance.now();
+    const ready = new Map<PartName, Promise<void>>();
+    const startOne = async (service: Service): Promise<void> => {
+      await Promise.all(service.needs.map((need) => ready.get(need)));
+      both.throwIfAborted();
+      this.#tell({ subject: service.name, state: 'starting' });
+      await startPart(service, this.#context(installed, service.name, both), (part) =>
+        this.#remember(service.name, part),
+      );
+      this.startedNow.push(service.name);
+      this.#tell({ subject: service.name, state: 'ready', ms: performance.now() - begun });
+    };
+    for (const service of wanted) {
+      const starting = startOne(service);
+      starting.catch((error: unknown) => failure.abort(error));
+      ready.set(service.name, starting);
+    }
+    await Promise.allSettled(ready.values());
+    if (!both.aborted) return;
+    await this.stopParts(wanted.map(({ name }) => name));
+    signal.throwIfAborted();
+    failure.signal.throwIfAborted();
+  }
+
+  /** Stops the named parts, or all, those that write before those that are written to. @returns whether anything ran. */
+  async stopParts(names: readonly PartName[] = stopOrder): Promise<boolean> {
+    let any = false;
+    for (const name of stopOrder) {
+      const part = this.part(name);
+      if (part === undefined || !names.includes(name)) continue;
+      const how = await stopProcess(part, required(name).stop);
+      await this.#remember(name, undefined);
+      if (how === 'gone') continue;
+      any = true;
+      this.#tell({ subject: name, state: how });
+    }
+    return any;
+  }
+
+  /** Stops all parts. Data is kept. */
+  async stop(): Promise<void> {
+    await using _lock = await lockStack(this.dir, this.name);
+    await this.stopParts();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
+  #context(installed: Context['installed'], name: PartName, signal: AbortSignal): Context {
+    return {
+      name: this.name,
+      dir: this.dir,
+      ports: this.ports,
+      secrets: this.#secrets,
+      host: this.#options.host,
+      note: (text) => this.#tell({ subject: name, state: 'starting', text }),
+      installed,
+      signal,
+    };
+  }
+
+  async #remember(name: PartName, part: PartRecord | undefined): Promise<void> {
+    const parts: Partial<Record<PartName, PartRecord>> = { ...this.#record.parts };
+    if (part === undefined) delete parts[name];
+    else parts[name] = part;
+    this.#record = { ...this.#record, parts };
+    await writeRecord(this.dir, this.#record);
+  }
+
+  #tell(event: StackEvent): void {
+    this.#options.onProgress?.(event);
+  }
+}
+
+function required(name: PartName): Service {
+  const service = serviceOf.get(name);
+  if (service === undefined) throw new MillraceError('PART_FAILED', `the stack has no part ${name}`);
+  return service;
+}
+
+function configOf(dir: string, ports: Ports, secrets: Secrets): Readonly<Record<string, unknown>> {
+  return {
+    kafka: { brokers: [`127.0.0.1:${ports.kafka}`] },
+    registry: { url: `http://127.0.0.1:${ports.registry}` },
+    connect: { url: `http://127.0.0.1:${ports.connect}` },
+    postgres: { url: ownerUrl({ ports, secrets }) },
+    s3: {
+      endpoint: `http://127.0.0.1:${ports.minio}`,
+      region: minioPart.region,
+      bucket: minioPart.bucket,
+      accessKeyId: minioPart.user,
+      secretAccessKey: secrets.s3,
+    },
+    capture: {
+      password: secrets.capture,
+      passwordReference: `$\{dir:${secretsFolder(dir)}:capture.password}`,
+    },
+  };
+}

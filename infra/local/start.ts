@@ -1,0 +1,152 @@
+/** Starts one part and waits until it answers. */
+import { mkdir, open, rename, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { MillraceError } from '../../core/errors.ts';
+import { titles } from './parts.ts';
+import { holderOf, isFree } from './ports.ts';
+import { isAlive, type ProcessId, startDetached } from './process.ts';
+import type { Context, Service } from './services/service.ts';
+import type { PartRecord } from './state.ts';
+
+/** How long any part may take until it answers. */
+const patienceMs = 120_000;
+const oneAskMs = 3000;
+const oldLogBytes = 20 * 1024 * 1024;
+
+/** @throws MillraceError PORT_TAKEN naming the part, the port and who has it. */
+export async function requirePorts(
+  services: readonly Service[],
+  context: Pick<Context, 'name' | 'ports'>,
+): Promise<void> {
+  for (const service of services) {
+    for (const port of service.ports.map((name) => context.ports[name])) {
+      if (await isFree(port)) continue;
+      const holder = await holderOf(port);
+      throw new MillraceError(
+        'PORT_TAKEN',
+        `${titles[service.name]} needs port ${port}, which ${holder ?? 'another process'} has`,
+        {
+          remedy:
+            context.name === 'dev'
+              ? 'Stop that process, or use another stack, which chooses free ports: `millrace up --stack NAME`.'
+              : `Stop that process, or let the stack choose other ports: \`millrace down --wipe --stack ${context.name}\`.`,
+        },
+      );
+    }
+  }
+}
+
+/** Starts it, tells its process at once, then waits. @throws MillraceError PART_FAILED with the tail of its log. */
+export async function startPart(
+  service: Service,
+  context: Context,
+  recorded: (part: PartRecord) => Promise<void>,
+): Promise<void> {
+  const log = await logFile(context.dir, service.name);
+  const launch = await service.launch(context);
+  context.signal.throwIfAborted();
+  const from = await sizeOf(log);
+  let ended: string | undefined;
+  try {
+    const started = await startDetached(launch, log);
+    started.ended.then((how) => {
+      ended = how;
+    });
+    await recorded({
+      pid: started.pid,
+      startTime: started.startTime,
+      ports: Object.fromEntries(service.ports.map((name) => [name, context.ports[name]])),
+      log,
+      startedAt: new Date().toISOString(),
+    });
+  } catch (cause) {
+    throw new MillraceError('PART_FAILED', `${titles[service.name]} cannot be started: ${(cause as Error).message}`, {
+      cause,
+    });
+  }
+  await waitAnswer(service, context, () => ended, { log, from });
+  await service.prepare?.(context);
+}
+
+/** For a part that runs already. @throws MillraceError PART_FAILED */
+export async function waitPart(service: Service, context: Context, part: ProcessId & { log: string }): Promise<void> {
+  let gone = false;
+  const timer = setInterval(() => {
+    isAlive(part).then((alive) => {
+      gone = !alive;
+    });
+  }, 300);
+  try {
+    await waitAnswer(service, context, () => (gone ? 'no trace' : undefined), { log: part.log, from: 0 });
+  } finally {
+    clearInterval(timer);
+  }
+}
+
+async function waitAnswer(
+  service: Service,
+  context: Context,
+  ended: () => string | undefined,
+  log: { readonly log: string; readonly from: number },
+): Promise<void> {
+  const deadline = performance.now() + patienceMs;
+  let last: unknown;
+  for (;;) {
+    context.signal.throwIfAborted();
+    const how = ended();
+    if (how !== undefined) throw await failed(service, `ended with ${how} while starting`, log, undefined);
+    try {
+      await service.ask(context, oneAskMs);
+      return;
+    } catch (error) {
+      last = error;
+    }
+    if (performance.now() > deadline) throw await failed(service, 'does not answer', log, last);
+    await sleep(100, undefined, { signal: context.signal });
+  }
+}
+
+async function failed(
+  service: Service,
+  what: string,
+  { log, from }: { readonly log: string; readonly from: number },
+  cause: unknown,
+): Promise<MillraceError> {
+  const tail = (await tailOf(log, 12, from)).map((line) => `\n  ${line.slice(0, 300)}`).join('');
+  return new MillraceError('PART_FAILED', `${titles[service.name]} ${what}; its log ends with${tail || ' nothing'}`, {
+    cause,
+    remedy: `The whole log: \`millrace logs ${service.name}\`. Check memory and disk with \`millrace doctor\`.`,
+  });
+}
+
+async function logFile(dir: string, name: string): Promise<string> {
+  await mkdir(join(dir, 'logs'), { recursive: true });
+  const log = join(dir, 'logs', `${name}.log`);
+  if ((await sizeOf(log)) > oldLogBytes) await rename(log, `${log}.old`);
+  return log;
+}
+
+async function sizeOf(path: string): Promise<number> {
+  return stat(path).then(
+    ({ size }) => size,
+    () => 0,
+  );
+}
+
+/** The last lines of a file, of what was written after `from` bytes. */
+export async function tailOf(path: string, lines: number, from = 0): Promise<string[]> {
+  try {
+    await using file = await open(path);
+    const { size } = await file.stat();
+    const start = Math.max(from, size - 64 * 1024);
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(Math.max(0, size - start)), 0, size - start, start);
+    return buffer
+      .toString('utf8', 0, bytesRead)
+      .split('\n')
+      .filter((line) => line.trim() !== '')
+      .slice(-lines);
+  } catch {
+    return [];
+  }
+}

@@ -1,0 +1,142 @@
+/** What is kept about a stack between commands: its ports and secrets, its processes, and the configuration that others read. */
+import { randomBytes } from 'node:crypto';
+import { mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { MillraceError } from '../../core/errors.ts';
+import { defaultPorts, type PartName, type PortName, type Ports } from './parts.ts';
+import { freePorts } from './ports.ts';
+import { isAlive, type ProcessId, startTimeOf } from './process.ts';
+import type { Secrets } from './services/service.ts';
+
+export interface PartRecord extends ProcessId {
+  readonly ports: Readonly<Partial<Record<PortName, number>>>;
+  /** Log file, absolute. */
+  readonly log: string;
+  readonly startedAt: string;
+}
+
+export interface StackRecord {
+  readonly name: string;
+  readonly startedAt: string;
+  readonly ports: Ports;
+  readonly parts: Readonly<Partial<Record<PartName, PartRecord>>>;
+  /** As core/config.ts takes it. With passwords, hence only the owner may read the file. */
+  readonly config: Readonly<Record<string, unknown>>;
+}
+
+const file = (dir: string): string => join(dir, 'stack.json');
+
+/** Undefined when the stack was never started, or was wiped. @throws MillraceError CONFIG_INVALID */
+export async function readRecord(dir: string): Promise<StackRecord | undefined> {
+  return readJson<StackRecord>(file(dir));
+}
+
+export async function writeRecord(dir: string, record: StackRecord): Promise<void> {
+  await writeJson(file(dir), record);
+}
+
+async function readJson<T>(path: string): Promise<T | undefined> {
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+  try {
+    return JSON.parse(text) as T;
+  } catch (cause) {
+    throw new MillraceError('CONFIG_INVALID', `${path} is damaged: ${(cause as Error).message}`, {
+      cause,
+      remedy: 'Remove the file; `millrace up` writes it anew.',
+    });
+  }
+}
+
+/** By rename, so that nobody reads half of it. */
+async function writeJson(path: string, value: unknown): Promise<void> {
+  const temporary = `${path}.${process.pid}.tmp`;
+  await writeFile(temporary, `${JSON.stringify(value, null, 2)}\n`, { mode: 0o600 });
+  await rename(temporary, path);
+}
+
+/** Generated once; wiping the stack forgets them. */
+export async function secretsOf(dir: string): Promise<Secrets> {
+  const folder = join(dir, 'secrets');
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const path = join(folder, 'stack.json');
+  const known = await readJson<Secrets>(path);
+  if (known !== undefined) return known;
+  const password = (): string => randomBytes(18).toString('hex');
+  const made: Secrets = {
+    superuser: password(),
+    owner: password(),
+    registry: password(),
+    capture: password(),
+    s3: password(),
+    clusterId: clusterId(),
+  };
+  await writeJson(path, made);
+  return made;
+}
+
+/** Kafka's form: 16 bytes in base 64, which must not look like an option of the command line. */
+function clusterId(): string {
+  for (;;) {
+    const id = randomBytes(16).toString('base64url');
+    if (!id.startsWith('-')) return id;
+  }
+}
+
+/** The recorded ones; at the first start the default ones for `dev`, free ones for any other name. */
+export async function portsOf(name: string, record: StackRecord | undefined): Promise<Ports> {
+  if (record !== undefined) return { ...defaultPorts, ...record.ports };
+  if (name === 'dev') return defaultPorts;
+  const names = Object.keys(defaultPorts) as PortName[];
+  const free = await freePorts(names.length);
+  return Object.fromEntries(names.map((each, i) => [each, free[i]])) as unknown as Ports;
+}
+
+/**
+ * One command at a time changes a stack. A lock whose holder has ended is taken over.
+ *
+ * @throws MillraceError STACK_BUSY
+ */
+export async function lockStack(dir: string, name: string): Promise<AsyncDisposable> {
+  const path = join(dir, 'lock');
+  await mkdir(dir, { recursive: true });
+  const own: ProcessId = { pid: process.pid, startTime: (await startTimeOf(process.pid)) ?? '' };
+  for (let tries = 0; tries < 3; tries += 1) {
+    try {
+      const handle = await open(path, 'wx', 0o600);
+      await handle.writeFile(JSON.stringify(own));
+      await handle.close();
+      return { [Symbol.asyncDispose]: () => rm(path, { force: true }) };
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    }
+    const holder = await readFile(path, 'utf8').then(
+      (text) => parse(text),
+      () => undefined,
+    );
+    if (holder !== undefined && (await isAlive(holder))) {
+      throw new MillraceError('STACK_BUSY', `stack ${name} is being started or stopped by pid ${holder.pid}`, {
+        remedy: 'Wait for it to end, or end it with Ctrl-C.',
+      });
+    }
+    // Without a holder: somebody is between creating and writing it, or was killed there.
+    if (holder === undefined) await sleep(200);
+    else await rm(path, { force: true });
+    if (tries === 1) await rm(path, { force: true });
+  }
+  throw new MillraceError('STACK_BUSY', `the lock of stack ${name} cannot be taken: ${path}`, { remedy: 'Remove it.' });
+}
+
+function parse(text: string): ProcessId | undefined {
+  try {
+    return JSON.parse(text) as ProcessId;
+  } catch {
+    return undefined;
+  }
+}
