@@ -1,0 +1,115 @@
+/** `millrace archive`: what cold storage holds, as the archive itself lists it. */
+import { type Command, InvalidArgumentError } from 'commander';
+import { listObjects } from '../../core/archive/objects.ts';
+import { Registry } from '../../core/avro/registry.ts';
+import { MillraceError } from '../../core/errors.ts';
+import { KafkaLog } from '../../core/kafka/log.ts';
+import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
+import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
+import { loadConfig } from '../config.ts';
+import { printJson, printTable } from '../print.ts';
+import { untilSignal } from '../signals.ts';
+
+interface FilesOptions {
+  readonly day?: string;
+  readonly json?: boolean;
+}
+
+export function register(program: Command): void {
+  const group = program.command('archive').description('the Parquet files in cold storage');
+  group
+    .command('files')
+    .description(
+      'print the exact list of files that hold a topic; reading a prefix instead can meet files of unfinished cuts',
+    )
+    .argument('<topic>', `one of ${archivedTopics.join(', ')}`, archivedTopic)
+    .option('--day <day>', 'only files of this day, YYYY-MM-DD', dayOf)
+    .option('--json', 'print JSON, with offsets and hashes')
+    .action(async (topic: ArchivedTopic, options: FilesOptions, command: Command) => {
+      const config = loadConfig(command);
+      const objects = await list(command, [topic], options.day);
+      if (options.json === true) {
+        printJson(objects.map((object) => ({ ...object, url: urlOf(config.s3.bucket, object) })));
+        return;
+      }
+      for (const object of objects) process.stdout.write(`${urlOf(config.s3.bucket, object)}\n`);
+    });
+  group
+    .command('tree')
+    .description('print files, rows and bytes of each topic by day')
+    .option('--json', 'print JSON')
+    .action(async (options: { json?: boolean }, command: Command) => {
+      const branches = byDay(await list(command, archivedTopics));
+      if (options.json === true) printJson(branches);
+      else printTree(branches);
+    });
+}
+
+export interface Branch {
+  readonly topic: string;
+  readonly day: string;
+  files: number;
+  rows: bigint;
+  bytes: bigint;
+}
+
+/** One branch per topic and day, in their order. */
+export function byDay(objects: readonly ArchiveObject[]): Branch[] {
+  const branches = new Map<string, Branch>();
+  for (const { topic, day, rows, bytes } of objects) {
+    const id = `${topic}/${day}`;
+    const branch = branches.get(id) ?? { topic, day, files: 0, rows: 0n, bytes: 0n };
+    branch.files++;
+    branch.rows += rows;
+    branch.bytes += bytes;
+    branches.set(id, branch);
+  }
+  return [...branches].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, branch]) => branch);
+}
+
+async function list(command: Command, topics: readonly ArchivedTopic[], day?: string): Promise<ArchiveObject[]> {
+  const config = loadConfig(command);
+  const signal = untilSignal(() => new MillraceError('INTERRUPTED', 'interrupted'));
+  await using log = new KafkaLog({ brokers: config.kafka.brokers, clientId: config.kafka.clientId });
+  await using registry = new Registry({ url: config.registry.url, signal });
+  const objects: ArchiveObject[] = [];
+  for (const topic of topics) {
+    objects.push(...(await listObjects(log, registry, topic, day === undefined ? { signal } : { signal, day })));
+  }
+  return objects;
+}
+
+function urlOf(bucket: string, { key }: ArchiveObject): string {
+  return `s3://${bucket}/${key}`;
+}
+
+function printTree(branches: readonly Branch[]): void {
+  if (branches.length === 0) {
+    process.stdout.write('the archive is empty\n');
+    return;
+  }
+  printTable(
+    ['topic', 'day', 'files', 'rows', 'bytes'],
+    branches.map(({ topic, day, files, rows, bytes }, i) => [
+      branches[i - 1]?.topic === topic ? '' : topic,
+      day,
+      String(files),
+      rows.toLocaleString('en-US'),
+      bytes.toLocaleString('en-US'),
+    ]),
+  );
+}
+
+function archivedTopic(text: string): ArchivedTopic {
+  const found = archivedTopics.find((topic) => topic === text);
+  if (found === undefined) throw new InvalidArgumentError(`Archived are ${archivedTopics.join(', ')}.`);
+  return found;
+}
+
+function dayOf(text: string): string {
+  const time = /^\d{4}-\d\d-\d\d$/.test(text) ? Date.parse(`${text}T00:00:00Z`) : Number.NaN;
+  if (Number.isNaN(time) || new Date(time).toISOString().slice(0, 10) !== text) {
+    throw new InvalidArgumentError('A day is written YYYY-MM-DD.');
+  }
+  return text;
+}
