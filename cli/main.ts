@@ -2,13 +2,22 @@
 /** The composition root: the only reader of signals and the only place that exits. */
 import { Command, CommanderError } from 'commander';
 import packageJson from '../package.json' with { type: 'json' };
+import { register as registerCandles } from './commands/candles.ts';
 import { register as registerConnectors } from './commands/connectors.ts';
 import { register as registerDb } from './commands/db.ts';
 import { register as registerLoad } from './commands/load.ts';
 import { register as registerRun } from './commands/run.ts';
 import { register as registerSchemas } from './commands/schemas.ts';
+import { register as registerStack } from './commands/stack.ts';
+import { register as registerStatus } from './commands/status.ts';
 import { register as registerTopics } from './commands/topics.ts';
 import { printError } from './print.ts';
+
+// kafkajs 2.2.4 asks for negative timeouts, which Node 24 warns of and treats as 1 ms.
+process.removeAllListeners('warning');
+process.on('warning', (warning) => {
+  if (warning.name !== 'TimeoutNegativeWarning') process.stderr.write(`warning: ${warning.message}\n`);
+});
 
 const program = new Command('millrace')
   .description(
@@ -21,7 +30,17 @@ const program = new Command('millrace')
   .showSuggestionAfterError()
   .exitOverride();
 
-for (const register of [registerDb, registerConnectors, registerTopics, registerRun, registerSchemas, registerLoad]) {
+for (const register of [
+  registerStack,
+  registerCandles,
+  registerDb,
+  registerConnectors,
+  registerTopics,
+  registerRun,
+  registerSchemas,
+  registerLoad,
+  registerStatus,
+]) {
   register(program);
 }
 
