@@ -2,6 +2,7 @@
 /** The composition root: the only reader of signals and the only place that exits. */
 import { Command, CommanderError } from 'commander';
 import packageJson from '../package.json' with { type: 'json' };
+import { register as registerArchive } from './commands/archive.ts';
 import { register as registerCandles } from './commands/candles.ts';
 import { register as registerConnectors } from './commands/connectors.ts';
 import { register as registerDb } from './commands/db.ts';
@@ -32,6 +33,7 @@ const program = new Command('millrace')
 
 for (const register of [
   registerStack,
+  registerArchive,
   registerCandles,
   registerDb,
   registerConnectors,
