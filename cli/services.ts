@@ -7,6 +7,7 @@ import { AvroDecoder } from '../core/avro/decoder.ts';
 import type { Registry } from '../core/avro/registry.ts';
 import type { Config } from '../core/config.ts';
 import { dispositionOf, MillraceError } from '../core/errors.ts';
+import { TopicAdmin } from '../core/kafka/admin.ts';
 import type { KafkaLog } from '../core/kafka/log.ts';
 import type { Logger } from '../core/observability/logger.ts';
 import type { Metrics } from '../core/observability/metrics.ts';
@@ -17,10 +18,12 @@ import { FoldHandler } from '../core/runtime/fold-handler.ts';
 import type { HandlerFactory } from '../core/runtime/handler.ts';
 import { Heartbeats } from '../core/runtime/heartbeats.ts';
 import { Runner, type RunnerEvent } from '../core/runtime/runner.ts';
+import { S3Store } from '../core/s3/s3.ts';
 import { anomaly } from '../processors/anomaly/anomaly.ts';
 import { ohlcv } from '../processors/ohlcv/ohlcv.ts';
 import type { HeartbeatChange } from '../schemas/gen/heartbeat_change.ts';
 import { schemas as contracts } from '../schemas/gen/index.ts';
+import { parquetSink } from '../sinks/parquet/sink.ts';
 
 export interface ServiceContext {
   readonly config: Config;
@@ -42,6 +45,7 @@ type Start = (context: ServiceContext) => Promise<Service>;
 export const services: Readonly<Record<string, Start>> = {
   ohlcv: (context) => startProcessor(context, ohlcv(context.config.ohlcv), 'heartbeats'),
   anomaly: (context) => startProcessor(context, anomaly(context.config.anomaly), 'no heartbeats'),
+  parquet: startParquet,
   supervisor: startSupervisor,
 };
 
@@ -88,6 +92,36 @@ async function startProcessor<In>(
       await runner[Symbol.asyncDispose]();
     },
   };
+}
+
+async function startParquet(context: ServiceContext): Promise<Service> {
+  const { config, schemas, metrics } = context;
+  const store = new S3Store({ ...config.s3, onRetry: () => metrics.sinkUploadRetries.inc({ name: 'parquet' }) });
+  try {
+    await store.ensureBucket();
+    const epoch = await clusterId(config);
+    const sink = await parquetSink({ schemas, store, settings: config.parquet, epoch, metrics });
+    const runner = await startRunner(context, sink.name, sink.topics, sink.handler);
+    return {
+      name: sink.name,
+      done: runner.done,
+      get ready() {
+        return runner.ready;
+      },
+      async [Symbol.asyncDispose]() {
+        await runner[Symbol.asyncDispose]();
+        await store[Symbol.asyncDispose]();
+      },
+    };
+  } catch (error) {
+    await store[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+async function clusterId({ kafka }: Config): Promise<string> {
+  await using admin = await TopicAdmin.open({ brokers: kafka.brokers, clientId: kafka.clientId });
+  return admin.clusterId();
 }
 
 function startRunner(

@@ -49,6 +49,11 @@ export class TopicAdmin implements AsyncDisposable {
     return admin;
   }
 
+  /** The cluster's id: another id is another log, whatever its topics are called. */
+  async clusterId(): Promise<string> {
+    return (await this.#ask('asking for the cluster id', () => this.#admin.describeCluster())).clusterId;
+  }
+
   /** Partition counts of all topics. */
   async partitions(): Promise<ReadonlyMap<string, number>> {
     const { topics } = await this.#ask('listing topics', () => this.#admin.fetchTopicMetadata());
