@@ -84,6 +84,7 @@ export class ParquetHandler implements Handler {
     this.#position = this.#committed;
     const cut = parseCut(committed?.metadata ?? '', writerVersions);
     if (cut !== undefined) await this.#resume(cut);
+    this.#showOldest(); // nothing waits: 0 is a statement, no series would be an alarm
     this.#env.taskMetrics.takenOver((this.#env.now() - startedMs) / 1000);
     return this.#position;
   }
