@@ -47,25 +47,40 @@ export function register(program: Command): void {
 }
 
 async function check(_options: unknown, command: Command): Promise<void> {
-  const results = await withRegistry(command, (registry, contract) => checkOne(registry, contract));
+  const config = await loadConfig(command);
+  await using registry = new Registry({ url: config.registry.url });
+  const results = await checkAll(registry);
   print(results, command);
-  if (results.some(({ state }) => state === 'incompatible' || state === 'unreadable')) process.exitCode = 1;
+  if (results.some(isBroken)) process.exitCode = 1;
 }
 
 async function push(_options: unknown, command: Command): Promise<void> {
-  const results = await withRegistry(
-    command,
-    async (registry, contract) => {
-      if (contract.writer === 'connect') return checkOne(registry, contract);
-      const before = await registry.check(contract.subject, schemas[contract.schema]);
-      if (before.state === 'same') return { ...contract, ...before };
-      const id = await registry.register(contract.subject, schemas[contract.schema]);
-      return { ...contract, state: 'registered' as const, id };
-    },
-    (registry) => registry.setCompatibility('BACKWARD'),
-  );
+  const config = await loadConfig(command);
+  await using registry = new Registry({ url: config.registry.url });
+  await registry.setCompatibility('BACKWARD');
+  const results: Result[] = [];
+  for (const result of await checkAll(registry)) {
+    const { subject, schema, writer, state } = result;
+    if (writer === 'connect' || state === 'same') results.push(result);
+    else
+      results.push({
+        subject,
+        schema,
+        writer,
+        state: 'registered',
+        id: await registry.register(subject, schemas[schema]),
+      });
+  }
   print(results, command);
-  if (results.some(({ state }) => state === 'unreadable')) process.exitCode = 1;
+  if (results.some(isBroken)) process.exitCode = 1;
+}
+
+function checkAll(registry: Registry): Promise<readonly Result[]> {
+  return Promise.all(contracts().map((contract) => checkOne(registry, contract)));
+}
+
+function isBroken({ state }: Result): boolean {
+  return state === 'incompatible' || state === 'unreadable';
 }
 
 async function checkOne(registry: Registry, contract: Contract): Promise<Result> {
@@ -78,19 +93,6 @@ async function checkOne(registry: Registry, contract: Contract): Promise<Result>
   return reason === undefined
     ? { ...contract, state: 'readable', id: latest.id }
     : { ...contract, state: 'unreadable', id: latest.id, reason };
-}
-
-async function withRegistry(
-  command: Command,
-  each: (registry: Registry, contract: Contract) => Promise<Result>,
-  first?: (registry: Registry) => Promise<void>,
-): Promise<readonly Result[]> {
-  const config = await loadConfig(command);
-  await using registry = new Registry({ url: config.registry.url });
-  await first?.(registry);
-  const results: Result[] = [];
-  for (const contract of contracts()) results.push(await each(registry, contract));
-  return results;
 }
 
 const meanings: Readonly<Record<Result['state'], string>> = {
