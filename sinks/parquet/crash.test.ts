@@ -1,260 +1,195 @@
-import { createHash } from 'node:crypto';
-import { zstdDecompressSync } from 'node:zlib';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { parquetReadObjects } from 'hyparquet';
-import { dispositionOf, isError, MillraceError } from '../../core/errors.ts';
-import type { Fetched } from '../../core/runtime/log.ts';
-import { transactionalId } from '../../core/runtime/takeover.ts';
-import { MemoryStore, type StoreFault } from '../../core/s3/memory.ts';
+import { MillraceError } from '../../core/errors.ts';
+import type { StoreFault } from '../../core/s3/memory.ts';
 import type { TransactionFault } from '../../core/testing/memory-log.ts';
 import { Harness, trade } from './fixtures/harness.ts';
+import { readColumns } from './fixtures/read.ts';
 
-const trades = 'cdc.public.trades';
-const writerId = transactionalId('millrace.parquet', { topic: trades, partition: 0 });
+const topic = 'cdc.public.trades';
+const lost = () => new MillraceError('S3_UNREACHABLE', 'no answer');
+const before: StoreFault = { kind: 'before', error: lost() };
+const after: StoreFault = { kind: 'after', error: lost() };
 
-/** Calls back before each write, so that a test can break what follows it. */
-class WatchedStore extends MemoryStore {
-  onPut: (() => void) | undefined;
+const days = ['2013-11-25T23:59:59.9Z', '2013-11-26T00:00:00Z', '2013-11-27T12:00:00Z'];
 
-  override putIfAbsent(...args: Parameters<MemoryStore['putIfAbsent']>): ReturnType<MemoryStore['putIfAbsent']> {
-    this.onPut?.();
-    return super.putIfAbsent(...args);
+type Sent = 'row' | 'poison' | 'marker' | 'tombstone';
+type Step = readonly [kind: Sent, day: number];
+
+function send(harness: Harness, steps: readonly Step[]): void {
+  for (const [i, [kind, day]] of steps.entries()) {
+    if (kind === 'row') harness.send(topic, trade({ trade_id: `${i}`, executed_at: days[day] ?? '' }));
+    else if (kind === 'poison') harness.send(topic, Buffer.from([0, 0, 0]));
+    else if (kind === 'tombstone') harness.send(topic, null);
+    else harness.log.appendMarker({ topic, partition: 0 });
   }
 }
 
-const lost = (): MillraceError => new MillraceError('S3_UNREACHABLE', 'no answer');
-
-/** Twelve records over three days, with poison, a marker, a delete and a change without a row. */
-function fill(harness: Harness): void {
-  for (let i = 0; i < 12; i++) {
-    const executed_at = `2013-11-2${5 + (i % 3)}T10:00:0${i % 10}.00000${i % 10}Z`;
-    if (i === 4) harness.send(trades, Buffer.from('no avro'));
-    else if (i === 7) harness.send(trades, { ...trade({ op: 't' }), after: null });
-    else harness.send(trades, trade({ trade_id: `t${i}`, executed_at, op: i === 9 ? 'd' : 'c' }));
-    if (i % 5 === 2) harness.log.appendMarker({ topic: trades, partition: 0 });
-  }
-}
-
-/** As `Harness.run`, and after each failure there is more to archive and it comes in other chunks: a cut made anew would be another one. */
-async function runThroughGrowth(harness: Harness, chunk: number): Promise<void> {
-  for (let tries = 0; ; tries++) {
-    try {
-      const owner = await harness.own(trades);
-      await owner.drain(chunk + tries);
-      await owner.flush();
-      return;
-    } catch (error) {
-      if (dispositionOf(error) !== 'retry') throw error;
-      harness.send(trades, trade({ trade_id: `grown${tries}` }));
-    }
-  }
-}
-
-/** What a reader of the list sees; fails when the list is not a partition of the log. */
-async function audit(harness: Harness): Promise<string[]> {
-  const listed = await harness.listed(trades);
-  const cuts = [...new Set(listed.map(({ from_offset, to_offset }) => `${from_offset}-${to_offset}`))];
-  let end = 0n;
-  for (const cut of cuts) {
-    const [from, to] = cut.split('-').map(BigInt);
-    expect(from ?? -1n).toBeGreaterThanOrEqual(end);
-    end = to ?? 0n;
-  }
+/** Each offset once: in a listed object, or a dead letter; nothing in the store that is not listed. */
+async function expectExactlyOnce(harness: Harness, steps: readonly Step[]): Promise<void> {
+  const listed = await harness.listed(topic);
   const offsets: bigint[] = [];
   for (const object of listed) {
     const stored = await harness.store.get(object.key);
-    if (stored === undefined) throw new Error(`${object.key} is listed but not there`);
-    expect(createHash('sha256').update(stored.bytes).digest('hex')).toBe(object.sha256);
-    const file = new Uint8Array(stored.bytes).buffer;
-    const rows = await parquetReadObjects({ file, compressors: { ZSTD: (bytes) => zstdDecompressSync(bytes) } });
-    expect(BigInt(rows.length)).toBe(object.rows);
-    for (const row of rows) {
-      const offset = BigInt(row['_offset'] as bigint);
-      expect(offset >= object.from_offset && offset < object.to_offset).toBe(true);
-      offsets.push(offset);
-    }
+    expect(stored?.bytes.length).toBe(Number(object.bytes));
+    const rows = await readColumns(stored?.bytes as Buffer, ['_offset']);
+    const own = rows.map((row) => row['_offset'] as bigint);
+    expect(BigInt(own.length)).toBe(object.rows);
+    expect([own[0], own.at(-1)]).toEqual([object.first_offset, object.last_offset]);
+    expect(own.every((offset) => offset >= object.from_offset && offset < object.to_offset)).toBe(true);
+    offsets.push(...own);
   }
+  const of = (...kinds: Sent[]) => steps.flatMap(([kind], i) => (kinds.includes(kind) ? [BigInt(i)] : []));
+  const ascending = (a: bigint, b: bigint) => (a < b ? -1 : 1);
+  expect(offsets.sort(ascending)).toEqual(of('row'));
   const dead = (await harness.dead()).map(({ origin }) => origin.offset);
-  const seen = [...offsets, ...dead].sort((a, b) => (a < b ? -1 : 1));
-  expect(seen).toEqual(harness.log.records(trades, 0).map(({ offset }) => offset));
-  expect(new Set(listed.map(({ key }) => key)).size).toBe(listed.length);
-  return listed.map(({ key, sha256, row_hash }) => `${key} ${sha256} ${row_hash}`).sort();
+  expect(dead.sort(ascending)).toEqual(of('poison', 'tombstone'));
+  expect([...harness.memory.objects.keys()].sort()).toEqual(listed.map(({ key }) => key).sort());
+  const cuts = [...new Set(listed.map((object) => `${object.from_offset} ${object.to_offset}`))];
+  const bounds = cuts.map((cut) => cut.split(' ').map(BigInt) as [bigint, bigint]);
+  for (const [i, [from]] of bounds.entries()) expect(from >= (bounds[i - 1]?.[1] ?? 0n)).toBe(true);
+  if (steps.length > 0) {
+    expect(await harness.committed(topic)).toMatchObject({ offset: BigInt(steps.length), metadata: '' });
+  }
 }
 
-async function undisturbed(): Promise<string[]> {
-  const harness = await Harness.open();
-  fill(harness);
-  await harness.run(trades);
-  return audit(harness);
+function contents(harness: Harness): Map<string, string> {
+  return new Map([...harness.memory.objects].map(([key, { bytes }]) => [key, bytes.toString('base64')]));
 }
 
-describe('a crash at any step of a cut', () => {
-  const outcomes: TransactionFault[] = ['abort', 'unknown-committed', 'unknown-aborted'];
+const steps: readonly Step[] = [
+  ['row', 0],
+  ['marker', 0],
+  ['row', 1],
+  ['poison', 0],
+  ['row', 0],
+  ['row', 2],
+];
 
-  test.each(outcomes)('when the cut itself has the outcome %s, the same objects are listed once', async (outcome) => {
+describe('a crash of the Parquet sink', () => {
+  const places: readonly [string, TransactionFault[], (StoreFault | undefined)[]][] = [
+    ['before the cut is committed', ['abort'], []],
+    ['while it is unknown whether the cut is committed, and it is', ['unknown-committed'], []],
+    ['while it is unknown whether the cut is committed, and it is not', ['unknown-aborted'], []],
+    ['after the cut, before the first upload', [], [before]],
+    ['after the first upload', [], [after]],
+    ['between uploads', [], [undefined, before]],
+    ['after the last upload', [], [undefined, undefined, after]],
+  ];
+
+  test.each(places)('%s leaves each offset in exactly one listed object', async (_where, transactions, uploads) => {
     const harness = await Harness.open();
-    fill(harness);
-    harness.fault(trades, outcome);
-    await harness.run(trades);
-    expect(await audit(harness)).toEqual(await undisturbed());
+    send(harness, steps);
+    harness.fault(topic, ...transactions);
+    harness.memory.fault(...uploads);
+    await harness.run(topic);
+    await expectExactlyOnce(harness, steps);
   });
 
-  test.each([0, 1, 2].flatMap((nth) => (['before', 'after'] as const).map((kind) => ({ nth, kind }))))(
-    'when the process dies $kind upload $nth, the same objects are listed once',
-    async ({ nth, kind }) => {
-      const store = new MemoryStore();
-      const harness = await Harness.open({ store, settings: { uploads: 1 } });
-      fill(harness);
-      const passing = Array.from({ length: nth }, (): StoreFault | undefined => undefined);
-      store.fault(...passing, { kind, error: lost() });
-      await harness.run(trades);
-      expect(await audit(harness)).toEqual(await undisturbed());
-      expect(store.objects.size).toBe((await harness.listed(trades)).length);
+  test.each(['abort', 'unknown-committed', 'unknown-aborted'] as const)(
+    'at the commit of the objects (%s) leaves each offset in exactly one listed object',
+    async (fault) => {
+      const harness = await Harness.open();
+      send(harness, steps);
+      const owner = await harness.own(topic);
+      await owner.drain();
+      // The cut passes, the second transaction does not.
+      const upload = harness.memory.putIfAbsent.bind(harness.memory);
+      let armed = true;
+      harness.memory.putIfAbsent = async (...call) => {
+        if (armed) harness.fault(topic, fault);
+        armed = false;
+        return upload(...call);
+      };
+      await expect(owner.flush()).rejects.toMatchObject({ disposition: 'retry' });
+      const made = contents(harness);
+      await harness.run(topic);
+      await expectExactlyOnce(harness, steps);
+      expect(contents(harness)).toEqual(made);
     },
   );
 
-  test.each(outcomes)('when the listing has the outcome %s, the same objects are listed once', async (outcome) => {
-    const store = new WatchedStore();
-    const harness = await Harness.open({ store });
-    fill(harness);
-    store.onPut = () => {
-      harness.log.fault(writerId, outcome);
-      store.onPut = undefined;
-    };
-    await harness.run(trades);
-    expect(await audit(harness)).toEqual(await undisturbed());
-    expect(store.objects.size).toBe((await harness.listed(trades)).length);
-  });
-
-  test('a planned cut is finished as it was planned, though the log has grown meanwhile', async () => {
-    const store = new MemoryStore();
-    const harness = await Harness.open({ store, settings: { uploads: 1 } });
-    fill(harness);
-    const owner = await harness.own(trades);
-    await owner.drain();
-    store.fault(undefined, { kind: 'before', error: lost() });
-    await expect(owner.flush()).rejects.toThrow('no answer');
-    for (let i = 0; i < 5; i++) harness.send(trades, trade({ trade_id: `late${i}` }));
-    await harness.run(trades);
-    const all = await audit(harness);
-    for (const line of await undisturbed()) expect(all).toContain(line);
-  });
-
-  test('other bytes under a key of ours stop the sink and list nothing', async () => {
-    const [first = ''] = await undisturbed();
-    const key = first.split(' ')[0] ?? '';
+  test('of an owner that lives on as a zombie changes nothing: its commit is refused, its uploads are the same', async () => {
     const harness = await Harness.open();
-    harness.memory.objects.set(key, { bytes: Buffer.from('something else'), metadata: {} });
-    fill(harness);
-    const failure = await harness.run(trades).then(
-      () => undefined,
-      (error: unknown) => error,
-    );
-    expect(isError(failure, 'S3_CONFLICT')).toBe(true);
-    expect((failure as MillraceError).disposition).toBe('stop');
-    expect(await harness.listed(trades)).toEqual([]);
-  });
-
-  test('a range without rows commits: only poison, or only markers', async () => {
-    const harness = await Harness.open();
-    harness.send(trades, Buffer.from('poison'));
-    harness.log.appendMarker({ topic: trades, partition: 0 });
-    await harness.run(trades);
-    expect(await harness.committed(trades)).toMatchObject({ offset: 2n, metadata: '' });
-    expect(await harness.dead()).toMatchObject([{ processor: 'parquet', reason: 'BAD_MAGIC', origin: { offset: 0n } }]);
-    harness.log.appendMarker({ topic: trades, partition: 0 });
-    await harness.run(trades);
-    expect(await harness.committed(trades)).toMatchObject({ offset: 3n, metadata: '' });
-    expect(await harness.listed(trades)).toEqual([]);
-  });
-});
-
-describe('a zombie', () => {
-  test('cannot commit a cut or list objects once another owner has taken over', async () => {
-    const harness = await Harness.open();
-    fill(harness);
-    const zombie = await harness.own(trades);
+    send(harness, steps);
+    const zombie = await harness.own(topic);
     await zombie.drain();
-    await harness.run(trades);
-    const listed = await audit(harness);
-    const failure = await zombie.flush().then(
-      () => undefined,
-      (error: unknown) => error,
-    );
-    expect(isError(failure, 'FENCED')).toBe(true);
-    expect(await audit(harness)).toEqual(listed);
-  });
-
-  test('that was already uploading lists nothing, and the new owner lists the same objects once', async () => {
-    const store = new WatchedStore();
-    const harness = await Harness.open({ store, settings: { uploads: 1 } });
-    fill(harness);
-    const zombie = await harness.own(trades);
-    await zombie.drain();
-    let takenOver: Promise<void> | undefined;
-    store.onPut = () => {
-      store.onPut = undefined;
-      takenOver = harness.run(trades);
+    let wake: () => void = () => undefined;
+    const asleep = new Promise<void>((resolve) => {
+      wake = resolve;
+    });
+    const upload = harness.memory.putIfAbsent.bind(harness.memory);
+    let first = true;
+    harness.memory.putIfAbsent = async (...call) => {
+      if (first) {
+        first = false;
+        await asleep;
+      }
+      return upload(...call);
     };
-    await expect(zombie.flush()).rejects.toThrow(/newer owner/);
-    await takenOver;
-    expect(await audit(harness)).toEqual(await undisturbed());
+    const failed = expect(zombie.flush()).rejects.toMatchObject({ code: 'FENCED' });
+    while (first) await new Promise((resolve) => setTimeout(resolve, 1));
+    harness.send(topic, trade({ trade_id: 'new' }));
+    await harness.run(topic);
+    wake();
+    await failed;
+    await expectExactlyOnce(harness, [...steps, ['row', 0]]);
   });
-});
 
-describe('cuts tile the log', () => {
-  const fault = fc.constantFrom('abort', 'unknown-committed', 'unknown-aborted', 'before', 'after', 'none');
+  test('finds other bytes under its key and stops, without listing anything', async () => {
+    const harness = await Harness.open();
+    send(harness, [['row', 0]]);
+    const key =
+      'cluster-1/cdc.public.trades/year=2013/month=11/day=25/cdc.public.trades+0+00000000000000000000.parquet';
+    await harness.memory.putIfAbsent(key, Buffer.from('something else'));
+    await expect(harness.run(topic)).rejects.toMatchObject({ code: 'S3_CONFLICT' });
+    expect(await harness.listed(topic)).toEqual([]);
+    expect(await harness.committed(topic)).toMatchObject({ offset: 0n });
+  });
 
-  test('whatever the chunks, the rotation and the faults are', async () => {
+  test('finds the same rows in the bytes of another zstd and keeps them', async () => {
+    const harness = await Harness.open();
+    send(harness, [['row', 0]]);
+    await harness.run(topic);
+    const [[key, object] = ['', undefined]] = harness.memory.objects;
+    const other = await Harness.open();
+    send(other, [['row', 0]]);
+    await other.memory.putIfAbsent(key, Buffer.concat([object?.bytes ?? Buffer.alloc(0), Buffer.alloc(1)]), {
+      metadata: { ...object?.metadata, build: '1/zstd-0' },
+    });
+    await other.run(topic);
+    expect(await other.listed(topic)).toMatchObject([{ key, bytes: BigInt((object?.bytes.length ?? 0) + 1) }]);
+  });
+
+  test('anywhere, with any portions fetched, makes the same objects, each offset once', async () => {
+    const step = fc.tuple(
+      fc.constantFrom<Sent>('row', 'row', 'row', 'row', 'poison', 'marker', 'tombstone'),
+      fc.nat(days.length - 1),
+    );
+    const transactionFault = fc.constantFrom<TransactionFault>('abort', 'unknown-committed', 'unknown-aborted');
+    const uploadFault = fc.constantFrom(before, after, undefined);
     await fc.assert(
       fc.asyncProperty(
-        fc.record({
-          flushRows: fc.integer({ min: 1, max: 9 }),
-          flushBytes: fc.integer({ min: 200, max: 4_000 }),
-          chunk: fc.integer({ min: 1, max: 15 }),
-          faults: fc.array(fault, { maxLength: 8 }),
-          rounds: fc.integer({ min: 1, max: 2 }),
-        }),
-        async ({ flushRows, flushBytes, chunk, faults, rounds }) => {
-          const store = new MemoryStore();
-          const harness = await Harness.open({ store, settings: { flushRows, flushBytes } });
-          for (const each of faults) {
-            if (each === 'none') store.fault(undefined);
-            else if (each === 'before' || each === 'after') store.fault({ kind: each, error: lost() });
-            else harness.fault(trades, each);
-          }
-          for (let round = 0; round < rounds; round++) {
-            fill(harness);
-            await runThroughGrowth(harness, chunk);
-          }
-          await audit(harness);
-          expect(store.objects.size).toBe((await harness.listed(trades)).length);
+        fc.array(step, { maxLength: 24 }),
+        fc.integer({ min: 1, max: 9 }),
+        fc.integer({ min: 1, max: 30 }),
+        fc.array(transactionFault, { maxLength: 5 }),
+        fc.array(uploadFault, { maxLength: 8 }),
+        async (sent, flushRows, chunk, transactionFaults, uploadFaults) => {
+          const calm = await Harness.open({ settings: { flushRows } });
+          send(calm, sent);
+          await calm.run(topic);
+          await expectExactlyOnce(calm, sent);
+          const stormy = await Harness.open({ settings: { flushRows } });
+          send(stormy, sent);
+          stormy.fault(topic, ...transactionFaults);
+          stormy.memory.fault(...uploadFaults);
+          await stormy.run(topic, { chunk });
+          await expectExactlyOnce(stormy, sent);
+          expect(contents(stormy)).toEqual(contents(calm));
         },
       ),
-      { numRuns: 20 },
+      { numRuns: 60 },
     );
   }, 120_000);
-
-  test('a record that arrives while a cut is due is in the next cut', async () => {
-    const harness = await Harness.open({ settings: { flushRows: 3 } });
-    const owner = await harness.own(trades);
-    fill(harness);
-    const records = harness.log.records(trades, 0);
-    const fetched: Fetched = {
-      topic: trades,
-      partition: 0,
-      from: 0n,
-      next: records.at(-1)?.offset ?? 0n,
-      records,
-      end: 99n,
-    };
-    await owner.taken.handler.process({ ...fetched, next: fetched.next + 1n });
-    await owner.flush();
-    const cuts = new Set(
-      (await harness.listed(trades)).map(({ from_offset, to_offset }) => `${from_offset}-${to_offset}`),
-    );
-    expect(cuts.size).toBeGreaterThanOrEqual(4);
-    await audit(harness);
-  });
 });
