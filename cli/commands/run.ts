@@ -1,14 +1,22 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { Registry } from '../../core/avro/registry.ts';
 import type { Config } from '../../core/config.ts';
 import { maskConfig } from '../../core/config.ts';
+import { dispositionOf } from '../../core/errors.ts';
 import { KafkaLog } from '../../core/kafka/log.ts';
 import { createLogger } from '../../core/observability/logger.ts';
 import { Metrics } from '../../core/observability/metrics.ts';
 import { openObservability } from '../../core/observability/server.ts';
-import { loadConfig } from '../config.ts';
-import { type Service, serviceNames, services } from '../services.ts';
+import { announceTarget } from '../../core/observability/targets.ts';
+import { loadConfig, stackDir } from '../config.ts';
+import { type Service, type ServiceContext, serviceNames, services } from '../services.ts';
 import { untilSignal } from '../signals.ts';
+
+const startPatienceMs = 30_000;
+const startRetryMs = 2_000;
 
 interface RunOptions {
   readonly all?: boolean;
@@ -54,11 +62,20 @@ async function run(
       ),
     }),
   );
-  for (const name of names) {
-    if (signal.aborted) return;
-    const start = services[name];
-    if (start !== undefined) running.push(stack.use(await start({ config, log, schemas, metrics, logger })));
+  const home = stackDir(config.stack.name);
+  if (existsSync(home)) {
+    // By what it runs and where, not by its pid: the successor of a killed process takes its place as a target.
+    const id = `${names.join('+')}@${server.port}`;
+    const dir = join(home, 'prometheus', 'targets');
+    stack.use(await announceTarget({ dir, id, address: new URL(server.url).host }));
   }
+  const context = { config, log, schemas, metrics, logger };
+  await Promise.all(
+    names.map(async (name) => {
+      running.push(stack.use(await startPatiently(name, context, signal)));
+    }),
+  );
+  if (signal.aborted) return;
   logger.info({ url: server.url, names }, 'running');
   try {
     await Promise.race([aborted(signal), ...running.map((service) => service.done)]);
@@ -67,6 +84,22 @@ async function run(
     throw error;
   } finally {
     logger.info('stopping: what is done is committed');
+  }
+}
+
+/** Parts that are not there yet are waited for a while: a container may be faster than what it depends on. */
+async function startPatiently(name: string, context: ServiceContext, signal: AbortSignal): Promise<Service> {
+  const start = services[name];
+  if (start === undefined) throw new TypeError(`no service ${name}`);
+  const giveUpAt = performance.now() + startPatienceMs;
+  for (;;) {
+    try {
+      return await start(context);
+    } catch (error) {
+      if (dispositionOf(error) !== 'retry' || signal.aborted || performance.now() > giveUpAt) throw error;
+      context.logger.warn({ name, err: error }, 'cannot start yet, tries again');
+      await delay(startRetryMs, undefined, { signal }).catch(() => undefined);
+    }
   }
 }
 

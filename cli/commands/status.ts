@@ -8,13 +8,14 @@ import { MillraceError } from '../../core/errors.ts';
 import { KafkaLog } from '../../core/kafka/log.ts';
 import { connectPostgres } from '../../core/postgres.ts';
 import { formatTimestamp } from '../../core/time.ts';
-import { openStack, type PartStatus } from '../../infra/local/stack.ts';
+import type { PartStatus } from '../../infra/local/stack.ts';
 import { archivedTopics } from '../../schemas/topics.ts';
 import { definitions } from '../capture.ts';
-import { loadConfig, stackDir, stackName } from '../config.ts';
+import { loadConfig, stackName } from '../config.ts';
 import { eventTimes } from '../event-times.ts';
 import { printJson, printTable } from '../print.ts';
 import { untilSignal } from '../signals.ts';
+import { attach } from '../stack.ts';
 import { type Counted, countRecords, readStages, type Stage, type StageLag } from '../stages.ts';
 
 /** What reads what. */
@@ -62,8 +63,7 @@ async function status(options: { json?: boolean }, command: Command): Promise<vo
 async function readParts(command: Command): Promise<readonly PartStatus[]> {
   const name = stackName(command);
   try {
-    // Looking installs nothing, so there is no cache to name.
-    const stack = await openStack({ name, dir: stackDir(name), host: { env: process.env, cacheDir: '' } });
+    const stack = await attach(name);
     return await stack.status();
   } catch (error) {
     if (error instanceof MillraceError && error.code === 'PART_FAILED') return []; // no local stack: parts run elsewhere
