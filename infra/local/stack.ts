@@ -263,7 +263,10 @@ export class Stack implements AsyncDisposable {
     if (part === undefined) delete parts[name];
     else parts[name] = part;
     this.#record = { ...this.#record, parts };
-    await writeRecord(this.dir, this.#record);
+    // One write after the other, each of the newest: parts start side by side, and none may be forgotten.
+    const write = this.#written.then(() => writeRecord(this.dir, this.#record));
+    this.#written = write.catch(() => undefined);
+    await write;
   }
 
   #tell(event: StackEvent): void {
