@@ -147,6 +147,16 @@ export class ConnectClient {
     await this.#call('PUT', `${path(name)}/pause`, undefined, signal);
   }
 
+  /** Ends the tasks and keeps the definition. Returns before they have ended. */
+  async stop(name: string, signal?: AbortSignal): Promise<void> {
+    await this.#call('PUT', `${path(name)}/stop`, undefined, signal);
+  }
+
+  /** Forgets where a stopped connector was, so that it begins with a new snapshot. */
+  async deleteOffsets(name: string, signal?: AbortSignal): Promise<void> {
+    await this.#call('DELETE', `${path(name)}/offsets`, undefined, signal);
+  }
+
   /** @returns false when there was no such connector. */
   async delete(name: string, signal?: AbortSignal): Promise<boolean> {
     return (await this.#call('DELETE', path(name), undefined, signal)) !== undefined;

@@ -56,8 +56,7 @@ export function requireKept(slot: Slot): void {
     'SLOT_LOST',
     `replication slot ${slot.slot} is lost (${slot.invalidation ?? slot.walStatus}): changes are missing`,
     {
-      remedy:
-        'Delete the connector and its offsets, drop the slot, and apply the connector again: it takes a new snapshot.',
+      remedy: 'Run `millrace connectors delete --reset`, then `millrace connectors apply`: it takes a new snapshot.',
     },
   );
 }

@@ -3,17 +3,13 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
 import { definitions } from '../cli/capture.ts';
-import { configOf, projectDir } from '../cli/config.ts';
+import { projectDir } from '../cli/config.ts';
 import { ConnectClient } from '../connectors/client.ts';
 import type { Definition } from '../connectors/definition.ts';
 import type { Config } from '../core/config.ts';
 import { TopicAdmin } from '../core/kafka/admin.ts';
 import { migrate } from '../storage/migrate.ts';
-
-/** The stack that tests run on: MILLRACE_STACK, or `test`. */
-export function testConfig(): Config {
-  return configOf(process.env['MILLRACE_STACK'] ?? 'test', process.env);
-}
+import { testConfig } from './stack.ts';
 
 export interface TestDatabase extends AsyncDisposable {
   readonly url: string;

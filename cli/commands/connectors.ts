@@ -43,11 +43,10 @@ export function register(program: Command): void {
     .action(restart);
   group
     .command('delete')
-    .description('delete the connectors; the replication slot stays and keeps WAL unless --drop-slot is given')
-    .option(
-      '--drop-slot',
-      'drop the replication slot too: the next apply takes a new snapshot only if its offsets are gone',
+    .description(
+      'delete the connectors; offsets and replication slot stay, and the slot keeps WAL, unless --reset is given',
     )
+    .option('--reset', 'delete offsets and slot too: the next apply begins with a new snapshot')
     .action(remove);
   group
     .command('supervise')
@@ -136,10 +135,29 @@ async function restart(options: { failed?: boolean }, command: Command): Promise
   }
 }
 
-async function remove(options: { dropSlot?: boolean }, command: Command): Promise<void> {
+async function remove(options: { reset?: boolean }, command: Command): Promise<void> {
   const { config, client, wanted } = await open(command);
-  for (const { name } of wanted) line(`${name}  ${(await client.delete(name)) ? 'deleted' : 'was not there'}`);
-  if (options.dropSlot) line(`slot ${config.capture.slot}  ${(await dropSlot(config)) ? 'dropped' : 'was not there'}`);
+  for (const { name } of wanted) {
+    const found = await client.status(name);
+    if (options.reset && found !== undefined) {
+      await client.stop(name);
+      await forgetOffsets(client, name);
+    }
+    line(`${name}  ${(await client.delete(name)) ? 'deleted' : 'was not there'}`);
+  }
+  if (options.reset) line(`slot ${config.capture.slot}  ${(await dropSlot(config)) ? 'dropped' : 'was not there'}`);
+}
+
+/** Kafka Connect refuses until the stopped connector's tasks are gone. */
+async function forgetOffsets(client: ConnectClient, name: string): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await client.deleteOffsets(name);
+    } catch (error) {
+      if (attempt === 50 || !(error instanceof MillraceError)) throw error;
+      await sleep(200);
+    }
+  }
 }
 
 async function supervise(options: { json?: boolean }, command: Command): Promise<void> {

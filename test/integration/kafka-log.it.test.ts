@@ -1,8 +1,9 @@
 import { TopicAdmin } from '../../core/kafka/admin.ts';
 import { KafkaLog } from '../../core/kafka/log.ts';
 import { testLog } from '../../core/testing/log-contract.ts';
+import { testConfig } from '../stack.ts';
 
-const brokers = ['127.0.0.1:39092'];
+const { brokers } = testConfig().kafka;
 let topics = 0;
 testLog('Kafka', async () => {
   const log = new KafkaLog({ brokers, clientId: 'contract' });

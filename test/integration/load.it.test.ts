@@ -8,7 +8,8 @@ import { formats } from '../../storage/load/formats.ts';
 import { loadTrades } from '../../storage/load/load.ts';
 import { syntheticTrades } from '../../storage/load/synthetic.ts';
 import { migrate } from '../../storage/migrate.ts';
-import { type TestDatabase, testConfig, testDatabase } from '../capture.ts';
+import { type TestDatabase, testDatabase } from '../capture.ts';
+import { testConfig } from '../stack.ts';
 
 let database: TestDatabase;
 let dir: string;
