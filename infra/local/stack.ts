@@ -110,6 +110,7 @@ export class Stack implements AsyncDisposable {
   readonly #secrets: Secrets;
   readonly #options: StackOptions;
   #record: StackRecord;
+  #written: Promise<unknown> = Promise.resolve();
   /** Parts that this object started. */
   readonly startedNow: PartName[] = [];
 
