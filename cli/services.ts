@@ -210,7 +210,9 @@ async function watchSlot({ config, metrics, logger }: ServiceContext, signal: Ab
       const db = await connectPostgres({ url: config.postgres.url, name: 'millrace supervisor', signal });
       try {
         const slot = await readSlot(db, config.capture.slot);
-        if (slot !== undefined) {
+        if (slot === undefined) {
+          metrics.slotActive.set({ slot: config.capture.slot }, 0);
+        } else {
           metrics.walSizeBytes.set({ slot: slot.slot }, Number(slot.retainedBytes));
           metrics.slotLagBytes.set({ slot: slot.slot }, Number(slot.confirmedLagBytes));
           metrics.slotActive.set({ slot: slot.slot }, slot.active ? 1 : 0);
