@@ -16,8 +16,9 @@ const days = ['2013-11-25T23:59:59.9Z', '2013-11-26T00:00:00Z', '2013-11-27T12:0
 type Sent = 'row' | 'poison' | 'marker' | 'tombstone';
 type Step = readonly [kind: Sent, day: number];
 
-function send(harness: Harness, steps: readonly Step[]): void {
+function send(harness: Harness, steps: readonly Step[], from = 0): void {
   for (const [i, [kind, day]] of steps.entries()) {
+    if (i < from) continue;
     if (kind === 'row') harness.send(topic, trade({ trade_id: `${i}`, executed_at: days[day] ?? '' }));
     else if (kind === 'poison') harness.send(topic, Buffer.from([0, 0, 0]));
     else if (kind === 'tombstone') harness.send(topic, null);
@@ -161,35 +162,71 @@ describe('a crash of the Parquet sink', () => {
     expect(await other.listed(topic)).toMatchObject([{ key, bytes: BigInt((object?.bytes.length ?? 0) + 1) }]);
   });
 
+  const step = fc.tuple(
+    fc.constantFrom<Sent>('row', 'row', 'row', 'row', 'poison', 'marker', 'tombstone'),
+    fc.nat(days.length - 1),
+  );
+  const transactionFaults = fc.array(
+    fc.constantFrom<TransactionFault>('abort', 'unknown-committed', 'unknown-aborted'),
+    {
+      maxLength: 5,
+    },
+  );
+  const uploadFaults = fc.array(fc.constantFrom(before, after, undefined), { maxLength: 8 });
+  const atMost = (max: number) => fc.integer({ min: 1, max });
+
   test('anywhere, with any portions fetched, makes the same objects, each offset once', async () => {
-    const step = fc.tuple(
-      fc.constantFrom<Sent>('row', 'row', 'row', 'row', 'poison', 'marker', 'tombstone'),
-      fc.nat(days.length - 1),
-    );
-    const transactionFault = fc.constantFrom<TransactionFault>('abort', 'unknown-committed', 'unknown-aborted');
-    const uploadFault = fc.constantFrom(before, after, undefined);
     await fc.assert(
       fc.asyncProperty(
         fc.array(step, { maxLength: 24 }),
-        fc.integer({ min: 1, max: 9 }),
-        fc.integer({ min: 1, max: 30 }),
-        fc.array(transactionFault, { maxLength: 5 }),
-        fc.array(uploadFault, { maxLength: 8 }),
-        async (sent, flushRows, chunk, transactionFaults, uploadFaults) => {
+        atMost(9),
+        atMost(30),
+        transactionFaults,
+        uploadFaults,
+        async (sent, flushRows, chunk, transactions, uploads) => {
           const calm = await Harness.open({ settings: { flushRows } });
           send(calm, sent);
           await calm.run(topic);
           await expectExactlyOnce(calm, sent);
           const stormy = await Harness.open({ settings: { flushRows } });
           send(stormy, sent);
-          stormy.fault(topic, ...transactionFaults);
-          stormy.memory.fault(...uploadFaults);
+          stormy.fault(topic, ...transactions);
+          stormy.memory.fault(...uploads);
           await stormy.run(topic, { chunk });
           await expectExactlyOnce(stormy, sent);
           expect(contents(stormy)).toEqual(contents(calm));
         },
       ),
-      { numRuns: 60 },
+      { numRuns: 50 },
+    );
+  }, 120_000);
+
+  test('anywhere keeps the planned cut, whatever arrives before the next owner', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(step, { minLength: 2, maxLength: 24 }),
+        atMost(9),
+        atMost(23),
+        transactionFaults,
+        uploadFaults,
+        async (sent, flushRows, first, transactions, uploads) => {
+          const harness = await Harness.open({ settings: { flushRows } });
+          send(harness, sent.slice(0, first));
+          harness.fault(topic, ...transactions);
+          harness.memory.fault(...uploads);
+          let arrived = first;
+          await harness.run(topic, {
+            onCrash: () => {
+              send(harness, sent, arrived);
+              arrived = sent.length;
+            },
+          });
+          if (arrived < sent.length) send(harness, sent, arrived);
+          await harness.run(topic);
+          await expectExactlyOnce(harness, sent);
+        },
+      ),
+      { numRuns: 80 },
     );
   }, 120_000);
 });
