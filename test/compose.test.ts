@@ -202,6 +202,18 @@ describe('Millrace in the compose file', () => {
     expect(bases).toEqual([node, node]);
   });
 
+  test('takes into its image what exists, and lets nothing of it be ignored', async () => {
+    const ignored = await read('.dockerignore');
+    for (const file of ['infra/docker/Dockerfile', 'infra/docker/connect.Dockerfile']) {
+      const copied = [...(await read(file)).matchAll(/^COPY (?:--chown=\S+ )?(?!--)(.+) \S+$/gm)];
+      for (const source of copied.flatMap(([, sources]) => sources?.split(' ') ?? [])) {
+        await access(`${root}/${source}`);
+        expect(ignored).toContain(`!${source.split('/')[0]}\n`);
+      }
+      expect(copied.length).toBeGreaterThan(1);
+    }
+  });
+
   test('lets Kafka Connect find the capture password by a provider that the worker has', async () => {
     const worker = await read('infra/docker/connect.properties');
     const reference = compose.services['setup']?.environment?.['MILLRACE_CAPTURE_PASSWORD_REFERENCE'] ?? '';
