@@ -1,0 +1,68 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { ObjectStore } from './store.ts';
+
+/** What each object store must do. `open` gives one whose bucket may be missing. For tests. */
+export function testStore(name: string, open: () => Promise<ObjectStore>): void {
+  describe(`the object store ${name}`, () => {
+    let store: ObjectStore;
+    const bytes = Buffer.from([0, 255, 1, 2]);
+
+    beforeAll(async () => {
+      store = await open();
+      await store.ensureBucket();
+    });
+
+    afterAll(async () => {
+      await store[Symbol.asyncDispose]();
+    });
+
+    test('finds its bucket or creates it, as often as it is asked', async () => {
+      await store.ensureBucket();
+    });
+
+    test('creates an object with its metadata, and gives it back byte for byte', async () => {
+      expect(await store.putIfAbsent('a/created', bytes, { metadata: { 'row-hash': 'abc' } })).toBe('created');
+      const found = await store.get('a/created');
+      expect(found?.bytes.equals(bytes)).toBe(true);
+      expect(found?.metadata).toEqual({ 'row-hash': 'abc' });
+      expect(await store.head('a/created')).toEqual({ key: 'a/created', bytes: 4 });
+    });
+
+    test('never overwrites', async () => {
+      await store.putIfAbsent('a/first', bytes);
+      expect(await store.putIfAbsent('a/first', Buffer.from('other'))).toBe('exists');
+      expect((await store.get('a/first'))?.bytes.equals(bytes)).toBe(true);
+    });
+
+    test('lets one of many writers create an object', async () => {
+      const outcomes = await Promise.all(
+        Array.from({ length: 8 }, (_, i) => store.putIfAbsent('a/raced', Buffer.from([i]))),
+      );
+      expect(outcomes.filter((outcome) => outcome === 'created')).toHaveLength(1);
+    });
+
+    test('knows what is not there', async () => {
+      expect(await store.get('a/none')).toBeUndefined();
+      expect(await store.head('a/none')).toBeUndefined();
+    });
+
+    test('keeps keys of the archive as they are', async () => {
+      const key = 'e/t.x/year=2013/month=11/day=25/t.x+0+00000000000000000000.parquet';
+      await store.putIfAbsent(key, bytes);
+      expect(await keys(store, 'e/')).toEqual([key]);
+    });
+
+    test('lists a prefix in key order, and removes', async () => {
+      for (const key of ['l/b', 'l/a', 'l/c', 'm/a']) await store.putIfAbsent(key, bytes);
+      expect(await keys(store, 'l/')).toEqual(['l/a', 'l/b', 'l/c']);
+      await store.remove(['l/a', 'l/c', 'l/none']);
+      expect(await keys(store, 'l/')).toEqual(['l/b']);
+    });
+  });
+}
+
+async function keys(store: ObjectStore, prefix: string): Promise<string[]> {
+  const found: string[] = [];
+  for await (const { key } of store.list(prefix)) found.push(key);
+  return found;
+}
