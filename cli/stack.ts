@@ -10,6 +10,8 @@ export interface UpOptions {
   readonly log?: (line: string) => void;
   /** Also apply the connectors, so that capture begins. */
   readonly connectors?: boolean;
+  /** Also start Prometheus and Alertmanager. */
+  readonly monitoring?: boolean;
   readonly signal?: AbortSignal;
 }
 
@@ -20,7 +22,11 @@ export interface Up {
 
 /** Starts what is missing of the named stack, brings it up to date, and returns when all of it answers. Idempotent. */
 export async function up(name: string, options: UpOptions = {}): Promise<Up> {
-  const stack = await startStack({ ...stackOptions(name, options.log), ...signalOf(options) });
+  const stack = await startStack({
+    ...stackOptions(name, options.log),
+    monitoring: options.monitoring === true,
+    ...signalOf(options),
+  });
   const config = configOf(name, process.env);
   try {
     await setUp(config, { ...options, log: (line) => options.log?.(`set-up: ${line}`) });

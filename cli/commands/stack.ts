@@ -71,7 +71,7 @@ export function register(program: Command): void {
 async function runUp(name: string, monitoring: boolean): Promise<void> {
   const begun = performance.now();
   const signal = untilSignal(() => new MillraceError('INTERRUPTED', 'interrupted; what was started is stopped again'));
-  const { stack, config } = await up(name, { log: say, signal });
+  const { stack, config } = await up(name, { log: say, monitoring, signal });
   const seconds = ((performance.now() - begun) / 1000).toFixed(1);
   const what = stack.startedNow.length === 0 ? 'is already running' : `is up after ${seconds} s`;
   say(`stack ${name} ${what}: Kafka ${config.kafka.brokers.join(', ')}, registry ${config.registry.url}, \

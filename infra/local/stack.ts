@@ -5,17 +5,21 @@ import { MillraceError } from '../../core/errors.ts';
 import { type Host, installAll } from './install/install.ts';
 import { minio as minioPart, type PartName, type Ports, stopOrder, titles } from './parts.ts';
 import { isAlive, memoryOf, signalProcess, stopProcess } from './process.ts';
+import { alertmanager } from './services/alertmanager.ts';
 import { connect, secretsFolder } from './services/connect.ts';
 import { kafka } from './services/kafka.ts';
 import { minio } from './services/minio.ts';
 import { ownerUrl, postgres, strayData } from './services/postgres.ts';
+import { prometheus } from './services/prometheus.ts';
 import { registry } from './services/registry.ts';
 import type { Context, Secrets, Service } from './services/service.ts';
 import { requirePorts, startPart, waitPart } from './start.ts';
 import { lockStack, type PartRecord, portsOf, readRecord, type StackRecord, secretsOf, writeRecord } from './state.ts';
 
 export const services: readonly Service[] = [postgres, kafka, minio, registry, connect];
-const serviceOf = new Map(services.map((service) => [service.name, service]));
+/** Started on request, and then part of the stack until it is stopped. */
+const monitoring: readonly Service[] = [alertmanager, prometheus];
+const serviceOf = new Map([...services, ...monitoring].map((service) => [service.name, service]));
 
 export interface StackEvent {
   /** A part, or something that is being installed. */
@@ -31,6 +35,8 @@ export interface StackOptions {
   /** `.millrace/<name>`, absolute: data, logs, secrets and stack.json. */
   readonly dir: string;
   readonly host: Host;
+  /** Also start Prometheus and Alertmanager. Default false. */
+  readonly monitoring?: boolean;
   readonly onProgress?: (event: StackEvent) => void;
   readonly signal?: AbortSignal;
 }
@@ -58,7 +64,9 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   await using _lock = await lockStack(dir, name);
   const stack = await Stack.load({ ...options, dir });
   const missing: Service[] = [];
-  for (const service of services) if (!(await stack.isRunning(service.name))) missing.push(service);
+  for (const service of options.monitoring === true ? [...services, ...monitoring] : services) {
+    if (!(await stack.isRunning(service.name))) missing.push(service);
+  }
   if (missing.length === 0) return stack;
   const signal = options.signal ?? new AbortController().signal;
   const installed = await installAll({
@@ -154,7 +162,8 @@ export class Stack implements AsyncDisposable {
 
   async status(): Promise<PartStatus[]> {
     const statuses: PartStatus[] = [];
-    for (const service of services) {
+    const started = monitoring.filter(({ name }) => this.part(name) !== undefined);
+    for (const service of [...services, ...started]) {
       const part = this.part(service.name);
       const running = part !== undefined && (await isAlive(part));
       statuses.push({
