@@ -12,6 +12,7 @@ import { register as registerSchemas } from './commands/schemas.ts';
 import { register as registerStack } from './commands/stack.ts';
 import { register as registerStatus } from './commands/status.ts';
 import { register as registerTopics } from './commands/topics.ts';
+import { register as registerVerify } from './commands/verify.ts';
 import { printError } from './print.ts';
 
 // kafkajs 2.2.4 asks for negative timeouts, which Node 24 warns of and treats as 1 ms.
@@ -38,6 +39,7 @@ for (const register of [
   registerDb,
   registerConnectors,
   registerTopics,
+  registerVerify,
   registerRun,
   registerSchemas,
   registerLoad,

@@ -7,7 +7,6 @@ import { AvroDecoder } from '../core/avro/decoder.ts';
 import type { Registry } from '../core/avro/registry.ts';
 import type { Config } from '../core/config.ts';
 import { dispositionOf, MillraceError } from '../core/errors.ts';
-import { TopicAdmin } from '../core/kafka/admin.ts';
 import type { KafkaLog } from '../core/kafka/log.ts';
 import type { Logger } from '../core/observability/logger.ts';
 import type { Metrics } from '../core/observability/metrics.ts';
@@ -95,11 +94,11 @@ async function startProcessor<In>(
 }
 
 async function startParquet(context: ServiceContext): Promise<Service> {
-  const { config, schemas, metrics } = context;
+  const { config, log, schemas, metrics } = context;
   const store = new S3Store({ ...config.s3, onRetry: () => metrics.sinkUploadRetries.inc({ name: 'parquet' }) });
   try {
     await store.ensureBucket();
-    const epoch = await clusterId(config);
+    const epoch = await log.clusterId();
     const sink = await parquetSink({ schemas, store, settings: config.parquet, epoch, metrics });
     const runner = await startRunner(context, sink.name, sink.topics, sink.handler);
     return {
@@ -117,11 +116,6 @@ async function startParquet(context: ServiceContext): Promise<Service> {
     await store[Symbol.asyncDispose]();
     throw error;
   }
-}
-
-async function clusterId({ kafka }: Config): Promise<string> {
-  await using admin = await TopicAdmin.open({ brokers: kafka.brokers, clientId: kafka.clientId });
-  return admin.clusterId();
 }
 
 function startRunner(

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import kafkajs, { type Admin, type Kafka } from 'kafkajs';
 import { MillraceError } from '../errors.ts';
 import { protocolType, toMillraceError } from './errors.ts';
+import './request-queue.ts';
 
 export interface TopicSpec {
   readonly name: string;
@@ -47,11 +48,6 @@ export class TopicAdmin implements AsyncDisposable {
     const admin = new TopicAdmin(kafka.admin(), options);
     await admin.#ask('connecting', () => admin.#admin.connect());
     return admin;
-  }
-
-  /** The cluster's id: another id is another log, whatever its topics are called. */
-  async clusterId(): Promise<string> {
-    return (await this.#ask('asking for the cluster id', () => this.#admin.describeCluster())).clusterId;
   }
 
   /** Partition counts of all topics. */

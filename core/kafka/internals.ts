@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module';
+import './request-queue.ts';
 
 /**
  * The protocol layer of kafkajs, typed as far as we use it. kafkajs is pinned exactly, because these are not its public exports: its

@@ -45,9 +45,14 @@ export class KafkaMembership implements AsyncDisposable {
     consumer.on(consumer.events.CRASH, ({ payload }) => {
       if (!membership.#closed && !payload.restart) options.onLost(payload.error);
     });
-    await consumer.connect();
-    await consumer.subscribe({ topics: [...options.topics], fromBeginning: true });
-    await consumer.run({ autoCommit: false, eachBatchAutoResolve: false, eachBatch: async () => undefined });
+    try {
+      await consumer.connect();
+      await consumer.subscribe({ topics: [...options.topics], fromBeginning: true });
+      await consumer.run({ autoCommit: false, eachBatchAutoResolve: false, eachBatch: async () => undefined });
+    } catch (error) {
+      await membership[Symbol.asyncDispose]().catch(() => undefined);
+      throw error;
+    }
     return membership;
   }
 
