@@ -28,16 +28,22 @@ export async function* readTopic<T>(
   }
 }
 
+/** The records of a topic as it is now, or of one range of it, as they are. */
 export async function* readRaw(
   log: Log,
   topic: string,
   signal?: AbortSignal,
+  only?: { readonly partition: number; readonly from: bigint; readonly to: bigint },
 ): AsyncGenerator<{ readonly partition: number; readonly records: readonly LogRecord[] }> {
-  const [starts, ends] = await Promise.all([log.starts(topic), log.ends(topic)]);
-  for (const [partition, to] of ends.entries()) {
-    const range = { topic, partition, from: starts[partition] ?? 0n, to };
-    for await (const records of readRange(log, range, signal === undefined ? options : { ...options, signal })) {
-      yield { partition, records };
+  const fetch = signal === undefined ? options : { ...options, signal };
+  for (const range of only === undefined ? await wholeTopic(log, topic) : [only]) {
+    for await (const records of readRange(log, { topic, ...range }, fetch)) {
+      yield { partition: range.partition, records };
     }
   }
+}
+
+async function wholeTopic(log: Log, topic: string) {
+  const [starts, ends] = await Promise.all([log.starts(topic), log.ends(topic)]);
+  return ends.map((to, partition) => ({ partition, from: starts[partition] ?? 0n, to }));
 }

@@ -1,0 +1,133 @@
+import { createHash } from 'node:crypto';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type DuckDBConnection, DuckDBInstance } from '@duckdb/node-api';
+import { lineageColumns, tables } from '../core/archive/tables.ts';
+import { duckdbHash, type TypedColumn } from '../core/rowhash.ts';
+import type { ObjectStore } from '../core/s3/store.ts';
+import type { ArchiveObject } from '../schemas/gen/archive_object.ts';
+import type { ArchivedTopic } from '../schemas/topics.ts';
+import { Differences } from './report.ts';
+
+const downloads = 8;
+
+/** Columns with the data and where it came from: what an object holds. */
+export function archivedColumns(topic: ArchivedTopic): readonly TypedColumn[] {
+  return [...tables[topic].columns, ...lineageColumns];
+}
+
+/** A SQL expression in DuckDB for the 64-bit hash of one row, as `hashText(canonicalText(…))` in JavaScript. */
+export function duckdbRowHash(columns: readonly TypedColumn[]): string {
+  return `('0x' || substr(md5(${duckdbHash.text(columns)}), 1, 16))::UBIGINT`;
+}
+
+/**
+ * The listed objects of a topic on local disk, and DuckDB over them as the view `archived`: the topic's columns, the lineage and
+ * `filename`. Without readable objects the view is empty. Not its job: what is in the bucket beside them.
+ */
+export class Files implements AsyncDisposable {
+  /** Objects that are missing, unreadable, or not the bytes of their record. */
+  readonly differences = new Differences();
+  readonly db: DuckDBConnection;
+  readonly dir: string;
+  readonly #instance: DuckDBInstance;
+
+  private constructor(dir: string, instance: DuckDBInstance, db: DuckDBConnection) {
+    this.dir = dir;
+    this.#instance = instance;
+    this.db = db;
+  }
+
+  static async download(store: ObjectStore, topic: ArchivedTopic, objects: readonly ArchiveObject[]): Promise<Files> {
+    const dir = await mkdtemp(join(tmpdir(), 'millrace-verify-'));
+    const instance = await DuckDBInstance.create(':memory:');
+    const files = new Files(dir, instance, await instance.connect());
+    try {
+      await files.db.run(`SET memory_limit = '1GB'; SET temp_directory = '${dir}'; SET TimeZone = 'UTC'`);
+      const readable = await files.#fetchAll(store, objects);
+      await files.#open(topic, readable);
+      return files;
+    } catch (error) {
+      await files[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  pathOf(index: number): string {
+    return join(this.dir, `${index}.parquet`);
+  }
+
+  async query(sql: string): Promise<Record<string, unknown>[]> {
+    return (await this.db.runAndReadAll(sql)).getRowObjects();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.db.closeSync();
+    this.#instance.closeSync();
+    await rm(this.dir, { recursive: true, force: true });
+  }
+
+  /** The paths of the objects that can be read. */
+  async #fetchAll(store: ObjectStore, objects: readonly ArchiveObject[]): Promise<string[]> {
+    const paths: string[] = [];
+    let next = 0;
+    const lane = async (): Promise<void> => {
+      for (let i = next++; i < objects.length; i = next++) {
+        const object = objects[i] as ArchiveObject;
+        if (await this.#fetch(store, object, this.pathOf(i))) paths.push(this.pathOf(i));
+      }
+    };
+    await Promise.all(Array.from({ length: Math.min(downloads, objects.length) }, lane));
+    return paths;
+  }
+
+  async #fetch(store: ObjectStore, object: ArchiveObject, path: string): Promise<boolean> {
+    const stored = await store.get(object.key);
+    if (stored === undefined) {
+      this.differences.add(`${object.key} is listed but not in the bucket`);
+      return false;
+    }
+    await writeFile(path, stored.bytes);
+    const sha256 = createHash('sha256').update(stored.bytes).digest('hex');
+    if (sha256 === object.sha256) return true;
+    this.differences.add(`${object.key} has SHA-256 ${sha256}, its record says ${object.sha256}`);
+    // Other bytes may still be a Parquet file: then its rows are compared, too, and name what is wrong.
+    return this.query(`SELECT count(*) FROM read_parquet('${path}')`).then(
+      () => true,
+      (error: Error) => {
+        this.differences.add(`${object.key} cannot be read: ${error.message.split('\n')[0]}`);
+        return false;
+      },
+    );
+  }
+
+  async #open(topic: ArchivedTopic, paths: readonly string[]): Promise<void> {
+    if (paths.length > 0) {
+      const list = paths.map((path) => `'${path}'`).join(', ');
+      await this.db.run(
+        `CREATE VIEW archived AS SELECT * FROM read_parquet([${list}], filename = true, union_by_name = true)`,
+      );
+      return;
+    }
+    const columns = archivedColumns(topic).map(({ name, type }) => `NULL::${duckdbType(type)} AS "${name}"`);
+    await this.db.run(
+      `CREATE VIEW archived AS SELECT ${columns.join(', ')}, NULL::VARCHAR AS filename FROM range(1) WHERE false`,
+    );
+  }
+}
+
+function duckdbType(type: TypedColumn['type']): string {
+  switch (type.kind) {
+    case 'text':
+      return 'VARCHAR';
+    case 'int':
+      return 'INTEGER';
+    case 'long':
+      return 'BIGINT';
+    case 'timestamp':
+      return 'TIMESTAMPTZ';
+    case 'decimal':
+      return `DECIMAL(${type.precision},${type.scale})`;
+  }
+}

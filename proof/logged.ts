@@ -1,0 +1,176 @@
+import { lineageColumns, type Table, tables } from '../core/archive/tables.ts';
+import { AvroDecoder } from '../core/avro/decoder.ts';
+import type { Schemas } from '../core/avro/schemas.ts';
+import { MillraceError } from '../core/errors.ts';
+import { type ColumnValue, canonicalText, duckdbHash, hashText } from '../core/rowhash.ts';
+import type { Log, LogRecord } from '../core/runtime/log.ts';
+import { groupOf } from '../core/runtime/runner.ts';
+import type { DeadLetter } from '../schemas/gen/dead_letter.ts';
+import { schemas as contracts } from '../schemas/gen/index.ts';
+import type { ArchivedTopic } from '../schemas/topics.ts';
+import { archivedColumns, duckdbRowHash, type Files } from './files.ts';
+import { type Check, Differences, maxExamples } from './report.ts';
+import { readRaw, readTopic } from './topic.ts';
+
+const sink = 'parquet';
+
+/**
+ * Compares the log with the archive, record by record: each offset that the sink has committed is one row of a listed object with the
+ * values of the log, lineage included, or one dead letter. Differences name partition, offset and column.
+ */
+export async function checkLogged(log: Log, schemas: Schemas, topic: ArchivedTopic, files: Files): Promise<Check> {
+  const startedMs = performance.now();
+  const differences = new Differences();
+  const reader = new RowReader(schemas, topic);
+  const counts = await load(log, topic, files, reader);
+  await loadDead(log, schemas, topic, files);
+  const columns = archivedColumns(topic);
+  const wrong = await files.query(`
+    WITH archived_rows AS (SELECT _partition AS p, _offset AS o, ${duckdbRowHash(columns)} AS h, false AS dead FROM archived),
+    found AS (
+      SELECT p, o, count(*) AS n, any_value(h) AS h, bool_or(dead) AS dead
+        FROM (FROM archived_rows UNION ALL SELECT p, o, NULL::UBIGINT, true FROM dead) GROUP BY 1, 2),
+    compared AS (
+      SELECT coalesce(l.p, f.p) AS p, coalesce(l.o, f.o) AS o, coalesce(f.n, 0) AS n, l.o IS NOT NULL AS logged,
+             f.n = 1 AND NOT f.dead AND f.h IS DISTINCT FROM l.h AS other_values
+        FROM logged l FULL JOIN found f ON l.p = f.p AND l.o = f.o LEFT JOIN starts s ON s.p = f.p
+       WHERE f.n IS DISTINCT FROM 1 OR (l.o IS NULL AND f.o >= s.o) OR (l.o IS NOT NULL AND NOT f.dead AND f.h IS DISTINCT FROM l.h))
+    SELECT *, count(*) OVER () AS total FROM compared ORDER BY p, o LIMIT ${maxExamples}`);
+  for (const { p, o, n, logged, other_values } of wrong) {
+    const at = `${topic}/${p} offset ${o}`;
+    if (logged !== true) differences.add(`${at}: archived, but not a committed record of the log`);
+    else if (other_values !== true) differences.add(`${at}: archived ${n} times`);
+    else differences.add(`${at}: ${await describe(log, reader, files, topic, Number(p), o as bigint)}`);
+  }
+  differences.count += Number(wrong[0]?.['total'] ?? 0) - wrong.length;
+  const waiting = counts.waiting === 0 ? '' : `, ${counts.waiting} newer ones not archived yet`;
+  const subject = `${counts.committed} records${waiting}`;
+  return differences.check(`${topic}: each record is archived once, with equal values`, subject, startedMs);
+}
+
+/** What the archive is to hold of a record, by the reader's own decoding. */
+class RowReader {
+  readonly table: Table;
+  readonly columns;
+  readonly #decoder: AvroDecoder<object>;
+
+  constructor(schemas: Schemas, topic: ArchivedTopic) {
+    this.table = tables[topic];
+    this.columns = archivedColumns(topic);
+    this.#decoder = new AvroDecoder<object>(schemas, this.table.schema);
+  }
+
+  async prepare(records: readonly LogRecord[]): Promise<void> {
+    const missing = this.#decoder.missing(records.map(({ value }) => value));
+    if (missing.length > 0) await this.#decoder.prepare(missing);
+  }
+
+  /** Undefined for a record that nobody can read: it has to be a dead letter. */
+  row(partition: number, { offset, timestamp, value, unreadable }: LogRecord): ColumnValue[] | undefined {
+    if (value === null || unreadable !== undefined) return undefined;
+    try {
+      const { table } = this;
+      const decoded = this.#decoder.decode(value);
+      const data = table.row(decoded);
+      const { op, lsn, sourceTime, txId } = table.lineage(decoded, timestamp);
+      const values = table.columns.map((column) => (data === undefined ? null : column.read(data)));
+      const lineage: Record<string, ColumnValue> = {
+        _topic: table.topic,
+        _partition: partition,
+        _offset: offset,
+        _lsn: lsn,
+        _op: op,
+        _source_time: sourceTime,
+        _tx_id: txId,
+      };
+      return [...values, ...lineageColumns.map(({ name }) => lineage[name] ?? null)];
+    } catch (error) {
+      if (error instanceof MillraceError && error.disposition === 'deadLetter') return undefined;
+      throw error;
+    }
+  }
+}
+
+/** Fills `logged` (partition, offset, row hash) with what the sink has committed, and `starts` with where the log begins. */
+async function load(
+  log: Log,
+  topic: ArchivedTopic,
+  files: Files,
+  reader: RowReader,
+): Promise<{ committed: number; waiting: number }> {
+  const { db } = files;
+  await db.run('CREATE TABLE logged (p INTEGER, o BIGINT, h UBIGINT); CREATE TABLE starts (p INTEGER, o BIGINT)');
+  const positions = await log.committed(groupOf(sink), topic);
+  const committed = new Map(positions.map(({ partition, offset }) => [partition, offset]));
+  const counts = { committed: 0, waiting: 0 };
+  for (const [partition, start] of (await log.starts(topic)).entries()) {
+    await db.run(`INSERT INTO starts VALUES (${partition}, ${start})`);
+  }
+  const appender = await db.createAppender('logged');
+  for await (const { partition, records } of readRaw(log, topic)) {
+    await reader.prepare(records);
+    const end = committed.get(partition) ?? 0n;
+    for (const record of records) {
+      if (record.offset >= end) {
+        counts.waiting++;
+        continue;
+      }
+      counts.committed++;
+      const row = reader.row(partition, record);
+      appender.appendInteger(partition);
+      appender.appendBigInt(record.offset);
+      if (row === undefined) appender.appendNull();
+      else appender.appendUBigInt(hashText(canonicalText(reader.columns, row)));
+      appender.endRow();
+    }
+    appender.flushSync();
+  }
+  appender.closeSync();
+  return counts;
+}
+
+async function loadDead(log: Log, schemas: Schemas, topic: ArchivedTopic, files: Files): Promise<void> {
+  await files.db.run('CREATE TABLE dead (p INTEGER, o BIGINT)');
+  const appender = await files.db.createAppender('dead');
+  for await (const portion of readTopic<DeadLetter>(log, schemas, `${sink}.dead`, contracts.dead_letter)) {
+    for (const { value } of portion) {
+      if (value.origin.topic !== topic) continue;
+      appender.appendInteger(value.origin.partition);
+      appender.appendBigInt(value.origin.offset);
+      appender.endRow();
+    }
+  }
+  appender.closeSync();
+}
+
+/** Names the columns whose values differ, with both. */
+async function describe(
+  log: Log,
+  reader: RowReader,
+  files: Files,
+  topic: ArchivedTopic,
+  partition: number,
+  offset: bigint,
+): Promise<string> {
+  const range = { from: offset, to: offset + 1n, partition };
+  let expected: ColumnValue[] | undefined;
+  for await (const { records } of readRaw(log, topic, undefined, range)) {
+    const [record] = records;
+    if (record !== undefined) expected = reader.row(partition, record);
+  }
+  if (expected === undefined) return 'archived, but the record cannot be read';
+  const texts = reader.columns.map((column, i) => `${duckdbHash.text([column])} AS c${i}`);
+  const [actual] = await files.query(
+    `SELECT ${texts.join(', ')} FROM archived WHERE _partition = ${partition} AND _offset = ${offset}`,
+  );
+  const different = reader.columns.flatMap((column, i) => {
+    const should = canonicalText([column], [expected[i] ?? null]);
+    const is = String(actual?.[`c${i}`]);
+    return is === should ? [] : [`${column.name} is ${readable(is)}, in the log ${readable(should)}`];
+  });
+  return different.join(', ');
+}
+
+export function readable(text: string): string {
+  return text.replaceAll('\u001f', ' | ').replaceAll('\u001e', 'null');
+}

@@ -1,0 +1,105 @@
+import { createWriteStream } from 'node:fs';
+import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import type { Client } from 'pg';
+import { to as copyTo } from 'pg-copy-streams';
+import { tables } from '../core/archive/tables.ts';
+import { duckdbHash, postgresHash } from '../core/rowhash.ts';
+import { duckdbRowHash, type Files } from './files.ts';
+import { readable } from './logged.ts';
+import { type Check, Differences, maxExamples } from './report.ts';
+
+const { columns } = tables['cdc.public.trades'];
+const key = columns.slice(0, 3).map(({ name }) => name);
+
+/**
+ * Compares the table in Postgres with what the archived changes of it come to: the last change of each key, unless that is a delete. Both
+ * directions, all columns, exactly, by row hash; when the hashes differ the keys are named. No trade is created twice: a change that was
+ * captured twice (same LSN, operation and key) counts once and is told in the subject.
+ */
+export async function checkTrades(db: Client, files: Files): Promise<Check> {
+  const startedMs = performance.now();
+  const differences = new Differences();
+  const redelivered = await fold(files);
+  const { rows } = await db.query<{ n: string; hash: string }>(
+    `SELECT count(*) AS n, ${postgresHash.sum(columns)} AS hash FROM public.trades`,
+  );
+  const expected = rows[0] ?? { n: '0', hash: '0' };
+  const [actual] = await files.query(
+    `SELECT count(*) AS n, (coalesce(sum(h::HUGEINT), 0) % ${1n << 64n})::VARCHAR AS hash FROM folded WHERE last_op <> 'd'`,
+  );
+  if (String(actual?.['n']) !== expected.n || String(actual?.['hash']) !== expected.hash) {
+    await locate(db, files, differences);
+  }
+  await doubled(files, differences);
+  const twice = redelivered === 0n ? '' : `, ${redelivered} changes captured twice`;
+  return differences.check(
+    'cdc.public.trades: the archive holds each row of Postgres once, with equal values',
+    `${actual?.['n']} of ${expected.n} trades${twice}`,
+    startedMs,
+  );
+}
+
+/** Makes `folded`: per key the newest row's hash, its operation, and how often the row came to life. Returns the repeated changes. */
+async function fold(files: Files): Promise<bigint> {
+  await files.db.run(`
+    CREATE TABLE changes AS
+      SELECT ${key.join(', ')}, _op, _lsn, min(_offset) AS first_offset, count(*) AS deliveries,
+             arg_min(${duckdbRowHash(columns)}, _offset) AS h
+        FROM archived WHERE _op IN ('c', 'r', 'u', 'd') GROUP BY ALL;
+    CREATE TABLE folded AS
+      SELECT ${key.join(', ')}, arg_max(h, first_offset) AS h, arg_max(_op, first_offset) AS last_op, max(first_offset) AS row_offset,
+             count(*) FILTER (WHERE _op = 'c') + (arg_min(_op, first_offset) = 'r')::INT - count(*) FILTER (WHERE _op = 'd') AS lives
+        FROM changes GROUP BY ALL`);
+  const [row] = await files.query('SELECT coalesce(sum(deliveries - 1), 0)::BIGINT AS n FROM changes');
+  return row?.['n'] as bigint;
+}
+
+async function doubled(files: Files, differences: Differences): Promise<void> {
+  const wrong = await files.query(
+    `SELECT ${key.join(', ')}, lives::INT AS lives, count(*) OVER () AS total FROM folded
+      WHERE lives <> (last_op <> 'd')::INT ORDER BY ALL LIMIT ${maxExamples}`,
+  );
+  for (const { lives, venue, symbol, trade_id } of wrong) {
+    differences.add(`${venue} ${symbol} ${trade_id}: created ${lives} times more than deleted`);
+  }
+  differences.count += Number(wrong[0]?.['total'] ?? 0) - wrong.length;
+}
+
+/** Names the keys that differ. Only when something does: it brings every row of Postgres here, on disk. */
+async function locate(db: Client, files: Files, differences: Differences): Promise<void> {
+  const path = join(files.dir, 'postgres.csv');
+  const source = `SELECT ${key.join(', ')}, ${postgresHash.text(columns)} FROM public.trades`;
+  await pipeline(db.query(copyTo(`COPY (${source}) TO STDOUT (FORMAT csv, FORCE_QUOTE *)`)), createWriteStream(path));
+  await files.db.run(`
+    CREATE TABLE expected AS SELECT * FROM read_csv('${path}', header = false, delim = ',', quote = '"', escape = '"',
+      auto_detect = false, allow_quoted_nulls = false, parallel = false, max_line_size = 16000000,
+      columns = {${[...key, 'line'].map((name) => `'${name}': 'VARCHAR'`).join(', ')}})`);
+  const join3 = key.map((name) => `e.${name} = a.${name}`).join(' AND ');
+  const wrong = await files.query(`
+    WITH actual AS (
+      SELECT DISTINCT ${key.join(', ')}, ${duckdbHash.text(columns)} AS line
+        FROM archived SEMI JOIN (SELECT ${key.join(', ')}, row_offset AS _offset FROM folded WHERE last_op <> 'd')
+       USING (${key.join(', ')}, _offset))
+    SELECT ${key.map((name) => `coalesce(e.${name}, a.${name}) AS ${name}`).join(', ')}, e.line AS expected, a.line AS actual, count(*) OVER () AS total
+      FROM expected e FULL JOIN actual a ON ${join3}
+     WHERE e.line IS DISTINCT FROM a.line ORDER BY ALL LIMIT ${maxExamples}`);
+  for (const { venue, symbol, trade_id, expected, actual } of wrong) {
+    differences.add(`${venue} ${symbol} ${trade_id}: ${compare(expected as string | null, actual as string | null)}`);
+  }
+  differences.count += Number(wrong[0]?.['total'] ?? 0) - wrong.length;
+}
+
+function compare(expected: string | null, actual: string | null): string {
+  if (expected === null) return 'archived, but not in Postgres';
+  if (actual === null) return 'in Postgres, not in the archive';
+  const should = expected.split('\u001f');
+  const is = actual.split('\u001f');
+  if (should.length !== columns.length || is.length !== columns.length)
+    return `is ${readable(actual)}, in Postgres ${readable(expected)}`;
+  return columns
+    .flatMap(({ name }, i) =>
+      should[i] === is[i] ? [] : [`${name} is ${readable(is[i] ?? '')}, in Postgres ${readable(should[i] ?? '')}`],
+    )
+    .join(', ');
+}

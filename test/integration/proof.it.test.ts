@@ -1,0 +1,218 @@
+/** A checker is worth what it catches: every difference that is planted here has to be found and named. */
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { lineageColumns, tables } from '../../core/archive/tables.ts';
+import { AvroDecoder } from '../../core/avro/decoder.ts';
+import { AvroEncoder } from '../../core/avro/encoder.ts';
+import { formatDecimal, PRICE_SCALE } from '../../core/decimal.ts';
+import type { ColumnValue } from '../../core/rowhash.ts';
+import { groupOf } from '../../core/runtime/runner.ts';
+import { checkArchive } from '../../proof/archive.ts';
+import type { Check } from '../../proof/report.ts';
+import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
+import { schemas as contracts } from '../../schemas/gen/index.ts';
+import type { TradeChange, TradeRow } from '../../schemas/gen/trade_change.ts';
+import { objectsTopic } from '../../schemas/topics.ts';
+import { Harness, trade } from '../../sinks/parquet/fixtures/harness.ts';
+import { ParquetFile } from '../../sinks/parquet/writer.ts';
+import { type TestDatabase, testDatabase } from '../capture.ts';
+import { testConfig } from '../stack.ts';
+
+const topic = 'cdc.public.trades';
+let database: TestDatabase;
+let harness: Harness;
+let lsn = 0n;
+
+beforeAll(async () => {
+  database = await testDatabase(testConfig());
+}, 60_000);
+afterAll(async () => {
+  await database?.[Symbol.asyncDispose]();
+});
+
+/** As capture does it: the change in the log, and what it does in Postgres. */
+async function change(op: string, over: Partial<TradeRow> & { before?: Partial<TradeRow> }): Promise<TradeChange> {
+  const { before, ...row } = over;
+  const { source, ...made } = trade({ op, ...row });
+  lsn += 1n;
+  const old = trade({ ...row, ...before }).after;
+  const value = { ...made, before: op === 'u' ? old : made.before, source: { ...source, lsn } };
+  harness.send(topic, value);
+  const { after } = value;
+  const { client } = database;
+  if (op === 'd') await client.query('DELETE FROM trades WHERE trade_id = $1', [row.trade_id]);
+  if (after !== null) {
+    await client.query(
+      `INSERT INTO trades VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+       ON CONFLICT (venue, symbol, trade_id) DO UPDATE SET price = excluded.price, size = excluded.size, executed_at = excluded.executed_at`,
+      [
+        after.venue,
+        after.symbol,
+        after.trade_id,
+        after.venue_sequence,
+        formatDecimal(after.price, PRICE_SCALE),
+        formatDecimal(after.size, PRICE_SCALE),
+        after.side,
+        after.executed_at,
+        after.conditions,
+      ],
+    );
+  }
+  return value;
+}
+
+beforeEach(async () => {
+  await database.client.query('DELETE FROM trades');
+  harness = await Harness.open({ settings: { flushRows: 20 } });
+  for (let i = 0; i < 50; i++) {
+    const executed_at = `2013-11-2${5 + (i % 3)}T10:00:00.0000${String(i).padStart(2, '0')}Z`;
+    await change('c', {
+      trade_id: `t${i}`,
+      executed_at,
+      price: BigInt(i) * 12_345_678n - 7n,
+      conditions: i % 7 === 0 ? `"q,\n'` : null,
+    });
+  }
+  harness.send(topic, Buffer.from('poison'));
+  await harness.run(topic);
+});
+
+async function check(): Promise<Check[]> {
+  const { log, schemas, store } = harness;
+  return (await checkArchive({ log, schemas, store, db: database.client }, topic)).checks;
+}
+
+async function found(): Promise<string[]> {
+  return (await check()).flatMap(({ examples }) => examples);
+}
+
+async function list(object: ArchiveObject): Promise<void> {
+  const encoder = await AvroEncoder.open<ArchiveObject>(harness.schemas, 'objects', contracts.archive_object);
+  harness.log.append({
+    topic: objectsTopic(topic),
+    partition: 0,
+    key: null,
+    value: encoder.encode(object),
+    timestamp: 0n,
+  });
+}
+
+/** Writes an object anew with some rows changed, as a hand on the bucket would. */
+async function rewrite(object: ArchiveObject, edit: (row: ColumnValue[]) => ColumnValue[]): Promise<Buffer> {
+  const columns = tables[topic].columns;
+  const file = new ParquetFile([...columns, ...lineageColumns]);
+  for (const { offset, value } of harness.log.records(topic, 0)) {
+    if (offset < object.first_offset || offset > object.last_offset || value === null || value[0] !== 0) continue;
+    const decoder = new AvroDecoder<TradeChange>(harness.schemas, contracts.trade_change);
+    await decoder.prepare(decoder.missing([value]));
+    const decoded = decoder.decode(value);
+    const row = columns.map((column) => column.read(decoded.after ?? {}));
+    if (!decoded.after?.executed_at.startsWith(object.day)) continue;
+    const { lsn: at, ts_us, txId } = decoded.source;
+    file.add(edit([...row, topic, 0, offset, at, decoded.op, ts_us, txId]));
+  }
+  return file.finish({});
+}
+
+async function objects(): Promise<[ArchiveObject, ArchiveObject, ...ArchiveObject[]]> {
+  return (await harness.listed(topic)) as [ArchiveObject, ArchiveObject];
+}
+
+describe('the proof of the archive', () => {
+  test('finds nothing where nothing is wrong', async () => {
+    expect(await found()).toEqual([]);
+    expect((await check()).map(({ subject }) => subject)).toContain('50 of 50 trades');
+  });
+
+  test('follows updates, deletes, rows that came back, and changes captured twice', async () => {
+    await change('u', { trade_id: 't1', price: 99n, before: { price: 12_345_671n } });
+    await change('d', { trade_id: 't2' });
+    await change('d', { trade_id: 't3' });
+    await change('c', { trade_id: 't3', price: 3n });
+    const again = await change('c', { trade_id: 'twice' });
+    harness.send(topic, again);
+    await harness.run(topic);
+    expect(await found()).toEqual([]);
+    expect((await check()).map(({ subject }) => subject)).toContain('50 of 50 trades, 1 changes captured twice');
+  });
+
+  test('names an object that is gone, and each offset that went with it', async () => {
+    const [object] = await objects();
+    await harness.store.remove([object.key]);
+    const differences = await found();
+    expect(differences).toContain(`${object.key} is listed but not in the bucket`);
+    expect(differences).toContain(`${topic}/0 offset ${object.first_offset}: archived 0 times`);
+  });
+
+  test('names a trade whose price differs in the eighth decimal in Postgres', async () => {
+    await database.client.query(`UPDATE trades SET price = price + 0.00000001 WHERE trade_id = 't7'`);
+    expect(await found()).toEqual(['bitstamp BTC-USD t7: price is 0.86419739, in Postgres 0.86419740']);
+  });
+
+  test('names the offset and the column of a value that was changed in an object', async () => {
+    const [object] = await objects();
+    const bytes = await rewrite(object, (row) => {
+      if (row[2] === 't3') row[4] = (row[4] as bigint) + 1n;
+      return row;
+    });
+    harness.memory.objects.set(object.key, { bytes, metadata: {} });
+    const differences = await found();
+    expect(differences[0]).toMatch(/has SHA-256 [0-9a-f]{64}, its record says/);
+    expect(differences).toContain(`${topic}/0 offset 3: price is 0.37037028, in the log 0.37037027`);
+    expect(differences).toContain('bitstamp BTC-USD t3: price is 0.37037028, in Postgres 0.37037027');
+    expect(differences.filter((each) => each.includes('row hash'))).toHaveLength(1);
+  });
+
+  test('names an object that is no Parquet file any more', async () => {
+    const [object] = await objects();
+    harness.memory.objects.set(object.key, { bytes: Buffer.from('PAR1 not'), metadata: {} });
+    expect((await found()).some((each) => each.startsWith(`${object.key} cannot be read`))).toBe(true);
+  });
+
+  test('names a doubled row', async () => {
+    const [object] = await objects();
+    const key = object.key.replace('.parquet', '-copy.parquet');
+    const stored = await harness.store.get(object.key);
+    if (stored !== undefined) harness.memory.objects.set(key, stored);
+    await list({ ...object, key });
+    const differences = await found();
+    expect(differences).toContain(`${topic}/0 offset ${object.first_offset}: archived 2 times`);
+  });
+
+  test('names an object that nobody lists', async () => {
+    const [object] = await objects();
+    const key = `${object.key.slice(0, object.key.lastIndexOf('/'))}/stray.parquet`;
+    harness.memory.objects.set(key, { bytes: Buffer.from('x'), metadata: {} });
+    expect(await found()).toEqual([`${key} is in the bucket, but no record lists it`]);
+  });
+
+  test('names a row that is missing in Postgres, and one that is missing in the archive', async () => {
+    await database.client.query(`DELETE FROM trades WHERE trade_id = 't8'`);
+    await database.client.query(
+      `INSERT INTO trades VALUES ('bitstamp', 'BTC-USD', 'unseen', NULL, 1, 1, 'buy', '2013-11-25T00:00:00Z', NULL)`,
+    );
+    expect(await found()).toEqual([
+      'bitstamp BTC-USD t8: archived, but not in Postgres',
+      'bitstamp BTC-USD unseen: in Postgres, not in the archive',
+    ]);
+  });
+
+  test('names records that a sink skipped', async () => {
+    await change('c', { trade_id: 'skipped' });
+    const [end = 0n] = await harness.log.ends(topic);
+    const writer = await harness.log.writer('elsewhere');
+    const positions = [{ topic, partition: 0, offset: end }];
+    await writer.transact({ records: [], offsets: { group: groupOf('parquet'), positions } });
+    const differences = await found();
+    expect(differences).toContain(`${topic}/0 offset ${end - 1n}: archived 0 times`);
+    expect(differences).toContain('bitstamp BTC-USD skipped: in Postgres, not in the archive');
+  });
+
+  test('names an object whose record counts other rows', async () => {
+    const [object, second] = await objects();
+    harness.log.append({ topic: objectsTopic(topic), partition: 0, key: null, value: null, timestamp: 0n });
+    await list({ ...second, key: object.key, sha256: object.sha256, rows: 1n });
+    const differences = await found();
+    expect(differences).toContain(`${object.key} is listed twice`);
+    expect(differences).toContain(`${object.key} has rows ${object.rows}, its record says 1`);
+  });
+});
