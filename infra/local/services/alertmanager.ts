@@ -1,7 +1,18 @@
 import { copyFile, mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
-import { alertmanagerIn, prometheusTools, rulesFolder } from './prometheus.ts';
+import { delimiter, join } from 'node:path';
+import { MillraceError } from '../../../core/errors.ts';
+import { findCommand } from '../../prometheus/install.ts';
+import type { Host } from '../install/install.ts';
 import { askHttp, cleanEnv, type Service } from './service.ts';
+
+/** Rules and configuration files of both, in the repository. */
+export const rulesFolder = join(import.meta.dirname, '../../prometheus');
+
+/** Only from the PATH: monitoring goes without it when there is none. */
+export function findAlertmanager(host: Host): Promise<string | undefined> {
+  const folders = (host.env['PATH'] ?? '').split(delimiter).filter((folder) => folder !== '');
+  return findCommand(folders, ['alertmanager', 'prometheus-alertmanager']);
+}
 
 export const alertmanager: Service = {
   name: 'alertmanager',
@@ -9,13 +20,14 @@ export const alertmanager: Service = {
   needs: [],
   stop: { signal: 'SIGTERM', graceMs: 5_000 },
 
-  async launch({ dir, host, ports, signal, note }) {
-    const tools = await prometheusTools(host, note, signal);
-    const home = alertmanagerIn(dir);
+  async launch({ dir, host, ports }) {
+    const command = await findAlertmanager(host);
+    if (command === undefined) throw new MillraceError('TOOL_MISSING', 'there is no alertmanager on the PATH');
+    const home = join(dir, 'alertmanager');
     await mkdir(home, { recursive: true });
     await copyFile(join(rulesFolder, 'alertmanager.yml'), join(home, 'alertmanager.yml'));
     return {
-      command: tools.alertmanager,
+      command,
       args: [
         `--config.file=${join(home, 'alertmanager.yml')}`,
         `--storage.path=${join(home, 'data')}`,

@@ -1,6 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { connect as part } from '../parts.ts';
+import { sharedClasses } from './classes.ts';
 import { javaOptions, log4j } from './kafka.ts';
 import { askHttp, cleanEnv, properties, type Service } from './service.ts';
 
@@ -15,7 +16,8 @@ export const connect: Service = {
   needs: ['kafka'],
   stop: { signal: 'SIGTERM', graceMs: 20_000 },
 
-  async launch({ dir, installed, ports, secrets, host }) {
+  async launch(context) {
+    const { dir, installed, ports, secrets, host } = context;
     const config = join(dir, 'config', 'connect.properties');
     const folder = secretsFolder(dir);
     await mkdir(join(dir, 'config'), { recursive: true });
@@ -40,6 +42,7 @@ export const connect: Service = {
       args: [
         ...part.heap,
         ...javaOptions,
+        ...(await sharedClasses('connect', installed.kafka, context)),
         `-Dlog4j2.configurationFile=${log4j}`,
         ...['-cp', join(installed.kafka, '*'), 'org.apache.kafka.connect.cli.ConnectDistributed', config],
       ],

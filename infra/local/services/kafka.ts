@@ -4,6 +4,7 @@ import { TopicAdmin } from '../../../core/kafka/admin.ts';
 import { runCommand } from '../install/command.ts';
 import { kafka as part } from '../parts.ts';
 import { answersTcp } from '../ports.ts';
+import { sharedClasses } from './classes.ts';
 import { type Context, cleanEnv, properties, type Service } from './service.ts';
 
 export const log4j = join(import.meta.dirname, '..', 'log4j2.properties');
@@ -52,7 +53,15 @@ export const kafka: Service = {
     }
     return {
       command: installed.java.command,
-      args: [...part.heap, ...javaOptions, logging, ...classPath, 'kafka.Kafka', config],
+      args: [
+        ...part.heap,
+        ...javaOptions,
+        ...(await sharedClasses('kafka', installed.kafka, context)),
+        logging,
+        ...classPath,
+        'kafka.Kafka',
+        config,
+      ],
       cwd: dir,
       env,
     };

@@ -2,26 +2,17 @@ import { cp, mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MillraceError } from '../../../core/errors.ts';
 import { ensurePrometheus, type PrometheusTools } from '../../prometheus/install.ts';
-import type { Host } from '../install/install.ts';
 import { prometheus as part } from '../parts.ts';
-import { askHttp, cleanEnv, type Service } from './service.ts';
-
-/** Rules and configuration files, in the repository. */
-export const rulesFolder = join(import.meta.dirname, '../../prometheus');
-
-export const alertmanagerIn = (dir: string): string => join(dir, 'alertmanager');
+import { findAlertmanager, rulesFolder } from './alertmanager.ts';
+import { askHttp, type Context, cleanEnv, type Service } from './service.ts';
 
 /** @throws MillraceError TOOL_MISSING */
-export async function prometheusTools(
-  host: Host,
-  note: (text: string) => void,
-  signal: AbortSignal,
-): Promise<PrometheusTools> {
+async function toolsOf({ host, note, signal }: Context): Promise<PrometheusTools> {
   note('looking for Prometheus');
   const found = await ensurePrometheus({ cacheDir: host.cacheDir, path: host.env['PATH'] ?? '', signal });
   if (!('missing' in found)) return found;
   throw new MillraceError('TOOL_MISSING', found.missing, {
-    remedy: 'Install Prometheus and Alertmanager, or start the stack without --with monitoring.',
+    remedy: 'Install Prometheus, or start the stack without --with monitoring.',
   });
 }
 
@@ -32,16 +23,19 @@ export const prometheus: Service = {
   needs: ['alertmanager'],
   stop: { signal: 'SIGTERM', graceMs: 10_000 },
 
-  async launch({ dir, host, ports, signal, note }) {
-    const tools = await prometheusTools(host, note, signal);
+  async launch(context) {
+    const { dir, host, ports } = context;
+    const tools = await toolsOf(context);
     const home = join(dir, 'prometheus');
     for (const folder of ['targets', 'alertmanagers']) await mkdir(join(home, folder), { recursive: true });
     await rm(join(home, 'rules'), { recursive: true, force: true });
     for (const each of ['prometheus.yml', 'rules']) {
       await cp(join(rulesFolder, each), join(home, each), { recursive: true });
     }
-    const managers = [{ targets: [`127.0.0.1:${ports.alertmanager}`] }];
-    await writeFile(join(home, 'alertmanagers', 'alertmanager.json'), `${JSON.stringify(managers)}\n`);
+    // Without an Alertmanager, Prometheus shows the alerts itself.
+    const managers = (await findAlertmanager(host)) === undefined ? [] : [`127.0.0.1:${ports.alertmanager}`];
+    const groups = managers.length === 0 ? [] : [{ targets: managers }];
+    await writeFile(join(home, 'alertmanagers', 'alertmanager.json'), `${JSON.stringify(groups)}\n`);
     return {
       command: tools.prometheus,
       args: [

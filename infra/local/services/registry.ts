@@ -11,7 +11,8 @@ export const registry: Service = {
   async launch({ installed, ports, secrets, host }) {
     return {
       command: installed.java.command,
-      args: [...part.heap, ...javaOptions, '-jar', 'quarkus-run.jar'],
+      // It answers a few requests a minute: the second compiler would cost more at start than it ever saves.
+      args: [...part.heap, '-XX:TieredStopAtLevel=1', ...javaOptions, '-jar', 'quarkus-run.jar'],
       cwd: installed.registry,
       // By environment: arguments are visible to every user of the machine.
       env: cleanEnv(host, {
