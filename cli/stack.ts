@@ -10,7 +10,7 @@ export interface UpOptions {
   readonly log?: (line: string) => void;
   /** Also apply the connectors, so that capture begins. */
   readonly connectors?: boolean;
-  /** Also start Prometheus and Alertmanager. */
+  /** Also start Prometheus, and Alertmanager if there is one on the PATH. */
   readonly monitoring?: boolean;
   readonly signal?: AbortSignal;
 }

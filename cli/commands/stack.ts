@@ -21,7 +21,9 @@ export function register(program: Command): void {
     .command('up')
     .description('install what is missing, start the local stack and bring it up to date; harmless when it runs')
     .addOption(
-      new Option('--with <what>', 'also start monitoring: Prometheus and Alertmanager').choices(['monitoring']),
+      new Option('--with <what>', 'also start monitoring: Prometheus, and Alertmanager if it is on the PATH').choices([
+        'monitoring',
+      ]),
     )
     .action(async (options: { with?: string }, command: Command) => {
       await runUp(stackName(command), options.with === 'monitoring');

@@ -5,7 +5,7 @@ import { MillraceError } from '../../core/errors.ts';
 import { type Host, installAll } from './install/install.ts';
 import { minio as minioPart, type PartName, type Ports, stopOrder, titles } from './parts.ts';
 import { isAlive, memoryOf, signalProcess, stopProcess } from './process.ts';
-import { alertmanager } from './services/alertmanager.ts';
+import { alertmanager, findAlertmanager } from './services/alertmanager.ts';
 import { connect, secretsFolder } from './services/connect.ts';
 import { kafka } from './services/kafka.ts';
 import { minio } from './services/minio.ts';
@@ -35,7 +35,7 @@ export interface StackOptions {
   /** `.millrace/<name>`, absolute: data, logs, secrets and stack.json. */
   readonly dir: string;
   readonly host: Host;
-  /** Also start Prometheus and Alertmanager. Default false. */
+  /** Also start Prometheus, and Alertmanager if there is one on the PATH. Default false. */
   readonly monitoring?: boolean;
   readonly onProgress?: (event: StackEvent) => void;
   readonly signal?: AbortSignal;
@@ -64,7 +64,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   await using _lock = await lockStack(dir, name);
   const stack = await Stack.load({ ...options, dir });
   const missing: Service[] = [];
-  for (const service of options.monitoring === true ? [...services, ...monitoring] : services) {
+  for (const service of await wantedOf(options)) {
     if (!(await stack.isRunning(service.name))) missing.push(service);
   }
   if (missing.length === 0) return stack;
@@ -77,6 +77,12 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   await requirePorts(missing, { name, ports: stack.ports });
   await stack.start(missing, installed, signal);
   return stack;
+}
+
+async function wantedOf({ host, monitoring: wanted }: StackOptions): Promise<readonly Service[]> {
+  if (wanted !== true) return services;
+  const possible = (await findAlertmanager(host)) === undefined ? [prometheus] : monitoring;
+  return [...services, ...possible];
 }
 
 /** Attaches to a stack that was started before, running or not. @throws MillraceError PART_FAILED when it never was. */

@@ -8,7 +8,6 @@ const run = promisify(execFile);
 export interface PrometheusTools {
   readonly prometheus: string;
   readonly promtool: string;
-  readonly alertmanager: string;
 }
 
 export interface PrometheusOptions {
@@ -23,11 +22,11 @@ export interface PrometheusOptions {
 
 export type PrometheusResult = PrometheusTools | { readonly missing: string };
 
-const names = { prometheus: 'prometheus', promtool: 'promtool', alertmanager: 'prometheus-alertmanager' } as const;
+const names = ['prometheus', 'promtool'] as const;
 
 /**
- * Finds Prometheus, promtool and Alertmanager on the path or in the cache, or unpacks the Debian packages into the cache. Needs no
- * root: nothing is installed into the system. Safe to interrupt and to run twice at once: a complete folder appears by one rename.
+ * Finds Prometheus and promtool on the path or in the cache, or unpacks the Debian package into the cache. Needs no root: nothing is
+ * installed into the system. (Debian's Alertmanager does not run unpacked: it looks for a template under /usr.) Safe to interrupt and to run twice at once: a complete folder appears by one rename.
  *
  * `missing` says why there is none, in one sentence; monitoring is optional, so that is not an error here.
  */
@@ -49,16 +48,12 @@ export async function ensurePrometheus(options: PrometheusOptions): Promise<Prom
 }
 
 async function locate(folders: readonly string[]): Promise<PrometheusTools | undefined> {
-  const [prometheus, promtool, alertmanager] = await Promise.all([
-    first(folders, [names.prometheus]),
-    first(folders, [names.promtool]),
-    first(folders, [names.alertmanager, 'alertmanager']),
-  ]);
-  if (prometheus === undefined || promtool === undefined || alertmanager === undefined) return undefined;
-  return { prometheus, promtool, alertmanager };
+  const [prometheus, promtool] = await Promise.all(names.map((name) => findCommand(folders, [name])));
+  return prometheus === undefined || promtool === undefined ? undefined : { prometheus, promtool };
 }
 
-async function first(folders: readonly string[], files: readonly string[]): Promise<string | undefined> {
+/** The first of the names that is in one of the folders and may be run. */
+export async function findCommand(folders: readonly string[], files: readonly string[]): Promise<string | undefined> {
   for (const folder of folders) {
     for (const file of files) {
       const path = join(folder, file);
@@ -96,8 +91,7 @@ async function download(
   options: PrometheusOptions,
   spawn: { readonly cwd: string; readonly signal?: AbortSignal },
 ): Promise<void> {
-  const get = (apt: readonly string[]) =>
-    run('apt-get', [...apt, 'download', names.prometheus, names.alertmanager], spawn);
+  const get = (apt: readonly string[]) => run('apt-get', [...apt, 'download', 'prometheus'], spawn);
   const lists = options.aptLists ?? '/var/lib/apt/lists';
   const files = await readdir(lists).catch(() => []);
   if (files.some((file) => /_Packages(\.|$)/.test(file))) {
