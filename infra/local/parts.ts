@@ -97,7 +97,7 @@ export const connect = {
     'topic.creation.enable': 'true',
     'key.converter': 'org.apache.kafka.connect.json.JsonConverter',
     'value.converter': 'org.apache.kafka.connect.json.JsonConverter',
-    'plugin.discovery': 'hybrid_warn',
+    'plugin.discovery': 'service_load',
     // One worker: nobody to wait for when it comes back.
     'scheduled.rebalance.max.delay.ms': '1000',
     'offset.flush.interval.ms': '1000',

@@ -1,9 +1,9 @@
 /** Everything the stack needs that npm does not bring, side by side. */
 import { join } from 'node:path';
 import { minimumJava } from '../parts.ts';
-import type { Host } from './command.ts';
+import { type Host, runCommand } from './command.ts';
 import { findJava, type Java } from './java.ts';
-import { ensurePom } from './maven.ts';
+import { ensurePom, type PomFolder } from './maven.ts';
 import { ensureMinio } from './minio.ts';
 
 export type { Host } from './command.ts';
@@ -36,7 +36,7 @@ export async function installAll({ host, note, signal }: InstallOptions): Promis
   const failed = new AbortController();
   const stop = signal === undefined ? failed.signal : AbortSignal.any([signal, failed.signal]);
   const java = await findJava(minimumJava, host.env);
-  const pom = (name: string, options: { unpack?: boolean; inside?: string } = {}) =>
+  const pom = (name: string, options: Pick<PomFolder, 'unpack' | 'inside' | 'finish'> = {}) =>
     ensurePom({
       host,
       name,
@@ -46,9 +46,17 @@ export async function installAll({ host, note, signal }: InstallOptions): Promis
       note: (text) => note?.(name, text),
       signal: stop,
     });
+  const kafkaJars = pom('kafka');
+  // The converter does not say in a manifest that it is one, and asking every class of every jar costs seconds of each start.
+  const manifests = async (folder: string): Promise<void> => {
+    note?.('debezium', 'writing manifests');
+    const tool = ['-cp', join(await kafkaJars, '*'), 'org.apache.kafka.tools.ConnectPluginPath'];
+    const args = ['-XX:TieredStopAtLevel=1', ...tool, 'sync-manifests', '--plugin-path', folder];
+    await runCommand(java.command, args, { env: host.env, cwd: folder, signal: stop });
+  };
   const all = [
-    pom('kafka'),
-    pom('debezium', { inside: 'debezium' }),
+    kafkaJars,
+    pom('debezium', { inside: 'debezium', finish: { name: 'sync-manifests', run: manifests } }),
     pom('registry', { unpack: true }),
     ensureMinio({ host, note: (text) => note?.('minio', text), signal: stop }),
   ] as const;

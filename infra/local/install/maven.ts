@@ -16,6 +16,8 @@ export interface PomFolder {
   readonly unpack?: boolean;
   /** Put the files into this folder of the installed one. */
   readonly inside?: string;
+  /** A last step in the installed folder, and the name by which a change of it installs anew. */
+  readonly finish?: { readonly name: string; readonly run: (folder: string) => Promise<void> };
   readonly javaHome: string;
   readonly note?: (text: string) => void;
   readonly signal?: AbortSignal | undefined;
@@ -27,7 +29,12 @@ export async function ensurePom(options: PomFolder): Promise<string> {
   const wanted = {
     cacheDir: host.cacheDir,
     name,
-    ingredients: [await readFile(pom, 'utf8'), String(options.unpack), options.inside ?? ''],
+    ingredients: [
+      await readFile(pom, 'utf8'),
+      String(options.unpack),
+      options.inside ?? '',
+      options.finish?.name ?? '',
+    ],
   };
   if (await isCached(folderOf(wanted))) return folderOf(wanted);
   const maven = await findOnPath('mvn', host.env);
@@ -57,6 +64,7 @@ export async function ensurePom(options: PomFolder): Promise<string> {
           },
         },
       );
+      await options.finish?.run(folder);
       if (options.unpack !== true) return;
       const archive = (await readdir(folder)).find((file) => file.endsWith('.tar.gz'));
       if (archive === undefined) throw new MillraceError('INSTALL_FAILED', `Maven brought no archive for ${name}`);
