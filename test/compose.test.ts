@@ -146,6 +146,9 @@ describe('the compose file and the native stack', () => {
     const lines = (await read('infra/docker/connect.properties')).split('\n').filter((line) => /^[a-z]/.test(line));
     const worker = Object.fromEntries(lines.map((line) => [line.split('=')[0], line.slice(line.indexOf('=') + 1)]));
     expect(worker).toMatchObject(parts.connect.settings);
+    if (worker['plugin.discovery'] === 'service_load') {
+      expect(await read('infra/docker/connect.Dockerfile')).toContain(' sync-manifests --plugin-path ');
+    }
     const own = Object.keys(worker).filter((setting) => !(setting in parts.connect.settings));
     expect(
       own.filter(
