@@ -6,6 +6,7 @@ import { register as registerArchive } from './commands/archive.ts';
 import { register as registerCandles } from './commands/candles.ts';
 import { register as registerConnectors } from './commands/connectors.ts';
 import { register as registerDb } from './commands/db.ts';
+import { register as registerDemo } from './commands/demo.ts';
 import { register as registerLoad } from './commands/load.ts';
 import { register as registerRun } from './commands/run.ts';
 import { register as registerSchemas } from './commands/schemas.ts';
@@ -21,6 +22,12 @@ process.on('warning', (warning) => {
   if (warning.name !== 'TimeoutNegativeWarning') process.stderr.write(`warning: ${warning.message}\n`);
 });
 
+// A reader that has seen enough, such as head, is no error.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit();
+  throw error;
+});
+
 const program = new Command('millrace')
   .description(
     'CDC and stream processing for market data: Postgres to Kafka to candles, anomalies and Parquet, exact and provable',
@@ -33,6 +40,7 @@ const program = new Command('millrace')
   .exitOverride();
 
 for (const register of [
+  registerDemo,
   registerStack,
   registerArchive,
   registerCandles,

@@ -48,6 +48,8 @@ export const errorCodes = {
   S3_BUCKET_MISSING: 'stop',
   S3_CONFLICT: 'stop',
   CUT_UNREADABLE: 'stop',
+  // commands
+  PIPELINE_STUCK: 'retry',
   // configuration
   CONFIG_INVALID: 'stop',
   // operations

@@ -83,7 +83,7 @@ function urlOf(bucket: string, { key }: ArchiveObject): string {
   return `s3://${bucket}/${key}`;
 }
 
-function printTree(branches: readonly Branch[]): void {
+export function printTree(branches: readonly Branch[]): void {
   if (branches.length === 0) {
     process.stdout.write('the archive is empty\n');
     return;

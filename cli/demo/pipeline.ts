@@ -1,0 +1,89 @@
+/** A `millrace run` in a process of its own, its log in a file: what an operator would start, and a fault test would kill. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, mkdirSync, openSync } from 'node:fs';
+import { join } from 'node:path';
+import { MillraceError } from '../../core/errors.ts';
+import { tailOf } from '../../infra/local/start.ts';
+import { projectDir, stackDir } from '../config.ts';
+
+/** Old space is collected before it grows large, and freed buffers go back to the system. */
+const runtimeFlags = ['--max-old-space-size=320', '--max-semi-space-size=16'];
+const runtimeEnv = { MALLOC_ARENA_MAX: '2' };
+const killAfterMs = 20_000;
+
+export interface PipelineOptions {
+  readonly stack: string;
+  /** What to run: names, or everything. Default everything. */
+  readonly names?: readonly string[];
+  /** In addition to our own environment. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+export class Pipeline implements AsyncDisposable {
+  readonly log: string;
+  readonly #child: ChildProcess;
+  readonly #exit: Promise<unknown>;
+
+  private constructor(child: ChildProcess, log: string) {
+    this.log = log;
+    this.#child = child;
+    this.#exit = once(child, 'exit');
+  }
+
+  static start({ stack, names = ['--all'], env = {} }: PipelineOptions): Pipeline {
+    const logs = join(stackDir(stack), 'logs');
+    mkdirSync(logs, { recursive: true });
+    const log = join(logs, `run-${names.join('-').replace('--', '')}.log`);
+    const file = openSync(log, 'a');
+    const args = [
+      ...runtimeFlags,
+      join(projectDir, 'cli', 'main.ts'),
+      '--stack',
+      stack,
+      'run',
+      ...names,
+      '--port',
+      '0',
+    ];
+    const child = spawn(process.execPath, args, {
+      env: { ...process.env, ...runtimeEnv, ...env },
+      stdio: ['ignore', file, file],
+    });
+    closeSync(file);
+    return new Pipeline(child, log);
+  }
+
+  get running(): boolean {
+    return this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
+  /** @throws MillraceError PART_FAILED with the end of its log when it is no longer running. */
+  async check(): Promise<void> {
+    if (this.running) return;
+    const tail = await tailOf(this.log, 5);
+    throw new MillraceError('PART_FAILED', `the pipeline has ended by itself:\n${tail.join('\n')}`, {
+      remedy: `read ${this.log}`,
+    });
+  }
+
+  /** Without any chance to finish: SIGKILL. Returns when it is gone. */
+  async kill(): Promise<void> {
+    if (!this.running) return;
+    this.#child.kill('SIGKILL');
+    await this.#exit;
+  }
+
+  /** Ends in order, so that what is done is committed. Idempotent. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.running) return;
+    this.#child.kill('SIGTERM');
+    const timer = setTimeout(() => this.#child.kill('SIGKILL'), killAfterMs);
+    await this.#exit;
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,69 @@
+/** A load under which faults are injected, and how to tell that it has come to rest. */
+import { createWriteStream } from 'node:fs';
+import { mkdtemp } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import { eventTimes } from '../../cli/event-times.ts';
+import { readStages, type Stage } from '../../cli/stages.ts';
+import { type Verification, verify } from '../../cli/verify.ts';
+import type { Schemas } from '../../core/avro/schemas.ts';
+import type { Config } from '../../core/config.ts';
+import { dispositionOf } from '../../core/errors.ts';
+import type { Log } from '../../core/runtime/log.ts';
+import { archivedTopics } from '../../schemas/topics.ts';
+import { loadTrades } from '../../storage/load/load.ts';
+import { type SyntheticOptions, syntheticTrades } from '../../storage/load/synthetic.ts';
+
+const stages: readonly Stage[] = [
+  { name: 'ohlcv', kind: 'processor', inputs: ['cdc.public.trades'] },
+  { name: 'anomaly', kind: 'processor', inputs: ['market.candles'] },
+  { name: 'parquet', kind: 'sink', inputs: archivedTopics },
+];
+
+export async function loadSynthetic(config: Config, options: SyntheticOptions): Promise<number> {
+  const file = join(await mkdtemp(join(tmpdir(), 'millrace-load-')), 'trades.csv');
+  await pipeline(Readable.from(syntheticTrades(options)), createWriteStream(file));
+  const { inserted } = await loadTrades({ url: config.postgres.url, file, batchRows: 5_000 });
+  return inserted;
+}
+
+/** Verifies until everything agrees, or returns the last verification when it still does not after `timeoutMs`. */
+export async function verifyAtRest(
+  config: Config,
+  log: Log,
+  schemas: Schemas,
+  timeoutMs: number,
+): Promise<Verification> {
+  const giveUpAt = performance.now() + timeoutMs;
+  for (;;) {
+    if (await caughtUp(log, schemas)) {
+      const verification = await verify(config, log, schemas);
+      if (verification.ok || performance.now() > giveUpAt) return verification;
+    } else if (performance.now() > giveUpAt) {
+      return verify(config, log, schemas);
+    }
+    await delay(2_000);
+  }
+}
+
+async function caughtUp(log: Log, schemas: Schemas): Promise<boolean> {
+  try {
+    const lags = await readStages({ log, stages, eventTimeOf: eventTimes(schemas) });
+    return lags.every(({ lagRecords }) => lagRecords === 0n);
+  } catch (error) {
+    if (dispositionOf(error) === 'retry') return false;
+    throw error;
+  }
+}
+
+/** Repeatable pseudo-random numbers in [0, 1). */
+export function seeded(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return state / 2 ** 32;
+  };
+}
