@@ -6,6 +6,7 @@ import { register as registerArchive } from './commands/archive.ts';
 import { register as registerCandles } from './commands/candles.ts';
 import { register as registerConnectors } from './commands/connectors.ts';
 import { register as registerDb } from './commands/db.ts';
+import { register as registerDemo } from './commands/demo.ts';
 import { register as registerLoad } from './commands/load.ts';
 import { register as registerRun } from './commands/run.ts';
 import { register as registerSchemas } from './commands/schemas.ts';
@@ -39,6 +40,7 @@ const program = new Command('millrace')
   .exitOverride();
 
 for (const register of [
+  registerDemo,
   registerStack,
   registerArchive,
   registerCandles,
