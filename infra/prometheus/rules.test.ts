@@ -46,7 +46,9 @@ describe('promtool', () => {
   let tools: PrometheusResult;
   // The first time on a machine this fetches the Debian package, without root.
   beforeAll(async () => {
-    tools = await ensurePrometheus({ cacheDir: join(homedir(), '.cache/millrace'), path: process.env['PATH'] ?? '' });
+    const { env } = process;
+    const cacheDir = env['MILLRACE_CACHE'] ?? join(env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'millrace');
+    tools = await ensurePrometheus({ cacheDir, path: env['PATH'] ?? '' });
   }, 200_000);
 
   async function promtool(...args: string[]): Promise<string | undefined> {
