@@ -73,7 +73,7 @@ export class ParquetFile {
     const group = this.#file.row_groups.at(-1);
     for (const [i, data] of this.#data.entries()) {
       const chunk = group?.columns[i]?.meta_data;
-      if (chunk !== undefined && data.statistics !== undefined) chunk.statistics = data.statistics;
+      if (chunk !== undefined) chunk.statistics = data.statistics;
     }
     this.#data = this.#columns.map(columnData);
     this.#buffered = 0;
