@@ -41,6 +41,7 @@ function print(plan: readonly TopicPlan[], command: Command): void {
   for (const { topic, action, differences } of plan) {
     const what = differences.map(({ setting, actual, wanted }) => `${setting} ${actual} → ${wanted}`).join(', ');
     const shape = `${String(topic.partitions).padStart(2)} × ${topic.cleanup.padEnd(7)}`;
-    process.stdout.write(`${action.padEnd(6)}  ${topic.name.padEnd(width)}  ${shape}  ${what}`.trimEnd() + '\n');
+    const line = `${action.padEnd(6)}  ${topic.name.padEnd(width)}  ${shape}  ${what}`;
+    process.stdout.write(`${line.trimEnd()}\n`);
   }
 }

@@ -1,7 +1,7 @@
 import { TopicAdmin } from '../../core/kafka/admin.ts';
 import { KafkaLog } from '../../core/kafka/log.ts';
 import { testLog } from '../../core/testing/log-contract.ts';
-import { testConfig, testConfig } from '../stack.ts';
+import { testConfig } from '../stack.ts';
 
 const { brokers } = testConfig().kafka;
 let topics = 0;

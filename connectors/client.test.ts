@@ -1,0 +1,141 @@
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { applyConnector } from './apply.ts';
+import { ConnectClient } from './client.ts';
+
+interface Answer {
+  readonly status: number;
+  readonly body?: unknown;
+}
+
+let server: Server;
+let url: string;
+/** Answers in turn per request line, the last one again and again; a request without any is never answered. */
+let answers: Record<string, Answer[]>;
+let asked: string[];
+
+beforeEach(async () => {
+  answers = {};
+  asked = [];
+  server = createServer((request, response) => {
+    const line = `${request.method} ${request.url}`;
+    asked.push(line);
+    const queue = answers[line];
+    if (queue === undefined) return;
+    const { status, body } = (queue.length > 1 ? queue.shift() : queue[0]) ?? { status: 500 };
+    response.writeHead(status, { 'content-type': 'application/json' });
+    response.end(body === undefined ? '' : JSON.stringify(body));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+});
+
+afterEach(() => {
+  server.closeAllConnections();
+  server.close();
+});
+
+describe('a request', () => {
+  test('is repeated while the workers rebalance', async () => {
+    answers['GET /connectors'] = [
+      { status: 409, body: { message: 'rebalance' } },
+      { status: 409 },
+      { status: 200, body: ['a'] },
+    ];
+    expect(await new ConnectClient({ url, random: () => 0 }).names()).toEqual(['a']);
+    expect(asked).toHaveLength(3);
+  });
+
+  test('gives up when the rebalance does not end, with the worker’s words', async () => {
+    answers['GET /connectors'] = [{ status: 409, body: { message: 'still rebalancing' } }];
+    await expect(new ConnectClient({ url, rebalanceMs: 300 }).names()).rejects.toMatchObject({
+      code: 'CONNECT_UNREACHABLE',
+      message: expect.stringContaining('still rebalancing'),
+    });
+  });
+
+  test('that is not answered ends with its timeout, and one that is aborted with the signal’s reason', async () => {
+    const client = new ConnectClient({ url, timeoutMs: 200 });
+    await expect(client.names()).rejects.toMatchObject({
+      code: 'CONNECT_UNREACHABLE',
+      message: expect.stringContaining('no answer within 200 ms'),
+    });
+    const signal = AbortSignal.abort(new Error('enough'));
+    await expect(client.names(signal)).rejects.toThrow('enough');
+  });
+
+  test('for a connector that is not there is undefined, not an error', async () => {
+    answers['GET /connectors/x/status'] = [{ status: 404, body: { message: 'no' } }];
+    expect(await new ConnectClient({ url }).status('x')).toBeUndefined();
+  });
+
+  test('that is refused has the worker’s words', async () => {
+    answers['PUT /connectors/x/config'] = [{ status: 400, body: { message: 'not like that' } }];
+    await expect(new ConnectClient({ url }).put('x', {})).rejects.toMatchObject({
+      code: 'CONNECTOR_INVALID',
+      message: expect.stringContaining('not like that'),
+    });
+  });
+});
+
+describe('apply', () => {
+  const type = 'a.B';
+  const definition = { name: 'x', config: { 'connector.class': type, a: '1' } };
+  const status = (task: string) => ({
+    status: 200,
+    body: {
+      name: 'x',
+      connector: { state: 'RUNNING', worker_id: 'w' },
+      tasks: [{ id: 0, state: task, worker_id: 'w', trace: 'A: first\n\tat b\nCaused by: C: root' }],
+    },
+  });
+
+  beforeEach(() => {
+    answers['GET /connector-plugins'] = [{ status: 200, body: [{ class: type }] }];
+    answers[`PUT /connector-plugins/${type}/config/validate`] = [
+      { status: 200, body: { error_count: 0, configs: [] } },
+    ];
+    answers['PUT /connectors/x/config'] = [{ status: 201, body: {} }];
+    answers['PUT /connectors/x/resume'] = [{ status: 202 }];
+    answers['GET /connectors/x/tasks'] = [
+      { status: 200, body: [{ id: { connector: 'x', task: 0 }, config: { ...definition.config, 'task.class': 'T' } }] },
+    ];
+    answers['GET /connectors/x/status'] = [status('RUNNING')];
+  });
+
+  test('sends nothing when Kafka Connect has the same configuration', async () => {
+    answers['GET /connectors/x/config'] = [{ status: 200, body: { ...definition.config, name: 'x' } }];
+    expect(await applyConnector(new ConnectClient({ url }), definition)).toMatchObject({ action: 'unchanged' });
+    expect(asked.filter((line) => line.startsWith('PUT /connectors/'))).toEqual([]);
+  });
+
+  test('waits until the task has the new configuration: one that runs with the old says nothing', async () => {
+    answers['GET /connectors/x/config'] = [{ status: 200, body: { ...definition.config, a: '0' } }];
+    const tasks = (a: string) => ({ status: 200, body: [{ id: { task: 0 }, config: { ...definition.config, a } }] });
+    answers['GET /connectors/x/tasks'] = [tasks('0'), tasks('0'), tasks('1')];
+    const applied = await applyConnector(new ConnectClient({ url }), definition, { settleMs: 0 });
+    expect(applied).toMatchObject({ action: 'updated', changed: ['a'] });
+    expect(asked.filter((line) => line === 'GET /connectors/x/tasks')).toHaveLength(3);
+  });
+
+  test('reports a task that fails and stays failed, with the causes and without the frames', async () => {
+    answers['GET /connectors/x/config'] = [{ status: 404 }];
+    answers['GET /connectors/x/status'] = [status('RUNNING'), status('FAILED')];
+    await expect(applyConnector(new ConnectClient({ url }), definition)).rejects.toMatchObject({
+      code: 'CONNECTOR_FAILED',
+      message: 'connector x does not run: RUNNING, task 0 FAILED\n  A: first\n  Caused by: C: root',
+    });
+  });
+
+  test('changes nothing when a setting is refused', async () => {
+    answers[`PUT /connector-plugins/${type}/config/validate`] = [
+      { status: 200, body: { error_count: 1, configs: [{ value: { name: 'a', errors: ['too small'] } }] } },
+    ];
+    await expect(applyConnector(new ConnectClient({ url }), definition)).rejects.toMatchObject({
+      code: 'CONNECTOR_INVALID',
+      message: expect.stringContaining('a: too small'),
+    });
+    expect(asked.some((line) => line.startsWith('PUT /connectors/'))).toBe(false);
+  });
+});
