@@ -101,6 +101,8 @@ export const configSchema = z.strictObject({
       flushRows: positive.default(100_000),
       /** Buffered bytes per partition after which an object is cut. */
       flushBytes: positive.default(32 * 1024 * 1024),
+      /** Bytes that all partitions together may buffer before the larger ones cut early. */
+      bufferBytes: positive.default(128 * 1024 * 1024),
       /** Wall time since the first buffered row after which an object is cut. */
       flushMs: positive.default(10_000),
       /** Key prefix in the bucket. */

@@ -7,12 +7,13 @@ import { MillraceError } from '../../core/errors.ts';
 import type { Metrics, TaskMetrics } from '../../core/observability/metrics.ts';
 import { prepareDecoder } from '../../core/runtime/decoding.ts';
 import type { Handler, Ownership } from '../../core/runtime/handler.ts';
-import { type Fetched, type OutRecord, readRange, type Transaction } from '../../core/runtime/log.ts';
+import { type Fetched, type OutRecord, partitionId, readRange, type Transaction } from '../../core/runtime/log.ts';
 import { type Kept, putOnce } from '../../core/s3/put-once.ts';
 import type { ObjectStore } from '../../core/s3/store.ts';
 import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import type { DeadLetter } from '../../schemas/gen/dead_letter.ts';
 import { objectsTopic } from '../../schemas/topics.ts';
+import type { Budget } from './budget.ts';
 import { RecordBuffer } from './buffer.ts';
 import { type Built, type BuiltObject, buildObjects, type Refused } from './build.ts';
 import { type Cut, formatCut, parseCut } from './cut.ts';
@@ -26,6 +27,8 @@ export interface ParquetSettings {
   readonly flushBytes: number;
   /** Wall time since the first buffered record after which a cut is due. */
   readonly flushMs: number;
+  /** Bytes that all partitions of the sink buffer together before the larger ones cut early. Default 128 MiB. */
+  readonly bufferBytes?: number;
   /** Uploads of one cut at a time. Default 4. */
   readonly uploads?: number;
   /** An orderly end cuts what is buffered. Default false: the next owner reads it again. */
@@ -46,6 +49,7 @@ export interface ParquetEnvironment {
   readonly metrics: Metrics;
   readonly taskMetrics: TaskMetrics;
   readonly now: () => number;
+  readonly budget: Budget;
   /** Partitions build their objects one after the other, so that memory is bounded by one cut. */
   readonly turns: Turns;
 }
@@ -65,6 +69,7 @@ const rebuildFetch = { maxWaitMs: 250, maxBytesPerPartition: 512 * 1024 };
 export class ParquetHandler implements Handler {
   readonly #env: ParquetEnvironment;
   readonly #own: Ownership;
+  readonly #id: string;
   readonly #buffer = new RecordBuffer();
   /** Everything before is committed. */
   #committed = 0n;
@@ -75,6 +80,8 @@ export class ParquetHandler implements Handler {
   constructor(ownership: Ownership, environment: ParquetEnvironment) {
     this.#own = ownership;
     this.#env = environment;
+    this.#id = partitionId(ownership);
+    ownership.signal.addEventListener('abort', () => environment.budget.set(this.#id, 0), { once: true });
   }
 
   async open(): Promise<bigint> {
@@ -90,7 +97,7 @@ export class ParquetHandler implements Handler {
   }
 
   async process(fetched: Fetched): Promise<void> {
-    const { decoder, settings, taskMetrics } = this.#env;
+    const { decoder, settings, taskMetrics, budget } = this.#env;
     await prepareDecoder(decoder, fetched.records, this.#own.signal, () => this.#cut());
     for (const record of fetched.records) {
       this.#buffer.push(record);
@@ -98,6 +105,8 @@ export class ParquetHandler implements Handler {
       if (this.#buffer.length >= settings.flushRows || this.#buffer.bytes >= settings.flushBytes) await this.#cut();
     }
     this.#position = fetched.next;
+    budget.set(this.#id, this.#own.signal.aborted ? 0 : this.#buffer.bytes);
+    if (budget.exceededBy(this.#id)) await this.#cut();
     if (this.#position > this.#committed) this.#firstBufferedMs ??= this.#env.now();
     taskMetrics.processed(fetched.records.length);
     this.#showOldest();
@@ -111,6 +120,7 @@ export class ParquetHandler implements Handler {
 
   async close(): Promise<void> {
     if (this.#env.settings.flushOnClose === true) await this.#cut();
+    this.#env.budget.set(this.#id, 0);
   }
 
   /** Finishes the cut that the previous owner planned, as it was planned. */
@@ -163,6 +173,7 @@ export class ParquetHandler implements Handler {
     for (const { error } of built.refused) this.#env.taskMetrics.deadLetter(error.code);
     this.#committed = cut.end;
     this.#buffer.clear();
+    this.#env.budget.set(this.#id, 0);
     this.#firstBufferedMs = undefined;
     this.#showOldest();
   }

@@ -12,6 +12,7 @@ import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import type { DeadLetter } from '../../schemas/gen/dead_letter.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import { type ArchivedTopic, archivedTopics, objectsTopic, valueSubject } from '../../schemas/topics.ts';
+import { Budget } from './budget.ts';
 import { type ParquetEnvironment, ParquetHandler, type ParquetSettings } from './handler.ts';
 import { Turns } from './turns.ts';
 
@@ -33,6 +34,7 @@ export interface ParquetSink {
 }
 
 const name = 'parquet';
+const defaultBufferBytes = 128 * 1024 * 1024;
 
 /** Registers the schemas of its outputs. @throws MillraceError REGISTRY_UNREACHABLE, SCHEMA_INCOMPATIBLE, CONFIG_INVALID */
 export async function parquetSink(options: ParquetSinkOptions): Promise<ParquetSink> {
@@ -40,6 +42,7 @@ export async function parquetSink(options: ParquetSinkOptions): Promise<ParquetS
   const prefix = normalPrefix(settings.prefix ?? '');
   const deadEncoder = await AvroEncoder.open<DeadLetter>(schemas, valueSubject(`${name}.dead`), contracts.dead_letter);
   const turns = new Turns();
+  const budget = new Budget(settings.bufferBytes ?? defaultBufferBytes);
   const shared = new Map<string, Omit<ParquetEnvironment, 'taskMetrics'>>();
   for (const topic of archivedTopics) {
     const subject = valueSubject(objectsTopic(topic));
@@ -56,6 +59,7 @@ export async function parquetSink(options: ParquetSinkOptions): Promise<ParquetS
       metrics,
       now,
       turns,
+      budget,
     });
   }
   return {

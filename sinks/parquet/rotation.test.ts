@@ -1,0 +1,203 @@
+import { describe, expect, test } from '@jest/globals';
+import { MillraceError } from '../../core/errors.ts';
+import type { Fetched, LogRecord } from '../../core/runtime/log.ts';
+import { Budget } from './budget.ts';
+import { RecordBuffer } from './buffer.ts';
+import { formatCut, parseCut } from './cut.ts';
+import { Harness, trade } from './fixtures/harness.ts';
+import { Turns } from './turns.ts';
+
+const topic = 'cdc.public.trades';
+
+async function cuts(harness: Harness): Promise<string[]> {
+  const listed = await harness.listed(topic);
+  return [...new Set(listed.map(({ from_offset, to_offset }) => `${from_offset}-${to_offset}`))];
+}
+
+function fill(harness: Harness, rows: number, partition = 0): void {
+  for (let i = 0; i < rows; i++) harness.send(topic, trade({ trade_id: `${i}` }), partition);
+}
+
+describe('a cut is due', () => {
+  test('after so many records, wherever the fetched portions end', async () => {
+    const harness = await Harness.open({ settings: { flushRows: 4 } });
+    fill(harness, 10);
+    const owner = await harness.own(topic);
+    await owner.drain(3);
+    expect(await cuts(harness)).toEqual(['0-4', '4-8']);
+    await owner.flush();
+    expect(await cuts(harness)).toEqual(['0-4', '4-8', '8-10']);
+  });
+
+  test('after so many bytes', async () => {
+    const harness = await Harness.open({ settings: { flushBytes: 350 } });
+    fill(harness, 6);
+    await (await harness.own(topic)).drain();
+    expect(await cuts(harness)).toEqual(['0-3', '3-6']);
+  });
+
+  test('so long after the first record of the buffer, and never for an empty one', async () => {
+    const harness = await Harness.open({ settings: { flushMs: 100 } });
+    const owner = await harness.own(topic);
+    harness.nowMs += 1_000;
+    await owner.taken.handler.tick(harness.nowMs);
+    fill(harness, 1);
+    await owner.drain();
+    harness.nowMs += 99;
+    await owner.taken.handler.tick(harness.nowMs);
+    expect(await cuts(harness)).toEqual([]);
+    harness.nowMs += 1;
+    await owner.taken.handler.tick(harness.nowMs);
+    expect(await cuts(harness)).toEqual(['0-1']);
+    const { transactions } = harness.log;
+    harness.nowMs += 10_000;
+    await owner.taken.handler.tick(harness.nowMs);
+    expect(harness.log.transactions).toHaveLength(transactions.length);
+  });
+
+  test('early for a large buffer when all partitions together hold too much, and not for a small one', async () => {
+    const harness = await Harness.open({ partitions: 2, settings: { bufferBytes: 700 } });
+    const [large, small] = [await harness.own(topic, 0), await harness.own(topic, 1)];
+    fill(harness, 5, 0);
+    await large.drain(1);
+    fill(harness, 2, 1);
+    await small.drain(1);
+    expect(await cuts(harness)).toEqual([]);
+    fill(harness, 1, 0);
+    await large.drain(1);
+    expect(await harness.listed(topic)).toMatchObject([{ partition: 0, rows: 6n }]);
+  });
+
+  test('at an orderly end only when it is asked for', async () => {
+    for (const flushOnClose of [false, true]) {
+      const harness = await Harness.open({ settings: { flushOnClose } });
+      fill(harness, 1);
+      const owner = await harness.own(topic);
+      await owner.drain();
+      await owner.taken.handler.close();
+      expect(await cuts(harness)).toEqual(flushOnClose ? ['0-1'] : []);
+    }
+  });
+});
+
+describe('a range without rows', () => {
+  test('of transaction markers only commits its end and lists nothing', async () => {
+    const harness = await Harness.open();
+    for (let i = 0; i < 3; i++) harness.log.appendMarker({ topic, partition: 0 });
+    await harness.run(topic);
+    expect(await harness.committed(topic)).toMatchObject({ offset: 3n, metadata: '' });
+    expect(await harness.listed(topic)).toEqual([]);
+  });
+
+  test('of bad records only commits its end with a dead letter for each', async () => {
+    const harness = await Harness.open();
+    harness.send(topic, Buffer.from([0, 0, 0, 0, 99, 1]));
+    harness.send(topic, Buffer.from('not Avro'));
+    await harness.run(topic);
+    expect(await harness.committed(topic)).toMatchObject({ offset: 2n, metadata: '' });
+    expect(await harness.dead()).toMatchObject([
+      { processor: 'parquet', reason: 'SCHEMA_UNKNOWN', schema_id: 99, origin: { topic, partition: 0, offset: 0n } },
+      { reason: 'BAD_MAGIC', key: Buffer.from('key'), value: Buffer.from('not Avro'), schema_id: null, attempts: 1 },
+    ]);
+    expect(harness.memory.objects.size).toBe(0);
+  });
+});
+
+test('a record of an unreadable batch is a dead letter, and the objects of its cut count it', async () => {
+  const harness = await Harness.open();
+  const unreadable = new MillraceError('BAD_RECORD', 'the batch is damaged');
+  const value = harness.encode(topic, trade());
+  const records: LogRecord[] = [
+    { offset: 0n, timestamp: 1n, key: null, value },
+    { offset: 1n, timestamp: 2n, key: null, value: null, unreadable },
+  ];
+  const fetched: Fetched = { topic, partition: 0, from: 0n, next: 2n, end: 2n, records };
+  const owner = await harness.own(topic);
+  await owner.taken.handler.process(fetched);
+  await owner.flush();
+  expect(await harness.dead()).toMatchObject([{ reason: 'BAD_RECORD', error: 'the batch is damaged' }]);
+  expect(await harness.listed(topic)).toMatchObject([{ rows: 1n, to_offset: 2n, dead_letters: 1n }]);
+});
+
+test('what waits longest for the archive is a metric, and none waits after a cut', async () => {
+  const harness = await Harness.open();
+  harness.send(topic, trade(), 0, 1_699_999_999_000n);
+  const owner = await harness.own(topic);
+  await owner.drain();
+  const lag = async () => (await harness.metrics.coldStorageLagSeconds.get()).values.map(({ value }) => value > 0);
+  expect(await lag()).toEqual([true]);
+  await owner.flush();
+  expect(await lag()).toEqual([false]);
+});
+
+describe('a planned cut', () => {
+  const cut = { end: 2n ** 62n, schemaId: 7, writerVersion: 1 };
+
+  test('is small, and read back as it was', () => {
+    expect(formatCut(cut).length).toBeLessThan(200);
+    expect(parseCut(formatCut(cut), [1])).toEqual(cut);
+    expect(parseCut('', [1])).toBeUndefined();
+  });
+
+  test.each([
+    'x',
+    '{}',
+    'null',
+    '[]',
+    formatCut({ ...cut, writerVersion: 2 }),
+    formatCut(cut).replace('"v":1', '"v":2'),
+  ])('that is not understood stops: %s', (metadata) => {
+    expect(() => parseCut(metadata, [1])).toThrow(expect.objectContaining({ code: 'CUT_UNREADABLE' }));
+  });
+});
+
+describe('the buffer', () => {
+  test('gives records back as they were, also null, empty and large ones', () => {
+    const buffer = new RecordBuffer();
+    const records = Array.from({ length: 3_000 }, (_, i) => ({
+      offset: BigInt(i) * 2n ** 40n,
+      timestamp: -BigInt(i),
+      key: i % 3 === 0 ? null : Buffer.alloc(i % 5, i),
+      value: i % 7 === 0 ? null : Buffer.alloc(i === 100 ? 3 << 20 : i % 900, i),
+    }));
+    for (const record of records) buffer.push(record);
+    expect([...buffer]).toEqual(records);
+    expect([buffer.firstTimestamp, buffer.lastTimestamp]).toEqual([0n, -2_999n]);
+    buffer.clear();
+    expect([buffer.length, buffer.bytes, buffer.firstTimestamp, [...buffer]]).toEqual([0, 0, undefined, []]);
+  });
+});
+
+describe('the budget', () => {
+  test('forgets a partition, and counts one only once', () => {
+    const budget = new Budget(10);
+    budget.set('a', 8);
+    budget.set('a', 9);
+    budget.set('b', 4);
+    expect([budget.total, budget.exceededBy('a'), budget.exceededBy('b')]).toEqual([13, true, false]);
+    budget.set('a', 0);
+    expect([budget.total, budget.exceededBy('b')]).toEqual([4, false]);
+  });
+});
+
+describe('turns', () => {
+  test('come one after the other, past a failed one, and not after an abort', async () => {
+    const turns = new Turns();
+    const order: number[] = [];
+    const { signal } = new AbortController();
+    const aborted = AbortSignal.abort(new Error('stop'));
+    const outcomes = await Promise.allSettled([
+      turns.take(async () => void order.push(await later(1)), signal),
+      turns.take(async () => Promise.reject(new Error('bad')), signal),
+      turns.take(async () => void order.push(2), aborted),
+      turns.take(async () => void order.push(3), signal),
+    ]);
+    expect(order).toEqual([1, 3]);
+    expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'rejected', 'fulfilled']);
+  });
+});
+
+async function later(value: number): Promise<number> {
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  return value;
+}
