@@ -85,7 +85,7 @@ async function removeStale(): Promise<void> {
 }
 
 async function takeDown(name: string): Promise<void> {
-  const down = await execute(process.execPath, [...node, main, 'down', '--stack', name], { always: true });
+  const down = await execute(process.execPath, [...node, main, 'down', '--wipe', '--stack', name], { always: true });
   if (down.code === 0) rmSync(stackDir(name), { recursive: true, force: true });
   else process.stdout.write(`the stack ${name} could not be stopped:\n${down.output}`);
 }

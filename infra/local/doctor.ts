@@ -1,6 +1,7 @@
 /** Checks beforehand what would make a start fail: one finding per thing, with its remedy. */
-import { access, constants, mkdir, statfs } from 'node:fs/promises';
+import { access, constants, stat, statfs } from 'node:fs/promises';
 import { freemem, totalmem } from 'node:os';
+import { dirname } from 'node:path';
 import { findOnPath, type Host } from './install/command.ts';
 import { findJava } from './install/java.ts';
 import { minimumJava, type PortName, titles } from './parts.ts';
@@ -80,8 +81,7 @@ async function minioOrGo(host: Host): Promise<Finding> {
 
 async function writable(what: string, folder: string): Promise<Finding> {
   try {
-    await mkdir(folder, { recursive: true });
-    await access(folder, constants.W_OK);
+    await access(await nearest(folder), constants.W_OK);
     return { what, state: 'ok', found: folder };
   } catch (error) {
     const remedy = `Make ${folder} writable for you.`;
@@ -89,9 +89,21 @@ async function writable(what: string, folder: string): Promise<Finding> {
   }
 }
 
+/** The folder itself, or the one in which it would be made: looking changes nothing. */
+async function nearest(folder: string): Promise<string> {
+  for (let path = folder; path !== dirname(path); path = dirname(path)) {
+    const exists = await stat(path).then(
+      () => true,
+      () => false,
+    );
+    if (exists) return path;
+  }
+  return '/';
+}
+
 async function disk(folder: string, wantedGib: number): Promise<Finding> {
   try {
-    const { bavail, bsize } = await statfs(folder);
+    const { bavail, bsize } = await statfs(await nearest(folder));
     const free = (bavail * bsize) / gib;
     const found = `${free.toFixed(1)} GiB free at ${folder}`;
     if (free >= wantedGib) return { what: 'disk', state: 'ok', found };

@@ -110,7 +110,7 @@ export async function stopStack(options: StackOptions & { readonly wipe?: boolea
     stopped = await (await Stack.load({ ...options, dir })).stopParts();
   }
   if (options.wipe === true) {
-    const stray = await strayData(dir);
+    const stray = await strayData(dir, await secretsOf(dir));
     if (stray !== undefined) await rm(stray, { recursive: true, force: true });
     await rm(dir, { recursive: true, force: true });
   }

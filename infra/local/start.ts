@@ -100,6 +100,8 @@ async function waitAnswer(
       await service.ask(context, oneAskMs);
       return;
     } catch (error) {
+      // It answers and says no, such as Postgres to a wrong password: waiting does not change that.
+      if (error instanceof MillraceError && error.disposition === 'stop') throw error;
       last = error;
     }
     if (performance.now() > deadline) throw await failed(service, 'does not answer', log, last);

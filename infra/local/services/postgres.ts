@@ -6,7 +6,7 @@ import { MillraceError } from '../../../core/errors.ts';
 import { connectPostgres } from '../../../core/postgres.ts';
 import { runCommand } from '../install/command.ts';
 import { postgres as part } from '../parts.ts';
-import { type Context, cleanEnv, type Service } from './service.ts';
+import { type Context, cleanEnv, type Secrets, type Service } from './service.ts';
 
 /** Postgres refuses to run as root; `nobody` exists everywhere. */
 const nobody = { uid: 65534, gid: 65534 };
@@ -26,7 +26,7 @@ export const postgres: Service = {
     const { ports, host } = context;
     const user = runAs();
     const binaries = await findBinaries(user !== undefined);
-    const data = await dataFolder(context.dir);
+    const data = await dataFolder(context.dir, context.secrets);
     await initialise(context, binaries, data);
     const settings = {
       ...part.settings,
@@ -114,19 +114,19 @@ async function initialise(context: Context, binaries: string, data: string): Pro
 
 /**
  * Below the stack's folder. Run by root in a folder that others cannot reach (a home folder, say), it is below /var/tmp instead, because
- * the server runs as another user.
+ * the server runs as another user. The cluster id is in its name: a new clone at the same place has other passwords.
  */
-export async function dataFolder(dir: string): Promise<string> {
+export async function dataFolder(dir: string, { clusterId }: Pick<Secrets, 'clusterId'>): Promise<string> {
   const usual = join(dir, 'data');
   await mkdir(usual, { recursive: true });
   if (runAs() === undefined || (await isReachable(usual))) return join(usual, 'postgres');
-  const key = createHash('sha256').update(dir).digest('hex').slice(0, 12);
+  const key = createHash('sha256').update(`${dir} ${clusterId}`).digest('hex').slice(0, 12);
   return join(await ownFolder(`millrace-data-${key}`), 'postgres');
 }
 
 /** What `down --wipe` has to remove beside the stack's folder. */
-export async function strayData(dir: string): Promise<string | undefined> {
-  const data = await dataFolder(dir);
+export async function strayData(dir: string, secrets: Pick<Secrets, 'clusterId'>): Promise<string | undefined> {
+  const data = await dataFolder(dir, secrets);
   return data.startsWith(dir) ? undefined : dirname(data);
 }
 
