@@ -138,7 +138,8 @@ function startRunner(
 }
 
 function followHeartbeats(context: ServiceContext, name: string, runner: Runner): AsyncDisposable {
-  const { config, log, schemas, logger } = context;
+  const { config, log, schemas, metrics, logger } = context;
+  metrics.heartbeatSeconds.set({ name }, Date.now() / 1000);
   const decoder = new AvroDecoder<HeartbeatChange>(schemas, contracts.heartbeat_change);
   return new Heartbeats({
     log,
@@ -151,6 +152,7 @@ function followHeartbeats(context: ServiceContext, name: string, runner: Runner)
       return ts_us;
     },
     onBeat: (beat) => {
+      metrics.heartbeatSeconds.set({ name }, Number(beat.logTime / 1000n) / 1000);
       runner
         .beat(beat)
         .catch((error: unknown) =>

@@ -32,6 +32,8 @@ export class Metrics {
   readonly lagRecords: Gauge<Task>;
   readonly lagSeconds: Gauge<Task>;
   readonly watermarkSeconds: Gauge<'name' | 'partition'>;
+  /** Per processor that follows heartbeats. Set it to now at the start, so that one that never comes is missed too. */
+  readonly heartbeatSeconds: Gauge<'name'>;
   readonly late: Counter<'name'>;
   readonly deadLetters: Counter<'name' | 'reason'>;
   readonly duplicates: Counter<'name'>;
@@ -73,8 +75,13 @@ export class Metrics {
     this.lagSeconds = gauge('millrace_lag_seconds', 'Log time between a task and the newest record known to it.', task);
     this.watermarkSeconds = gauge(
       'millrace_watermark_seconds',
-      'Log time that a task has reached, seconds since the epoch.',
+      'Log time that a task has reached, seconds since the epoch; a heartbeat moves it only when a window is due.',
       ['name', 'partition'],
+    );
+    this.heartbeatSeconds = gauge(
+      'millrace_heartbeat_seconds',
+      'Log time of the newest heartbeat row that was read, seconds since the epoch; before the first one, the start.',
+      ['name'],
     );
     this.late = counter('millrace_late_total', 'Late records written to the late topic.', ['name']);
     this.deadLetters = counter(
