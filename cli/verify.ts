@@ -4,6 +4,7 @@ import type { Config } from '../core/config.ts';
 import { connectPostgres } from '../core/postgres.ts';
 import type { Log } from '../core/runtime/log.ts';
 import { S3Store } from '../core/s3/s3.ts';
+import { checkAccounting } from '../proof/accounting.ts';
 import { checkArchive } from '../proof/archive.ts';
 import { checkCandles } from '../proof/candles.ts';
 import { type Excluded, loadExcluded } from '../proof/excluded.ts';
@@ -35,6 +36,7 @@ export async function verify(
     };
     const excluded = await loadExcluded(db, log, schemas, 'ohlcv');
     take(await checkCandles(db, log, schemas, { intervals: config.ohlcv.intervals, topic: 'market.candles' }));
+    take([await checkAccounting(db, config.ohlcv.intervals)]);
     for (const topic of archivedTopics) take((await checkArchive({ log, schemas, store, db }, topic)).checks);
     return { checks, excluded, ok: checks.every(({ differences }) => differences === 0) };
   } finally {

@@ -35,9 +35,8 @@ export interface CandleSettings {
 
 /**
  * Compares the newest revision of every candle with a recompute by Postgres over the trades it holds, minus those in the temporary table
- * `excluded`. Exact: numeric against numeric, both directions, field by field. Shares no code with the processor.
- *
- * Holds for trades that were only inserted: an update or delete leaves Postgres without the row that the candle counted.
+ * `excluded`, with those in `corrected` as they were created. Exact: numeric against numeric, both directions, field by field. Shares no
+ * code with the processor.
  */
 export async function checkCandles(db: Client, log: Log, schemas: Schemas, settings: CandleSettings): Promise<Check[]> {
   const startedMs = performance.now();
@@ -122,12 +121,17 @@ async function compare(db: Client, interval: string, differences: Differences): 
   await db.query('DROP TABLE IF EXISTS expected');
   await db.query(
     `CREATE TEMP TABLE expected AS
-     WITH applied AS (
-       SELECT venue, symbol, trade_id, venue_sequence, price, size, executed_at,
-              date_bin(($1 || ' microseconds')::interval, executed_at, timestamptz '1970-01-01 00:00:00Z') AS window_start
-         FROM public.trades t
-        WHERE NOT EXISTS (SELECT FROM excluded e
-                           WHERE (e.venue, e.symbol, e.trade_id) = (t.venue, t.symbol, t.trade_id) AND (e."interval" IS NULL OR e."interval" = $2))),
+     WITH counted AS (
+       SELECT venue, symbol, trade_id, venue_sequence, price, size, executed_at FROM public.trades t
+        WHERE NOT EXISTS (SELECT FROM corrected c WHERE (c.venue, c.symbol, c.trade_id) = (t.venue, t.symbol, t.trade_id))
+          AND NOT EXISTS (SELECT FROM excluded e WHERE (e.venue, e.symbol, e.trade_id) = (t.venue, t.symbol, t.trade_id)
+                                                   AND (e."interval" IS NULL OR e."interval" = $2))
+       UNION ALL
+       SELECT venue, symbol, trade_id, venue_sequence, price, size, executed_at FROM corrected c
+        WHERE NOT EXISTS (SELECT FROM excluded e WHERE (e.venue, e.symbol, e.trade_id, e.origin) = (c.venue, c.symbol, c.trade_id, c.origin)
+                                                   AND (e."interval" IS NULL OR e."interval" = $2))),
+     applied AS (
+       SELECT *, date_bin(($1 || ' microseconds')::interval, executed_at, timestamptz '1970-01-01 00:00:00Z') AS window_start FROM counted),
      extremes AS (
        SELECT venue, symbol, window_start, max(price) AS high, min(price) AS low FROM applied GROUP BY 1, 2, 3)
      SELECT venue, symbol, $2 AS "interval", window_start, window_start + ($1 || ' microseconds')::interval AS window_end,
