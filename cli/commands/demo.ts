@@ -102,7 +102,7 @@ async function demo(keep: boolean, signal: AbortSignal): Promise<boolean> {
     const archived = proof.checks.find(({ name }) => name.includes('each row of Postgres'));
     say(
       ok
-        ? `\n✓ ${archived?.subject} verified in Parquet, all candles equal, in ${total} s`
+        ? `\n✓ ${grouped(archived?.subject ?? '')} verified in Parquet, all candles equal, in ${total} s`
         : `\n✗ there are differences, see above`,
     );
   } finally {
@@ -182,6 +182,11 @@ function printRates(rows: number, loadSeconds: number, arrivals: readonly Arriva
   for (const { stage, ms, total } of arrivals) {
     if (ms !== undefined && total === rows) say(`    ${stage.padEnd(24)}${rate(ms / 1000)}`);
   }
+}
+
+/** `100000 of 100000` as people write it. */
+function grouped(text: string): string {
+  return text.replace(/\d+/g, (digits) => Number(digits).toLocaleString('en-US'));
 }
 
 function hint(keep: boolean): void {

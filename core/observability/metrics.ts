@@ -26,6 +26,7 @@ export interface MetricsOptions {
 export class Metrics {
   readonly registry: Registry = new Registry();
   readonly #now: () => number;
+  readonly #tasks = new Map<string, TaskMetrics>();
   readonly #oldest = new Map<string, Map<number, number | undefined>>();
 
   readonly recordsProcessed: Counter<Task>;
@@ -43,6 +44,7 @@ export class Metrics {
   readonly commitSeconds: Histogram<'name'>;
   readonly restoreSeconds: Histogram<'name'>;
   readonly stateEntries: Gauge<'name' | 'partition'>;
+  readonly foldGauges: Gauge<'name' | 'partition' | 'gauge'>;
 
   readonly sinkRows: Counter<'name' | 'topic'>;
   readonly sinkBytes: Counter<'name' | 'topic'>;
@@ -113,6 +115,12 @@ export class Metrics {
     );
     this.stateEntries = gauge('millrace_state_entries', 'Keys held in a task state.', ['name', 'partition']);
 
+    this.foldGauges = gauge('millrace_fold', 'What a processor says of itself, e.g. its open windows.', [
+      'name',
+      'partition',
+      'gauge',
+    ]);
+
     this.sinkRows = counter('millrace_sink_rows_total', 'Rows in committed objects.', ['name', 'topic']);
     this.sinkBytes = counter('millrace_sink_bytes_total', 'Bytes of committed objects.', ['name', 'topic']);
     this.sinkFiles = counter('millrace_sink_files_total', 'Committed objects.', ['name', 'topic']);
@@ -159,9 +167,14 @@ export class Metrics {
     if (options.node !== false) collectDefaultMetrics({ register: this.registry });
   }
 
-  /** The handles of one task. Dispose when the partition goes to another owner, not when the task merely starts again. */
+  /** The handles of one task, the same ones for the same labels. Dispose when the partition goes to another owner, not when the task merely starts again. */
   task(labels: TaskLabels): TaskMetrics {
-    return new TaskMetrics(this, labels);
+    const key = `${labels.name} ${labels.topic} ${labels.partition}`;
+    const known = this.#tasks.get(key);
+    if (known !== undefined) return known;
+    const task = new TaskMetrics(this, labels, () => this.#tasks.delete(key));
+    this.#tasks.set(key, task);
+    return task;
   }
 
   /**
@@ -206,9 +219,13 @@ export class Metrics {
 export class TaskMetrics implements Disposable {
   readonly #metrics: Metrics;
   readonly #labels: { name: string; topic: string; partition: number };
+  readonly #foldGauges = new Set<string>();
 
-  constructor(metrics: Metrics, labels: TaskLabels) {
+  readonly #onDispose: () => void;
+
+  constructor(metrics: Metrics, labels: TaskLabels, onDispose: () => void) {
     this.#metrics = metrics;
+    this.#onDispose = onDispose;
     this.#labels = { name: labels.name, topic: labels.topic, partition: labels.partition };
     // A counter that exists from the start at 0 lets increase() see the first event.
     const { name } = labels;
@@ -266,6 +283,14 @@ export class TaskMetrics implements Disposable {
     this.#metrics.stateEntries.set(this.#ownPartition(), entries);
   }
 
+  /** What the fold says of itself, by name. */
+  fold(gauges: Readonly<Record<string, number>>): void {
+    for (const [gauge, value] of Object.entries(gauges)) {
+      this.#foldGauges.add(gauge);
+      this.#metrics.foldGauges.set({ ...this.#ownPartition(), gauge }, value);
+    }
+  }
+
   /** Objects of one committed cut. */
   archived(objects: { readonly files: number; readonly rows: number; readonly bytes: number }): void {
     const labels = { name: this.#labels.name, topic: this.#labels.topic };
@@ -281,10 +306,12 @@ export class TaskMetrics implements Disposable {
 
   /** Removes this task's gauges, so that a partition that moved is not shown twice. Counters stay. Idempotent. */
   [Symbol.dispose](): void {
+    this.#onDispose();
     this.#metrics.lagRecords.remove(this.#labels);
     this.#metrics.lagSeconds.remove(this.#labels);
     this.#metrics.watermarkSeconds.remove(this.#ownPartition());
     this.#metrics.stateEntries.remove(this.#ownPartition());
+    for (const gauge of this.#foldGauges) this.#metrics.foldGauges.remove({ ...this.#ownPartition(), gauge });
     this.#metrics.forgetColdStorage(this.#labels.topic, this.#labels.partition);
   }
 

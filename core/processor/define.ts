@@ -81,7 +81,11 @@ export interface Context {
 export interface Fold<In> {
   /** State is restored; rebuild what is derived from it (heaps, indexes). Called once, before anything else. */
   restored?(): void;
-  /** Before this, `advance` has been called if `deadline()` was at or before the new log time. */
+  /**
+   * Before this, `advance` has been called if `deadline()` was at or before the new log time.
+   *
+   * @throws MillraceError with disposition `deadLetter`, and before any state has changed, for a record that is bad.
+   */
   record(record: InputRecord<In>): void;
   /** A change that was already folded, delivered again. */
   duplicate?(record: InputRecord<In>): void;
@@ -89,7 +93,7 @@ export interface Fold<In> {
   deadline?(): bigint | undefined;
   /** Log time has reached `context.logTime`, at or past the deadline: close, emit, expire what is due at or before it. */
   advance?(): void;
-  /** Gauges for operators, e.g. the watermark of the slowest and the fastest key in microseconds, open windows. */
+  /** Gauges for operators, e.g. open windows: shown as `millrace_fold{gauge=…}` with every commit. */
   gauges?(): Readonly<Record<string, number>>;
 }
 

@@ -222,6 +222,8 @@ export class FoldHandler<In> implements Handler {
       const outputs = this.#outputs;
       this.#outputs = [];
       this.#env.metrics.state(this.#stores.size);
+      const gauges = this.#fold?.gauges?.();
+      if (gauges !== undefined) this.#env.metrics.fold(gauges);
       return { outputs, changelog: [...changes, taskRecord(topic, partition, state, timestamp)] };
     });
   }

@@ -3,6 +3,9 @@ import type { Input, InputRecord } from '../processor/define.ts';
 import { parseSequence, type Sequence } from './identity.ts';
 import type { LogRecord, TopicPartition } from './log.ts';
 
+/** The year 2200 in microseconds. Log time never goes back, so one absurd value would hold it for ever. */
+const latestLogTime = 7_258_118_400_000_000n;
+
 /** The part of a Debezium envelope that the runtime itself reads. */
 interface Envelope {
   readonly op: string;
@@ -44,6 +47,12 @@ export function readInput<In>(input: Input<In>, at: TopicPartition, raw: LogReco
   const logTime = source.ts_us;
   if (logTime === undefined || logTime === null)
     throw new MillraceError('BAD_RECORD', 'the change has no commit time (source.ts_us)');
+  if (logTime < 0n || logTime > latestLogTime) {
+    throw new MillraceError(
+      'BAD_RECORD',
+      `the change's commit time (source.ts_us) ${logTime} is no time that Postgres gives`,
+    );
+  }
   const record = { value, topic, partition, offset: raw.offset, logTime, lsn: source.lsn ?? null };
   const sequence = typeof source.sequence === 'string' ? parseSequence(source.sequence) : undefined;
   // Rows of a snapshot all carry the snapshot's one LSN: looking them up would keep the whole table in memory.

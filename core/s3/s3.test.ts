@@ -1,8 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
+import { testStore } from '../testing/store-contract.ts';
 import { toS3Error } from './errors.ts';
 import { MemoryStore } from './memory.ts';
 import { S3Store } from './s3.ts';
-import { testStore } from './store-contract.ts';
 
 testStore('in memory', async () => new MemoryStore());
 

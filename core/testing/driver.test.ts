@@ -198,6 +198,16 @@ test('log time advances only with records and heartbeats, and an effective heart
   expect(journal.map(({ value }) => [value?.next_offset, value?.log_time])).toEqual([[1n, minute]]);
 });
 
+test('an absurd commit time is a dead letter and does not move log time', async () => {
+  await using driver = await Driver.open(words);
+  driver.send(say('a', 9_007_199_254_740_993n));
+  driver.send(say('b', 2_000_000n));
+  await driver.run();
+  const dead = await driver.outputs<null, { reason: string }>('words.dead');
+  expect(dead.map(({ value }) => value?.reason)).toEqual(['BAD_RECORD']);
+  expect((await driver.outputs('totals')).map(({ timestamp }) => timestamp)).toEqual([2_000n]);
+});
+
 test('output timestamps are the log time of what triggered them', async () => {
   await using driver = await Driver.open(words);
   driver.send(say('a', 5_000_999n));

@@ -4,7 +4,7 @@ import { type AddressInfo, connect as connectSocket, createServer, type Server, 
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { putOnce } from '../../core/s3/put-once.ts';
 import { type S3Options, S3Store } from '../../core/s3/s3.ts';
-import { testStore } from '../../core/s3/store-contract.ts';
+import { testStore } from '../../core/testing/store-contract.ts';
 import { Harness, trade } from '../../sinks/parquet/fixtures/harness.ts';
 import { testConfig } from '../stack.ts';
 

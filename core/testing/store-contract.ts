@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type { ObjectStore } from './store.ts';
+import type { ObjectStore } from '../s3/store.ts';
 
 /** What each object store must do. `open` gives one whose bucket may be missing. For tests. */
 export function testStore(name: string, open: () => Promise<ObjectStore>): void {
