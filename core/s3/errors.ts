@@ -12,7 +12,10 @@ export function toS3Error(error: unknown, what: string, place: Place): MillraceE
   if (error instanceof MillraceError) return error;
   const { name, message } = error as Error;
   const status = (error as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode;
-  const reason = saying(name, message);
+  const wordless = message === '' || message === 'UnknownError';
+  const reason = wordless ? `status ${status ?? 'unknown'}` : saying(name, message);
+  // A cause without words would only be printed as noise.
+  const because = wordless ? {} : { cause: error };
   if (name === 'NoSuchBucket') {
     return new MillraceError('S3_BUCKET_MISSING', `${what}: there is no bucket ${place.bucket} at ${place.endpoint}`, {
       cause: error,
@@ -20,9 +23,9 @@ export function toS3Error(error: unknown, what: string, place: Place): MillraceE
     });
   }
   if (status !== undefined && status >= 400 && status < 500 && !passes(status, name)) {
-    const who = place.accessKeyId === '' ? 'without an access key' : `as ${place.accessKeyId}`;
+    const who = place.accessKeyId === '' ? 'requests without an access key' : `the access key ${place.accessKeyId}`;
     return new MillraceError('S3_DENIED', `${what}: ${place.endpoint} refuses ${who}: ${reason}`, {
-      cause: error,
+      ...because,
       remedy: remedyOf(name),
     });
   }
@@ -44,9 +47,7 @@ function passes(status: number, name: string): boolean {
   );
 }
 
-/** HEAD answers have no body, so the SDK knows no message for them. */
 function saying(name: string, message: string): string {
-  if (message === '' || message === 'UnknownError') return name;
   return message.includes(name) || name === 'Error' ? message : `${name}: ${message}`;
 }
 
@@ -56,6 +57,8 @@ function remedyOf(name: string): string {
       return 'the secret access key is wrong: correct s3.secretAccessKey (MILLRACE_S3_SECRET_ACCESS_KEY)';
     case 'InvalidAccessKeyId':
       return 'the access key is unknown: correct s3.accessKeyId (MILLRACE_S3_ACCESS_KEY_ID)';
+    case 'InvalidBucketName':
+      return 'correct s3.bucket (MILLRACE_S3_BUCKET): lower-case letters, digits, dashes and dots, 3 to 63 of them';
     case 'RequestTimeTooSkewed':
       return "set this machine's clock: it is too far from the service's";
     default:

@@ -3,7 +3,6 @@ import {
   CreateBucketCommand,
   DeleteObjectsCommand,
   GetObjectCommand,
-  HeadBucketCommand,
   HeadObjectCommand,
   ListObjectsV2Command,
   PutObjectCommand,
@@ -149,12 +148,13 @@ export class S3Store implements ObjectStore {
 
   async ensureBucket(signal?: AbortSignal): Promise<void> {
     const { bucket } = this.#options;
-    await this.#call(`creating bucket ${bucket}`, signal, async (abortSignal) => {
+    await this.#call(`opening bucket ${bucket}`, signal, async (abortSignal) => {
       try {
-        await this.#client.send(new HeadBucketCommand({ Bucket: bucket }), { abortSignal });
+        // Not a HEAD: its answer has no body, so it could not say what is wrong.
+        await this.#client.send(new ListObjectsV2Command({ Bucket: bucket, MaxKeys: 1 }), { abortSignal });
         return;
       } catch (error) {
-        if (statusOf(error) !== 404) throw error;
+        if ((error as Error).name !== 'NoSuchBucket') throw error;
       }
       try {
         await this.#client.send(new CreateBucketCommand({ Bucket: bucket }), { abortSignal });

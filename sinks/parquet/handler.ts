@@ -132,6 +132,7 @@ export class ParquetHandler implements Handler {
       for (const record of records) this.#buffer.push(record);
     }
     this.#position = cut.end;
+    this.#showOldest();
     await this.#finish(cut, await this.#build(cut.schemaId));
   }
 
