@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { Command } from 'commander';
+import { Metrics } from '../core/observability/metrics.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
@@ -63,6 +64,13 @@ describe('what documents and runbooks tell to type', () => {
     expect(unknownCommand(['topics', 'apply', '--json'])).toBeUndefined();
     expect(unknownCommand(['logs', 'PART'])).toBeUndefined();
   });
+});
+
+test('the page on operations lists every metric, and none that does not exist', async () => {
+  const text = await readFile(join(root, 'docs/operations.md'), 'utf8');
+  const listed = [...text.matchAll(/`((?:millrace|cold_storage|kafka_connect|wal)_[a-z_]+)(?:\{[a-z,]+\})?`/g)];
+  const metrics = new Metrics({ node: false }).registry.getMetricsAsArray().map(({ name }) => name);
+  expect([...new Set(listed.map(([, name]) => name))].sort()).toEqual([...metrics].sort());
 });
 
 test('every link between documents leads to a file', async () => {
