@@ -4,7 +4,7 @@
  * The first clean end of a part writes an archive, a later start uses it. Without one, or with one that does not fit, the JVM starts as usual.
  */
 import { createHash } from 'node:crypto';
-import { mkdir, open, readdir, rename } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Context } from './service.ts';
 
@@ -22,8 +22,11 @@ export async function sharedClasses(
   const archive = `${part}-${hash([home, String(major), jars])}.jsa`;
   await mkdir(folder, { recursive: true });
   const files = await readdir(folder);
-  if (!files.includes(archive)) {
-    const candidates = files.filter((file) => file.startsWith(`${archive}.`)).map((file) => join(folder, file));
+  const candidates = files.filter((file) => file.startsWith(`${archive}.`)).map((file) => join(folder, file));
+  if (files.includes(archive)) {
+    // Of stacks that ended meanwhile; one that is being written loses nothing that anybody needs.
+    for (const file of candidates) await rm(file, { force: true });
+  } else {
     const whole = await firstOf(candidates, isWhole);
     // Every stack writes its own, so that two never write one.
     if (whole === undefined) return [`-XX:ArchiveClassesAtExit=${join(folder, `${archive}.${hash([dir])}`)}`, ...quiet];
