@@ -13,7 +13,7 @@ import { ownerUrl, postgres, strayData } from './services/postgres.ts';
 import { prometheus } from './services/prometheus.ts';
 import { registry } from './services/registry.ts';
 import type { Context, Secrets, Service } from './services/service.ts';
-import { requirePorts, startPart, waitPart } from './start.ts';
+import { requirePorts, requireSpace, startPart, waitPart } from './start.ts';
 import { lockStack, type PartRecord, portsOf, readRecord, type StackRecord, secretsOf, writeRecord } from './state.ts';
 
 export const services: readonly Service[] = [postgres, kafka, minio, registry, connect];
@@ -68,6 +68,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     if (!(await stack.isRunning(service.name))) missing.push(service);
   }
   if (missing.length === 0) return stack;
+  await requireSpace(dir);
   const signal = options.signal ?? new AbortController().signal;
   const installed = await installAll({
     host,

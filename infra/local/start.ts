@@ -1,5 +1,5 @@
 /** Starts one part and waits until it answers. */
-import { mkdir, open, rename, stat } from 'node:fs/promises';
+import { mkdir, open, rename, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MillraceError } from '../../core/errors.ts';
@@ -35,6 +35,23 @@ export async function requirePorts(
       );
     }
   }
+}
+
+/** Less than this and Kafka or Postgres stop in the middle of a run. */
+const leastSpace = 1024 ** 3;
+
+/** @throws MillraceError PART_FAILED when the disk is all but full. */
+export async function requireSpace(dir: string, free: (dir: string) => Promise<number> = freeSpace): Promise<void> {
+  const bytes = await free(dir);
+  if (bytes >= leastSpace) return;
+  throw new MillraceError('PART_FAILED', `the disk is full: ${Math.floor(bytes / 1024 ** 2)} MiB are left at ${dir}`, {
+    remedy: 'Free at least 3 GiB there, or set MILLRACE_HOME to a folder on another disk.',
+  });
+}
+
+async function freeSpace(dir: string): Promise<number> {
+  const { bavail, bsize } = await statfs(dir);
+  return bavail * bsize;
 }
 
 /** Starts it, tells its process at once, then waits. @throws MillraceError PART_FAILED with the tail of its log. */
