@@ -47,15 +47,22 @@ export function canonicalText(columns: readonly TypedColumn[], row: readonly Col
 
 /** First 8 bytes of the MD5 of a canonical text. */
 export function hashText(text: string): bigint {
-  return hash('md5', text, 'buffer').readBigUInt64BE(0);
+  const digest = md5(text);
+  return join(word(digest, 0), word(digest, 4));
 }
 
+/** Adds up in two halves of 32 bits, which numbers hold exactly: a bigint per row would cost as much as the MD5 itself. */
 export class RowHash {
-  #sum = 0n;
+  #high = 0;
+  #low = 0;
   #rows = 0;
 
   add(columns: readonly TypedColumn[], row: readonly ColumnValue[]): void {
-    this.#sum += hashText(canonicalText(columns, row));
+    const digest = md5(canonicalText(columns, row));
+    const low = this.#low + word(digest, 4);
+    const carry = low >= two32 ? 1 : 0;
+    this.#low = low - carry * two32;
+    this.#high = (this.#high + word(digest, 0) + carry) % two32;
     this.#rows++;
   }
 
@@ -65,12 +72,34 @@ export class RowHash {
 
   /** 0 to 2^64 - 1. */
   get value(): bigint {
-    return this.#sum % modulus;
+    return join(this.#high, this.#low);
   }
 
   toString(): string {
     return formatRowHash(this.value);
   }
+}
+
+const two32 = 2 ** 32;
+
+/** A character per byte: read faster than a buffer is made. */
+function md5(text: string): string {
+  return hash('md5', text, 'binary');
+}
+
+/** Four bytes, big endian, 0 to 2^32 - 1. */
+function word(bytes: string, at: number): number {
+  return (
+    ((bytes.charCodeAt(at) << 24) |
+      (bytes.charCodeAt(at + 1) << 16) |
+      (bytes.charCodeAt(at + 2) << 8) |
+      bytes.charCodeAt(at + 3)) >>>
+    0
+  );
+}
+
+function join(high: number, low: number): bigint {
+  return (BigInt(high) << 32n) | BigInt(low);
 }
 
 /** 16 hexadecimal digits. */
