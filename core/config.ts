@@ -102,7 +102,7 @@ export const configSchema = z.strictObject({
       /** Buffered bytes per partition after which an object is cut. */
       flushBytes: positive.default(32 * 1024 * 1024),
       /** Bytes that all partitions together may buffer before the larger ones cut early. */
-      bufferBytes: positive.default(128 * 1024 * 1024),
+      bufferBytes: positive.default(64 * 1024 * 1024),
       /** Wall time since the first buffered row after which an object is cut. */
       flushMs: positive.default(10_000),
       /** Key prefix in the bucket. */

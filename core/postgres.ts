@@ -41,6 +41,13 @@ function openError(url: string, cause: unknown): MillraceError {
     });
   }
   const reason = cause instanceof Error ? cause.message || cause.name : String(cause);
+  // What pg itself says when the URL has no password, or the server's proof does not fit it: waiting would not help.
+  if (reason.startsWith('SASL')) {
+    return new MillraceError('POSTGRES_REFUSED', `Postgres at ${at} refuses the connection: ${reason}`, {
+      cause,
+      remedy: 'Check user, password and database name of the Postgres URL.',
+    });
+  }
   return new MillraceError('POSTGRES_UNREACHABLE', `Postgres at ${at} cannot be reached: ${reason}`, {
     cause,
     remedy: 'Start the stack with `millrace up`, or check the Postgres URL.',
