@@ -174,17 +174,43 @@ describe('an archive object', () => {
     ).toBe(object.rowHash);
   });
 
-  test('is compressed with zstd, and larger than one row group in several', async () => {
+  test('is compressed with zstd, and beyond 50,000 rows in several groups, each with its own statistics', async () => {
     const harness = await Harness.open();
-    const value = harness.encode(trades, trade());
-    const records = Array.from({ length: 50_001 }, (_, i) => ({ offset: BigInt(i), timestamp: 0n, key: null, value }));
+    const records = Array.from({ length: 50_002 }, (_, i) => ({
+      offset: BigInt(i),
+      timestamp: 0n,
+      key: null,
+      value: harness.encode(trades, trade({ price: BigInt(25_000 - i) })),
+    }));
     const { objects } = await build(trades, records, harness);
-    const sql =
-      'SELECT DISTINCT row_group_id AS id, row_group_num_rows AS n, compression FROM parquet_metadata(FILE) ORDER BY id';
-    expect(await queryParquet(objects[0]?.bytes as Buffer, sql)).toEqual([
-      { id: '0', n: '50000', compression: 'ZSTD' },
-      { id: '1', n: '1', compression: 'ZSTD' },
+    const bytes = objects[0]?.bytes as Buffer;
+    const sql = `SELECT row_group_id AS id, row_group_num_rows AS n, compression, stats_min_value AS min, stats_max_value AS max
+      FROM parquet_metadata(FILE) WHERE path_in_schema = 'price' ORDER BY id`;
+    expect(await queryParquet(bytes, sql)).toEqual([
+      { id: '0', n: '50000', compression: 'ZSTD', min: '-0.00024999', max: '0.00025000' },
+      { id: '1', n: '2', compression: 'ZSTD', min: '-0.00025001', max: '-0.00025000' },
     ]);
+    const totals = 'SELECT count(*) AS n, sum(price)::VARCHAR AS price, sum(_offset)::VARCHAR AS offsets FROM FILE';
+    expect(await queryParquet(bytes, totals)).toEqual([{ n: '50002', price: '-0.00025001', offsets: '1250075001' }]);
+  });
+
+  test('names its range, schema and writer in the footer, and nothing of when and where it was written', async () => {
+    const { bytes, rowHash } = await buildOne(trades, trade(), trade());
+    const metadata = await queryParquet(
+      bytes,
+      'SELECT decode(key) AS key, decode(value) AS value FROM parquet_kv_metadata(FILE)',
+    );
+    expect(Object.fromEntries(metadata.map(({ key, value }) => [key, value]))).toEqual({
+      'millrace.topic': trades,
+      'millrace.partition': '3',
+      'millrace.first_offset': '0',
+      'millrace.last_offset': '1',
+      'millrace.schema_id': '1',
+      'millrace.writer_version': '1',
+      'millrace.row_hash': rowHash,
+    });
+    const [file] = await queryParquet(bytes, 'SELECT created_by FROM parquet_file_metadata(FILE)');
+    expect(file).toEqual({ created_by: 'millrace parquet writer 1' });
   });
 
   test('has the same bytes for the same rows', async () => {

@@ -19,6 +19,49 @@ function fill(harness: Harness, rows: number, partition = 0): void {
   for (let i = 0; i < rows; i++) harness.send(topic, trade({ trade_id: `${i}` }), partition);
 }
 
+describe('a cut', () => {
+  test('archives a partition: an object per day, listed with its offsets, and the offset committed', async () => {
+    const harness = await Harness.open();
+    harness.send(topic, trade({ trade_id: 'a' }));
+    harness.send(topic, trade({ trade_id: 'b', executed_at: '2013-11-26T00:00:00Z' }));
+    harness.log.appendMarker({ topic: topic, partition: 0 });
+    harness.send(topic, trade({ trade_id: 'c', op: 'd' }));
+    await harness.run(topic);
+    const listed = await harness.listed(topic);
+    expect(listed.map(({ key }) => key)).toEqual([
+      'cluster-1/cdc.public.trades/year=2013/month=11/day=25/cdc.public.trades+0+00000000000000000000.parquet',
+      'cluster-1/cdc.public.trades/year=2013/month=11/day=26/cdc.public.trades+0+00000000000000000001.parquet',
+    ]);
+    expect(listed).toMatchObject([
+      { day: '2013-11-25', from_offset: 0n, to_offset: 4n, first_offset: 0n, last_offset: 3n, rows: 2n },
+      { day: '2013-11-26', from_offset: 0n, to_offset: 4n, first_offset: 1n, last_offset: 1n, rows: 1n },
+    ]);
+    expect([...harness.memory.objects.keys()].sort()).toEqual(listed.map(({ key }) => key));
+    expect(await harness.committed(topic)).toMatchObject({ offset: 4n, metadata: '' });
+  });
+
+  test('commits the cut before it uploads, and the next owner makes the very same objects', async () => {
+    const harness = await Harness.open();
+    harness.send(topic, trade());
+    const owner = await harness.own(topic);
+    await owner.drain();
+    harness.memory.fault({ kind: 'after', error: new MillraceError('S3_UNREACHABLE', 'lost') });
+    await expect(owner.flush()).rejects.toThrow('lost');
+    expect(await harness.committed(topic)).toMatchObject({
+      offset: 0n,
+      metadata: '{"v":1,"end":"1","schemaId":1,"writerVersion":1}',
+    });
+    const before = [...harness.memory.objects.values()].map(({ bytes }) => bytes);
+    harness.send(topic, trade({ trade_id: 'later' }));
+    await harness.run(topic);
+    expect(await harness.listed(topic)).toMatchObject([
+      { from_offset: 0n, to_offset: 1n },
+      { from_offset: 1n, to_offset: 2n },
+    ]);
+    expect([...harness.memory.objects.values()].map(({ bytes }) => bytes).slice(0, 1)).toEqual(before);
+  });
+});
+
 describe('a cut is due', () => {
   test('after so many records, wherever the fetched portions end', async () => {
     const harness = await Harness.open({ settings: { flushRows: 4 } });
