@@ -27,8 +27,8 @@ export interface ParquetSettings {
   readonly flushBytes: number;
   /** Wall time since the first buffered record after which a cut is due. */
   readonly flushMs: number;
-  /** Bytes that all partitions of the sink buffer together before the larger ones cut early. Default 128 MiB. */
-  readonly bufferBytes?: number;
+  /** Bytes that all partitions of the sink buffer together before the larger ones cut early. */
+  readonly bufferBytes: number;
   /** Uploads of one cut at a time. Default 4. */
   readonly uploads?: number;
   /** An orderly end cuts what is buffered. Default false: the next owner reads it again. */

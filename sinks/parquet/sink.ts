@@ -34,7 +34,6 @@ export interface ParquetSink {
 }
 
 const name = 'parquet';
-const defaultBufferBytes = 128 * 1024 * 1024;
 
 /** Registers the schemas of its outputs. @throws MillraceError REGISTRY_UNREACHABLE, SCHEMA_INCOMPATIBLE, CONFIG_INVALID */
 export async function parquetSink(options: ParquetSinkOptions): Promise<ParquetSink> {
@@ -42,7 +41,7 @@ export async function parquetSink(options: ParquetSinkOptions): Promise<ParquetS
   const prefix = normalPrefix(settings.prefix ?? '');
   const deadEncoder = await AvroEncoder.open<DeadLetter>(schemas, valueSubject(`${name}.dead`), contracts.dead_letter);
   const turns = new Turns();
-  const budget = new Budget(settings.bufferBytes ?? defaultBufferBytes);
+  const budget = new Budget(settings.bufferBytes);
   const shared = new Map<string, Omit<ParquetEnvironment, 'taskMetrics'>>();
   for (const topic of archivedTopics) {
     const subject = valueSubject(objectsTopic(topic));
