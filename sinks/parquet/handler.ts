@@ -80,8 +80,11 @@ export class ParquetHandler implements Handler {
   constructor(ownership: Ownership, environment: ParquetEnvironment) {
     this.#own = ownership;
     this.#env = environment;
-    this.#id = partitionId(ownership);
-    ownership.signal.addEventListener('abort', () => environment.budget.set(this.#id, 0), { once: true });
+    const id = partitionId(ownership);
+    const { budget } = environment;
+    this.#id = id;
+    // Without `this`: the signal outlives many handlers while retries go on, and would keep all their buffers.
+    ownership.signal.addEventListener('abort', () => budget.set(id, 0), { once: true });
   }
 
   async open(): Promise<bigint> {

@@ -112,6 +112,19 @@ describe('a cut is due', () => {
     expect(await harness.listed(topic)).toMatchObject([{ partition: 0, rows: 6n }]);
   });
 
+  test('no longer because of a partition that belongs to somebody else now', async () => {
+    const harness = await Harness.open({ partitions: 2, settings: { bufferBytes: 700 } });
+    const stop = new AbortController();
+    const gone = await harness.own(topic, 1, stop.signal);
+    fill(harness, 4, 1);
+    await gone.drain();
+    stop.abort();
+    const owner = await harness.own(topic, 0);
+    fill(harness, 4, 0);
+    await owner.drain(1);
+    expect(await harness.listed(topic)).toEqual([]);
+  });
+
   test('at an orderly end only when it is asked for', async () => {
     for (const flushOnClose of [false, true]) {
       const harness = await Harness.open({ settings: { flushOnClose } });
