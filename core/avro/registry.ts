@@ -70,6 +70,7 @@ export class Registry implements Schemas, AsyncDisposable {
   }
 
   async register(subject: string, schema: object): Promise<number> {
+    let mismatches = 0;
     return this.#policy.execute(async () => {
       const client = await this.#registering();
       const { COMPATIBILITY, SchemaType } = await import('@kafkajs/confluent-schema-registry');
@@ -84,6 +85,8 @@ export class Registry implements Schemas, AsyncDisposable {
         );
         return id;
       } catch (error) {
+        // Between the first version of a subject and its level, which another process is setting, the level reads NONE.
+        if (isLevelMismatch(error) && ++mismatches < 3) throw this.#unreachable(error);
         throw this.#registrationError(subject, error);
       }
     }, this.#signal);
@@ -236,4 +239,8 @@ function reasonOf(cause: unknown): string {
   if (!(cause instanceof Error)) return String(cause);
   const inner = cause.cause instanceof Error ? `: ${cause.cause.message}` : '';
   return cause.message + inner;
+}
+
+function isLevelMismatch(error: unknown): boolean {
+  return error instanceof Error && error.name === 'ConfluentSchemaRegistryCompatibilityError';
 }

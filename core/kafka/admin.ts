@@ -75,7 +75,8 @@ export class TopicAdmin implements AsyncDisposable {
     if (topics.length === 0) return;
     try {
       await this.#admin.createTopics({
-        waitForLeaders: true,
+        // kafkajs waits only as long as the broker knows the topic but not its leader, and fails when it does not know the topic yet.
+        waitForLeaders: false,
         timeout: this.#timeoutMs,
         topics: topics.map((topic) => ({
           topic: topic.name,
@@ -86,8 +87,28 @@ export class TopicAdmin implements AsyncDisposable {
       });
     } catch (error) {
       const reasons = (error as { errors?: readonly { type?: string; message?: string }[] }).errors;
-      if (reasons?.every((reason) => reason.type === 'TOPIC_ALREADY_EXISTS')) return;
-      throw this.#error(error, 'creating topics');
+      if (reasons?.every((reason) => reason.type === 'TOPIC_ALREADY_EXISTS') !== true) {
+        throw this.#error(error, 'creating topics');
+      }
+    }
+    await this.#untilLed(topics.map((topic) => topic.name));
+  }
+
+  async #untilLed(topics: string[]): Promise<void> {
+    const deadline = performance.now() + this.#timeoutMs;
+    for (;;) {
+      try {
+        const found = await this.#admin.fetchTopicMetadata({ topics });
+        if (found.topics.every((topic) => topic.partitions.every(({ leader }) => leader >= 0))) return;
+      } catch (error) {
+        const type = protocolType(error);
+        const early = type === 'UNKNOWN_TOPIC_OR_PARTITION' || type === 'LEADER_NOT_AVAILABLE';
+        if (!early || performance.now() > deadline) throw this.#error(error, 'creating topics');
+      }
+      if (performance.now() > deadline) {
+        throw new MillraceError('KAFKA_UNREACHABLE', `new topics have no leaders after ${this.#timeoutMs} ms`);
+      }
+      await sleep(50);
     }
   }
 
