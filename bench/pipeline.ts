@@ -106,9 +106,13 @@ try {
       () => committed(log, name, topics),
       () => process.check(),
     );
-    const ratio = (backlog / took / (rows / capturing)).toFixed(1);
+    // Below that, the polling interval is what would be measured.
+    const measured =
+      backlog > 50_000
+        ? `${rate(backlog, took)}, ${(backlog / took / (rows / capturing)).toFixed(1)} × capture`
+        : `in ${took.toFixed(1)} s`;
     console.log(
-      `${name.padEnd(9)} ${rate(backlog, took)}  ${backlog.toLocaleString('en-US')} offsets, ${ratio} × capture, peak ${peakMib(process.pid).toFixed(0)} MiB`,
+      `${name.padEnd(9)} ${backlog.toLocaleString('en-US')} offsets ${measured}, peak ${peakMib(process.pid).toFixed(0)} MiB`,
     );
   }
 

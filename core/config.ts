@@ -67,10 +67,10 @@ export const configSchema = z.strictObject({
       commitIntervalMs: ms.default(100),
       /** Input records after which a commit is due at once. */
       commitRecords: positive.default(5_000),
-      /** Compressed bytes per partition and fetch. Larger is faster and takes more memory. */
-      fetchBytes: positive.default(512 * 1024),
+      /** Compressed bytes per partition and fetch. Larger takes more memory; beyond the default it was not faster. */
+      fetchBytes: positive.default(128 * 1024),
       /** Records that wait for a task before fetching for it pauses. */
-      queueRecords: positive.default(10_000),
+      queueRecords: positive.default(5_000),
     })
     .prefault({}),
   ohlcv: z
@@ -98,11 +98,11 @@ export const configSchema = z.strictObject({
   parquet: z
     .strictObject({
       /** Rows per partition after which an object is cut. */
-      flushRows: positive.default(100_000),
+      flushRows: positive.default(50_000),
       /** Buffered bytes per partition after which an object is cut. */
-      flushBytes: positive.default(32 * 1024 * 1024),
+      flushBytes: positive.default(16 * 1024 * 1024),
       /** Bytes that all partitions together may buffer before the larger ones cut early. */
-      bufferBytes: positive.default(64 * 1024 * 1024),
+      bufferBytes: positive.default(32 * 1024 * 1024),
       /** Wall time since the first buffered row after which an object is cut. */
       flushMs: positive.default(10_000),
       /** Key prefix in the bucket. */

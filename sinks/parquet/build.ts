@@ -5,6 +5,7 @@ import { type AvroDecoder, schemaIdOf } from '../../core/avro/decoder.ts';
 import { fits } from '../../core/decimal.ts';
 import { MillraceError } from '../../core/errors.ts';
 import { type ColumnValue, RowHash, type TypedColumn } from '../../core/rowhash.ts';
+import { prepareDecoder } from '../../core/runtime/decoding.ts';
 import type { LogRecord, TopicPartition } from '../../core/runtime/log.ts';
 import { DAY, floorTo, formatDay } from '../../core/time.ts';
 import { ParquetFile, writerVersion } from './writer.ts';
@@ -38,6 +39,17 @@ export interface Built {
 /** How many records are taken before others get a turn: group heartbeats must go on. */
 const recordsPerTurn = 5_000;
 
+function* portions(records: Iterable<LogRecord>): Generator<LogRecord[]> {
+  let portion: LogRecord[] = [];
+  for (const record of records) {
+    portion.push(record);
+    if (portion.length < recordsPerTurn) continue;
+    yield portion;
+    portion = [];
+  }
+  if (portion.length > 0) yield portion;
+}
+
 /**
  * Makes the objects of a range of records: a pure function of the records, their partition and, when it is given, the schema id.
  *
@@ -56,26 +68,27 @@ export async function buildObjects(
   const columns = [...table.columns, ...lineageColumns];
   const eventTime = table.columns.findIndex(({ name }) => name === table.eventTime);
   let newest = 0;
-  let taken = 0;
-  for (const record of records) {
-    try {
-      const row = rowOf(table, at, record, decoder);
-      const day = floorTo(dayTime(row, eventTime, table.columns.length), DAY);
-      let object = days.get(day);
-      if (object === undefined) {
-        object = new DayObject(table, columns, formatDay(day), record.offset);
-        days.set(day, object);
+  for (const portion of portions(records)) {
+    // Buffered records may be older than what the decoder remembers of ids that nobody knows.
+    await prepareDecoder(decoder, portion, options.signal, async () => undefined);
+    for (const record of portion) {
+      try {
+        const row = rowOf(table, at, record, decoder);
+        const day = floorTo(dayTime(row, eventTime, table.columns.length), DAY);
+        let object = days.get(day);
+        if (object === undefined) {
+          object = new DayObject(table, columns, formatDay(day), record.offset);
+          days.set(day, object);
+        }
+        object.add(row, record.offset);
+        newest = Math.max(newest, schemaIdOf(record.value as Buffer) ?? 0);
+      } catch (error) {
+        if (!(error instanceof MillraceError) || error.disposition !== 'deadLetter') throw error;
+        refused.push({ record, error });
       }
-      object.add(row, record.offset);
-      newest = Math.max(newest, schemaIdOf(record.value as Buffer) ?? 0);
-    } catch (error) {
-      if (!(error instanceof MillraceError) || error.disposition !== 'deadLetter') throw error;
-      refused.push({ record, error });
     }
-    if (++taken % recordsPerTurn === 0) {
-      await yieldLoop();
-      options.signal.throwIfAborted();
-    }
+    await yieldLoop();
+    options.signal.throwIfAborted();
   }
   const schemaId = options.schemaId ?? newest;
   const objects: BuiltObject[] = [];
