@@ -16,12 +16,6 @@ import { register as registerTopics } from './commands/topics.ts';
 import { register as registerVerify } from './commands/verify.ts';
 import { printError } from './print.ts';
 
-// kafkajs 2.2.4 asks for negative timeouts, which Node 24 warns of and treats as 1 ms.
-process.removeAllListeners('warning');
-process.on('warning', (warning) => {
-  if (warning.name !== 'TimeoutNegativeWarning') process.stderr.write(`warning: ${warning.message}\n`);
-});
-
 // A reader that has seen enough, such as head, is no error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit();

@@ -2,12 +2,20 @@
 
 import type { Fetcher, Log, LogRecord, Position } from '../core/runtime/log.ts';
 import { groupOf } from '../core/runtime/runner.ts';
+import { archivedTopics } from '../schemas/topics.ts';
 
 export interface Stage {
   readonly name: string;
   readonly kind: 'processor' | 'sink';
   readonly inputs: readonly string[];
 }
+
+/** What reads what. */
+export const stages: readonly Stage[] = [
+  { name: 'ohlcv', kind: 'processor', inputs: ['cdc.public.trades'] },
+  { name: 'anomaly', kind: 'processor', inputs: ['market.candles'] },
+  { name: 'parquet', kind: 'sink', inputs: archivedTopics },
+];
 
 export interface StageLag {
   readonly stage: string;

@@ -11,6 +11,7 @@ import { createLogger } from '../../core/observability/logger.ts';
 import { Metrics } from '../../core/observability/metrics.ts';
 import { openObservability } from '../../core/observability/server.ts';
 import { announceTarget } from '../../core/observability/targets.ts';
+import packageJson from '../../package.json' with { type: 'json' };
 import { loadConfig, stackDir } from '../config.ts';
 import { type Service, type ServiceContext, serviceNames, services } from '../services.ts';
 import { untilSignal } from '../signals.ts';
@@ -45,7 +46,7 @@ async function run(
   const logger = createLogger({ level: config.log.level, pretty: process.stderr.isTTY });
   logger.info({ config: maskConfig(config), names }, 'starting');
   const metrics = new Metrics();
-  metrics.buildInfo.set({ version: '0.1.0', node: process.version }, 1);
+  metrics.buildInfo.set({ version: packageJson.version, node: process.version }, 1);
   await using stack = new AsyncDisposableStack();
   const log = stack.use(new KafkaLog({ brokers: config.kafka.brokers, clientId: config.kafka.clientId }));
   const schemas = stack.use(new Registry({ url: config.registry.url }));

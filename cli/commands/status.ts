@@ -9,21 +9,14 @@ import { KafkaLog } from '../../core/kafka/log.ts';
 import { connectPostgres } from '../../core/postgres.ts';
 import { formatTimestamp } from '../../core/time.ts';
 import type { PartStatus } from '../../infra/local/stack.ts';
-import { archivedTopics } from '../../schemas/topics.ts';
 import { definitions } from '../capture.ts';
 import { loadConfig, stackName } from '../config.ts';
 import { eventTimes } from '../event-times.ts';
 import { printJson, printTable } from '../print.ts';
 import { untilSignal } from '../signals.ts';
 import { attach } from '../stack.ts';
-import { type Counted, countRecords, readStages, type Stage, type StageLag } from '../stages.ts';
+import { type Counted, countRecords, readStages, type StageLag, stages } from '../stages.ts';
 
-/** What reads what. */
-const stages: readonly Stage[] = [
-  { name: 'ohlcv', kind: 'processor', inputs: ['cdc.public.trades'] },
-  { name: 'anomaly', kind: 'processor', inputs: ['market.candles'] },
-  { name: 'parquet', kind: 'sink', inputs: archivedTopics },
-];
 const sideTopics = ['ohlcv.late', 'ohlcv.dead', 'anomaly.late', 'anomaly.dead', 'parquet.dead'];
 /** Counting reads the topic; more than this is told as "at least". */
 const countLimit = 10_000;

@@ -7,7 +7,7 @@ import { MillraceError } from '../../core/errors.ts';
 import type { Log } from '../../core/runtime/log.ts';
 import { readCandles } from '../candles.ts';
 import { eventTimes } from '../event-times.ts';
-import { readStages, type Stage } from '../stages.ts';
+import { readStages, stages } from '../stages.ts';
 import type { Pipeline } from './pipeline.ts';
 
 export interface Arrival {
@@ -32,10 +32,7 @@ export interface FollowOptions {
 }
 
 const trades = 'cdc.public.trades';
-const stages: readonly Stage[] = [
-  { name: 'ohlcv', kind: 'processor', inputs: [trades] },
-  { name: 'anomaly', kind: 'processor', inputs: ['market.candles'] },
-];
+const processors = stages.filter(({ kind }) => kind === 'processor');
 const pollMs = 500;
 const patienceMs = 240_000;
 export const stageNames = ['captured', 'folded into candles', 'searched for anomalies', 'archived as Parquet'] as const;
@@ -50,7 +47,7 @@ export async function follow(options: FollowOptions): Promise<readonly Arrival[]
     await pipeline.check();
     const elapsed = performance.now() - options.startedMs;
     const captured = Math.min(rows, Number((await log.ends(trades)).reduce((sum, end) => sum + end, 0n)));
-    const [folded, searched] = await readStages({ log, stages, eventTimeOf, signal });
+    const [folded, searched] = await readStages({ log, stages: processors, eventTimeOf, signal });
     const objects = await listObjects(log, schemas, trades, { signal });
     const candleCount = Number((await log.ends('market.candles')).reduce((sum, end) => sum + end, 0n));
     const done = [

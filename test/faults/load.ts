@@ -7,21 +7,14 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { eventTimes } from '../../cli/event-times.ts';
-import { readStages, type Stage } from '../../cli/stages.ts';
+import { readStages, stages } from '../../cli/stages.ts';
 import { type Verification, verify } from '../../cli/verify.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
 import type { Config } from '../../core/config.ts';
 import { dispositionOf } from '../../core/errors.ts';
 import type { Log } from '../../core/runtime/log.ts';
-import { archivedTopics } from '../../schemas/topics.ts';
 import { loadTrades } from '../../storage/load/load.ts';
 import { type SyntheticOptions, syntheticTrades } from '../../storage/load/synthetic.ts';
-
-const stages: readonly Stage[] = [
-  { name: 'ohlcv', kind: 'processor', inputs: ['cdc.public.trades'] },
-  { name: 'anomaly', kind: 'processor', inputs: ['market.candles'] },
-  { name: 'parquet', kind: 'sink', inputs: archivedTopics },
-];
 
 export async function loadSynthetic(config: Config, options: SyntheticOptions): Promise<number> {
   const file = join(await mkdtemp(join(tmpdir(), 'millrace-load-')), 'trades.csv');
