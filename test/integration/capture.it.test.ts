@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { applyConnector } from '../../connectors/apply.ts';
-import { tradePartition } from '../../connectors/partition.ts';
 import { readSlot } from '../../connectors/slot.ts';
 import { Supervisor } from '../../connectors/supervisor.ts';
 import { AvroDecoder } from '../../core/avro/decoder.ts';
 import { Registry } from '../../core/avro/registry.ts';
 import { isError } from '../../core/errors.ts';
 import { KafkaLog } from '../../core/kafka/log.ts';
+import { partitionOf } from '../../core/routing.ts';
 import { type LogRecord, readRange } from '../../core/runtime/log.ts';
 import { schemas } from '../../schemas/gen/index.ts';
 import type { TradeChange } from '../../schemas/gen/trade_change.ts';
@@ -148,7 +148,7 @@ describe('captured trades', () => {
       const row = actual.find(({ change }) => change.after?.venue === venue && change.after.symbol === symbol);
       expect({ venue, partition: row?.partition }).toEqual({
         venue,
-        partition: tradePartition(venue, symbol, partitions),
+        partition: partitionOf([venue, symbol], partitions),
       });
     }
     expect(new Set(actual.map(({ partition }) => partition)).size).toBeGreaterThan(2);

@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { javaHash, tradePartition } from './partition.ts';
+import { javaHash, partitionOf } from './routing.ts';
 
 test('javaHash is the hash that the Java language specifies', () => {
   expect(javaHash('')).toBe(0);
@@ -17,7 +17,7 @@ test('a partition is in range for any text', () => {
       fc.string({ unit: 'binary' }),
       fc.integer({ min: 1, max: 64 }),
       (venue, symbol, count) => {
-        const partition = tradePartition(venue, symbol, count);
+        const partition = partitionOf([venue, symbol], count);
         return Number.isInteger(partition) && partition >= 0 && partition < count;
       },
     ),
@@ -25,6 +25,11 @@ test('a partition is in range for any text', () => {
 });
 
 test('a negative sum loses its sign bit, as in the transform, and is not made positive', () => {
-  expect(tradePartition('polygenelubricants', '', 6)).toBe(0);
-  expect(tradePartition('polygenelubricants', 'a', 6)).toBe(97 % 6);
+  expect(partitionOf(['polygenelubricants', ''], 6)).toBe(0);
+  expect(partitionOf(['polygenelubricants', 'a'], 6)).toBe(97 % 6);
+});
+
+test('the order of the values does not matter, an empty list has a partition too', () => {
+  expect(partitionOf(['a', 'b'], 7)).toBe(partitionOf(['b', 'a'], 7));
+  expect(partitionOf([], 7)).toBe(0);
 });
