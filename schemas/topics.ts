@@ -49,6 +49,13 @@ const changelog = {
 } as const satisfies Shape;
 const journal = { ...stream, key: null, value: 'journal_entry' } as const satisfies Shape;
 const dead = { ...side, key: null, value: 'dead_letter' } as const satisfies Shape;
+/** What operators ordered; every process reads it whole. */
+const compacted = {
+  ...millrace,
+  partitions: 1,
+  cleanup: 'compact',
+  retentionMs: FOR_EVER,
+} as const satisfies Partial<Shape>;
 /** The record of what the archive holds is never deleted: visible means listed. */
 const objects = {
   ...millrace,
@@ -88,6 +95,8 @@ const list = [
   { name: 'anomaly.late', ...side, key: 'candle_key', value: 'candle' },
   { name: 'anomaly.dead', ...dead },
   { name: 'parquet.dead', ...dead },
+  { name: 'control', ...compacted, key: null, value: 'control_entry' },
+  { name: 'redrives', ...side, partitions: 1, key: null, value: 'redrive' },
   { name: 'archive.cdc.public.trades.objects', ...objects },
   { name: 'archive.market.candles.objects', ...objects },
   { name: 'archive.market.anomalies.objects', ...objects },

@@ -5,10 +5,12 @@ import { type AnomalyKey, anomalyKeySchema } from './anomaly_key.ts';
 import { type ArchiveObject, archiveObjectSchema } from './archive_object.ts';
 import { type Candle, candleSchema } from './candle.ts';
 import { type CandleKey, candleKeySchema } from './candle_key.ts';
+import { type ControlEntry, controlEntrySchema } from './control_entry.ts';
 import { type DeadLetter, deadLetterSchema } from './dead_letter.ts';
 import { type HeartbeatChange, heartbeatChangeSchema } from './heartbeat_change.ts';
 import { type JournalEntry, journalEntrySchema } from './journal_entry.ts';
 import { type LateTrade, lateTradeSchema } from './late_trade.ts';
+import { type Redrive, redriveSchema } from './redrive.ts';
 import { type TradeChange, tradeChangeSchema } from './trade_change.ts';
 import { type TradeKey, tradeKeySchema } from './trade_key.ts';
 
@@ -19,10 +21,12 @@ export const schemas = {
   archive_object: archiveObjectSchema,
   candle: candleSchema,
   candle_key: candleKeySchema,
+  control_entry: controlEntrySchema,
   dead_letter: deadLetterSchema,
   heartbeat_change: heartbeatChangeSchema,
   journal_entry: journalEntrySchema,
   late_trade: lateTradeSchema,
+  redrive: redriveSchema,
   trade_change: tradeChangeSchema,
   trade_key: tradeKeySchema,
 } as const;
@@ -36,10 +40,12 @@ export interface SchemaTypes {
   archive_object: ArchiveObject;
   candle: Candle;
   candle_key: CandleKey;
+  control_entry: ControlEntry;
   dead_letter: DeadLetter;
   heartbeat_change: HeartbeatChange;
   journal_entry: JournalEntry;
   late_trade: LateTrade;
+  redrive: Redrive;
   trade_change: TradeChange;
   trade_key: TradeKey;
 }
