@@ -1,7 +1,8 @@
 import { MillraceError } from '../errors.ts';
 import type { TaskMetrics } from '../observability/metrics.ts';
 import type { Context, Fold, Processor, Store } from '../processor/define.ts';
-import { changelogTopic, restore, type TaskState, taskRecord, writeBarrier } from './changelog.ts';
+import { changelogTopic, restore, type TaskState, taskRecord, writeBarrier } from '../state/changelog.ts';
+import { Stores } from '../state/stores.ts';
 import type { Codecs } from './codecs.ts';
 import { Committer } from './commit.ts';
 import { prepareDecoder } from './decoding.ts';
@@ -9,7 +10,6 @@ import type { Beat, Handler, Ownership } from './handler.ts';
 import { ChangeIdentity } from './identity.ts';
 import { readInput } from './input.ts';
 import type { Fetched, LogRecord, OutRecord } from './log.ts';
-import { Stores } from './stores.ts';
 
 export interface FoldSettings {
   /** Longest wall time between the first uncommitted record and its commit. Default 100. */

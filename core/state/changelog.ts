@@ -1,7 +1,7 @@
 import { MillraceError } from '../errors.ts';
-import type { Ownership } from './handler.ts';
-import type { IdentitySnapshot } from './identity.ts';
-import { type LogRecord, type OutRecord, readRange, type Writer } from './log.ts';
+import type { Ownership } from '../runtime/handler.ts';
+import type { IdentitySnapshot } from '../runtime/identity.ts';
+import { type LogRecord, type OutRecord, readRange, type Writer } from '../runtime/log.ts';
 
 /**
  * The changelog of one task: its state, key by key, in a compacted topic, written in the same transaction as the outputs. Two keys are the runtime's:
