@@ -5,6 +5,7 @@ import { readSlot, requireKept } from '../connectors/slot.ts';
 import { Supervisor } from '../connectors/supervisor.ts';
 import { AvroDecoder } from '../core/avro/decoder.ts';
 import type { Registry } from '../core/avro/registry.ts';
+import { wallClock } from '../core/clock.ts';
 import type { Config } from '../core/config.ts';
 import { dispositionOf, MillraceError } from '../core/errors.ts';
 import type { KafkaLog } from '../core/kafka/log.ts';
@@ -14,9 +15,9 @@ import { connectPostgres } from '../core/postgres.ts';
 import type { Processor } from '../core/processor/define.ts';
 import { openCodecs } from '../core/runtime/codecs.ts';
 import { FoldHandler } from '../core/runtime/fold-handler.ts';
-import type { HandlerFactory } from '../core/runtime/handler.ts';
 import { Heartbeats } from '../core/runtime/heartbeats.ts';
-import { Runner, type RunnerEvent } from '../core/runtime/runner.ts';
+import { partitionId } from '../core/runtime/log.ts';
+import { Runner, type RunnerEvent, type RunnerOptions } from '../core/runtime/runner.ts';
 import { S3Store } from '../core/s3/s3.ts';
 import { anomaly } from '../processors/anomaly/anomaly.ts';
 import { ohlcv } from '../processors/ohlcv/ohlcv.ts';
@@ -69,15 +70,21 @@ async function startProcessor<In>(
 ): Promise<Service> {
   const { config, schemas, metrics } = context;
   const codecs = await openCodecs(processor, schemas);
-  const runner = await startRunner(context, processor.name, [processor.input.topic], (ownership) => {
-    const { topic, partition } = ownership;
-    return new FoldHandler(ownership, {
-      processor,
-      codecs,
-      settings: config.runtime,
-      metrics: metrics.task({ name: processor.name, topic, partition }),
-      now: Date.now,
-    });
+  const [primary, ...others] = processor.inputs.map(({ topic }) => topic);
+  const runner = await startRunner(context, {
+    name: processor.name,
+    inputs: [[primary as string, ...others]],
+    tables: (processor.tables ?? []).map(({ topic }) => topic),
+    factory: (ownership) => {
+      const { topic, partition } = ownership;
+      return new FoldHandler(ownership, {
+        processor,
+        codecs,
+        settings: config.runtime,
+        metrics: metrics.task({ name: processor.name, topic, partition }),
+        clock: wallClock,
+      });
+    },
   });
   const heartbeats = time === 'heartbeats' ? followHeartbeats(context, processor.name, runner) : undefined;
   return {
@@ -100,7 +107,8 @@ async function startParquet(context: ServiceContext): Promise<Service> {
     await store.ensureBucket();
     const epoch = await log.clusterId();
     const sink = await parquetSink({ schemas, store, settings: config.parquet, epoch, metrics });
-    const runner = await startRunner(context, sink.name, sink.topics, sink.handler);
+    const inputs = sink.topics.map((topic) => [topic] as [string]);
+    const runner = await startRunner(context, { name: sink.name, inputs, factory: sink.handler });
     return {
       name: sink.name,
       done: runner.done,
@@ -120,17 +128,13 @@ async function startParquet(context: ServiceContext): Promise<Service> {
 
 function startRunner(
   context: ServiceContext,
-  name: string,
-  topics: readonly string[],
-  factory: HandlerFactory,
+  runs: Pick<RunnerOptions, 'name' | 'inputs' | 'tables' | 'factory'>,
 ): Promise<Runner> {
   const { config, log, metrics, logger } = context;
   return Runner.start({
+    ...runs,
     log,
-    name,
-    topics,
-    factory,
-    metrics: (at) => metrics.task({ name, ...at }),
+    metrics: (at) => metrics.task({ name: runs.name, ...at }),
     fetchBytes: config.runtime.fetchBytes,
     queueRecords: config.runtime.queueRecords,
     onEvent: (event) => logEvent(logger, event),
@@ -236,7 +240,10 @@ function logEvent(logger: Logger, event: RunnerEvent): void {
       break;
     case 'running':
       logger.debug(
-        { name: event.name, topic: event.topic, partition: event.partition, position: event.position.toString() },
+        {
+          name: event.name,
+          positions: event.positions.map((at) => `${partitionId(at)} ${at.offset}`),
+        },
         'running',
       );
       break;

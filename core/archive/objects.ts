@@ -2,7 +2,7 @@ import { type ArchiveObject, archiveObjectSchema } from '../../schemas/gen/archi
 import { type ArchivedTopic, objectsTopic } from '../../schemas/topics.ts';
 import { AvroDecoder } from '../avro/decoder.ts';
 import type { Schemas } from '../avro/schemas.ts';
-import { prepareDecoder } from '../runtime/decoding.ts';
+import { prepareDecoder, valuesOf } from '../runtime/decoding.ts';
 import { type Log, readRange } from '../runtime/log.ts';
 
 export interface ListOptions {
@@ -35,7 +35,7 @@ export async function listObjects(
   for (const [partition, to] of ends.entries()) {
     const range = { topic: name, partition, from: starts[partition] ?? 0n, to };
     for await (const records of readRange(log, range, { ...fetchOptions, signal })) {
-      await prepareDecoder(decoder, records, signal, async () => undefined);
+      await prepareDecoder(decoder, valuesOf(records), signal);
       for (const { value, unreadable } of records) {
         if (unreadable !== undefined) throw unreadable;
         if (value === null) continue;

@@ -10,11 +10,19 @@ export interface Processor<In> {
   readonly name: string;
   /** Goes into each output's provenance. Change it when the meaning of outputs changes. */
   readonly version: string;
-  readonly input: Input<In>;
+  /**
+   * Co-partitioned: a task reads the same partition of each. The first is the primary one: it names the task. The order in which a task
+   * takes records of several inputs is in its journal.
+   */
+  readonly inputs: readonly [Input<In>, ...Input<In>[]];
+  /** Topics that each task reads whole, whatever its own partition: rules, small reference tables. */
+  readonly tables?: readonly Table[];
   readonly outputs: readonly Output[];
-  readonly stores: readonly StoreDefinition[];
+  readonly stores: readonly StoreDefinition<In>[];
+  /** How long input has to be kept so that what a fold reads again is there, milliseconds. Compared with the topic's retention at start. */
+  readonly inputRetentionMs?: number;
   /** A fresh fold for one partition. It keeps what it must not lose in its stores, anything else is derived in `restored`. */
-  create(context: Context): Fold<In>;
+  create(context: Context<In>): Fold<In>;
 }
 
 export interface Input<In> {
@@ -32,20 +40,43 @@ export interface Input<In> {
   readonly _value?: In;
 }
 
+export interface Table {
+  readonly topic: string;
+  /** Avro reader schemas. */
+  readonly keySchema: object;
+  readonly schema: object;
+}
+
 export interface Output {
   readonly topic: string;
   /** Null for a topic without keys, such as a late topic. */
   readonly keySchema: object | null;
   readonly valueSchema: object;
+  /**
+   * An explicit repartition: records go to the partition that these values are routed to, as trades are by venue and symbol. Default: the
+   * task's own partition, so that each partition has one writer.
+   */
+  readonly partitionBy?: (key: object) => readonly string[];
 }
 
-export interface StoreDefinition {
+export interface StoreDefinition<In = never> {
   readonly name: string;
   /** Avro schema of the values; keys are strings. */
   readonly schema: object;
+  /** Of the schema. Default 1. */
+  readonly version?: number;
+  /** By version N: its schema, and how a value of it becomes one of version N + 1. State of a version without one is refused. */
+  readonly migrations?: Readonly<Record<number, { readonly schema: object; migrate(old: unknown): unknown }>>;
+  /** Entries that were not set for so long, in log time, are deleted. Milliseconds. Default: never. */
+  readonly ttlMs?: number;
+  /** Keeps the store on disk, for more than fits memory. `keys` are those that a record needs: they are fetched ahead. */
+  readonly disk?: { keys(record: InputRecord<In>): readonly string[] };
 }
 
-/** Keyed state of one task. `set` marks the entry for the next commit; a changed object must be `set` again. */
+/**
+ * Keyed state of one task. `set` marks the entry for the next commit; a changed object must be `set` again. A store on disk has no
+ * `entries`: it throws a TypeError.
+ */
 export interface Store<V> {
   get(key: string): V | undefined;
   set(key: string, value: V): void;
@@ -65,8 +96,25 @@ export interface InputRecord<In> {
   readonly lsn: bigint | null;
 }
 
+/** A record of a table. */
+export interface TableRecord<K = unknown, V = unknown> {
+  readonly topic: string;
+  readonly partition: number;
+  readonly offset: bigint;
+  readonly key: K;
+  /** Null: the key is gone. */
+  readonly value: V | null;
+}
+
+/** A part of one partition of the task's own input: offsets [from, to). */
+export interface Range {
+  readonly topic: string;
+  readonly from: bigint;
+  readonly to: bigint;
+}
+
 /** What a fold may do. Output timestamps are the log time of what triggered them. */
-export interface Context {
+export interface Context<In = unknown> {
   readonly processor: { readonly name: string; readonly version: string };
   readonly partition: number;
   /** The task's log time, microseconds: greatest seen so far. 0n before the first record. */
@@ -76,6 +124,12 @@ export interface Context {
   emit(topic: string, key: object | null, value: object | null): void;
   /** Sends the record that is being folded to `<name>.dead` with the error's code as its reason. Only for disposition `deadLetter`. */
   dead(error: MillraceError): void;
+  /**
+   * Asks for the task's own input again: when the current `record` has returned, and before the next one, `visit` gets each readable record of
+   * the range in its order (duplicates included, bad ones left out), then `done` is called. Both may emit and change stores. The range ends at or
+   * before the current record's offset + 1, so it is the same in every run. Only in `record`.
+   */
+  reread(range: Range, visit: (record: InputRecord<In>) => void, done: () => void): void;
 }
 
 export interface Fold<In> {
@@ -89,6 +143,11 @@ export interface Fold<In> {
   record(record: InputRecord<In>): void;
   /** A change that was already folded, delivered again. */
   duplicate?(record: InputRecord<In>): void;
+  /**
+   * A record of a table. It comes between two records of the input; where is in the journal. At a task's first start the tables come before the first
+   * record. After a restart they are not read again: keep in stores what is needed.
+   */
+  table?(record: TableRecord): void;
   /** Earliest log time (microseconds) at which `advance` would do something; undefined if never. Cheap: called per record. */
   deadline?(): bigint | undefined;
   /** Log time has reached `context.logTime`, at or past the deadline: close, emit, expire what is due at or before it. */
@@ -103,6 +162,10 @@ export function defineProcessor<In>(processor: Processor<In>): Processor<In> {
     throw new TypeError(
       `a processor's name is lower-case letters, digits and dashes, not ${JSON.stringify(processor.name)}`,
     );
+  }
+  const topics = new Set([...processor.inputs, ...(processor.tables ?? [])].map(({ topic }) => topic));
+  if (topics.size !== processor.inputs.length + (processor.tables?.length ?? 0)) {
+    throw new TypeError(`${processor.name}: a topic is an input or a table twice`);
   }
   const stores = new Set(processor.stores.map((store) => store.name));
   if (stores.size !== processor.stores.length) throw new TypeError(`${processor.name}: two stores have the same name`);

@@ -28,21 +28,22 @@ async function committerOver(fail: (transaction: number) => boolean) {
     [Symbol.asyncDispose]: () => writer[Symbol.asyncDispose](),
   };
   const metrics = new Metrics({ node: false }).task({ name: 'c', ...at });
+  const input = { topic: at.topic, committed: undefined, start: 0n };
   const ownership = {
     ...at,
+    ...input,
+    inputs: [input],
     log,
     writer: slow,
     group: 'g',
-    committed: undefined,
-    start: 0n,
     signal: new AbortController().signal,
   };
   const committer = new Committer(ownership, { commitIntervalMs: 0 }, metrics, Date.now);
-  committer.begin(0n);
+  committer.begin(new Map([['in', 0n]]));
   const commit = async (offset: number): Promise<void> => {
     committer.count(1);
     const record = { topic: 'out', partition: 0, key: null, value: Buffer.from(`${offset}`), timestamp: 0n };
-    await committer.commit(BigInt(offset), () => ({ outputs: [record], changelog: [] }));
+    await committer.commit(new Map([['in', BigInt(offset)]]), () => ({ outputs: [record], changelog: [] }));
   };
   return { log, committer, commit, seen };
 }
@@ -71,6 +72,6 @@ test('after a transaction that failed nothing more is sent, and the failure reac
 
 test('nothing is committed when nothing has happened', async () => {
   const { committer, seen } = await committerOver(() => false);
-  await committer.commit(0n, () => ({ outputs: [], changelog: [] }));
+  await committer.commit(new Map([['in', 0n]]), () => ({ outputs: [], changelog: [] }));
   expect(seen.started).toBe(0);
 });

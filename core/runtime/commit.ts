@@ -14,7 +14,7 @@ export interface CommitContent {
  *
  *   1. outputs (with late and dead records, and the journal)
  *   2. the changelog: every state entry that changed since the last commit, and the task's log time and identity
- *   3. the input offset
+ *   3. the input offsets
  *   4. commit
  *
  * One transaction is in flight at most; folding goes on meanwhile, and the next one waits for it. Memory is ahead of the log by what is
@@ -27,7 +27,8 @@ export class Committer {
   readonly #now: () => number;
   #inFlight: Promise<void> | undefined;
   #failure: unknown;
-  #committed = 0n;
+  /** By topic. */
+  #committed: ReadonlyMap<string, bigint> = new Map();
   #uncommitted = 0;
   #firstUncommittedMs: number | undefined;
 
@@ -43,8 +44,8 @@ export class Committer {
     this.#now = now;
   }
 
-  begin(position: bigint): void {
-    this.#committed = position;
+  begin(positions: ReadonlyMap<string, bigint>): void {
+    this.#committed = new Map(positions);
   }
 
   /** Notes progress; returns the records since the last commit. */
@@ -71,10 +72,10 @@ export class Committer {
     this.check();
   }
 
-  /** Starts the next transaction once the previous one is committed. `content` is taken at that moment, together with the position. */
-  async commit(position: bigint, content: () => CommitContent): Promise<void> {
+  /** Starts the next transaction once the previous one is committed. `content` is taken at that moment, together with the positions. */
+  async commit(positions: ReadonlyMap<string, bigint>, content: () => CommitContent): Promise<void> {
     await this.settle();
-    if (this.#uncommitted === 0 && position === this.#committed) {
+    if (this.#uncommitted === 0 && !this.#moved(positions)) {
       this.#firstUncommittedMs = undefined;
       return;
     }
@@ -82,15 +83,21 @@ export class Committer {
     const records = [...outputs, ...changelog];
     this.#uncommitted = 0;
     this.#firstUncommittedMs = undefined;
-    this.#committed = position;
-    this.#inFlight = this.#transact(records, position);
+    this.#committed = new Map(positions);
+    this.#inFlight = this.#transact(records, this.#committed);
   }
 
-  async #transact(records: readonly OutRecord[], offset: bigint): Promise<void> {
-    const { writer, group, topic, partition } = this.#own;
+  #moved(positions: ReadonlyMap<string, bigint>): boolean {
+    for (const [topic, position] of positions) if (position !== this.#committed.get(topic)) return true;
+    return false;
+  }
+
+  async #transact(records: readonly OutRecord[], positions: ReadonlyMap<string, bigint>): Promise<void> {
+    const { writer, group, partition } = this.#own;
     const startedMs = this.#now();
     try {
-      await writer.transact({ records, offsets: { group, positions: [{ topic, partition, offset }] } });
+      const offsets = [...positions].map(([topic, offset]) => ({ topic, partition, offset }));
+      await writer.transact({ records, offsets: { group, positions: offsets } });
       this.#metrics.committed((this.#now() - startedMs) / 1000);
     } catch (error) {
       this.#failure = error;

@@ -4,7 +4,7 @@ import { AvroEncoder } from '../avro/encoder.ts';
 import { MemorySchemas } from '../avro/memory.ts';
 import type { Schemas } from '../avro/schemas.ts';
 import { MillraceError } from '../errors.ts';
-import { prepareDecoder } from './decoding.ts';
+import { prepareDecoder, valuesOf } from './decoding.ts';
 
 const schema = { type: 'record', name: 'R', fields: [{ name: 'x', type: 'long' }] };
 
@@ -26,7 +26,7 @@ test('while the registry does not answer an unknown schema waits, after committi
     },
   };
   const decoder = new AvroDecoder<{ x: bigint }>(down, schema);
-  await prepareDecoder(decoder, records, new AbortController().signal, async () => {
+  await prepareDecoder(decoder, valuesOf(records), new AbortController().signal, async () => {
     commits++;
   });
   expect(decoder.decode(records[0]?.value as Buffer)).toMatchObject({ x: 1n });
@@ -43,6 +43,6 @@ test('a task that is closed stops waiting for the registry', async () => {
   };
   const decoder = new AvroDecoder<{ x: bigint }>(down, schema);
   const stop = new AbortController();
-  const waiting = prepareDecoder(decoder, records, stop.signal, async () => stop.abort());
+  const waiting = prepareDecoder(decoder, valuesOf(records), stop.signal, async () => stop.abort());
   await expect(waiting).rejects.toThrow(/abort/i);
 });

@@ -1,5 +1,5 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { AvroDecoder } from '../avro/decoder.ts';
+import { type Clock, wallClock } from '../clock.ts';
 import { dispositionOf } from '../errors.ts';
 import type { LogRecord } from './log.ts';
 
@@ -14,11 +14,12 @@ const longestWaitMs = 5_000;
  */
 export async function prepareDecoder<T>(
   decoder: AvroDecoder<T>,
-  records: readonly LogRecord[],
+  values: Iterable<Buffer | null>,
   signal: AbortSignal,
-  beforeWaiting: () => Promise<void>,
+  beforeWaiting: () => Promise<void> = async () => undefined,
+  clock: Clock = wallClock,
 ): Promise<void> {
-  const missing = decoder.missing(values(records));
+  const missing = decoder.missing(values);
   for (let waitMs = firstWaitMs; missing.length > 0; waitMs = Math.min(waitMs * 2, longestWaitMs)) {
     try {
       await decoder.prepare(missing);
@@ -26,11 +27,17 @@ export async function prepareDecoder<T>(
     } catch (error) {
       if (dispositionOf(error) !== 'retry') throw error;
       if (waitMs === firstWaitMs) await beforeWaiting();
-      await delay(waitMs, undefined, { signal });
+      await clock.sleep(waitMs, signal);
+      signal.throwIfAborted();
     }
   }
 }
 
-function* values(records: readonly LogRecord[]): Generator<Buffer | null> {
+/** What `prepareDecoder` looks at. */
+export function* valuesOf(records: readonly LogRecord[]): Generator<Buffer | null> {
   for (const record of records) yield record.value;
+}
+
+export function* keysOf(records: readonly LogRecord[]): Generator<Buffer | null> {
+  for (const record of records) yield record.key;
 }

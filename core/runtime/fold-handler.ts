@@ -1,15 +1,15 @@
-import { MillraceError } from '../errors.ts';
+import type { Clock } from '../clock.ts';
 import type { TaskMetrics } from '../observability/metrics.ts';
-import type { Context, Fold, Processor, Store } from '../processor/define.ts';
+import type { Processor, Range } from '../processor/define.ts';
 import { changelogTopic, restore, type TaskState, taskRecord, writeBarrier } from '../state/changelog.ts';
 import { Stores } from '../state/stores.ts';
 import type { Codecs } from './codecs.ts';
 import { Committer } from './commit.ts';
-import { prepareDecoder } from './decoding.ts';
+import { keysOf, prepareDecoder, valuesOf } from './decoding.ts';
+import { Engine } from './engine.ts';
 import type { Beat, Handler, Ownership } from './handler.ts';
-import { ChangeIdentity } from './identity.ts';
-import { readInput } from './input.ts';
-import type { Fetched, LogRecord, OutRecord } from './log.ts';
+import { Journal } from './journal.ts';
+import { type Fetched, type LogRecord, type OutRecord, readRange } from './log.ts';
 
 export interface FoldSettings {
   /** Longest wall time between the first uncommitted record and its commit. Default 100. */
@@ -23,67 +23,85 @@ export interface FoldEnvironment<In> {
   readonly codecs: Codecs<In>;
   readonly settings: FoldSettings;
   readonly metrics: TaskMetrics;
-  /** Wall clock in milliseconds: commit intervals and barrier timestamps, never a result. */
-  readonly now: () => number;
+  /** For commit intervals, retries and barrier timestamps; never for a result. */
+  readonly clock: Clock;
 }
 
-/** Runs a processor's fold over one partition: decode, dedup, advance log time, fold, collect, commit. */
+const readOptions = { maxWaitMs: 250, maxBytesPerPartition: 1_048_576 } as const;
+
+/** Runs a processor's engine over one partition of the log: restores, feeds, journals, commits. */
 export class FoldHandler<In> implements Handler {
   readonly #env: FoldEnvironment<In>;
   readonly #own: Ownership;
-  readonly #stores: Stores;
   readonly #committer: Committer;
-  #fold: Fold<In> | undefined;
-  #identity = new ChangeIdentity();
-  #deduplicates = false;
-  #logTime = 0n;
-  #position = 0n;
-  /** Timestamp of outputs, milliseconds: log time of what is being folded. */
-  #outputs: OutRecord[] = [];
-  #current: LogRecord | undefined;
-  #currentLsn: bigint | null = null;
+  readonly #journal: Journal;
+  /** By topic, in the order of the inputs. */
+  readonly #positions = new Map<string, bigint>();
+  #tables: Record<string, readonly bigint[]> = {};
+  #engine: Engine<In> | undefined;
 
   constructor(ownership: Ownership, environment: FoldEnvironment<In>) {
+    const { settings, metrics, clock } = environment;
     this.#env = environment;
     this.#own = ownership;
-    this.#stores = new Stores(environment.processor.stores);
-    this.#committer = new Committer(ownership, environment.settings, environment.metrics, environment.now);
+    this.#committer = new Committer(ownership, settings, metrics, () => clock.now());
+    this.#journal = new Journal(ownership.inputs.map(({ topic }) => topic));
   }
 
-  async open(): Promise<bigint> {
-    const { processor, now, metrics } = this.#env;
+  async open(): Promise<readonly bigint[]> {
+    const { processor, codecs, clock, metrics } = this.#env;
+    const { writer, partition, inputs, log } = this.#own;
     const topic = changelogTopic(processor.name);
-    const startedMs = now();
-    const barrier = await writeBarrier(this.#own.writer, topic, this.#own.partition, startedMs);
-    const { task } = await restore(this.#own, topic, barrier, ({ key, value }) =>
-      this.#stores.load(key as Buffer, value),
-    );
-    if (task !== undefined) {
-      this.#logTime = task.logTime;
-      this.#identity = new ChangeIdentity(task.identity);
-      this.#deduplicates = task.identity !== undefined;
+    const startedMs = clock.now();
+    const stores = new Stores(processor.stores);
+    const barrier = await writeBarrier(writer, topic, partition, startedMs);
+    const { task } = await restore(this.#own, topic, barrier, ({ key, value }) => stores.load(key as Buffer, value));
+    const counts = new Map<string, number>();
+    for (const { topic: output, partitionBy } of processor.outputs) {
+      if (partitionBy !== undefined) counts.set(output, (await log.ends(output)).length);
     }
-    this.#fold = processor.create(this.#context());
-    this.#fold.restored?.();
-    metrics.takenOver((now() - startedMs) / 1000);
-    metrics.state(this.#stores.size);
-    this.#position = this.#own.committed?.offset ?? this.#own.start;
-    this.#committer.begin(this.#position);
-    return this.#position;
+    this.#engine = new Engine<In>(
+      {
+        processor,
+        codecs,
+        partition,
+        metrics,
+        partitionsOf: (output) => counts.get(output) ?? 1,
+        read: (range) => this.#read(range),
+      },
+      stores,
+      task,
+    );
+    this.#tables = task?.tables ?? {};
+    metrics.takenOver((clock.now() - startedMs) / 1000);
+    metrics.state(stores.size);
+    for (const input of inputs) this.#positions.set(input.topic, input.committed?.offset ?? input.start);
+    this.#committer.begin(this.#positions);
+    if (task === undefined) await this.tables(await this.#tableEnds());
+    return [...this.#positions.values()];
   }
 
   async process(fetched: Fetched): Promise<void> {
-    const { codecs, settings } = this.#env;
-    await prepareDecoder(codecs.input, fetched.records, this.#own.signal, () => this.#commit());
-    for (const raw of fetched.records) {
-      this.#take(raw);
-      this.#position = raw.offset + 1n;
-      if (this.#committer.count(1) >= settings.commitRecords) await this.#commit();
+    const { codecs, settings, clock, metrics } = this.#env;
+    const { topic, records, from, next } = fetched;
+    const engine = this.#opened();
+    const decoder = codecs.inputs.get(topic);
+    if (decoder !== undefined) {
+      await prepareDecoder(decoder, valuesOf(records), this.#own.signal, () => this.#commit(), clock);
     }
-    this.#position = fetched.next;
-    if (fetched.records.length === 0) this.#committer.count(0);
-    this.#env.metrics.processed(fetched.records.length);
-    this.#env.metrics.watermark(this.#logTime);
+    for (let at = 0, reached = from; at < records.length; ) {
+      const portion = records.slice(at, at + Math.max(1, settings.commitRecords - this.#committer.count(0)));
+      await engine.fold(topic, portion);
+      at += portion.length;
+      const position = (portion.at(-1) as LogRecord).offset + 1n;
+      this.#journal.ran({ topic, from: reached, to: position }, this.#place(topic, position));
+      reached = position;
+      if (this.#committer.count(portion.length) >= settings.commitRecords) await this.#commit();
+    }
+    this.#positions.set(topic, next);
+    if (records.length === 0) this.#committer.count(0);
+    metrics.processed(records.length);
+    metrics.watermark(engine.logTime);
     if (this.#committer.due()) await this.#commit();
   }
 
@@ -92,26 +110,19 @@ export class FoldHandler<In> implements Handler {
     if (this.#committer.due()) await this.#commit();
   }
 
-  /** A heartbeat that would change nothing is not taken, so that it need not be journalled for a replay to repeat it. */
   async beat(beat: Beat): Promise<void> {
-    const fold = this.#opened();
-    const deadline = fold.deadline?.();
-    if (deadline === undefined || deadline > beat.logTime || beat.logTime <= this.#logTime) return;
-    this.#current = undefined;
-    this.#logTime = beat.logTime;
-    fold.advance?.();
-    const { codecs, processor } = this.#env;
-    const entry = {
-      kind: 'HEARTBEAT',
-      topic: this.#own.topic,
-      next_offset: this.#position,
-      log_time: beat.logTime,
-      heartbeat_offset: beat.offset,
-    } as const;
-    this.#outputs.push(this.#out(`${processor.name}.journal`, null, codecs.journal.encode(entry)));
+    const engine = this.#opened();
+    if (!engine.beat(beat.logTime)) return;
+    this.#journal.beat(beat, this.#place());
     this.#committer.count(1);
-    this.#env.metrics.watermark(this.#logTime);
+    this.#env.metrics.watermark(engine.logTime);
     await this.#commit();
+  }
+
+  async tables(ends: ReadonlyMap<string, readonly bigint[]>): Promise<void> {
+    for (const { topic } of this.#env.processor.tables ?? []) {
+      for (const [partition, end] of (ends.get(topic) ?? []).entries()) await this.#table(topic, partition, end);
+    }
   }
 
   async close(): Promise<void> {
@@ -119,112 +130,79 @@ export class FoldHandler<In> implements Handler {
     await this.#committer.settle();
   }
 
-  #take(raw: LogRecord): void {
-    const { processor, codecs } = this.#env;
-    const fold = this.#opened();
-    this.#current = raw;
-    this.#currentLsn = null;
-    try {
-      if (raw.unreadable !== undefined) throw raw.unreadable;
-      // A tombstone only tells compaction that the key is gone; the delete before it told us.
-      if (raw.value === null) return;
-      const { record, identity } = readInput(processor.input, this.#own, raw, codecs.input.decode(raw.value));
-      this.#currentLsn = record.lsn;
-      if (record.logTime > this.#logTime) this.#logTime = record.logTime;
-      const deadline = fold.deadline?.();
-      if (deadline !== undefined && deadline <= this.#logTime) fold.advance?.();
-      if (identity !== undefined) {
-        this.#deduplicates = true;
-        if (!this.#identity.admit(identity.sequence, identity.operation, identity.primaryKey)) {
-          this.#env.metrics.duplicate();
-          fold.duplicate?.(record);
-          return;
-        }
-      }
-      fold.record(record);
-    } catch (error) {
-      this.#dead(error);
+  /** Takes a table's new records; the next commit says so. */
+  async #table(topic: string, partition: number, end: bigint): Promise<void> {
+    const { codecs, clock } = this.#env;
+    const { log, signal } = this.#own;
+    const codec = codecs.tables.get(topic);
+    const positions = [...(this.#tables[topic] ?? [])];
+    while (positions.length <= partition) positions.push(0n);
+    const from = positions[partition] as bigint;
+    if (codec === undefined || from >= end) return;
+    const start = (await log.starts(topic))[partition] ?? 0n;
+    const range = { topic, partition, from: from > start ? from : start, to: end };
+    for await (const records of readRange(log, range, { ...readOptions, signal })) {
+      await prepareDecoder(codec.key, keysOf(records), signal, undefined, clock);
+      await prepareDecoder(codec.value, valuesOf(records), signal, undefined, clock);
+      this.#opened().table({ topic, partition }, records);
+    }
+    positions[partition] = end;
+    this.#tables = { ...this.#tables, [topic]: positions };
+    this.#journal.table(range, partition, this.#place());
+    this.#committer.count(1);
+  }
+
+  async #tableEnds(): Promise<ReadonlyMap<string, readonly bigint[]>> {
+    const ends = new Map<string, readonly bigint[]>();
+    for (const { topic } of this.#env.processor.tables ?? []) ends.set(topic, await this.#own.log.ends(topic));
+    return ends;
+  }
+
+  async *#read(range: Range): AsyncGenerator<readonly LogRecord[]> {
+    const { codecs, clock } = this.#env;
+    const { log, partition, signal } = this.#own;
+    const decoder = codecs.inputs.get(range.topic);
+    for await (const records of readRange(log, { ...range, partition }, { ...readOptions, signal })) {
+      if (decoder !== undefined) await prepareDecoder(decoder, valuesOf(records), signal, undefined, clock);
+      yield records;
     }
   }
 
-  /** @throws the error itself, if it is not about this record alone. */
-  #dead(error: unknown): void {
-    if (!(error instanceof MillraceError) || error.disposition !== 'deadLetter' || this.#current === undefined)
-      throw error;
-    const { processor, codecs, metrics } = this.#env;
-    const { offset, timestamp, key, value } = this.#current;
-    const letter = codecs.dead.encode({
-      processor: processor.name,
-      origin: { topic: this.#own.topic, partition: this.#own.partition, offset, timestamp },
-      reason: error.code,
-      error: error.message,
-      key,
-      value,
-      schema_id: value !== null && value.length >= 5 && value[0] === 0 ? value.readInt32BE(1) : null,
-      lsn: this.#currentLsn,
-      attempts: 1,
-    });
-    this.#outputs.push({
-      topic: `${processor.name}.dead`,
-      partition: this.#own.partition,
-      key: null,
-      value: letter,
-      timestamp,
-    });
-    metrics.deadLetter(error.code);
+  /** Moves the position in an input, and says where the task is in the primary one. */
+  #place(topic?: string, position = 0n): { next: bigint; logTime: bigint } {
+    if (topic !== undefined) this.#positions.set(topic, position);
+    return { next: this.#positions.get(this.#own.topic) ?? 0n, logTime: this.#opened().logTime };
   }
 
-  #context(): Context {
-    const handler = this;
-    const { processor, codecs, metrics } = this.#env;
-    const late = `${processor.name}.late`;
-    return {
-      processor: { name: processor.name, version: processor.version },
-      partition: this.#own.partition,
-      get logTime() {
-        return handler.#logTime;
-      },
-      store<V>(name: string): Store<V> {
-        return handler.#stores.store<V>(name);
-      },
-      emit(topic, key, value) {
-        const codec = codecs.outputs.get(topic);
-        if (codec === undefined) throw new TypeError(`${processor.name} does not declare the output ${topic}`);
-        if (topic === late) metrics.late();
-        const keyBytes = key === null ? null : (codec.key?.encode(key) ?? null);
-        handler.#outputs.push(handler.#out(topic, keyBytes, value === null ? null : codec.value.encode(value)));
-      },
-      dead(error) {
-        handler.#dead(error);
-      },
-    };
-  }
-
-  #out(topic: string, key: Buffer | null, value: Buffer | null): OutRecord {
-    return { topic, partition: this.#own.partition, key, value, timestamp: this.#logTime / 1000n };
-  }
-
-  #opened(): Fold<In> {
-    if (this.#fold === undefined) throw new TypeError('the handler is not open');
-    return this.#fold;
+  #opened(): Engine<In> {
+    if (this.#engine === undefined) throw new TypeError('the handler is not open');
+    return this.#engine;
   }
 
   async #commit(): Promise<void> {
-    await this.#committer.commit(this.#position, () => {
-      const topic = changelogTopic(this.#env.processor.name);
+    await this.#committer.commit(this.#positions, () => {
+      const { processor, codecs, metrics } = this.#env;
       const { partition } = this.#own;
-      const timestamp = this.#logTime / 1000n;
-      const changes = this.#stores.takeChanges().map(({ key, value }) => ({ topic, partition, key, value, timestamp }));
-      const state: TaskState = {
-        logTime: this.#logTime,
-        identity: this.#deduplicates ? this.#identity.snapshot() : undefined,
+      const engine = this.#opened();
+      const { logTime, identities, stores, gauges } = engine;
+      const timestamp = logTime / 1000n;
+      const at = (topic: string, key: Buffer | null, value: Buffer | null): OutRecord => ({
+        topic,
+        partition,
+        key,
+        value,
+        timestamp,
+      });
+      const changelog = changelogTopic(processor.name);
+      const changes = stores.takeChanges().map(({ key, value }) => at(changelog, key, value));
+      const state: TaskState = { logTime, identities, tables: this.#tables };
+      const entries = this.#journal.take().map((entry) => codecs.journal.encode(entry));
+      metrics.state(stores.size);
+      if (gauges !== undefined) metrics.fold(gauges);
+      return {
+        outputs: [...engine.takeOutputs(), ...entries.map((entry) => at(`${processor.name}.journal`, null, entry))],
+        changelog: [...changes, taskRecord(changelog, partition, state, timestamp)],
       };
-      const outputs = this.#outputs;
-      this.#outputs = [];
-      this.#env.metrics.state(this.#stores.size);
-      const gauges = this.#fold?.gauges?.();
-      if (gauges !== undefined) this.#env.metrics.fold(gauges);
-      return { outputs, changelog: [...changes, taskRecord(topic, partition, state, timestamp)] };
     });
   }
 }

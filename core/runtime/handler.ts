@@ -1,14 +1,22 @@
-import type { Fetched, Log, TopicPartition, Writer } from './log.ts';
+import type { Fetched, Log, Writer } from './log.ts';
 
-/** What a task is given when it takes a partition over. The previous owner is already fenced. */
-export interface Ownership extends TopicPartition {
-  readonly log: Log;
-  readonly writer: Writer;
-  readonly group: string;
+/** Where a task stands in one of its inputs. */
+export interface InputPosition {
+  readonly topic: string;
   /** The group's committed position, read after fencing; undefined if the group never committed here. */
   readonly committed: { readonly offset: bigint; readonly metadata: string } | undefined;
   /** Earliest offset of the partition: where to begin without a committed position. */
   readonly start: bigint;
+}
+
+/** What a task is given when it takes a partition over. The previous owner is already fenced. Its own position is that in the primary input. */
+export interface Ownership extends InputPosition {
+  readonly partition: number;
+  /** The primary first. */
+  readonly inputs: readonly InputPosition[];
+  readonly log: Log;
+  readonly writer: Writer;
+  readonly group: string;
   /** Aborted when the task is closed or fenced: let go of everything that waits. */
   readonly signal: AbortSignal;
 }
@@ -28,14 +36,16 @@ export interface Beat {
  * Calls never overlap. Not its job: fetching, fencing, retrying, rebalancing.
  */
 export interface Handler {
-  /** Restores, and returns the offset to read from. */
-  open(): Promise<bigint>;
-  /** Takes the next records of the partition. While it is pending, the task's bounded queue fills and fetching pauses. */
+  /** Restores, and returns the offsets to read from, in the order of the inputs. */
+  open(): Promise<readonly bigint[]>;
+  /** Takes the next records of an input. While it is pending, the task's bounded queue fills and fetching pauses. */
   process(fetched: Fetched): Promise<void>;
   /** Called about every 20 ms of wall time, also when nothing arrives: due commits, rotation by time. */
   tick(nowMs: number): Promise<void>;
   /** A heartbeat whose partition end has been reached: log time may advance to it. */
   beat?(beat: Beat): Promise<void>;
+  /** Tables have grown: their ends, by topic and partition. */
+  tables?(ends: ReadonlyMap<string, readonly bigint[]>): Promise<void>;
   /** Orderly end: commit what is done. Not called after a failure. */
   close(): Promise<void>;
 }

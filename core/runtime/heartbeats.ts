@@ -1,4 +1,4 @@
-import { setTimeout as delay } from 'node:timers/promises';
+import { type Clock, wallClock } from '../clock.ts';
 import { dispositionOf } from '../errors.ts';
 import type { Beat } from './handler.ts';
 import type { Log } from './log.ts';
@@ -11,6 +11,7 @@ export interface HeartbeatOptions {
   readonly read: (value: Buffer) => Promise<bigint>;
   readonly onBeat: (beat: Beat) => void;
   readonly onError: (error: unknown) => void;
+  readonly clock?: Clock;
 }
 
 const waitMs = 500;
@@ -39,9 +40,8 @@ export class Heartbeats implements AsyncDisposable {
         if (signal.aborted) return;
         this.#options.onError(error);
         // A heartbeat lost here costs a delay, never a result: the next one says more.
-        await delay(dispositionOf(error) === 'stop' ? 5 * retryMs : retryMs, undefined, { signal }).catch(
-          () => undefined,
-        );
+        const { clock = wallClock } = this.#options;
+        await clock.sleep(dispositionOf(error) === 'stop' ? 5 * retryMs : retryMs, signal);
       }
     }
   }

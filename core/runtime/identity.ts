@@ -17,7 +17,7 @@ export class ChangeIdentity {
   }
 
   /** Whether the change is new; if so it is remembered. */
-  admit(sequence: Sequence, operation: string, primaryKey: string): boolean {
+  admit({ sequence, operation, primaryKey }: Identity): boolean {
     if (sequence.commit < this.#commit || (sequence.commit === this.#commit && sequence.lsn < this.#lsn)) return false;
     const identity = `${operation}${primaryKey}`;
     if (sequence.commit === this.#commit && sequence.lsn === this.#lsn) {
@@ -40,6 +40,13 @@ export interface IdentitySnapshot {
   readonly commit: string;
   readonly lsn: string;
   readonly seen: readonly string[];
+}
+
+/** Names a change. */
+export interface Identity {
+  readonly sequence: Sequence;
+  readonly operation: string;
+  readonly primaryKey: string;
 }
 
 export interface Sequence {

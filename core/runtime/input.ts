@@ -1,7 +1,7 @@
 import { MillraceError } from '../errors.ts';
 import type { Input, InputRecord } from '../processor/define.ts';
-import { parseSequence, type Sequence } from './identity.ts';
-import type { LogRecord, TopicPartition } from './log.ts';
+import { type Identity, parseSequence } from './identity.ts';
+import type { LogRecord } from './log.ts';
 
 /** The year 2200 in microseconds. Log time never goes back, so one absurd value would hold it for ever. */
 const latestLogTime = 7_258_118_400_000_000n;
@@ -18,15 +18,9 @@ interface Envelope {
   };
 }
 
-/** How to recognise the change again; undefined for input that needs no dedup. */
-export interface Identity {
-  readonly sequence: Sequence;
-  readonly operation: string;
-  readonly primaryKey: string;
-}
-
 export interface ReadInput<In> {
   readonly record: InputRecord<In>;
+  /** How to recognise the change again; undefined for input that needs no dedup. */
   readonly identity: Identity | undefined;
 }
 
@@ -35,8 +29,8 @@ export interface ReadInput<In> {
  *
  * @throws MillraceError BAD_RECORD when a change lacks what every change has.
  */
-export function readInput<In>(input: Input<In>, at: TopicPartition, raw: LogRecord, value: In): ReadInput<In> {
-  const { topic, partition } = at;
+export function readInput<In>(input: Input<In>, partition: number, raw: LogRecord, value: In): ReadInput<In> {
+  const { topic } = input;
   if (input.kind === 'derived') {
     return {
       record: { value, topic, partition, offset: raw.offset, logTime: raw.timestamp * 1000n, lsn: null },

@@ -1,44 +1,60 @@
+import type { Clock } from '../clock.ts';
 import type { Fetched } from './log.ts';
 
-/** A task's fetched portions, oldest first. Who fills it looks at `records` and stops in time; it refuses nothing itself. */
+/**
+ * A task's fetched portions, oldest first for each input. Who fills it looks at `records` and stops in time; it refuses nothing itself.
+ */
 export class Queue {
-  readonly #items: Fetched[] = [];
-  #records = 0;
-  #waiting: (() => void) | undefined;
+  readonly #lanes = new Map<string, { readonly items: Fetched[]; records: number }>();
+  #waiting: AbortController | undefined;
 
-  get records(): number {
-    return this.#records;
+  /** Of one input. */
+  records(topic: string): number {
+    return this.#lanes.get(topic)?.records ?? 0;
   }
 
-  get length(): number {
-    return this.#items.length;
+  get empty(): boolean {
+    for (const { items } of this.#lanes.values()) if (items.length > 0) return false;
+    return true;
   }
 
   push(fetched: Fetched): void {
-    this.#items.push(fetched);
-    this.#records += fetched.records.length;
+    let lane = this.#lanes.get(fetched.topic);
+    if (lane === undefined) {
+      lane = { items: [], records: 0 };
+      this.#lanes.set(fetched.topic, lane);
+    }
+    lane.items.push(fetched);
+    lane.records += fetched.records.length;
     this.wake();
   }
 
+  /** Of the oldest portion of each input the one whose first record has the earliest timestamp. A portion without records goes first. */
   shift(): Fetched | undefined {
-    const fetched = this.#items.shift();
-    this.#records -= fetched?.records.length ?? 0;
+    let chosen: { readonly items: Fetched[]; records: number } | undefined;
+    let earliest: bigint | undefined;
+    for (const lane of this.#lanes.values()) {
+      const head = lane.items[0];
+      if (head === undefined) continue;
+      const timestamp = head.records[0]?.timestamp ?? -1n;
+      if (earliest !== undefined && timestamp >= earliest) continue;
+      earliest = timestamp;
+      chosen = lane;
+    }
+    const fetched = chosen?.items.shift();
+    if (chosen !== undefined) chosen.records -= fetched?.records.length ?? 0;
     return fetched;
   }
 
   wake(): void {
-    this.#waiting?.();
+    this.#waiting?.abort();
   }
 
   /** Resolves at the next `push` or `wake`, or after `timeoutMs`. One waiter at a time. */
-  wait(timeoutMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(() => this.#waiting?.(), timeoutMs);
-      this.#waiting = () => {
-        clearTimeout(timer);
-        this.#waiting = undefined;
-        resolve();
-      };
-    });
+  async wait(clock: Clock, timeoutMs: number): Promise<void> {
+    const waiting = new AbortController();
+    this.#waiting = waiting;
+    await clock.sleep(timeoutMs, waiting.signal);
+    if (this.#waiting === waiting) this.#waiting = undefined;
   }
 }

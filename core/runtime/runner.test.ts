@@ -16,8 +16,8 @@ class Copy implements Handler {
     this.#before = before;
   }
 
-  async open(): Promise<bigint> {
-    return this.#own.committed?.offset ?? this.#own.start;
+  async open(): Promise<readonly bigint[]> {
+    return [this.#own.committed?.offset ?? this.#own.start];
   }
 
   async process(fetched: Fetched): Promise<void> {
@@ -65,7 +65,7 @@ async function start(
   const runner = await Runner.start({
     log,
     name: 'copy',
-    topics: ['in'],
+    inputs: [['in']],
     factory,
     metrics: (at) => metrics.task({ name: 'copy', ...at }),
     fetchBytes: 1_000_000,

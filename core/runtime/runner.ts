@@ -1,4 +1,4 @@
-import { setTimeout as delay } from 'node:timers/promises';
+import { type Clock, wallClock } from '../clock.ts';
 import { dispositionOf } from '../errors.ts';
 import type { TaskMetrics } from '../observability/metrics.ts';
 import type { Beat, HandlerFactory } from './handler.ts';
@@ -9,14 +9,17 @@ export interface RunnerOptions {
   readonly log: Log;
   /** Processor or sink name; the consumer group is `millrace.<name>`. */
   readonly name: string;
-  readonly topics: readonly string[];
+  /** Each entry is read by tasks of its own; topics of one entry are read together, the same partition of each by one task. */
+  readonly inputs: readonly (readonly [string, ...string[]])[];
+  /** Topics that each task reads whole. */
+  readonly tables?: readonly string[];
   readonly factory: HandlerFactory;
   readonly metrics: (at: TopicPartition) => TaskMetrics;
   /** Upper bound of compressed bytes per partition and fetch. */
   readonly fetchBytes: number;
   /** Records that wait in a task's queue before fetching for it pauses. */
   readonly queueRecords: number;
-  readonly now?: () => number;
+  readonly clock?: Clock;
   readonly onEvent?: (event: RunnerEvent) => void;
 }
 
@@ -29,6 +32,8 @@ const idleWaitMs = 250;
 /** With a task whose queue is full the long poll is cut short: its room must be used as soon as it is there. */
 const busyWaitMs = 10;
 const retryMs = 500;
+/** How often tables are asked for news. */
+const tablesMs = 500;
 
 export function groupOf(name: string): string {
   return `millrace.${name}`;
@@ -39,16 +44,18 @@ export class Runner implements AsyncDisposable {
   /** Rejects with the first error that no retry can cure; resolves after an orderly end. */
   readonly done: Promise<void>;
   readonly #options: RunnerOptions;
+  readonly #clock: Clock;
   readonly #tasks = new Map<string, Task>();
   readonly #retired = new Set<Promise<void>>();
   readonly #stop = new AbortController();
   #membership: AsyncDisposable | undefined;
   #fail: (error: unknown) => void = () => undefined;
   #finish: () => void = () => undefined;
-  #loop: Promise<void> | undefined;
+  #loops: Promise<unknown> | undefined;
 
   private constructor(options: RunnerOptions) {
     this.#options = options;
+    this.#clock = options.clock ?? wallClock;
     this.done = new Promise((resolve, reject) => {
       this.#finish = resolve;
       this.#fail = reject;
@@ -60,11 +67,11 @@ export class Runner implements AsyncDisposable {
     const runner = new Runner(options);
     runner.#membership = await options.log.join({
       group: groupOf(options.name),
-      topics: options.topics,
+      topics: options.inputs.flat(),
       onAssigned: (partitions) => runner.#assign(partitions),
       onLost: (error) => runner.#fail(error),
     });
-    runner.#loop = runner.#fetchLoop();
+    runner.#loops = Promise.all([runner.#fetchLoop(), runner.#tableLoop()]);
     return runner;
   }
 
@@ -74,7 +81,7 @@ export class Runner implements AsyncDisposable {
 
   /** Whether each assigned partition is taken over. */
   get ready(): boolean {
-    return [...this.#tasks.values()].every((task) => task.wants !== undefined || task.full);
+    return [...this.#tasks.values()].every((task) => task.ready);
   }
 
   /**
@@ -83,10 +90,10 @@ export class Runner implements AsyncDisposable {
    */
   async beat(beat: Beat): Promise<void> {
     const ends = new Map<string, readonly bigint[]>();
-    for (const topic of this.#options.topics) ends.set(topic, await this.#options.log.ends(topic));
+    for (const topic of this.#options.inputs.flat()) ends.set(topic, await this.#options.log.ends(topic));
     for (const task of this.#tasks.values()) {
-      const end = ends.get(task.at.topic)?.[task.at.partition];
-      if (end !== undefined) task.beat(beat, end);
+      const { partition } = task.at;
+      task.beat(beat, new Map([...ends].map(([topic, all]) => [topic, all[partition] ?? 0n])));
     }
   }
 
@@ -94,7 +101,7 @@ export class Runner implements AsyncDisposable {
   #assign(partitions: readonly TopicPartition[]): void {
     if (this.#stop.signal.aborted) return;
     this.#options.onEvent?.({ kind: 'assigned', name: this.#options.name, partitions });
-    const wanted = new Map(partitions.map((at) => [partitionId(at), at]));
+    const wanted = new Map(this.#tasksOf(partitions).map((at) => [partitionId(at), at]));
     for (const [id, task] of this.#tasks) {
       if (wanted.has(id)) continue;
       this.#tasks.delete(id);
@@ -107,16 +114,24 @@ export class Runner implements AsyncDisposable {
     }
   }
 
+  /** A task for each partition of a primary input: the assignor gives the same partition of the others along with it. */
+  #tasksOf(partitions: readonly TopicPartition[]): readonly TopicPartition[] {
+    const primaries = new Set(this.#options.inputs.map(([primary]) => primary));
+    return partitions.filter(({ topic }) => primaries.has(topic));
+  }
+
   #startTask(at: TopicPartition): Task {
     const { log, name, factory, metrics, queueRecords, onEvent } = this.#options;
+    const topics = this.#options.inputs.find(([primary]) => primary === at.topic) ?? [at.topic];
     const task = new Task({
-      ...at,
+      topics,
+      partition: at.partition,
       log,
       group: groupOf(name),
       factory,
       metrics: metrics(at),
       queueRecords,
-      now: this.#options.now ?? Date.now,
+      clock: this.#clock,
       onEvent: (event) => onEvent?.({ ...event, name }),
     });
     task.done.catch((error) => this.#fail(error));
@@ -142,26 +157,48 @@ export class Runner implements AsyncDisposable {
           this.#fail(error);
           return;
         }
-        await delay(retryMs, undefined, { signal }).catch(() => undefined);
+        await this.#clock.sleep(retryMs, signal);
       }
+    }
+  }
+
+  /** A table that has grown is told to all tasks; what they have taken already they know themselves. */
+  async #tableLoop(): Promise<void> {
+    const { log, name, tables = [], onEvent } = this.#options;
+    const { signal } = this.#stop;
+    while (tables.length > 0 && !signal.aborted) {
+      try {
+        const ends = new Map<string, readonly bigint[]>();
+        for (const topic of tables) ends.set(topic, await log.ends(topic));
+        for (const task of this.#tasks.values()) task.tables(ends);
+      } catch (error) {
+        if (!signal.aborted) onEvent?.({ kind: 'fetch failed', name, error });
+      }
+      await this.#clock.sleep(tablesMs, signal);
     }
   }
 
   async #fetchOnce(fetcher: Fetcher): Promise<void> {
     const { signal } = this.#stop;
     const tasks = [...this.#tasks.values()];
-    const positions = tasks.map((task) => task.wants).filter((position) => position !== undefined);
+    const wanted = tasks.map((task) => task.wants);
+    const positions = wanted.flat();
     if (positions.length === 0) {
-      await delay(busyWaitMs, undefined, { signal }).catch(() => undefined);
+      await this.#clock.sleep(busyWaitMs, signal);
       return;
     }
-    const busy = tasks.some((task) => task.wants === undefined);
+    const busy = wanted.some((each) => each.length === 0);
     const fetched = await fetcher.fetch(positions, {
       maxWaitMs: busy ? busyWaitMs : idleWaitMs,
       maxBytesPerPartition: this.#options.fetchBytes,
       signal,
     });
-    for (const portion of fetched) this.#tasks.get(partitionId(portion))?.deliver(portion);
+    for (const portion of fetched) this.#taskOf(portion)?.deliver(portion);
+  }
+
+  #taskOf({ topic, partition }: TopicPartition): Task | undefined {
+    const [primary] = this.#options.inputs.find((topics) => topics.includes(topic)) ?? [topic];
+    return this.#tasks.get(partitionId({ topic: primary, partition }));
   }
 
   /** Ends in order: commits what is done, then leaves the group, so that a successor starts where this one stopped. Idempotent. */
@@ -170,7 +207,7 @@ export class Runner implements AsyncDisposable {
       this.#stop.abort();
       await Promise.all([...this.#tasks.values()].map((task) => task[Symbol.asyncDispose]()));
       await Promise.all(this.#retired);
-      await this.#loop;
+      await this.#loops;
       await this.#membership?.[Symbol.asyncDispose]();
       this.#finish();
     }

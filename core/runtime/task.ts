@@ -1,4 +1,4 @@
-import { setTimeout as delay } from 'node:timers/promises';
+import type { Clock } from '../clock.ts';
 import { MillraceError } from '../errors.ts';
 import type { TaskMetrics } from '../observability/metrics.ts';
 import type { Beat, HandlerFactory } from './handler.ts';
@@ -11,26 +11,34 @@ const tickMs = 20;
 const fencedWaitMs = 1_500;
 const firstRetryMs = 200;
 const longestRetryMs = 5_000;
+/** How long a task with several inputs waits for one that lags behind, so that their records are taken in the order of their timestamps. */
+const mergeWaitMs = 250;
 
-export interface TaskOptions extends TopicPartition {
+export interface TaskOptions {
+  /** Read together, the same partition of each. The first is the primary one: it names the task. */
+  readonly topics: readonly [string, ...string[]];
+  readonly partition: number;
   readonly log: Log;
   readonly group: string;
   readonly factory: HandlerFactory;
   readonly metrics: TaskMetrics;
   readonly queueRecords: number;
-  readonly now: () => number;
+  readonly clock: Clock;
   readonly onEvent: (event: TaskEvent) => void;
 }
 
 export type TaskEvent = TopicPartition &
   (
-    | { readonly kind: 'running'; readonly position: bigint }
+    | { readonly kind: 'running'; readonly positions: readonly Position[] }
     | { readonly kind: 'interrupted'; readonly error: unknown; readonly retryMs: number }
     | { readonly kind: 'closed' }
   );
 
+/** By topic. */
+type Ends = ReadonlyMap<string, bigint>;
+
 /**
- * One partition of one processor or sink: takes it over, hands fetched records to the handler one portion at a time, and after a
+ * One partition of the inputs of one processor or sink: takes it over, hands fetched records to the handler one portion at a time, and after a
  * failure that a retry can cure throws the handler away and takes over again. `done` rejects with anything else.
  */
 export class Task implements AsyncDisposable {
@@ -39,41 +47,55 @@ export class Task implements AsyncDisposable {
   readonly #options: TaskOptions;
   readonly #stop = new AbortController();
   #queue = new Queue();
-  /** Where to fetch; undefined while nothing may be fetched. */
-  #fetchAt: bigint | undefined;
-  #end = 0n;
-  #beat: { readonly beat: Beat; readonly end: bigint } | undefined;
+  /** Where to fetch each input; undefined while nothing may be fetched. */
+  #fetchAt: Map<string, bigint> | undefined;
+  /** Of each input, as the last fetch told. */
+  readonly #ends = new Map<string, bigint>();
+  #beat: { readonly beat: Beat; readonly ends: Ends } | undefined;
+  #tables: ReadonlyMap<string, readonly bigint[]> | undefined;
   #closing = false;
 
   constructor(options: TaskOptions) {
     this.#options = options;
-    this.at = { topic: options.topic, partition: options.partition };
+    this.at = { topic: options.topics[0], partition: options.partition };
     this.done = this.#run().finally(() => options.metrics[Symbol.dispose]());
   }
 
-  /** What to fetch next; undefined while taking over or with a full queue. */
-  get wants(): Position | undefined {
-    if (this.#fetchAt === undefined || this.#queue.records >= this.#options.queueRecords) return undefined;
-    return { topic: this.#options.topic, partition: this.#options.partition, offset: this.#fetchAt };
+  /** What to fetch next: nothing while taking over, and nothing of an input whose queue is full. */
+  get wants(): readonly Position[] {
+    const { partition, queueRecords } = this.#options;
+    const wanted: Position[] = [];
+    for (const [topic, offset] of this.#fetchAt ?? []) {
+      if (this.#queue.records(topic) < queueRecords) wanted.push({ topic, partition, offset });
+    }
+    return wanted;
   }
 
-  /** A full queue: fetching for this task waits for its handler. */
-  get full(): boolean {
-    return this.#fetchAt !== undefined && this.#queue.records >= this.#options.queueRecords;
+  /** Whether the partition is taken over. */
+  get ready(): boolean {
+    return this.#fetchAt !== undefined;
   }
 
   /** Takes fetched records, unless they answer a question that a takeover has made obsolete. */
   deliver(fetched: Fetched): void {
-    this.#end = fetched.end;
-    if (fetched.from !== this.#fetchAt) return;
-    this.#fetchAt = fetched.next;
+    const { topic } = fetched;
+    this.#ends.set(topic, fetched.end);
+    if (fetched.from !== this.#fetchAt?.get(topic)) return;
+    this.#fetchAt.set(topic, fetched.next);
     this.#queue.push(fetched);
   }
 
-  /** @param end the partition's end, asked for after the heartbeat was seen: records before it precede the heartbeat. */
-  beat(beat: Beat, end: bigint): void {
+  /** @param ends the ends of the inputs, asked for after the heartbeat was seen: records before them precede the heartbeat. */
+  beat(beat: Beat, ends: Ends): void {
     if (this.#fetchAt === undefined || this.#beat !== undefined) return;
-    this.#beat = { beat, end };
+    this.#beat = { beat, ends };
+    this.#queue.wake();
+  }
+
+  /** @param ends of all partitions of each table. */
+  tables(ends: ReadonlyMap<string, readonly bigint[]>): void {
+    if (this.#fetchAt === undefined) return;
+    this.#tables = ends;
     this.#queue.wake();
   }
 
@@ -89,12 +111,12 @@ export class Task implements AsyncDisposable {
   abandon(): void {
     this.#closing = true;
     this.#fetchAt = undefined;
-    this.#stop.abort(new MillraceError('FENCED', `${partitionId(this.#options)} is assigned elsewhere`));
+    this.#stop.abort(new MillraceError('FENCED', `${partitionId(this.at)} is assigned elsewhere`));
     this.#queue.wake();
   }
 
   async #run(): Promise<void> {
-    const { onEvent, topic, partition } = this.#options;
+    const { onEvent, clock } = this.#options;
     let retryMs = firstRetryMs;
     while (!this.#closing) {
       try {
@@ -106,42 +128,53 @@ export class Task implements AsyncDisposable {
         if (!(error instanceof MillraceError) || error.disposition !== 'retry') throw error;
         const waitMs = error.code === 'FENCED' ? Math.max(fencedWaitMs, retryMs) : retryMs;
         retryMs = Math.min(retryMs * 2, longestRetryMs);
-        onEvent({ kind: 'interrupted', topic, partition, error, retryMs: waitMs });
-        await delay(waitMs, undefined, { signal: this.#stop.signal }).catch(() => undefined);
+        onEvent({ kind: 'interrupted', ...this.at, error, retryMs: waitMs });
+        await clock.sleep(waitMs, this.#stop.signal);
       }
     }
-    onEvent({ kind: 'closed', topic, partition });
+    onEvent({ kind: 'closed', ...this.at });
   }
 
   /** One ownership, from takeover to its end. All memory of it is local, so a failure leaves nothing behind. */
   async #own(onProgress: () => void): Promise<void> {
-    const { topic, partition, onEvent } = this.#options;
-    const { handler, writer, position } = await takeOver({ ...this.#options, signal: this.#stop.signal });
+    const { topics, partition, onEvent, clock } = this.#options;
+    const { handler, writer, positions } = await takeOver({ ...this.#options, signal: this.#stop.signal });
     try {
       this.#queue = new Queue();
       this.#beat = undefined;
+      this.#tables = undefined;
       if (this.#closing) return;
-      this.#fetchAt = position;
-      onEvent({ kind: 'running', topic, partition, position });
-      let reached = position;
+      const reached = new Map(topics.map((topic, i) => [topic, positions[i] as bigint]));
+      this.#fetchAt = new Map(reached);
+      const at = [...reached].map(([topic, offset]) => ({ topic, partition, offset }));
+      onEvent({ kind: 'running', ...this.at, positions: at });
       let tickedMs = 0;
+      let waitedMs = 0;
       while (!this.#closing) {
-        const fetched = this.#queue.shift();
+        const behind = this.#lagging();
+        const fetched = behind && waitedMs < mergeWaitMs ? undefined : this.#queue.shift();
         if (fetched !== undefined) {
-          if (fetched.from !== reached) throw this.#mismatch(fetched.from, reached);
+          waitedMs = 0;
+          const expected = reached.get(fetched.topic);
+          if (fetched.from !== expected) throw this.#mismatch(fetched, expected);
           await handler.process(fetched);
-          reached = fetched.next;
+          reached.set(fetched.topic, fetched.next);
           onProgress();
           this.#showLag(reached, fetched);
         }
-        const { now } = this.#options;
         const beat = this.#takeBeat(reached);
         if (beat !== undefined) await handler.beat?.(beat);
-        if (now() - tickedMs >= tickMs) {
-          tickedMs = now();
+        const tables = this.#tables;
+        this.#tables = undefined;
+        if (tables !== undefined) await handler.tables?.(tables);
+        if (clock.now() - tickedMs >= tickMs) {
+          tickedMs = clock.now();
           await handler.tick(tickedMs);
         }
-        if (this.#queue.length === 0) await this.#queue.wait(tickMs);
+        if (this.#queue.empty || fetched === undefined) {
+          await this.#queue.wait(clock, tickMs);
+          if (behind) waitedMs += tickMs;
+        }
       }
       if (!this.#stop.signal.aborted) await handler.close();
     } finally {
@@ -150,25 +183,40 @@ export class Task implements AsyncDisposable {
     }
   }
 
+  /** Whether there are records of one input while another one, with nothing in the queue, is known to have more. */
+  #lagging(): boolean {
+    if (this.#options.topics.length === 1 || this.#queue.empty) return false;
+    for (const [topic, at] of this.#fetchAt ?? []) {
+      if (this.#queue.records(topic) === 0 && at < (this.#ends.get(topic) ?? 0n)) return true;
+    }
+    return false;
+  }
+
   /** The waiting heartbeat, once everything before it is processed. */
-  #takeBeat(reached: bigint): Beat | undefined {
-    if (this.#beat === undefined || reached < this.#beat.end) return undefined;
-    const { beat } = this.#beat;
+  #takeBeat(reached: ReadonlyMap<string, bigint>): Beat | undefined {
+    if (this.#beat === undefined) return undefined;
+    const { beat, ends } = this.#beat;
+    for (const [topic, at] of reached) if (at < (ends.get(topic) ?? 0n)) return undefined;
     this.#beat = undefined;
     return beat;
   }
 
-  #showLag(reached: bigint, fetched: Fetched): void {
-    const behind = this.#end - reached;
+  #showLag(reached: ReadonlyMap<string, bigint>, fetched: Fetched): void {
+    let behind = 0n;
+    for (const [topic, at] of reached) {
+      const end = this.#ends.get(topic) ?? at;
+      if (end > at) behind += end - at;
+    }
     const last = fetched.records.at(-1);
-    const seconds = behind <= 0n || last === undefined ? 0 : (this.#options.now() - Number(last.timestamp)) / 1000;
+    const now = this.#options.clock.now();
+    const seconds = behind <= 0n || last === undefined ? 0 : (now - Number(last.timestamp)) / 1000;
     this.#options.metrics.lag(behind, seconds);
   }
 
-  #mismatch(from: bigint, expected: bigint): MillraceError {
+  #mismatch({ topic, partition, from }: Fetched, expected: bigint | undefined): MillraceError {
     return new MillraceError(
       'POSITION_MISMATCH',
-      `${partitionId(this.#options)}: read from ${from} where ${expected} was due`,
+      `${partitionId({ topic, partition })}: read from ${from} where ${expected} was due`,
       {
         remedy: 'this is a defect of Millrace: nothing was committed; please report it with the log',
       },

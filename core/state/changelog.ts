@@ -9,12 +9,15 @@ import { type LogRecord, type OutRecord, readRange, type Writer } from '../runti
  */
 const barrierKey = Buffer.from('barrier');
 const taskKey = Buffer.from('task');
-const version = 1;
+const version = 2;
 
 export interface TaskState {
   /** Microseconds. */
   readonly logTime: bigint;
-  readonly identity: IdentitySnapshot | undefined;
+  /** What recognises duplicates, by input topic. */
+  readonly identities: Readonly<Record<string, IdentitySnapshot>>;
+  /** Where each table is read on: a position for each of its partitions. */
+  readonly tables: Readonly<Record<string, readonly bigint[]>>;
 }
 
 export function changelogTopic(processor: string): string {
@@ -55,7 +58,7 @@ export async function restore(
       count++;
       if (record.key === null)
         throw new MillraceError('STATE_CORRUPT', `${topic}/${partition}: offset ${record.offset} has no key`);
-      if (record.key.equals(taskKey)) task = readTask(record.value);
+      if (record.key.equals(taskKey)) task = readTask(record.value, ownership.topic);
       else if (!record.key.equals(barrierKey)) load(record);
     }
   }
@@ -63,21 +66,37 @@ export async function restore(
 }
 
 export function taskRecord(topic: string, partition: number, state: TaskState, timestamp: bigint): OutRecord {
-  const value = JSON.stringify({ version, logTime: state.logTime.toString(), identity: state.identity });
+  const { logTime, identities, tables } = state;
+  const value = JSON.stringify({ version, logTime, identities, tables }, (_, each: unknown) =>
+    typeof each === 'bigint' ? each.toString() : each,
+  );
   return { topic, partition, key: taskKey, value: Buffer.from(value), timestamp };
 }
 
-function readTask(value: Buffer | null): TaskState | undefined {
+/** @param primary the input whose identity version 1 had, before there were several. */
+function readTask(value: Buffer | null, primary: string): TaskState | undefined {
   if (value === null) return undefined;
   const parsed = JSON.parse(value.toString('utf8')) as {
     version: number;
     logTime: string;
     identity?: IdentitySnapshot;
+    identities: Record<string, IdentitySnapshot>;
+    tables: Record<string, string[]>;
   };
+  if (parsed.version === 1) {
+    const identities = parsed.identity === undefined ? {} : { [primary]: parsed.identity };
+    return { logTime: BigInt(parsed.logTime), identities, tables: {} };
+  }
   if (parsed.version !== version) {
     throw new MillraceError('STATE_CORRUPT', `task state of version ${parsed.version}, this release reads ${version}`, {
       remedy: 'run the release that wrote it, or drop the changelog and rebuild the state by replaying the input',
     });
   }
-  return { logTime: BigInt(parsed.logTime), identity: parsed.identity };
+  return {
+    logTime: BigInt(parsed.logTime),
+    identities: parsed.identities,
+    tables: Object.fromEntries(
+      Object.entries(parsed.tables).map(([table, positions]) => [table, positions.map((each) => BigInt(each))]),
+    ),
+  };
 }

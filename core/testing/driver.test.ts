@@ -92,7 +92,7 @@ class CountWords implements Fold<WordChange> {
 const words = defineProcessor<WordChange>({
   name: 'words',
   version: '1',
-  input: { topic: 'cdc.words', schema: change, kind: 'change', primaryKey: ['id'] },
+  inputs: [{ topic: 'cdc.words', schema: change, kind: 'change', primaryKey: ['id'] }],
   outputs: [{ topic: 'totals', keySchema: key, valueSchema: total }],
   stores: [
     { name: 'totals', schema: { type: 'long' } },

@@ -1,14 +1,17 @@
 import { AvroDecoder } from '../avro/decoder.ts';
 import { AvroEncoder } from '../avro/encoder.ts';
 import { MemorySchemas } from '../avro/memory.ts';
+import { wallClock } from '../clock.ts';
 import { MillraceError } from '../errors.ts';
 import { Metrics } from '../observability/metrics.ts';
 import type { Processor } from '../processor/define.ts';
 import { type Codecs, openCodecs } from '../runtime/codecs.ts';
 import { FoldHandler } from '../runtime/fold-handler.ts';
+import type { Handler } from '../runtime/handler.ts';
 import type { Fetched } from '../runtime/log.ts';
+import { Queue } from '../runtime/queue.ts';
 import { groupOf } from '../runtime/runner.ts';
-import { type Taken, takeOver, transactionalId } from '../runtime/takeover.ts';
+import { takeOver, transactionalId } from '../runtime/takeover.ts';
 import { MemoryLog, type TransactionFault } from './memory-log.ts';
 
 export interface DriverOptions {
@@ -18,6 +21,16 @@ export interface DriverOptions {
   readonly chunk?: number;
   /** Input records after which a commit is due. Default: none before the end of a run. */
   readonly commitRecords?: number;
+}
+
+/** Where a record goes. */
+export interface Place {
+  /** Default: the primary input. */
+  readonly topic?: string;
+  /** Default 0. */
+  readonly partition?: number;
+  /** Milliseconds. Default 0. */
+  readonly timestamp?: bigint;
 }
 
 /** One output record, decoded. */
@@ -51,9 +64,11 @@ export class Driver<In> implements AsyncDisposable {
   readonly #processor: Processor<In>;
   readonly #options: DriverOptions;
   readonly #codecs: Codecs<In>;
-  readonly #input: AvroEncoder<In>;
+  /** By topic. */
+  readonly #inputs: ReadonlyMap<string, AvroEncoder<In>>;
+  readonly #tables: ReadonlyMap<string, { key: AvroEncoder<unknown>; value: AvroEncoder<unknown> }>;
   readonly #decoders = new Map<number, AvroDecoder<unknown>>();
-  readonly #owners = new Map<number, Taken & { position: bigint }>();
+  readonly #owners = new Map<number, Owner>();
   readonly #stop = new AbortController();
   #nowMs = 0;
 
@@ -62,35 +77,63 @@ export class Driver<In> implements AsyncDisposable {
     options: DriverOptions,
     codecs: Codecs<In>,
     schemas: MemorySchemas,
-    input: AvroEncoder<In>,
+    inputs: ReadonlyMap<string, AvroEncoder<In>>,
+    tables: ReadonlyMap<string, { key: AvroEncoder<unknown>; value: AvroEncoder<unknown> }>,
   ) {
     this.#processor = processor;
     this.#options = options;
     this.#codecs = codecs;
     this.schemas = schemas;
-    this.#input = input;
+    this.#inputs = inputs;
+    this.#tables = tables;
     const partitions = options.partitions ?? 1;
     const { name } = processor;
-    const topics = [processor.input.topic, ...processor.outputs.map(({ topic }) => topic)];
+    const topics = [...inputs.keys(), ...processor.outputs.map(({ topic }) => topic)];
     for (const suffix of ['changelog', 'journal', 'late', 'dead']) topics.push(`${name}.${suffix}`);
     for (const topic of topics) this.log.create(topic, partitions);
+    for (const topic of tables.keys()) this.log.create(topic, 1);
   }
 
   static async open<In>(processor: Processor<In>, options: DriverOptions = {}): Promise<Driver<In>> {
     const schemas = new MemorySchemas();
     const codecs = await openCodecs(processor, schemas);
-    const input = await AvroEncoder.open<In>(schemas, `${processor.input.topic}-value`, processor.input.schema);
-    return new Driver(processor, options, codecs, schemas, input);
+    const inputs = new Map<string, AvroEncoder<In>>();
+    for (const { topic, schema } of processor.inputs) {
+      inputs.set(topic, await AvroEncoder.open<In>(schemas, `${topic}-value`, schema));
+    }
+    const tables = new Map<string, { key: AvroEncoder<unknown>; value: AvroEncoder<unknown> }>();
+    for (const { topic, keySchema, schema } of processor.tables ?? []) {
+      tables.set(topic, {
+        key: await AvroEncoder.open<unknown>(schemas, `${topic}-key`, keySchema),
+        value: await AvroEncoder.open<unknown>(schemas, `${topic}-value`, schema),
+      });
+    }
+    return new Driver(processor, options, codecs, schemas, inputs, tables);
   }
 
   /** Appends an input record; it is processed by the next `run`. Returns its offset. */
-  send(value: In, at: { readonly partition?: number; readonly timestamp?: bigint } = {}): bigint {
-    return this.sendBytes(this.#input.encode(value), at);
+  send(value: In, at: Place = {}): bigint {
+    const encoder = this.#inputs.get(at.topic ?? this.#processor.inputs[0].topic);
+    if (encoder === undefined) throw new TypeError(`${at.topic} is no input of ${this.#processor.name}`);
+    return this.sendBytes(encoder.encode(value), at);
+  }
+
+  /** Appends a record of a table; all tasks take it at the beginning of the next `run`. A null value is a tombstone. */
+  table(topic: string, key: unknown, value: unknown): bigint {
+    const encoders = this.#tables.get(topic);
+    if (encoders === undefined) throw new TypeError(`${topic} is no table of ${this.#processor.name}`);
+    return this.log.append({
+      topic,
+      partition: 0,
+      key: encoders.key.encode(key),
+      value: value === null ? null : encoders.value.encode(value),
+      timestamp: 0n,
+    });
   }
 
   /** Appends an input record as bytes, for hostile input. */
-  sendBytes(value: Buffer | null, at: { readonly partition?: number; readonly timestamp?: bigint } = {}): bigint {
-    const { topic } = this.#processor.input;
+  sendBytes(value: Buffer | null, at: Place = {}): bigint {
+    const topic = at.topic ?? this.#processor.inputs[0].topic;
     return this.log.append({ topic, partition: at.partition ?? 0, key: null, value, timestamp: at.timestamp ?? 0n });
   }
 
@@ -119,8 +162,8 @@ export class Driver<In> implements AsyncDisposable {
 
   /** The next transactions of a partition meet these faults. */
   fault(partition: number, ...faults: TransactionFault[]): void {
-    const { name, input } = this.#processor;
-    this.log.fault(transactionalId(groupOf(name), { topic: input.topic, partition }), ...faults);
+    const { name, inputs } = this.#processor;
+    this.log.fault(transactionalId(groupOf(name), { topic: inputs[0].topic, partition }), ...faults);
   }
 
   async outputs<K, V>(topic: string): Promise<Emitted<K, V>[]> {
@@ -145,23 +188,17 @@ export class Driver<In> implements AsyncDisposable {
     this.#owners.clear();
   }
 
-  async #process(
-    owner: Taken & { position: bigint },
-    partition: number,
-    limit = Number.POSITIVE_INFINITY,
-  ): Promise<void> {
-    const { topic } = this.#processor.input;
-    await using fetcher = this.log.fetcher();
+  async #process(owner: Owner, partition: number, limit = Number.POSITIVE_INFINITY): Promise<void> {
+    const ends = new Map<string, readonly bigint[]>();
+    for (const topic of this.#tables.keys()) ends.set(topic, await this.log.ends(topic));
+    await owner.handler.tables?.(ends);
     let left = limit;
     while (left > 0) {
-      const [fetched] = await fetcher.fetch([{ topic, partition, offset: owner.position }], {
-        maxWaitMs: 0,
-        maxBytesPerPartition: 0,
-      });
+      const fetched = await this.#next(owner, partition);
       if (fetched === undefined) break;
       const portion = head(fetched, Math.min(left, this.#options.chunk ?? Number.POSITIVE_INFINITY));
       await owner.handler.process(portion);
-      owner.position = portion.next;
+      owner.at.set(portion.topic, portion.next);
       left -= portion.records.length;
     }
     this.#nowMs += 1;
@@ -169,8 +206,18 @@ export class Driver<In> implements AsyncDisposable {
     if (left > 0) await owner.handler.close();
   }
 
+  /** What a task takes next: of all inputs that have records the one whose first has the earliest timestamp. */
+  async #next(owner: Owner, partition: number): Promise<Fetched | undefined> {
+    await using fetcher = this.log.fetcher();
+    const queue = new Queue();
+    const positions = [...owner.at].map(([topic, offset]) => ({ topic, partition, offset }));
+    for (const fetched of await fetcher.fetch(positions, { maxWaitMs: 0, maxBytesPerPartition: 0 }))
+      queue.push(fetched);
+    return queue.shift();
+  }
+
   /** What Task does with failures that a retry can cure: throw the handler away, take over again. */
-  async #surviving(partition: number, work: (owner: Taken & { position: bigint }) => Promise<void>): Promise<void> {
+  async #surviving(partition: number, work: (owner: Owner) => Promise<void>): Promise<void> {
     for (;;) {
       try {
         await work(await this.#owner(partition));
@@ -182,13 +229,14 @@ export class Driver<In> implements AsyncDisposable {
     }
   }
 
-  async #owner(partition: number): Promise<Taken & { position: bigint }> {
+  async #owner(partition: number): Promise<Owner> {
     const known = this.#owners.get(partition);
     if (known !== undefined) return known;
-    const { name, input } = this.#processor;
-    const at = { topic: input.topic, partition };
+    const { name } = this.#processor;
+    const topics = [...this.#inputs.keys()];
     const taken = await takeOver({
-      ...at,
+      topics,
+      partition,
       log: this.log,
       group: groupOf(name),
       signal: this.#stop.signal,
@@ -200,11 +248,12 @@ export class Driver<In> implements AsyncDisposable {
             commitIntervalMs: Number.MAX_SAFE_INTEGER,
             commitRecords: this.#options.commitRecords ?? Number.MAX_SAFE_INTEGER,
           },
-          metrics: this.metrics.task({ name, ...at }),
-          now: () => this.#nowMs,
+          metrics: this.metrics.task({ name, topic: topics[0] as string, partition }),
+          clock: { ...wallClock, now: () => this.#nowMs },
         }),
     });
-    const owner = { ...taken };
+    const at = new Map(topics.map((topic, i) => [topic, taken.positions[i] as bigint]));
+    const owner = { handler: taken.handler, at };
     this.#owners.set(partition, owner);
     return owner;
   }
@@ -220,6 +269,12 @@ export class Driver<In> implements AsyncDisposable {
     }
     return decoder.decode(bytes);
   }
+}
+
+/** A takeover of one partition, and where it is in each input. */
+interface Owner {
+  readonly handler: Handler;
+  readonly at: Map<string, bigint>;
 }
 
 function head(fetched: Fetched, records: number): Fetched {

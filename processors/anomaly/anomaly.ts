@@ -32,7 +32,7 @@ export function anomaly(settings: AnomalySettings): Processor<Candle> {
   return defineProcessor<Candle>({
     name: 'anomaly',
     version: VERSION,
-    input: { topic: 'market.candles', schema: schemas.candle, kind: 'derived' },
+    inputs: [{ topic: 'market.candles', schema: schemas.candle, kind: 'derived' }],
     outputs: [
       { topic: 'market.anomalies', keySchema: schemas.anomaly_key, valueSchema: schemas.anomaly },
       { topic: 'anomaly.late', keySchema: schemas.candle_key, valueSchema: schemas.candle },

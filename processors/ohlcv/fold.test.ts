@@ -57,6 +57,9 @@ class Task {
       dead(error) {
         throw error;
       },
+      reread() {
+        throw new TypeError('nothing is read again here');
+      },
     };
     return new OhlcvFold(toRules({ ...SETTINGS, intervals: ['1m'], ...settings }), context);
   }

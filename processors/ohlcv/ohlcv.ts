@@ -21,12 +21,14 @@ export function ohlcv(settings: OhlcvSettings): Processor<TradeChange> {
   return defineProcessor<TradeChange>({
     name: 'ohlcv',
     version: VERSION,
-    input: {
-      topic: 'cdc.public.trades',
-      schema: schemas.trade_change,
-      kind: 'change',
-      primaryKey: ['venue', 'symbol', 'trade_id'],
-    },
+    inputs: [
+      {
+        topic: 'cdc.public.trades',
+        schema: schemas.trade_change,
+        kind: 'change',
+        primaryKey: ['venue', 'symbol', 'trade_id'],
+      },
+    ],
     outputs: [
       { topic: 'market.candles', keySchema: schemas.candle_key, valueSchema: schemas.candle },
       { topic: 'ohlcv.late', keySchema: schemas.trade_key, valueSchema: schemas.late_trade },

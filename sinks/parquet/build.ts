@@ -5,7 +5,7 @@ import { type AvroDecoder, schemaIdOf } from '../../core/avro/decoder.ts';
 import { fits } from '../../core/decimal.ts';
 import { MillraceError } from '../../core/errors.ts';
 import { type ColumnValue, RowHash, type TypedColumn } from '../../core/rowhash.ts';
-import { prepareDecoder } from '../../core/runtime/decoding.ts';
+import { prepareDecoder, valuesOf } from '../../core/runtime/decoding.ts';
 import type { LogRecord, TopicPartition } from '../../core/runtime/log.ts';
 import { DAY, floorTo, formatDay } from '../../core/time.ts';
 import { ParquetFile, writerVersion } from './writer.ts';
@@ -70,7 +70,7 @@ export async function buildObjects(
   let newest = 0;
   for (const portion of portions(records)) {
     // Buffered records may be older than what the decoder remembers of ids that nobody knows.
-    await prepareDecoder(decoder, portion, options.signal, async () => undefined);
+    await prepareDecoder(decoder, valuesOf(portion), options.signal);
     for (const record of portion) {
       try {
         const row = rowOf(table, at, record, decoder);

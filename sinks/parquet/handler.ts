@@ -5,7 +5,7 @@ import { schemaIdOf } from '../../core/avro/decoder.ts';
 import type { AvroEncoder } from '../../core/avro/encoder.ts';
 import { MillraceError } from '../../core/errors.ts';
 import type { Metrics, TaskMetrics } from '../../core/observability/metrics.ts';
-import { prepareDecoder } from '../../core/runtime/decoding.ts';
+import { prepareDecoder, valuesOf } from '../../core/runtime/decoding.ts';
 import type { Handler, Ownership } from '../../core/runtime/handler.ts';
 import { type Fetched, type OutRecord, partitionId, readRange, type Transaction } from '../../core/runtime/log.ts';
 import { type Kept, putOnce } from '../../core/s3/put-once.ts';
@@ -87,7 +87,7 @@ export class ParquetHandler implements Handler {
     ownership.signal.addEventListener('abort', () => budget.set(id, 0), { once: true });
   }
 
-  async open(): Promise<bigint> {
+  async open(): Promise<readonly bigint[]> {
     const { committed, start } = this.#own;
     const startedMs = this.#env.now();
     this.#committed = committed?.offset ?? start;
@@ -96,12 +96,12 @@ export class ParquetHandler implements Handler {
     if (cut !== undefined) await this.#resume(cut);
     this.#showOldest(); // nothing waits: 0 is a statement, no series would be an alarm
     this.#env.taskMetrics.takenOver((this.#env.now() - startedMs) / 1000);
-    return this.#position;
+    return [this.#position];
   }
 
   async process(fetched: Fetched): Promise<void> {
     const { decoder, settings, taskMetrics, budget } = this.#env;
-    await prepareDecoder(decoder, fetched.records, this.#own.signal, () => this.#cut());
+    await prepareDecoder(decoder, valuesOf(fetched.records), this.#own.signal, () => this.#cut());
     for (const record of fetched.records) {
       this.#buffer.push(record);
       this.#position = record.offset + 1n;
@@ -131,7 +131,7 @@ export class ParquetHandler implements Handler {
     const { topic, partition, log, signal } = this.#own;
     const range = { topic, partition, from: this.#committed, to: cut.end };
     for await (const records of readRange(log, range, { ...rebuildFetch, signal })) {
-      await prepareDecoder(this.#env.decoder, records, signal, async () => undefined);
+      await prepareDecoder(this.#env.decoder, valuesOf(records), signal);
       for (const record of records) this.#buffer.push(record);
     }
     this.#position = cut.end;

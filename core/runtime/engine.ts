@@ -1,0 +1,258 @@
+import { MillraceError } from '../errors.ts';
+import type { Context, Fold, Input, InputRecord, Processor, Range, Store, TableRecord } from '../processor/define.ts';
+import { partitionOf } from '../routing.ts';
+import type { TaskState } from '../state/changelog.ts';
+import type { Stores } from '../state/stores.ts';
+import type { Codecs } from './codecs.ts';
+import { ChangeIdentity } from './identity.ts';
+import { type ReadInput, readInput } from './input.ts';
+import type { LogRecord, OutRecord, TopicPartition } from './log.ts';
+
+/** What operators see of an engine's work. */
+export interface EngineMetrics {
+  duplicate(): void;
+  late(): void;
+  deadLetter(reason: string): void;
+}
+
+export interface EngineOptions<In> {
+  readonly processor: Processor<In>;
+  readonly codecs: Codecs<In>;
+  readonly partition: number;
+  readonly metrics: EngineMetrics;
+  /** Partition count of an output that is repartitioned. */
+  readonly partitionsOf: (topic: string) => number;
+  /** Reads a range of the task's own input again, with its schemas prepared. */
+  readonly read: (range: Range) => AsyncIterable<readonly LogRecord[]>;
+}
+
+/**
+ * A processor at work on one partition, without a log: records, heartbeats and table records go in, in the order that the journal repeats;
+ * outputs and state changes come out. Decodes, recognises duplicates, advances log time, folds. Nothing else decides a result, so a replay
+ * through another engine gives the same.
+ *
+ * Not its job: fetching, committing, restoring, journalling.
+ */
+export class Engine<In> {
+  readonly stores: Stores;
+  readonly #options: EngineOptions<In>;
+  readonly #inputs: ReadonlyMap<string, Input<In>>;
+  readonly #identities = new Map<string, ChangeIdentity>();
+  readonly #fold: Fold<In>;
+  #logTime: bigint;
+  #outputs: OutRecord[] = [];
+  /** What is being folded: where a dead letter would come from. */
+  #current: (TopicPartition & { readonly raw: LogRecord; lsn: bigint | null }) | undefined;
+  #rereads: Reread<In>[] = [];
+
+  /** @param stores restored, as is `task`. */
+  constructor(options: EngineOptions<In>, stores: Stores, task: TaskState | undefined) {
+    const { processor } = options;
+    this.#options = options;
+    this.stores = stores;
+    this.#inputs = new Map(processor.inputs.map((input) => [input.topic, input]));
+    this.#logTime = task?.logTime ?? 0n;
+    for (const [topic, seen] of Object.entries(task?.identities ?? {})) {
+      this.#identities.set(topic, new ChangeIdentity(seen));
+    }
+    this.#fold = processor.create(this.#context());
+    this.#fold.restored?.();
+  }
+
+  /** Microseconds. */
+  get logTime(): bigint {
+    return this.#logTime;
+  }
+
+  get identities(): TaskState['identities'] {
+    return Object.fromEntries([...this.#identities].map(([topic, identity]) => [topic, identity.snapshot()]));
+  }
+
+  get gauges(): Readonly<Record<string, number>> | undefined {
+    return this.#fold.gauges?.();
+  }
+
+  /** Outputs, late and dead records since the last call, in the order of emission. */
+  takeOutputs(): readonly OutRecord[] {
+    const outputs = this.#outputs;
+    this.#outputs = [];
+    return outputs;
+  }
+
+  /** Folds records of one input, in order. Their schemas are prepared. Waits only for state on disk and for what is read again. */
+  async fold(topic: string, records: readonly LogRecord[]): Promise<void> {
+    const input = this.#input(topic);
+    for (const raw of records) {
+      this.#take(input, raw);
+      if (this.#rereads.length > 0) await this.#readAgain();
+    }
+  }
+
+  /** A heartbeat. False if it would change nothing: then it was not taken, so that a replay need not repeat it. */
+  beat(logTime: bigint): boolean {
+    const deadline = this.#fold.deadline?.();
+    if (deadline === undefined || deadline > logTime || logTime <= this.#logTime) return false;
+    this.#current = undefined;
+    this.#logTime = logTime;
+    this.#fold.advance?.();
+    return true;
+  }
+
+  /** Records of a table, in order. Their schemas are prepared. */
+  table(at: TopicPartition, records: readonly LogRecord[]): void {
+    const codec = this.#options.codecs.tables.get(at.topic);
+    if (codec === undefined) throw new TypeError(`${at.topic} is no table of ${this.#options.processor.name}`);
+    for (const raw of records) {
+      this.#current = { ...at, raw, lsn: null };
+      try {
+        if (raw.unreadable !== undefined) throw raw.unreadable;
+        if (raw.key === null) throw new MillraceError('BAD_RECORD', 'a record of a table needs a key');
+        const key = codec.key.decode(raw.key);
+        const value = raw.value === null ? null : codec.value.decode(raw.value);
+        this.#fold.table?.({ ...at, offset: raw.offset, key, value } satisfies TableRecord);
+      } catch (error) {
+        this.#dead(error);
+      }
+    }
+  }
+
+  #take(input: Input<In>, raw: LogRecord): void {
+    const fold = this.#fold;
+    const current = { topic: input.topic, partition: this.#options.partition, raw, lsn: null as bigint | null };
+    this.#current = current;
+    try {
+      const read = this.#read(input, raw);
+      if (read === undefined) return;
+      const { record, identity } = read;
+      current.lsn = record.lsn;
+      if (record.logTime > this.#logTime) this.#logTime = record.logTime;
+      const deadline = fold.deadline?.();
+      if (deadline !== undefined && deadline <= this.#logTime) fold.advance?.();
+      if (identity !== undefined && !this.#identity(input.topic).admit(identity)) {
+        this.#options.metrics.duplicate();
+        fold.duplicate?.(record);
+        return;
+      }
+      fold.record(record);
+    } catch (error) {
+      this.#dead(error);
+    }
+  }
+
+  /** Undefined for a tombstone: it only tells compaction that the key is gone; the delete before it told us. */
+  #read(input: Input<In>, raw: LogRecord): ReadInput<In> | undefined {
+    if (raw.unreadable !== undefined) throw raw.unreadable;
+    if (raw.value === null) return undefined;
+    const decoder = this.#options.codecs.inputs.get(input.topic);
+    if (decoder === undefined) throw new TypeError(`no decoder for ${input.topic}`);
+    return readInput(input, this.#options.partition, raw, decoder.decode(raw.value));
+  }
+
+  async #readAgain(): Promise<void> {
+    const rereads = this.#rereads;
+    this.#rereads = [];
+    for (const { range, visit, done } of rereads) {
+      const input = this.#input(range.topic);
+      for await (const records of this.#options.read(range)) {
+        for (const raw of records) {
+          const record = this.#readable(input, raw);
+          if (record !== undefined) visit(record);
+        }
+      }
+      done();
+    }
+  }
+
+  /** A bad record has become a dead letter when it was folded: reading it again says nothing new. */
+  #readable(input: Input<In>, raw: LogRecord): InputRecord<In> | undefined {
+    try {
+      return this.#read(input, raw)?.record;
+    } catch (error) {
+      if (error instanceof MillraceError && error.disposition === 'deadLetter') return undefined;
+      throw error;
+    }
+  }
+
+  #input(topic: string): Input<In> {
+    const input = this.#inputs.get(topic);
+    if (input === undefined) throw new TypeError(`${topic} is no input of ${this.#options.processor.name}`);
+    return input;
+  }
+
+  #identity(topic: string): ChangeIdentity {
+    let identity = this.#identities.get(topic);
+    if (identity === undefined) {
+      identity = new ChangeIdentity();
+      this.#identities.set(topic, identity);
+    }
+    return identity;
+  }
+
+  /** @throws the error itself, if it is not about this record alone. */
+  #dead(error: unknown): void {
+    if (!(error instanceof MillraceError) || error.disposition !== 'deadLetter' || this.#current === undefined)
+      throw error;
+    const { processor, codecs, metrics, partition } = this.#options;
+    const { topic, raw, lsn } = this.#current;
+    const { offset, timestamp, key, value } = raw;
+    const letter = codecs.dead.encode({
+      processor: processor.name,
+      origin: { topic, partition: this.#current.partition, offset, timestamp },
+      reason: error.code,
+      error: error.message,
+      key,
+      value,
+      schema_id: value !== null && value.length >= 5 && value[0] === 0 ? value.readInt32BE(1) : null,
+      lsn,
+      attempts: 1,
+    });
+    this.#outputs.push({ topic: `${processor.name}.dead`, partition, key: null, value: letter, timestamp });
+    metrics.deadLetter(error.code);
+  }
+
+  #emit(topic: string, key: object | null, value: object | null): void {
+    const { processor, codecs, metrics, partition, partitionsOf } = this.#options;
+    const codec = codecs.outputs.get(topic);
+    if (codec === undefined) throw new TypeError(`${processor.name} does not declare the output ${topic}`);
+    if (codec.late) metrics.late();
+    const { partitionBy } = codec;
+    this.#outputs.push({
+      topic,
+      partition:
+        partitionBy === undefined || key === null ? partition : partitionOf(partitionBy(key), partitionsOf(topic)),
+      key: key === null ? null : (codec.key?.encode(key) ?? null),
+      value: value === null ? null : codec.value.encode(value),
+      timestamp: this.#logTime / 1000n,
+    });
+  }
+
+  #context(): Context<In> {
+    const engine = this;
+    const { processor, partition } = this.#options;
+    return {
+      processor: { name: processor.name, version: processor.version },
+      partition,
+      get logTime() {
+        return engine.#logTime;
+      },
+      store<V>(name: string): Store<V> {
+        return engine.stores.store<V>(name);
+      },
+      emit(topic, key, value) {
+        engine.#emit(topic, key, value);
+      },
+      dead(error) {
+        engine.#dead(error);
+      },
+      reread(range, visit, done) {
+        engine.#rereads.push({ range, visit, done });
+      },
+    };
+  }
+}
+
+interface Reread<In> {
+  readonly range: Range;
+  readonly visit: (record: InputRecord<In>) => void;
+  readonly done: () => void;
+}
