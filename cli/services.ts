@@ -24,6 +24,7 @@ import { ohlcv } from '../processors/ohlcv/ohlcv.ts';
 import type { HeartbeatChange } from '../schemas/gen/heartbeat_change.ts';
 import { schemas as contracts } from '../schemas/gen/index.ts';
 import { parquetSink } from '../sinks/parquet/sink.ts';
+import { requireRetention } from './retention.ts';
 
 export interface ServiceContext {
   readonly config: Config;
@@ -69,6 +70,7 @@ async function startProcessor<In>(
   time: 'heartbeats' | 'no heartbeats',
 ): Promise<Service> {
   const { config, schemas, metrics } = context;
+  await requireRetention(processor, config.kafka);
   const codecs = await openCodecs(processor, schemas);
   const [primary, ...others] = processor.inputs.map(({ topic }) => topic);
   const runner = await startRunner(context, {

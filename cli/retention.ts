@@ -1,0 +1,31 @@
+import { MillraceError } from '../core/errors.ts';
+import { type AdminOptions, TopicAdmin } from '../core/kafka/admin.ts';
+import type { Processor } from '../core/processor/define.ts';
+
+/**
+ * Compares how long inputs are kept with how far back a processor may have to read them again: a corrected trade of a window that is not frozen
+ * needs the window's other trades. A topic that is not there yet is left to whoever needs it.
+ *
+ * @throws MillraceError CONFIG_INVALID naming the topic and both times.
+ */
+export async function requireRetention<In>(processor: Processor<In>, options: AdminOptions): Promise<void> {
+  const { inputRetentionMs: neededMs } = processor;
+  if (neededMs === undefined) return;
+  await using admin = await TopicAdmin.open(options);
+  const existing = await admin.partitions();
+  const names = processor.inputs.map(({ topic }) => topic).filter((topic) => existing.has(topic));
+  for (const [topic, settings] of await admin.settings(names)) {
+    const keptMs = keptFor(settings);
+    if (keptMs >= neededMs) continue;
+    throw new MillraceError(
+      'CONFIG_INVALID',
+      `${processor.name} may have to read ${topic} again ${neededMs} ms back, and the topic keeps ${keptMs} ms (retention.ms)`,
+      { remedy: 'Raise retention.ms of the topic, or lower the revision horizon.' },
+    );
+  }
+}
+
+function keptFor(settings: Readonly<Record<string, string>>): number {
+  const retention = Number(settings['retention.ms'] ?? -1);
+  return retention < 0 || settings['cleanup.policy'] === 'compact' ? Number.POSITIVE_INFINITY : retention;
+}
