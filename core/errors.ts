@@ -28,6 +28,7 @@ export const errorCodes = {
   TOO_LARGE: 'deadLetter',
   // processing
   FUTURE_EVENT_TIME: 'deadLetter',
+  OUTSIDE_CALENDAR: 'deadLetter',
   BAD_RECORD: 'deadLetter',
   STATE_CORRUPT: 'stop',
   // capture and loading
