@@ -152,9 +152,9 @@ export class Task implements AsyncDisposable {
       let waitedMs = 0;
       while (!this.#closing) {
         const behind = this.#lagging();
+        if (!behind) waitedMs = 0;
         const fetched = behind && waitedMs < mergeWaitMs ? undefined : this.#queue.shift();
         if (fetched !== undefined) {
-          waitedMs = 0;
           const expected = reached.get(fetched.topic);
           if (fetched.from !== expected) throw this.#mismatch(fetched, expected);
           await handler.process(fetched);
