@@ -3,6 +3,7 @@
  * The way in on a fresh clone: installs what the lockfile says when it is not there, then runs Millrace on the lockfile's own Node.
  *
  *   node infra/local/bootstrap.mjs test […]       the test runner
+ *   node infra/local/bootstrap.mjs soak […]       the long tests
  *   node infra/local/bootstrap.mjs <command> […]  the CLI, e.g. demo
  *
  * Runs on whatever Node the machine has, 18 or newer, and with nothing installed: built-ins only.
@@ -135,8 +136,8 @@ function run(command, args, env = process.env) {
 try {
   const [command = '--help', ...rest] = process.argv.slice(2);
   if (!isInstalled() || findNode() === undefined) await install();
-  const entry =
-    command === 'test' ? [join(root, 'cli', 'test.ts'), ...rest] : [join(root, 'cli', 'main.ts'), command, ...rest];
+  const runners = { test: join(root, 'cli', 'test.ts'), soak: join(root, 'test', 'faults', 'soak.ts') };
+  const entry = command in runners ? [runners[command], ...rest] : [join(root, 'cli', 'main.ts'), command, ...rest];
   const path = `${join(modules, '.bin')}${delimiter}${process.env.PATH ?? ''}`;
   process.exitCode = await run(findNode(), entry, { ...process.env, PATH: path });
 } catch (error) {

@@ -42,7 +42,8 @@ export async function verifyAtRest(
   }
 }
 
-async function caughtUp(log: Log, schemas: Schemas): Promise<boolean> {
+/** Every stage has taken all of its input. */
+export async function caughtUp(log: Log, schemas: Schemas): Promise<boolean> {
   try {
     const lags = await readStages({ log, stages, eventTimeOf: eventTimes(schemas) });
     return lags.every(({ lagRecords }) => lagRecords === 0n);

@@ -1,0 +1,225 @@
+/** A burst: one fault, injected again and again at seeded instants under load, and one verification at the end. */
+import { setTimeout as delay } from 'node:timers/promises';
+import { Client } from 'pg';
+import { configOf } from '../../cli/config.ts';
+import { setUp } from '../../cli/setup.ts';
+import { stackOptions, up } from '../../cli/stack.ts';
+import { verify } from '../../cli/verify.ts';
+import { readSlot } from '../../connectors/slot.ts';
+import { Registry } from '../../core/avro/registry.ts';
+import type { Config } from '../../core/config.ts';
+import { dispositionOf } from '../../core/errors.ts';
+import { KafkaLog } from '../../core/kafka/log.ts';
+import { groupOf } from '../../core/runtime/runner.ts';
+import { type Stack, stopStack } from '../../infra/local/stack.ts';
+import type { Check } from '../../proof/report.ts';
+import { checkInvariants } from '../../proof/witness/invariants.ts';
+import { Witness } from '../../proof/witness/witness.ts';
+import { Member, type MemberOptions } from './fleet.ts';
+import { caughtUp, seeded } from './load.ts';
+import { Market } from './market.ts';
+
+export interface Burst {
+  /** Its number in docs/faults.md. */
+  readonly fault: number;
+  readonly title: string;
+  /** How often it is injected unless told otherwise. */
+  readonly injections: number;
+  /** Changes per second of wall time. Default 400. */
+  readonly rate?: number;
+  /** What runs while it is injected; default: processors, sink and supervisor in one process each. */
+  members?(stage: Stage): Readonly<Record<string, Omit<MemberOptions, 'stack'>>>;
+  /** Before anything is started. */
+  prepare?(stage: Stage): Promise<void>;
+  /** One injection, from the fault to its end. Recovery need not be waited for. */
+  inject(stage: Stage, index: number): Promise<void>;
+  /** Checks of its own, besides the invariants. One sentence for each violation. */
+  check?(stage: Stage): Promise<readonly string[]>;
+}
+
+export interface Outcome {
+  readonly fault: number;
+  readonly title: string;
+  readonly injections: number;
+  readonly changes: number;
+  readonly verified: readonly string[];
+  readonly violations: readonly string[];
+  /** Largest resident size of a Millrace process, bytes. */
+  readonly peakBytes: number;
+  /** Largest write-ahead log that Postgres kept for the capture, bytes. */
+  readonly peakWalBytes: number;
+  /** From the end of the load until everything agreed. */
+  readonly settleSeconds: number;
+  readonly seconds: number;
+  readonly seed: number;
+}
+
+/** What the parts of a burst work with. */
+export interface Stage {
+  readonly stack: Stack;
+  readonly config: Config;
+  readonly log: KafkaLog;
+  readonly schemas: Registry;
+  readonly db: Client;
+  readonly market: Market;
+  readonly members: Map<string, Member>;
+  readonly random: () => number;
+  /** Closed when the burst is over. */
+  readonly resources: AsyncDisposableStack;
+  /** For people. */
+  readonly note: (text: string) => void;
+  member(name: string): Member;
+  /** Seeded, milliseconds. */
+  pause(from: number, to: number): Promise<void>;
+}
+
+export interface BurstOptions {
+  readonly stack: string;
+  readonly seed: number;
+  readonly injections?: number;
+  readonly keep?: boolean;
+  readonly signal: AbortSignal;
+  readonly note: (text: string) => void;
+}
+
+const witnessOptions = { slot: 'millrace_witness', publication: 'millrace' };
+/** Small cuts, so that faults meet every step of many. */
+export const smallCuts = { MILLRACE_PARQUET_FLUSH_MS: '1500', MILLRACE_PARQUET_FLUSH_ROWS: '8000' };
+/** Every process is held to it. */
+const memoryLimit = 512 * 1024 * 1024;
+const settleMs = 180_000;
+
+const usual = {
+  processors: { runs: ['ohlcv', 'anomaly'] },
+  sink: { runs: ['parquet'], env: smallCuts },
+  supervisor: { runs: ['supervisor'] },
+};
+
+/** On a fresh stack of its own, which is removed again. */
+export async function runBurst(burst: Burst, options: BurstOptions): Promise<Outcome> {
+  const begun = performance.now();
+  const { seed, signal, note } = options;
+  const wanted = Math.max(1, options.injections ?? burst.injections);
+  await stopStack({ ...stackOptions(options.stack), wipe: true });
+  await using resources = new AsyncDisposableStack();
+  resources.defer(async () => {
+    if (options.keep !== true) await stopStack({ ...stackOptions(options.stack), wipe: true });
+  });
+  const { stack } = await up(options.stack, { signal });
+  const config = configOf(options.stack, {});
+  await setUp(config, { connectors: true, signal });
+  const log = resources.use(new KafkaLog({ brokers: config.kafka.brokers, clientId: 'faults' }));
+  const schemas = resources.use(new Registry({ url: config.registry.url }));
+  const db = new Client({ connectionString: config.postgres.url, application_name: 'faults' });
+  await db.connect();
+  resources.defer(() => db.end());
+  await db.query("SET TIME ZONE 'UTC'");
+  const witness = await Witness.open(db, witnessOptions);
+  const random = seeded(seed);
+  const members = new Map<string, Member>();
+  const market = resources.use(Market.open({ url: config.postgres.url, seed, rate: burst.rate ?? 400 }));
+  const stage: Stage = {
+    stack,
+    config,
+    log,
+    schemas,
+    db,
+    market,
+    members,
+    random,
+    resources,
+    note,
+    member(name) {
+      const found = members.get(name);
+      if (found === undefined) throw new Error(`no member ${name}`);
+      return found;
+    },
+    pause: (from, to) => delay(from + random() * (to - from)),
+  };
+  await burst.prepare?.(stage);
+  for (const [name, each] of Object.entries(burst.members?.(stage) ?? usual)) {
+    members.set(name, resources.use(new Member({ stack: options.stack, ...each })));
+  }
+  let peakWalBytes = 0;
+  const walMeter = setInterval(() => {
+    readSlot(db, config.capture.slot)
+      .then((slot) => {
+        peakWalBytes = Math.max(peakWalBytes, Number(slot?.retainedBytes ?? 0n));
+      })
+      .catch(() => undefined);
+  }, 2_000);
+  resources.defer(async () => clearInterval(walMeter));
+  await delay(3_000);
+  let injections = 0;
+  for (; injections < wanted; injections++) {
+    signal.throwIfAborted();
+    await stage.pause(500, 2_500);
+    await burst.inject(stage, injections);
+    note(`${injections + 1} of ${wanted} injected, ${market.changes} changes committed`);
+  }
+  for (const member of members.values()) if (!member.running) member.start();
+  await stage.pause(1_000, 2_000);
+  const changes = await market.close();
+  const atRest = performance.now();
+  note(`${changes} changes committed; comes to rest`);
+  const { checks, ok } = await settle(stage, witness, signal);
+  const settleSeconds = (performance.now() - atRest) / 1000;
+  const own = (await burst.check?.(stage)) ?? [];
+  const peakBytes = Math.max(...[...members.values()].map((member) => member.peakBytes));
+  const violations = [
+    ...checks.flatMap(({ name, differences, examples }) =>
+      differences === 0 ? [] : [`${name}: ${differences}, such as ${examples.slice(0, 3).join(' | ')}`],
+    ),
+    ...own,
+    ...(peakBytes > memoryLimit ? [`I6 a process took ${mebibytes(peakBytes)}`] : []),
+    ...(ok || checks.some(({ differences }) => differences > 0) ? [] : ['I6 it did not come to rest']),
+  ];
+  return {
+    fault: burst.fault,
+    title: burst.title,
+    injections,
+    changes,
+    verified: checks.map(({ name }) => name),
+    violations,
+    peakBytes,
+    peakWalBytes,
+    settleSeconds,
+    seconds: (performance.now() - begun) / 1000,
+    seed,
+  };
+}
+
+/** Until every check holds, or for as long as recovery may take; then the last word. */
+async function settle(
+  { log, schemas, config, db }: Stage,
+  witness: Witness,
+  signal: AbortSignal,
+): Promise<{ checks: readonly Check[]; ok: boolean }> {
+  const giveUpAt = performance.now() + settleMs;
+  for (;;) {
+    signal.throwIfAborted();
+    const late = performance.now() > giveUpAt;
+    if (late || (await caughtUp(log, schemas))) {
+      try {
+        await witness.follow();
+        const invariants = await checkInvariants(db, log, schemas, {
+          witness: witness.table,
+          group: groupOf('ohlcv'),
+          intervals: config.ohlcv.intervals,
+        });
+        const sound = invariants.every(({ differences }) => differences === 0);
+        // The second, slower opinion only when the first has nothing to say.
+        const verification = sound || late ? await verify(config, log, schemas) : undefined;
+        const checks = [...invariants, ...(verification?.checks ?? [])];
+        if (late || (sound && verification?.ok === true)) return { checks, ok: sound && verification?.ok === true };
+      } catch (error) {
+        if (late || dispositionOf(error) !== 'retry') throw error;
+      }
+    }
+    await delay(2_000);
+  }
+}
+
+export function mebibytes(bytes: number): string {
+  return `${Math.round(bytes / 1024 / 1024)} MiB`;
+}

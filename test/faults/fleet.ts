@@ -1,0 +1,90 @@
+/** The Millrace processes of a burst, and what their memory came to. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { projectDir } from '../../cli/config.ts';
+import { Pipeline } from '../../cli/demo/pipeline.ts';
+
+export interface MemberOptions {
+  readonly stack: string;
+  /** What it runs: names that `millrace run` takes. */
+  readonly runs: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** `NODE_OPTIONS` that preload one of test/faults/preload. */
+export function preloading(name: 'redirect' | 'clock'): string {
+  return `--import=${pathToFileURL(join(projectDir, 'test/faults/preload', `${name}.ts`)).href}`;
+}
+
+const watchMs = 250;
+
+/** A place for one process. What ends there by itself is started again, as a supervisor of containers would. */
+export class Member implements AsyncDisposable {
+  readonly #options: MemberOptions;
+  readonly #watch: NodeJS.Timeout;
+  #pipeline: Pipeline | undefined;
+  /** How often a process ended that nobody had killed. */
+  endedByItself = 0;
+  /** Largest resident size that any process in this place had, bytes. */
+  peakBytes = 0;
+
+  constructor(options: MemberOptions) {
+    this.#options = options;
+    this.start();
+    this.#watch = setInterval(() => this.#look(), watchMs);
+  }
+
+  get running(): boolean {
+    return this.#pipeline?.running === true;
+  }
+
+  start(): void {
+    const { stack, runs, env } = this.#options;
+    this.#pipeline = Pipeline.start({ stack, names: runs, ...(env === undefined ? {} : { env }) });
+  }
+
+  /** SIGKILL. The place stays empty until `start`. */
+  async kill(): Promise<void> {
+    const pipeline = this.#pipeline;
+    this.#pipeline = undefined;
+    await pipeline?.kill();
+  }
+
+  /** In order, by SIGTERM. The place stays empty until `start`. */
+  async stop(): Promise<void> {
+    const pipeline = this.#pipeline;
+    this.#pipeline = undefined;
+    await pipeline?.[Symbol.asyncDispose]();
+  }
+
+  signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
+    if (this.#pipeline?.running === true) process.kill(this.#pipeline.pid, signal);
+  }
+
+  #look(): void {
+    const pipeline = this.#pipeline;
+    if (pipeline === undefined) return;
+    if (!pipeline.running) {
+      this.endedByItself++;
+      this.start();
+      return;
+    }
+    this.peakBytes = Math.max(this.peakBytes, residentBytes(pipeline.pid));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearInterval(this.#watch);
+    this.signal('SIGCONT');
+    await this.stop();
+  }
+}
+
+/** 0 for a process that is gone, or where the system does not tell. */
+export function residentBytes(pid: number): number {
+  try {
+    return Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) * 1024;
+  } catch {
+    return 0;
+  }
+}

@@ -1,0 +1,77 @@
+/**
+ * The long tests: bursts of faults on the real stack, and the simulation at length.
+ *
+ *   npm run soak                                    every burst that has no result yet
+ *   npm run soak -- faults 2 8 9                    these bursts, again
+ *   npm run soak -- faults --injections 100 --seed 5
+ *   npm run soak -- faults --fresh                  forgets the results of before
+ *
+ * Each burst runs on a fresh stack of its own, which is removed again. Results are kept in `.millrace/soak.json` after each burst, so what was
+ * interrupted goes on when it is started again; docs/soak.md is written from them. Ends with an error when a promise was broken.
+ */
+import { parseArgs } from 'node:util';
+import { untilSignal } from '../../cli/signals.ts';
+import { runBurst } from './burst.ts';
+import { bursts } from './bursts/all.ts';
+import { Results } from './results.ts';
+
+const say = (line: string): void => {
+  process.stdout.write(`${line}\n`);
+};
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    injections: { type: 'string' },
+    seed: { type: 'string', default: '20131125' },
+    stack: { type: 'string', default: 'soak' },
+    fresh: { type: 'boolean', default: false },
+  },
+});
+
+async function faults(numbers: readonly number[], signal: AbortSignal): Promise<boolean> {
+  const unknown = numbers.filter((number) => !bursts.some(({ fault }) => fault === number));
+  if (unknown.length > 0) {
+    say(
+      `error: there is no burst of fault ${unknown.join(', ')}; there are ${bursts.map(({ fault }) => fault).join(', ')}`,
+    );
+    return false;
+  }
+  const results = await Results.open({ fresh: values.fresh });
+  const wanted = bursts.filter(({ fault }) => (numbers.length > 0 ? numbers.includes(fault) : !results.has(fault)));
+  if (wanted.length < bursts.length && numbers.length === 0)
+    say(`${bursts.length - wanted.length} bursts have a result already; --fresh forgets them`);
+  for (const [i, burst] of wanted.entries()) {
+    if (signal.aborted) break;
+    say(`── ${i + 1} of ${wanted.length}: fault ${burst.fault}, ${burst.title}`);
+    try {
+      const outcome = await runBurst(burst, {
+        stack: values.stack,
+        seed: Number(values.seed) + burst.fault,
+        ...(values.injections === undefined ? {} : { injections: Number(values.injections) }),
+        signal,
+        note: (text) => say(`   ${text}`),
+      });
+      await results.add(outcome);
+      say(`   ${outcome.violations.length === 0 ? '✓' : '✗'} ${outcome.seconds.toFixed(0)} s`);
+      for (const violation of outcome.violations) say(`   ${violation}`);
+    } catch (error) {
+      if (signal.aborted) break;
+      await results.fail(burst, error);
+      say(`   ✗ ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+    }
+  }
+  const { passed, failed } = results.count(bursts);
+  say(`${passed} bursts without a violation, ${failed} with one, of ${bursts.length}; see docs/soak.md`);
+  return failed === 0;
+}
+
+const signal = untilSignal(() => new Error('interrupted'));
+const [part = 'faults', ...rest] = positionals;
+if (part !== 'faults') {
+  say(`error: ${part} is nothing to soak: say faults`);
+  process.exitCode = 1;
+} else {
+  const sound = await faults(rest.map(Number), signal);
+  process.exitCode = signal.aborted ? 130 : sound ? 0 : 1;
+}
