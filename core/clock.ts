@@ -5,13 +5,13 @@ import { setTimeout as delay } from 'node:timers/promises';
  * that a test can own it.
  */
 export interface Clock {
-  /** Milliseconds since the epoch. */
+  /** Milliseconds since the epoch, at the process's own pace: it does not jump when the system's clock is set. */
   now(): number;
   /** Resolves after `ms`, or as soon as the signal is aborted. Never rejects. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 
 export const wallClock: Clock = Object.freeze({
-  now: () => Date.now(),
+  now: () => Math.floor(performance.timeOrigin + performance.now()),
   sleep: (ms: number, signal?: AbortSignal) => delay(ms, undefined, { signal }).catch(() => undefined),
 });

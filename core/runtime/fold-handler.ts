@@ -89,7 +89,8 @@ export class FoldHandler<In> implements Handler {
     if (decoder !== undefined) {
       await prepareDecoder(decoder, valuesOf(records), this.#own.signal, () => this.#commit(), clock);
     }
-    for (let at = 0, reached = from; at < records.length; ) {
+    let reached = from;
+    for (let at = 0; at < records.length; ) {
       const portion = records.slice(at, at + Math.max(1, settings.commitRecords - this.#committer.count(0)));
       await engine.fold(topic, portion);
       at += portion.length;
@@ -99,7 +100,8 @@ export class FoldHandler<In> implements Handler {
       if (this.#committer.count(portion.length) >= settings.commitRecords) await this.#commit();
     }
     this.#positions.set(topic, next);
-    if (records.length === 0) this.#committer.count(0);
+    // Transaction markers behind the last record are committed, too: otherwise a quiet partition would show a lag for ever.
+    if (next !== reached) this.#committer.count(0);
     metrics.processed(records.length);
     metrics.watermark(engine.logTime);
     if (this.#committer.due()) await this.#commit();
