@@ -14,22 +14,24 @@ import type { Metrics } from '../core/observability/metrics.ts';
 import { connectPostgres } from '../core/postgres.ts';
 import type { Processor } from '../core/processor/define.ts';
 import { openCodecs } from '../core/runtime/codecs.ts';
+import type { Control } from '../core/runtime/control.ts';
 import { FoldHandler } from '../core/runtime/fold-handler.ts';
 import { Heartbeats } from '../core/runtime/heartbeats.ts';
 import { partitionId } from '../core/runtime/log.ts';
 import { Runner, type RunnerEvent, type RunnerOptions } from '../core/runtime/runner.ts';
 import { S3Store } from '../core/s3/s3.ts';
-import { anomaly } from '../processors/anomaly/anomaly.ts';
-import { ohlcv } from '../processors/ohlcv/ohlcv.ts';
 import type { HeartbeatChange } from '../schemas/gen/heartbeat_change.ts';
 import { schemas as contracts } from '../schemas/gen/index.ts';
 import { parquetSink } from '../sinks/parquet/sink.ts';
+import { processors } from './processors.ts';
 import { requireRetention } from './retention.ts';
 
 export interface ServiceContext {
   readonly config: Config;
   readonly log: KafkaLog;
   readonly schemas: Registry;
+  /** Operators' orders to pause. */
+  readonly control: Control;
   readonly metrics: Metrics;
   readonly logger: Logger;
 }
@@ -44,8 +46,12 @@ export interface Service extends AsyncDisposable {
 type Start = (context: ServiceContext) => Promise<Service>;
 
 export const services: Readonly<Record<string, Start>> = {
-  ohlcv: (context) => startProcessor(context, ohlcv(context.config.ohlcv), 'heartbeats'),
-  anomaly: (context) => startProcessor(context, anomaly(context.config.anomaly), 'no heartbeats'),
+  ...Object.fromEntries(
+    Object.entries(processors).map(([name, { make, heartbeats }]): [string, Start] => [
+      name,
+      (context) => startProcessor(context, make(context.config), heartbeats),
+    ]),
+  ),
   parquet: startParquet,
   supervisor: startSupervisor,
 };
@@ -64,10 +70,10 @@ export function serviceNames(names: readonly string[], all: boolean): readonly s
   return [...new Set(names)];
 }
 
-async function startProcessor<In>(
+export async function startProcessor<In>(
   context: ServiceContext,
   processor: Processor<In>,
-  time: 'heartbeats' | 'no heartbeats',
+  beats: boolean,
 ): Promise<Service> {
   const { config, schemas, metrics } = context;
   await requireRetention(processor, config.kafka);
@@ -88,7 +94,7 @@ async function startProcessor<In>(
       });
     },
   });
-  const heartbeats = time === 'heartbeats' ? followHeartbeats(context, processor.name, runner) : undefined;
+  const heartbeats = beats ? followHeartbeats(context, processor.name, runner) : undefined;
   return {
     name: processor.name,
     done: runner.done,
@@ -128,19 +134,23 @@ async function startParquet(context: ServiceContext): Promise<Service> {
   }
 }
 
-function startRunner(
+async function startRunner(
   context: ServiceContext,
   runs: Pick<RunnerOptions, 'name' | 'inputs' | 'tables' | 'factory'>,
 ): Promise<Runner> {
-  const { config, log, metrics, logger } = context;
-  return Runner.start({
+  const { config, log, control, metrics, logger } = context;
+  const runner = await Runner.start({
     ...runs,
     log,
     metrics: (at) => metrics.task({ name: runs.name, ...at }),
     fetchBytes: config.runtime.fetchBytes,
     queueRecords: config.runtime.queueRecords,
+    isPaused: (partition) => control.isPaused(runs.name, partition),
     onEvent: (event) => logEvent(logger, event),
   });
+  const orders = control.subscribe(() => runner.obey());
+  runner.done.finally(() => orders[Symbol.dispose]()).catch(() => undefined);
+  return runner;
 }
 
 function followHeartbeats(context: ServiceContext, name: string, runner: Runner): AsyncDisposable {

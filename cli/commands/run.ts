@@ -7,10 +7,11 @@ import type { Config } from '../../core/config.ts';
 import { maskConfig } from '../../core/config.ts';
 import { dispositionOf } from '../../core/errors.ts';
 import { KafkaLog } from '../../core/kafka/log.ts';
-import { createLogger } from '../../core/observability/logger.ts';
+import { createLogger, type Logger } from '../../core/observability/logger.ts';
 import { Metrics } from '../../core/observability/metrics.ts';
 import { openObservability } from '../../core/observability/server.ts';
 import { announceTarget } from '../../core/observability/targets.ts';
+import { Control } from '../../core/runtime/control.ts';
 import packageJson from '../../package.json' with { type: 'json' };
 import { loadConfig, stackDir } from '../config.ts';
 import { type Service, type ServiceContext, serviceNames, services } from '../services.ts';
@@ -70,7 +71,15 @@ async function run(
     const dir = join(home, 'prometheus', 'targets');
     stack.use(await announceTarget({ dir, id, address: new URL(server.url).host }));
   }
-  const context = { config, log, schemas, metrics, logger };
+  const control = await patiently('control', logger, signal, () =>
+    Control.open({
+      log,
+      schemas,
+      onError: (error) => logger.warn({ err: error }, 'orders to pause cannot be read; they stay as they are known'),
+    }),
+  );
+  stack.use(control);
+  const context = { config, log, schemas, control, metrics, logger };
   await Promise.all(
     names.map(async (name) => {
       running.push(stack.use(await startPatiently(name, context, signal)));
@@ -88,17 +97,21 @@ async function run(
   }
 }
 
-/** Parts that are not there yet are waited for a while: a container may be faster than what it depends on. */
 async function startPatiently(name: string, context: ServiceContext, signal: AbortSignal): Promise<Service> {
   const start = services[name];
   if (start === undefined) throw new TypeError(`no service ${name}`);
+  return await patiently(name, context.logger, signal, () => start(context));
+}
+
+/** Parts that are not there yet are waited for a while: a container may be faster than what it depends on. */
+async function patiently<T>(name: string, logger: Logger, signal: AbortSignal, start: () => Promise<T>): Promise<T> {
   const giveUpAt = performance.now() + startPatienceMs;
   for (;;) {
     try {
-      return await start(context);
+      return await start();
     } catch (error) {
       if (dispositionOf(error) !== 'retry' || signal.aborted || performance.now() > giveUpAt) throw error;
-      context.logger.warn({ name, err: error }, 'cannot start yet, tries again');
+      logger.warn({ name, err: error }, 'cannot start yet, tries again');
       await delay(startRetryMs, undefined, { signal }).catch(() => undefined);
     }
   }

@@ -5,13 +5,16 @@ import { readSlot, type Slot } from '../../connectors/slot.ts';
 import { Registry } from '../../core/avro/registry.ts';
 import type { Config } from '../../core/config.ts';
 import { MillraceError } from '../../core/errors.ts';
-import { KafkaLog } from '../../core/kafka/log.ts';
+import type { KafkaLog } from '../../core/kafka/log.ts';
+import { readControl } from '../../core/operations/control.ts';
 import { connectPostgres } from '../../core/postgres.ts';
 import { formatTimestamp } from '../../core/time.ts';
 import type { PartStatus } from '../../infra/local/stack.ts';
+import type { ControlEntry } from '../../schemas/gen/control_entry.ts';
 import { definitions } from '../capture.ts';
 import { loadConfig, stackName } from '../config.ts';
 import { eventTimes } from '../event-times.ts';
+import { withLog } from '../log.ts';
 import { printJson, printTable } from '../print.ts';
 import { untilSignal } from '../signals.ts';
 import { attach } from '../stack.ts';
@@ -35,22 +38,31 @@ type Asked<T> = T | { readonly error: MillraceError };
 async function status(options: { json?: boolean }, command: Command): Promise<void> {
   const config = loadConfig(command);
   const signal = untilSignal();
-  const [parts, connectors, slot, lags, side] = await Promise.all([
+  const [parts, connectors, slot, lags, side, paused] = await Promise.all([
     readParts(command),
     asked(readConnectors(config)),
     asked(readCapture(config, signal)),
     asked(withLog(config, (log) => readLags(config, log, signal))),
     asked(withLog(config, (log) => readSide(log, signal))),
+    asked(withLog(config, readControl)),
   ]);
   const failed = [connectors, slot, lags].some(isError);
   if (failed || parts.some(({ running }) => !running) || !runs(connectors)) process.exitCode = 1;
   if (options.json === true) {
-    printJson({ parts, connectors: plain(connectors), slot: plain(slot), stages: plain(lags), records: plain(side) });
+    printJson({
+      parts,
+      connectors: plain(connectors),
+      slot: plain(slot),
+      stages: plain(lags),
+      records: plain(side),
+      paused: plain(paused),
+    });
     return;
   }
   printParts(parts);
   printCapture(connectors, slot);
   printStages(lags, side);
+  printPaused(paused);
 }
 
 async function readParts(command: Command): Promise<readonly PartStatus[]> {
@@ -96,11 +108,6 @@ async function readSide(log: KafkaLog, signal: AbortSignal): Promise<Record<stri
   const counted: Record<string, Counted> = {};
   for (const topic of sideTopics) counted[topic] = await countRecords(log, topic, countLimit, signal);
   return counted;
-}
-
-async function withLog<T>(config: Config, work: (log: KafkaLog) => Promise<T>): Promise<T> {
-  await using log = new KafkaLog({ brokers: config.kafka.brokers, clientId: config.kafka.clientId });
-  return await work(log);
 }
 
 async function asked<T>(question: Promise<T>): Promise<Asked<T>> {
@@ -186,6 +193,18 @@ function printStages(lags: Asked<readonly StageLag[]>, side: Asked<Record<string
       ];
     }),
   );
+}
+
+function printPaused(paused: Asked<readonly ControlEntry[]>): void {
+  if (isError(paused)) {
+    printProblem('orders to pause', paused.error);
+    return;
+  }
+  for (const { name, partition, reason, paused_at } of paused) {
+    const which = partition === null ? 'all tasks' : `task ${partition}`;
+    const why = reason === null ? '' : `: ${reason}`;
+    line(`paused: ${which} of ${name} since ${formatTimestamp(paused_at)}${why}`);
+  }
 }
 
 function printProblem(what: string, error: MillraceError): void {

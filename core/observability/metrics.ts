@@ -43,6 +43,7 @@ export class Metrics {
   readonly takeovers: Counter<'name'>;
   readonly commitSeconds: Histogram<'name'>;
   readonly restoreSeconds: Histogram<'name'>;
+  readonly taskPaused: Gauge<'name' | 'topic' | 'partition'>;
   readonly stateEntries: Gauge<'name' | 'partition'>;
   readonly foldGauges: Gauge<'name' | 'partition' | 'gauge'>;
 
@@ -113,6 +114,11 @@ export class Metrics {
       ['name'],
       [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300],
     );
+    this.taskPaused = gauge('millrace_task_paused', '1 while an operator has paused the task, 0 otherwise.', [
+      'name',
+      'topic',
+      'partition',
+    ]);
     this.stateEntries = gauge('millrace_state_entries', 'Keys held in a task state.', ['name', 'partition']);
 
     this.foldGauges = gauge('millrace_fold', 'What a processor says of itself, e.g. its open windows.', [
@@ -279,6 +285,11 @@ export class TaskMetrics implements Disposable {
     this.#metrics.restoreSeconds.observe({ name: this.#labels.name }, restoreSeconds);
   }
 
+  /** By order of an operator. */
+  paused(paused: boolean): void {
+    this.#metrics.taskPaused.set(this.#labels, paused ? 1 : 0);
+  }
+
   state(entries: number): void {
     this.#metrics.stateEntries.set(this.#ownPartition(), entries);
   }
@@ -309,6 +320,7 @@ export class TaskMetrics implements Disposable {
     this.#onDispose();
     this.#metrics.lagRecords.remove(this.#labels);
     this.#metrics.lagSeconds.remove(this.#labels);
+    this.#metrics.taskPaused.remove(this.#labels);
     this.#metrics.watermarkSeconds.remove(this.#ownPartition());
     this.#metrics.stateEntries.remove(this.#ownPartition());
     for (const gauge of this.#foldGauges) this.#metrics.foldGauges.remove({ ...this.#ownPartition(), gauge });

@@ -20,6 +20,8 @@ export interface RunnerOptions {
   /** Records that wait in a task's queue before fetching for it pauses. */
   readonly queueRecords: number;
   readonly clock?: Clock;
+  /** Whether an operator has paused the tasks of a partition. Asked when a task starts, and at each `obey`. Default: never. */
+  readonly isPaused?: (partition: number) => boolean;
   readonly onEvent?: (event: RunnerEvent) => void;
 }
 
@@ -97,6 +99,14 @@ export class Runner implements AsyncDisposable {
     }
   }
 
+  /** Operators' orders have changed: pauses and resumes tasks accordingly. */
+  obey(): void {
+    for (const task of this.#tasks.values()) {
+      const paused = this.#options.isPaused?.(task.at.partition) ?? false;
+      if (paused !== task.paused) task.paused = paused;
+    }
+  }
+
   /** Synchronous: after it returns, no task of a lost partition reads on. Partitions that stay are not touched. */
   #assign(partitions: readonly TopicPartition[]): void {
     if (this.#stop.signal.aborted) return;
@@ -134,6 +144,7 @@ export class Runner implements AsyncDisposable {
       clock: this.#clock,
       onEvent: (event) => onEvent?.({ ...event, name }),
     });
+    task.paused = this.#options.isPaused?.(at.partition) ?? false;
     task.done.catch((error) => this.#fail(error));
     return task;
   }
@@ -180,7 +191,7 @@ export class Runner implements AsyncDisposable {
 
   async #fetchOnce(fetcher: Fetcher): Promise<void> {
     const { signal } = this.#stop;
-    const tasks = [...this.#tasks.values()];
+    const tasks = [...this.#tasks.values()].filter(({ paused }) => !paused);
     const wanted = tasks.map((task) => task.wants);
     const positions = wanted.flat();
     if (positions.length === 0) {

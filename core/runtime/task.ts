@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts';
 import { MillraceError } from '../errors.ts';
 import type { TaskMetrics } from '../observability/metrics.ts';
-import type { Beat, HandlerFactory } from './handler.ts';
+import type { Beat, Handler, HandlerFactory } from './handler.ts';
 import { type Fetched, type Log, type Position, partitionId, type TopicPartition } from './log.ts';
 import { Queue } from './queue.ts';
 import { takeOver } from './takeover.ts';
@@ -54,6 +54,7 @@ export class Task implements AsyncDisposable {
   #beat: { readonly beat: Beat; readonly ends: Ends } | undefined;
   #tables: ReadonlyMap<string, readonly bigint[]> | undefined;
   #closing = false;
+  #paused = false;
 
   constructor(options: TaskOptions) {
     this.#options = options;
@@ -61,10 +62,22 @@ export class Task implements AsyncDisposable {
     this.done = this.#run().finally(() => options.metrics[Symbol.dispose]());
   }
 
-  /** What to fetch next: nothing while taking over, and nothing of an input whose queue is full. */
+  /** By order of an operator: it keeps its partition and commits what it has taken, and takes nothing more: no record, heartbeat or table. */
+  get paused(): boolean {
+    return this.#paused;
+  }
+
+  set paused(paused: boolean) {
+    this.#paused = paused;
+    this.#options.metrics.paused(paused);
+    this.#queue.wake();
+  }
+
+  /** What to fetch next: nothing while taking over or paused, and nothing of an input whose queue is full. */
   get wants(): readonly Position[] {
     const { partition, queueRecords } = this.#options;
     const wanted: Position[] = [];
+    if (this.#paused) return wanted;
     for (const [topic, offset] of this.#fetchAt ?? []) {
       if (this.#queue.records(topic) < queueRecords) wanted.push({ topic, partition, offset });
     }
@@ -153,7 +166,8 @@ export class Task implements AsyncDisposable {
       while (!this.#closing) {
         const behind = this.#lagging();
         if (!behind) waitedMs = 0;
-        const fetched = behind && waitedMs < mergeWaitMs ? undefined : this.#queue.shift();
+        const waits = this.#paused || (behind && waitedMs < mergeWaitMs);
+        const fetched = waits ? undefined : this.#queue.shift();
         if (fetched !== undefined) {
           const expected = reached.get(fetched.topic);
           if (fetched.from !== expected) throw this.#mismatch(fetched, expected);
@@ -162,11 +176,7 @@ export class Task implements AsyncDisposable {
           onProgress();
           this.#showLag(reached, fetched);
         }
-        const beat = this.#takeBeat(reached);
-        if (beat !== undefined) await handler.beat?.(beat);
-        const tables = this.#tables;
-        this.#tables = undefined;
-        if (tables !== undefined) await handler.tables?.(tables);
+        if (!this.#paused) await this.#pass(handler, reached);
         if (clock.now() - tickedMs >= tickMs) {
           tickedMs = clock.now();
           await handler.tick(tickedMs);
@@ -181,6 +191,15 @@ export class Task implements AsyncDisposable {
       this.#fetchAt = undefined;
       await writer[Symbol.asyncDispose]();
     }
+  }
+
+  /** Hands on the waiting heartbeat, if everything before it is processed, and news of tables. */
+  async #pass(handler: Handler, reached: ReadonlyMap<string, bigint>): Promise<void> {
+    const beat = this.#takeBeat(reached);
+    if (beat !== undefined) await handler.beat?.(beat);
+    const tables = this.#tables;
+    this.#tables = undefined;
+    if (tables !== undefined) await handler.tables?.(tables);
   }
 
   /** Whether there are records of one input while another one, with nothing in the queue, is known to have more. */
