@@ -6,12 +6,15 @@ import { register as registerArchive } from './commands/archive.ts';
 import { register as registerCandles } from './commands/candles.ts';
 import { register as registerConnectors } from './commands/connectors.ts';
 import { register as registerDb } from './commands/db.ts';
+import { register as registerDead } from './commands/dead.ts';
 import { register as registerDemo } from './commands/demo.ts';
 import { register as registerLoad } from './commands/load.ts';
+import { register as registerOffsets } from './commands/offsets.ts';
 import { register as registerRun } from './commands/run.ts';
 import { register as registerSchemas } from './commands/schemas.ts';
 import { register as registerStack } from './commands/stack.ts';
 import { register as registerStatus } from './commands/status.ts';
+import { register as registerTask } from './commands/task.ts';
 import { register as registerTopics } from './commands/topics.ts';
 import { register as registerVerify } from './commands/verify.ts';
 import { printError } from './print.ts';
@@ -43,6 +46,9 @@ for (const register of [
   registerTopics,
   registerVerify,
   registerRun,
+  registerTask,
+  registerDead,
+  registerOffsets,
   registerSchemas,
   registerLoad,
   registerStatus,

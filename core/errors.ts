@@ -54,6 +54,8 @@ export const errorCodes = {
   // configuration
   CONFIG_INVALID: 'stop',
   // operations
+  CONFIRMATION_NEEDED: 'stop',
+  GROUP_ACTIVE: 'stop',
   PORT_TAKEN: 'stop',
   TOOL_MISSING: 'stop',
   INSTALL_FAILED: 'stop',

@@ -4,9 +4,11 @@ import { partitionOf } from '../routing.ts';
 import type { TaskState } from '../state/changelog.ts';
 import type { Stores } from '../state/stores.ts';
 import type { Codecs } from './codecs.ts';
+import { deadLetter } from './dead-letter.ts';
 import { ChangeIdentity } from './identity.ts';
 import { type ReadInput, readInput } from './input.ts';
 import type { LogRecord, OutRecord, TopicPartition } from './log.ts';
+import { redrivenOf } from './redriven.ts';
 
 /** What operators see of an engine's work. */
 export interface EngineMetrics {
@@ -120,6 +122,11 @@ export class Engine<In> {
     const fold = this.#fold;
     const current = { topic: input.topic, partition: this.#options.partition, raw, lsn: null as bigint | null };
     this.#current = current;
+    const redriven = redrivenOf(raw.headers);
+    if (redriven !== undefined && redriven.processor !== this.#options.processor.name) {
+      this.#options.metrics.duplicate();
+      return;
+    }
     try {
       const read = this.#read(input, raw);
       if (read === undefined) return;
@@ -128,7 +135,8 @@ export class Engine<In> {
       if (record.logTime > this.#logTime) this.#logTime = record.logTime;
       const deadline = fold.deadline?.();
       if (deadline !== undefined && deadline <= this.#logTime) fold.advance?.();
-      if (identity !== undefined && !this.#identity(input.topic).admit(identity)) {
+      // A redriven record was never folded, although its position is behind those that were.
+      if (identity !== undefined && redriven === undefined && !this.#identity(input.topic).admit(identity)) {
         this.#options.metrics.duplicate();
         fold.duplicate?.(record);
         return;
@@ -194,19 +202,9 @@ export class Engine<In> {
       throw error;
     const { processor, codecs, metrics, partition } = this.#options;
     const { topic, raw, lsn } = this.#current;
-    const { offset, timestamp, key, value } = raw;
-    const letter = codecs.dead.encode({
-      processor: processor.name,
-      origin: { topic, partition: this.#current.partition, offset, timestamp },
-      reason: error.code,
-      error: error.message,
-      key,
-      value,
-      schema_id: value !== null && value.length >= 5 && value[0] === 0 ? value.readInt32BE(1) : null,
-      lsn,
-      attempts: 1,
-    });
-    this.#outputs.push({ topic: `${processor.name}.dead`, partition, key: null, value: letter, timestamp });
+    const at = { topic, partition: this.#current.partition };
+    const letter = deadLetter(codecs.dead, { processor: processor.name, at, record: raw, error, lsn });
+    this.#outputs.push({ ...letter, partition });
     metrics.deadLetter(error.code);
   }
 

@@ -61,4 +61,15 @@ interface Place {
   readonly logTime: bigint;
 }
 
-const empty = { heartbeat_offset: null, partition: null, from_offset: null, to_offset: null } as const;
+const empty = {
+  heartbeat_offset: null,
+  partition: null,
+  from_offset: null,
+  to_offset: null,
+  output_ends: null,
+} as const;
+
+/** The entry of a reset: the state was dropped, and the primary input is read on from `next`. */
+export function resetEntry(topic: string, next: bigint, outputEnds: Readonly<Record<string, bigint>>): JournalEntry {
+  return { ...empty, kind: 'RESET', topic, next_offset: next, log_time: 0n, output_ends: outputEnds };
+}

@@ -7,9 +7,10 @@ import { type LogRecord, type OutRecord, readRange, type Writer } from '../runti
  * The changelog of one task: its state, key by key, in a compacted topic, written in the same transaction as the outputs. Two keys are the runtime's:
  * `barrier`, which ends each restore, and `task`, the task's own position in time.
  */
-const barrierKey = Buffer.from('barrier');
-const taskKey = Buffer.from('task');
+export const barrierKey = Buffer.from('barrier');
+export const taskKey = Buffer.from('task');
 const version = 2;
+const resetVersion = 'reset';
 
 export interface TaskState {
   /** Microseconds. */
@@ -47,7 +48,7 @@ export async function restore(
 ): Promise<{ task: TaskState | undefined; records: number }> {
   const { log, partition, signal } = ownership;
   const from = (await log.starts(topic))[partition] ?? 0n;
-  let task: TaskState | undefined;
+  let newest: Buffer | null = null;
   let count = 0;
   for await (const records of readRange(
     log,
@@ -58,11 +59,11 @@ export async function restore(
       count++;
       if (record.key === null)
         throw new MillraceError('STATE_CORRUPT', `${topic}/${partition}: offset ${record.offset} has no key`);
-      if (record.key.equals(taskKey)) task = readTask(record.value, ownership.topic);
+      if (record.key.equals(taskKey)) newest = record.value;
       else if (!record.key.equals(barrierKey)) load(record);
     }
   }
-  return { task, records: count };
+  return { task: readTask(newest, ownership.topic), records: count };
 }
 
 export function taskRecord(topic: string, partition: number, state: TaskState, timestamp: bigint): OutRecord {
@@ -73,11 +74,16 @@ export function taskRecord(topic: string, partition: number, state: TaskState, t
   return { topic, partition, key: taskKey, value: Buffer.from(value), timestamp };
 }
 
+/** While this is the task's state, the task refuses to start: a reset has dropped some of its state and not yet all. */
+export function resetRecord(topic: string, partition: number, timestamp: bigint): OutRecord {
+  return { topic, partition, key: taskKey, value: Buffer.from(JSON.stringify({ version: resetVersion })), timestamp };
+}
+
 /** @param primary the input whose identity version 1 had, before there were several. */
 function readTask(value: Buffer | null, primary: string): TaskState | undefined {
   if (value === null) return undefined;
   const parsed = JSON.parse(value.toString('utf8')) as {
-    version: number;
+    version: number | typeof resetVersion;
     logTime: string;
     identity?: IdentitySnapshot;
     identities: Record<string, IdentitySnapshot>;
@@ -86,6 +92,15 @@ function readTask(value: Buffer | null, primary: string): TaskState | undefined 
   if (parsed.version === 1) {
     const identities = parsed.identity === undefined ? {} : { [primary]: parsed.identity };
     return { logTime: BigInt(parsed.logTime), identities, tables: {} };
+  }
+  if (parsed.version === resetVersion) {
+    throw new MillraceError(
+      'STATE_CORRUPT',
+      'a reset of this task was begun and not finished: part of its state is gone',
+      {
+        remedy: 'say the same millrace offsets reset again',
+      },
+    );
   }
   if (parsed.version !== version) {
     throw new MillraceError('STATE_CORRUPT', `task state of version ${parsed.version}, this release reads ${version}`, {

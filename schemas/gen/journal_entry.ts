@@ -2,7 +2,7 @@
 
 /** What decided an output and is not in the input partition itself. The entries of a partition are in the order in which they happened; a replay follows them. */
 export interface JournalEntry {
-  /** HEARTBEAT: log time advanced to log_time without a record. RUN: of several inputs, this one was read next. TABLE: records of a table were taken. */
+  /** HEARTBEAT: log time advanced to log_time without a record. RUN: of several inputs, this one was read next. TABLE: records of a table were taken. RESET: an operator dropped the state and moved the offsets; what was before explains nothing that comes after. */
   readonly kind: JournalKind;
   /** HEARTBEAT: the primary input. RUN: the input that was read; its partition is the journal's own. TABLE: the table. */
   readonly topic: string;
@@ -18,10 +18,12 @@ export interface JournalEntry {
   readonly from_offset: bigint | null;
   /** RUN and TABLE: end of what was taken, exclusive. */
   readonly to_offset: bigint | null;
+  /** RESET: where each output's partition ended: outputs after it are of the new history. */
+  readonly output_ends: Readonly<Record<string, bigint>> | null;
 }
 
 /** What was decided. */
-export type JournalKind = 'HEARTBEAT' | 'RUN' | 'TABLE';
+export type JournalKind = 'HEARTBEAT' | 'RUN' | 'TABLE' | 'RESET';
 
 /** Avro schema journal_entry. What decided an output and is not in the input partition itself. The entries of a partition are in the order in which they happened; a replay follows them. */
 export const journalEntrySchema = {
@@ -38,11 +40,12 @@ export const journalEntrySchema = {
         "symbols": [
           "HEARTBEAT",
           "RUN",
-          "TABLE"
+          "TABLE",
+          "RESET"
         ],
         "doc": "What was decided."
       },
-      "doc": "HEARTBEAT: log time advanced to log_time without a record. RUN: of several inputs, this one was read next. TABLE: records of a table were taken."
+      "doc": "HEARTBEAT: log time advanced to log_time without a record. RUN: of several inputs, this one was read next. TABLE: records of a table were taken. RESET: an operator dropped the state and moved the offsets; what was before explains nothing that comes after."
     },
     {
       "name": "topic",
@@ -97,6 +100,18 @@ export const journalEntrySchema = {
       ],
       "default": null,
       "doc": "RUN and TABLE: end of what was taken, exclusive."
+    },
+    {
+      "name": "output_ends",
+      "type": [
+        "null",
+        {
+          "type": "map",
+          "values": "long"
+        }
+      ],
+      "default": null,
+      "doc": "RESET: where each output's partition ended: outputs after it are of the new history."
     }
   ]
 } as const;

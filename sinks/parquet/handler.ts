@@ -1,10 +1,10 @@
 import { objectKey } from '../../core/archive/keys.ts';
 import type { Table } from '../../core/archive/tables.ts';
 import type { AvroDecoder } from '../../core/avro/decoder.ts';
-import { schemaIdOf } from '../../core/avro/decoder.ts';
 import type { AvroEncoder } from '../../core/avro/encoder.ts';
 import { MillraceError } from '../../core/errors.ts';
 import type { Metrics, TaskMetrics } from '../../core/observability/metrics.ts';
+import { deadLetter } from '../../core/runtime/dead-letter.ts';
 import { prepareDecoder, valuesOf } from '../../core/runtime/decoding.ts';
 import type { Handler, Ownership } from '../../core/runtime/handler.ts';
 import { type Fetched, type OutRecord, partitionId, readRange, type Transaction } from '../../core/runtime/log.ts';
@@ -248,19 +248,13 @@ export class ParquetHandler implements Handler {
 
   #deadLetter({ record, error }: Refused): OutRecord {
     const { topic, partition } = this.#own;
-    const { offset, timestamp, key, value } = record;
-    const letter = this.#env.deadEncoder.encode({
+    return deadLetter(this.#env.deadEncoder, {
       processor: this.#env.name,
-      origin: { topic, partition, offset, timestamp },
-      reason: error.code,
-      error: error.message,
-      key,
-      value,
-      schema_id: value === null ? null : (schemaIdOf(value) ?? null),
+      at: { topic, partition },
+      record,
+      error,
       lsn: null,
-      attempts: 1,
     });
-    return { topic: `${this.#env.name}.dead`, partition, key: null, value: letter, timestamp };
   }
 
   #offsets(offset: bigint, metadata?: string): Transaction['offsets'] & object {

@@ -1,0 +1,99 @@
+import type { Command } from 'commander';
+import { MillraceError } from '../../core/errors.ts';
+import { GroupAdmin } from '../../core/kafka/groups.ts';
+import { parseTarget, planReset, type ResetPlan, reset } from '../../core/operations/reset.ts';
+import { loadConfig } from '../config.ts';
+import { withLog } from '../log.ts';
+import { loadProcessor } from '../module.ts';
+import { printJson, printTable } from '../print.ts';
+import { outputTopics } from '../processors.ts';
+import { untilSignal } from '../signals.ts';
+
+interface ResetCommandOptions {
+  readonly to: string;
+  readonly partition?: string;
+  readonly module?: string;
+  readonly yes?: boolean;
+  readonly json?: boolean;
+}
+
+export function register(program: Command): void {
+  const group = program.command('offsets').description("processors' positions in their inputs");
+  group
+    .command('reset')
+    .description(
+      'move a stopped processor to another place in its input and drop its state; shows the plan, and acts with --yes',
+    )
+    .argument('[processor]', 'its name')
+    .requiredOption('--to <place>', 'earliest, latest, an offset, or a time (ISO 8601, of record timestamps)')
+    .option('--partition <n>', 'only this partition')
+    .option('--module <file>', 'your own processor, instead of a name')
+    .option('--yes', 'carry it out')
+    .option('--json', 'print JSON')
+    .action(resetCommand);
+}
+
+async function resetCommand(name: string | undefined, options: ResetCommandOptions, command: Command): Promise<void> {
+  const config = loadConfig(command);
+  const target = parseTarget(options.to);
+  const { processor } = await loadProcessor(config, name, options.module);
+  const partition = options.partition === undefined ? {} : { partition: partitionOf(options.partition) };
+  const signal = untilSignal();
+  const { brokers, clientId } = config.kafka;
+  await using groups = await GroupAdmin.open({ brokers, clientId });
+  await withLog(config, async (log, schemas) => {
+    const task = {
+      log,
+      schemas,
+      groups,
+      processor: processor.name,
+      inputs: processor.inputs.map(({ topic }) => topic),
+      outputs: outputTopics(processor),
+      target,
+      signal,
+      ...partition,
+    };
+    const plan = await planReset(task);
+    const carryOut = options.yes === true;
+    if (options.json === true) printJson({ carriedOut: carryOut, ...plan });
+    else printPlan(processor.name, plan);
+    if (!carryOut) {
+      throw new MillraceError('CONFIRMATION_NEEDED', 'nothing was changed yet', {
+        remedy: 'read the plan, then say it again with --yes',
+      });
+    }
+    await reset(task, plan, BigInt(Date.now()) * 1000n, ({ partition: done }) => {
+      if (options.json !== true) process.stdout.write(`partition ${done}: done\n`);
+    });
+  });
+}
+
+function printPlan(name: string, { members, tasks }: ResetPlan): void {
+  printTable(
+    ['input', 'partition', 'from', 'to', 'read again', 'never read', 'state dropped'],
+    tasks.flatMap(({ partition, inputs, stateEntries }) =>
+      inputs.map(({ topic, start, committed, target }, i) => {
+        const now = committed ?? start;
+        return [
+          topic,
+          String(partition),
+          committed === undefined ? 'not started' : String(committed),
+          String(target),
+          String(target < now ? now - target : 0n),
+          String(target > now ? target - now : 0n),
+          i === 0 ? `${stateEntries} entries` : '',
+        ];
+      }),
+    ),
+  );
+  process.stdout.write(
+    `\n${name} begins there with empty state. What it reads again it publishes again, under the same keys; what it skips is in no output.\n` +
+      'A window that had begun before the place is only as complete as what is read of it. Offsets count transaction markers, too.\n',
+  );
+  if (members.length > 0) process.stdout.write(`\nIt is running and has to be stopped first: ${members.join(', ')}\n`);
+}
+
+function partitionOf(text: string): number {
+  if (/^\d{1,6}$/.test(text)) return Number(text);
+  throw new MillraceError('CONFIG_INVALID', `--partition ${text} is no partition`, { remedy: 'give a number from 0' });
+}
