@@ -37,7 +37,7 @@ export class Witness {
   /** What is committed from now on is seen; a witness that was there before goes on. The connection stays the caller's. */
   static async open(db: Client, options: WitnessOptions): Promise<Witness> {
     const { slot } = options;
-    if (!/^[a-z0-9_]+$/.test(slot)) throw new MillraceError('CONFIG_INVALID', `${slot} cannot name a slot`);
+    if (!/^[a-z_][a-z0-9_]*$/.test(slot)) throw new MillraceError('CONFIG_INVALID', `${slot} cannot name a slot`);
     await db.query(`CREATE SCHEMA IF NOT EXISTS ${slot};
       CREATE TABLE IF NOT EXISTS ${slot}.changes (seq bigint GENERATED ALWAYS AS IDENTITY, ${shape}, UNIQUE (lsn, op, venue, symbol, trade_id));
       CREATE TEMP TABLE IF NOT EXISTS witnessed (at bigint GENERATED ALWAYS AS IDENTITY, ${shape})`);

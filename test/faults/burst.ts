@@ -25,7 +25,7 @@ export interface Burst {
   readonly title: string;
   /** How often it is injected unless told otherwise. */
   readonly injections: number;
-  /** Changes per second of wall time. Default 400. */
+  /** Changes per second of wall time. Default 200. */
   readonly rate?: number;
   /** What runs while it is injected; default: processors, sink and supervisor in one process each. */
   members?(stage: Stage): Readonly<Record<string, Omit<MemberOptions, 'stack'>>>;
@@ -110,14 +110,12 @@ export async function runBurst(burst: Burst, options: BurstOptions): Promise<Out
   await setUp(config, { connectors: true, signal });
   const log = resources.use(new KafkaLog({ brokers: config.kafka.brokers, clientId: 'faults' }));
   const schemas = resources.use(new Registry({ url: config.registry.url }));
-  const db = new Client({ connectionString: config.postgres.url, application_name: 'faults' });
-  await db.connect();
-  resources.defer(() => db.end());
+  const db = await connection(config, resources);
   await db.query("SET TIME ZONE 'UTC'");
   const witness = await Witness.open(db, witnessOptions);
   const random = seeded(seed);
   const members = new Map<string, Member>();
-  const market = resources.use(Market.open({ url: config.postgres.url, seed, rate: burst.rate ?? 400 }));
+  const market = resources.use(Market.open({ url: config.postgres.url, seed, rate: burst.rate ?? 200 }));
   const stage: Stage = {
     stack,
     config,
@@ -141,8 +139,9 @@ export async function runBurst(burst: Burst, options: BurstOptions): Promise<Out
     members.set(name, resources.use(new Member({ stack: options.stack, ...each })));
   }
   let peakWalBytes = 0;
+  const meter = await connection(config, resources);
   const walMeter = setInterval(() => {
-    readSlot(db, config.capture.slot)
+    readSlot(meter, config.capture.slot)
       .then((slot) => {
         peakWalBytes = Math.max(peakWalBytes, Number(slot?.retainedBytes ?? 0n));
       })
@@ -153,7 +152,7 @@ export async function runBurst(burst: Burst, options: BurstOptions): Promise<Out
   let injections = 0;
   for (; injections < wanted; injections++) {
     signal.throwIfAborted();
-    await stage.pause(500, 2_500);
+    await stage.pause(300, 1_500);
     await burst.inject(stage, injections);
     note(`${injections + 1} of ${wanted} injected, ${market.changes} changes committed`);
   }
@@ -187,6 +186,13 @@ export async function runBurst(burst: Burst, options: BurstOptions): Promise<Out
     seconds: (performance.now() - begun) / 1000,
     seed,
   };
+}
+
+async function connection(config: Config, resources: AsyncDisposableStack): Promise<Client> {
+  const db = new Client({ connectionString: config.postgres.url, application_name: 'faults' });
+  await db.connect();
+  resources.defer(() => db.end());
+  return db;
 }
 
 /** Until every check holds, or for as long as recovery may take; then the last word. */

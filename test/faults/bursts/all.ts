@@ -1,6 +1,9 @@
 import type { Burst } from '../burst.ts';
 import { brokerKill, brokerRestart, brokerStall } from './broker.ts';
+import { bigTransactions, connectKill, deletes } from './capture.ts';
+import { deadLettersRefused, hostileOrder, incompatibleSchema, poison } from './input.ts';
 import { rebalanceStorm, zombie } from './members.ts';
+import { brokerDiskFull, clockSkew, registryDown } from './surroundings.ts';
 import {
   commitAnswerDelayed,
   killBeforeOffsets,
@@ -14,6 +17,7 @@ export const bursts: readonly Burst[] = [
   brokerRestart,
   brokerKill,
   brokerStall,
+  brokerDiskFull,
   killInTransaction,
   killBeforeOffsets,
   killInCommit,
@@ -21,4 +25,13 @@ export const bursts: readonly Burst[] = [
   commitAnswerDelayed,
   transactionTimeout,
   rebalanceStorm,
+  connectKill,
+  registryDown,
+  incompatibleSchema,
+  deletes,
+  bigTransactions,
+  hostileOrder,
+  clockSkew,
+  poison,
+  deadLettersRefused,
 ];
