@@ -55,7 +55,8 @@ export class Engine<In> {
     this.#inputs = new Map(processor.inputs.map((input) => [input.topic, input]));
     this.#logTime = task?.logTime ?? 0n;
     for (const [topic, seen] of Object.entries(task?.identities ?? {})) {
-      this.#identities.set(topic, new ChangeIdentity(seen));
+      const input = this.#inputs.get(topic);
+      if (input !== undefined) this.#identities.set(topic, new ChangeIdentity(input.primaryKey ?? [], seen));
     }
     this.#fold = processor.create(this.#context());
     this.#fold.restored?.();
@@ -130,13 +131,13 @@ export class Engine<In> {
     try {
       const read = this.#read(input, raw);
       if (read === undefined) return;
-      const { record, identity } = read;
+      const { record, change } = read;
       current.lsn = record.lsn;
       if (record.logTime > this.#logTime) this.#logTime = record.logTime;
       const deadline = fold.deadline?.();
       if (deadline !== undefined && deadline <= this.#logTime) fold.advance?.();
       // A redriven record was never folded, although its position is behind those that were.
-      if (identity !== undefined && redriven === undefined && !this.#identity(input.topic).admit(identity)) {
+      if (change !== undefined && redriven === undefined && !this.#identity(input).admit(change)) {
         this.#options.metrics.duplicate();
         fold.duplicate?.(record);
         return;
@@ -187,10 +188,10 @@ export class Engine<In> {
     return input;
   }
 
-  #identity(topic: string): ChangeIdentity {
+  #identity({ topic, primaryKey }: Input<In>): ChangeIdentity {
     let identity = this.#identities.get(topic);
     if (identity === undefined) {
-      identity = new ChangeIdentity();
+      identity = new ChangeIdentity(primaryKey ?? []);
       this.#identities.set(topic, identity);
     }
     return identity;

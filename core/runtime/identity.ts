@@ -6,57 +6,79 @@
  * sequences never go back, so a lower one is a duplicate, and an equal one is looked up among the identities seen at it.
  */
 export class ChangeIdentity {
-  #commit: bigint;
-  #lsn: bigint;
+  readonly #columns: readonly string[];
+  #sequence: Sequence;
+  /** The one change at the sequence, as it came: most sequences have one, and it is hardly ever asked for by name. */
+  #only: Change | undefined;
+  /** All changes at the sequence but `#only`, by name. */
   readonly #seen: Set<string>;
 
-  constructor(snapshot?: IdentitySnapshot) {
-    this.#commit = BigInt(snapshot?.commit ?? -1);
-    this.#lsn = BigInt(snapshot?.lsn ?? -1);
+  /** @param columns the primary key. */
+  constructor(columns: readonly string[], snapshot?: IdentitySnapshot) {
+    this.#columns = columns;
+    this.#sequence = { commit: snapshot?.commit ?? '', lsn: snapshot?.lsn ?? '' };
     this.#seen = new Set(snapshot?.seen);
   }
 
   /** Whether the change is new; if so it is remembered. */
-  admit({ sequence, operation, primaryKey }: Identity): boolean {
-    if (sequence.commit < this.#commit || (sequence.commit === this.#commit && sequence.lsn < this.#lsn)) return false;
-    const identity = `${operation}${primaryKey}`;
-    if (sequence.commit === this.#commit && sequence.lsn === this.#lsn) {
-      if (this.#seen.has(identity)) return false;
-    } else {
-      this.#commit = sequence.commit;
-      this.#lsn = sequence.lsn;
-      this.#seen.clear();
+  admit(change: Change): boolean {
+    const order = compareSequences(change.sequence, this.#sequence);
+    if (order < 0) return false;
+    if (order > 0) {
+      this.#sequence = change.sequence;
+      this.#only = change;
+      if (this.#seen.size > 0) this.#seen.clear();
+      return true;
     }
-    this.#seen.add(identity);
+    const name = this.#name(change);
+    if (this.#seen.has(name) || (this.#only !== undefined && this.#name(this.#only) === name)) return false;
+    this.#seen.add(name);
     return true;
   }
 
   snapshot(): IdentitySnapshot {
-    return { commit: this.#commit.toString(), lsn: this.#lsn.toString(), seen: [...this.#seen] };
+    const only = this.#only === undefined ? [] : [this.#name(this.#only)];
+    return { ...this.#sequence, seen: [...only, ...this.#seen] };
+  }
+
+  #name({ operation, row }: Change): string {
+    return operation + this.#columns.map((column) => String(row?.[column])).join('\u001f');
   }
 }
 
-export interface IdentitySnapshot {
-  readonly commit: string;
-  readonly lsn: string;
+export interface IdentitySnapshot extends Sequence {
   readonly seen: readonly string[];
 }
 
-/** Names a change. */
-export interface Identity {
+/** What names a change: its place, what it did, and to which row. */
+export interface Change {
   readonly sequence: Sequence;
   readonly operation: string;
-  readonly primaryKey: string;
+  /** The row after the change, or before it if it is gone. */
+  readonly row: Readonly<Record<string, unknown>> | null | undefined;
 }
 
+/** Two LSNs as decimal text: without leading zeros, so that the longer one is the greater. */
 export interface Sequence {
-  readonly commit: bigint;
-  readonly lsn: bigint;
+  readonly commit: string;
+  readonly lsn: string;
 }
 
-/** Parses `["24023119","24023128"]`; the first is null before the first commit that the connector saw. */
+/** Negative when `a` came before `b`. */
+export function compareSequences(a: Sequence, b: Sequence): number {
+  return compareDecimal(a.commit, b.commit) || compareDecimal(a.lsn, b.lsn);
+}
+
+function compareDecimal(a: string, b: string): number {
+  if (a === b) return 0;
+  if (a.length !== b.length) return a.length - b.length;
+  return a < b ? -1 : 1;
+}
+
+const form = /^\["?(?:0*(\d+)|null)"?,"?0*(\d+)"?\]$/;
+
+/** Reads `["24023119","24023128"]`; the first is null before the first commit that the connector saw. */
 export function parseSequence(text: string): Sequence | undefined {
-  const match = /^\["?(\d+|null)"?,"?(\d+)"?\]$/.exec(text);
-  if (match === null) return undefined;
-  return { commit: match[1] === 'null' ? 0n : BigInt(match[1] as string), lsn: BigInt(match[2] as string) };
+  const match = form.exec(text);
+  return match === null ? undefined : { commit: match[1] ?? '0', lsn: match[2] as string };
 }

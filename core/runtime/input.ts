@@ -1,6 +1,6 @@
 import { MillraceError } from '../errors.ts';
 import type { Input, InputRecord } from '../processor/define.ts';
-import { type Identity, parseSequence } from './identity.ts';
+import { type Change, parseSequence } from './identity.ts';
 import type { LogRecord } from './log.ts';
 
 /** The year 2200 in microseconds. Log time never goes back, so one absurd value would hold it for ever. */
@@ -21,7 +21,7 @@ interface Envelope {
 export interface ReadInput<In> {
   readonly record: InputRecord<In>;
   /** How to recognise the change again; undefined for input that needs no dedup. */
-  readonly identity: Identity | undefined;
+  readonly change: Change | undefined;
 }
 
 /**
@@ -34,7 +34,7 @@ export function readInput<In>(input: Input<In>, partition: number, raw: LogRecor
   if (input.kind === 'derived') {
     return {
       record: { value, topic, partition, offset: raw.offset, logTime: raw.timestamp * 1000n, lsn: null },
-      identity: undefined,
+      change: undefined,
     };
   }
   const { op, before, after, source } = value as unknown as Envelope;
@@ -50,8 +50,6 @@ export function readInput<In>(input: Input<In>, partition: number, raw: LogRecor
   const record = { value, topic, partition, offset: raw.offset, logTime, lsn: source.lsn ?? null };
   const sequence = typeof source.sequence === 'string' ? parseSequence(source.sequence) : undefined;
   // Rows of a snapshot all carry the snapshot's one LSN: looking them up would keep the whole table in memory.
-  if (sequence === undefined || op === 'r') return { record, identity: undefined };
-  const row = after ?? before;
-  const primaryKey = (input.primaryKey ?? []).map((column) => String(row?.[column])).join('\u001f');
-  return { record, identity: { sequence, operation: op, primaryKey } };
+  if (sequence === undefined || op === 'r') return { record, change: undefined };
+  return { record, change: { sequence, operation: op, row: after ?? before } };
 }

@@ -1,5 +1,5 @@
 import { MillraceError } from '../../errors.ts';
-import { parseSequence } from '../../runtime/identity.ts';
+import { compareSequences, parseSequence, type Sequence } from '../../runtime/identity.ts';
 import type { Store, StoreDefinition, TableRecord } from '../define.ts';
 
 /** What a table reads of a Debezium change. */
@@ -11,10 +11,7 @@ export interface RowChange<R> {
 }
 
 /** How far one partition of the table's topic has been taken in. */
-export interface Mark {
-  readonly commit: bigint;
-  readonly lsn: bigint;
-}
+export type Mark = Sequence;
 
 export interface CapturedTableOptions<K, R extends K> {
   readonly rows: Store<R>;
@@ -40,8 +37,8 @@ export class CapturedTable<K, R extends K> {
   /** Declares the store of marks: one small entry per partition of the table's topic. */
   static marks(name: string): StoreDefinition {
     const fields = [
-      { name: 'commit', type: 'long' },
-      { name: 'lsn', type: 'long' },
+      { name: 'commit', type: 'string' },
+      { name: 'lsn', type: 'string' },
     ];
     return { name, schema: { type: 'record', name: 'Mark', namespace: `millrace.state.${name}`, fields } };
   }
@@ -86,9 +83,8 @@ export class CapturedTable<K, R extends K> {
     if (sequence === undefined || op === 'r') return true;
     const mark = marks.get(String(partition));
     if (mark !== undefined) {
-      if (sequence.commit < mark.commit) return false;
-      if (sequence.commit === mark.commit && sequence.lsn < mark.lsn) return false;
-      if (sequence.commit === mark.commit && sequence.lsn === mark.lsn) return true;
+      const order = compareSequences(sequence, mark);
+      if (order <= 0) return order === 0;
     }
     marks.set(String(partition), sequence);
     return true;
