@@ -31,6 +31,8 @@ export const errorCodes = {
   OUTSIDE_CALENDAR: 'deadLetter',
   BAD_RECORD: 'deadLetter',
   STATE_CORRUPT: 'stop',
+  STATE_VERSION: 'stop',
+  STATE_DISK: 'retry',
   // capture and loading
   POSTGRES_UNREACHABLE: 'retry',
   POSTGRES_REFUSED: 'stop',

@@ -44,6 +44,9 @@ export class Metrics {
   readonly commitSeconds: Histogram<'name'>;
   readonly restoreSeconds: Histogram<'name'>;
   readonly taskPaused: Gauge<'name' | 'topic' | 'partition'>;
+  /** 0 when nothing is being restored. */
+  readonly restoreRemaining: Gauge<'name' | 'partition'>;
+  readonly stateMisses: Gauge<'name' | 'partition'>;
   readonly stateEntries: Gauge<'name' | 'partition'>;
   readonly foldGauges: Gauge<'name' | 'partition' | 'gauge'>;
 
@@ -119,6 +122,16 @@ export class Metrics {
       'topic',
       'partition',
     ]);
+    this.restoreRemaining = gauge(
+      'millrace_restore_remaining_offsets',
+      'Offsets of the changelog between what a takeover has restored and its barrier; 0 when nothing is being restored.',
+      ['name', 'partition'],
+    );
+    this.stateMisses = gauge(
+      'millrace_state_synchronous_reads',
+      'Reads of state on disk that a fold had to wait for, since the takeover, because the declaration did not name the key.',
+      ['name', 'partition'],
+    );
     this.stateEntries = gauge('millrace_state_entries', 'Keys held in a task state.', ['name', 'partition']);
 
     this.foldGauges = gauge('millrace_fold', 'What a processor says of itself, e.g. its open windows.', [
@@ -290,8 +303,15 @@ export class TaskMetrics implements Disposable {
     this.#metrics.taskPaused.set(this.#labels, paused ? 1 : 0);
   }
 
-  state(entries: number): void {
+  /** @param synchronousReads of stores on disk, since the takeover. */
+  state(entries: number, synchronousReads = 0): void {
     this.#metrics.stateEntries.set(this.#ownPartition(), entries);
+    this.#metrics.stateMisses.set(this.#ownPartition(), synchronousReads);
+  }
+
+  /** Offsets of the changelog that a restore has yet to read. */
+  restoring(remaining: bigint): void {
+    this.#metrics.restoreRemaining.set(this.#ownPartition(), Number(remaining));
   }
 
   /** What the fold says of itself, by name. */
@@ -323,6 +343,8 @@ export class TaskMetrics implements Disposable {
     this.#metrics.taskPaused.remove(this.#labels);
     this.#metrics.watermarkSeconds.remove(this.#ownPartition());
     this.#metrics.stateEntries.remove(this.#ownPartition());
+    this.#metrics.stateMisses.remove(this.#ownPartition());
+    this.#metrics.restoreRemaining.remove(this.#ownPartition());
     for (const gauge of this.#foldGauges) this.#metrics.foldGauges.remove({ ...this.#ownPartition(), gauge });
     this.#metrics.forgetColdStorage(this.#labels.topic, this.#labels.partition);
   }

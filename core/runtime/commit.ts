@@ -1,12 +1,14 @@
 import { MillraceError } from '../errors.ts';
 import type { TaskMetrics } from '../observability/metrics.ts';
 import type { Ownership } from './handler.ts';
-import type { OutRecord } from './log.ts';
+import type { OutRecord, Written } from './log.ts';
 
 export interface CommitContent {
   /** Outputs, late and dead records and journal entries, in the order of emission. */
   readonly outputs: readonly OutRecord[];
   readonly changelog: readonly OutRecord[];
+  /** Called when the transaction is committed; the next one waits for it, and its failure is a failure of the transaction. */
+  readonly committed?: (written: readonly Written[]) => Promise<void>;
 }
 
 /**
@@ -16,6 +18,8 @@ export interface CommitContent {
  *   2. the changelog: every state entry that changed since the last commit, and the task's log time and identity
  *   3. the input offsets
  *   4. commit
+ *
+ * Then, and only then, the local copy of the state takes the changelog's records.
  *
  * One transaction is in flight at most; folding goes on meanwhile, and the next one waits for it. Memory is ahead of the log by what is
  * in flight, so after any failure the whole handler is thrown away and a takeover starts from what is committed.
@@ -79,12 +83,12 @@ export class Committer {
       this.#firstUncommittedMs = undefined;
       return;
     }
-    const { outputs, changelog } = content();
+    const { outputs, changelog, committed } = content();
     const records = [...outputs, ...changelog];
     this.#uncommitted = 0;
     this.#firstUncommittedMs = undefined;
     this.#committed = new Map(positions);
-    this.#inFlight = this.#transact(records, this.#committed);
+    this.#inFlight = this.#transact(records, this.#committed, committed);
   }
 
   #moved(positions: ReadonlyMap<string, bigint>): boolean {
@@ -92,13 +96,18 @@ export class Committer {
     return false;
   }
 
-  async #transact(records: readonly OutRecord[], positions: ReadonlyMap<string, bigint>): Promise<void> {
+  async #transact(
+    records: readonly OutRecord[],
+    positions: ReadonlyMap<string, bigint>,
+    committed: CommitContent['committed'],
+  ): Promise<void> {
     const { writer, group, partition } = this.#own;
     const startedMs = this.#now();
     try {
       const offsets = [...positions].map(([topic, offset]) => ({ topic, partition, offset }));
-      await writer.transact({ records, offsets: { group, positions: offsets } });
+      const written = await writer.transact({ records, offsets: { group, positions: offsets } });
       this.#metrics.committed((this.#now() - startedMs) / 1000);
+      await committed?.(written);
     } catch (error) {
       this.#failure = error;
       this.#metrics.aborted(error instanceof MillraceError ? error.code : 'UNKNOWN');

@@ -10,6 +10,9 @@ import { type ReadInput, readInput } from './input.ts';
 import type { LogRecord, OutRecord, TopicPartition } from './log.ts';
 import { redrivenOf } from './redriven.ts';
 
+/** Records whose state on disk is read ahead together. */
+const fetchRecords = 256;
+
 /** What operators see of an engine's work. */
 export interface EngineMetrics {
   duplicate(): void;
@@ -85,6 +88,7 @@ export class Engine<In> {
   /** Folds records of one input, in order. Their schemas are prepared. Waits only for state on disk and for what is read again. */
   async fold(topic: string, records: readonly LogRecord[]): Promise<void> {
     const input = this.#input(topic);
+    if (this.stores.fetches) return this.#foldFetched(input, records);
     for (const raw of records) {
       this.#take(input, raw);
       if (this.#rereads.length > 0) await this.#readAgain();
@@ -96,9 +100,15 @@ export class Engine<In> {
     const deadline = this.#fold.deadline?.();
     if (deadline === undefined || deadline > logTime || logTime <= this.#logTime) return false;
     this.#current = undefined;
-    this.#logTime = logTime;
+    this.#advance(logTime);
     this.#fold.advance?.();
     return true;
+  }
+
+  /** State first: what has outlived its time to live is gone for whatever happens at this log time. */
+  #advance(logTime: bigint): void {
+    this.#logTime = logTime;
+    this.stores.advance(logTime);
   }
 
   /** Records of a table, in order. Their schemas are prepared. */
@@ -119,7 +129,28 @@ export class Engine<In> {
     }
   }
 
-  #take(input: Input<In>, raw: LogRecord): void {
+  /** With state on disk: what a portion needs of it is read ahead, so records are decoded before the first one is folded. */
+  async #foldFetched(input: Input<In>, records: readonly LogRecord[]): Promise<void> {
+    for (let at = 0; at < records.length; at += fetchRecords) {
+      const portion = records.slice(at, at + fetchRecords).map((raw) => ({ raw, ahead: this.#attempt(input, raw) }));
+      await this.stores.fetch(portion.flatMap(({ ahead }) => ahead.read?.record ?? []));
+      for (const { raw, ahead } of portion) {
+        this.#take(input, raw, ahead);
+        if (this.#rereads.length > 0) await this.#readAgain();
+      }
+    }
+  }
+
+  #attempt(input: Input<In>, raw: LogRecord): Attempt<In> {
+    try {
+      return { read: this.#read(input, raw) };
+    } catch (error) {
+      return { error };
+    }
+  }
+
+  /** @param ahead what reading the record gave, if it was read ahead. */
+  #take(input: Input<In>, raw: LogRecord, ahead?: Attempt<In>): void {
     const fold = this.#fold;
     const current = { topic: input.topic, partition: this.#options.partition, raw, lsn: null as bigint | null };
     this.#current = current;
@@ -129,11 +160,12 @@ export class Engine<In> {
       return;
     }
     try {
-      const read = this.#read(input, raw);
+      if (ahead?.error !== undefined) throw ahead.error;
+      const read = ahead === undefined ? this.#read(input, raw) : ahead.read;
       if (read === undefined) return;
       const { record, change } = read;
       current.lsn = record.lsn;
-      if (record.logTime > this.#logTime) this.#logTime = record.logTime;
+      if (record.logTime > this.#logTime) this.#advance(record.logTime);
       const deadline = fold.deadline?.();
       if (deadline !== undefined && deadline <= this.#logTime) fold.advance?.();
       // A redriven record was never folded, although its position is behind those that were.
@@ -254,4 +286,9 @@ interface Reread<In> {
   readonly range: Range;
   readonly visit: (record: InputRecord<In>) => void;
   readonly done: () => void;
+}
+
+interface Attempt<In> {
+  readonly read?: ReadInput<In> | undefined;
+  readonly error?: unknown;
 }

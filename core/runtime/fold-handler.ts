@@ -1,8 +1,9 @@
 import type { Clock } from '../clock.ts';
 import type { TaskMetrics } from '../observability/metrics.ts';
 import type { Processor, Range } from '../processor/define.ts';
-import { changelogTopic, restore, type TaskState, taskRecord, writeBarrier } from '../state/changelog.ts';
-import { Stores } from '../state/stores.ts';
+import type { TaskState } from '../state/changelog.ts';
+import type { StateDirectory } from '../state/local-copy.ts';
+import { type RestoreEvent, State } from '../state/state.ts';
 import type { Codecs } from './codecs.ts';
 import { Committer } from './commit.ts';
 import { keysOf, prepareDecoder, valuesOf } from './decoding.ts';
@@ -25,6 +26,9 @@ export interface FoldEnvironment<In> {
   readonly metrics: TaskMetrics;
   /** For commit intervals, retries and barrier timestamps; never for a result. */
   readonly clock: Clock;
+  /** Where stores on disk are kept; without it they are in memory. */
+  readonly directory?: StateDirectory;
+  readonly onRestore?: (event: RestoreEvent) => void;
 }
 
 const readOptions = { maxWaitMs: 250, maxBytesPerPartition: 1_048_576 } as const;
@@ -39,6 +43,7 @@ export class FoldHandler<In> implements Handler {
   readonly #positions = new Map<string, bigint>();
   #tables: Record<string, readonly bigint[]> = {};
   #engine: Engine<In> | undefined;
+  #state: State | undefined;
 
   constructor(ownership: Ownership, environment: FoldEnvironment<In>) {
     const { settings, metrics, clock } = environment;
@@ -50,12 +55,18 @@ export class FoldHandler<In> implements Handler {
 
   async open(): Promise<readonly bigint[]> {
     const { processor, codecs, clock, metrics } = this.#env;
-    const { writer, partition, inputs, log } = this.#own;
-    const topic = changelogTopic(processor.name);
+    const { partition, inputs, log } = this.#own;
     const startedMs = clock.now();
-    const stores = new Stores(processor.stores);
-    const barrier = await writeBarrier(writer, topic, partition, startedMs);
-    const { task } = await restore(this.#own, topic, barrier, ({ key, value }) => stores.load(key as Buffer, value));
+    const state = await State.open({
+      processor: processor.name,
+      definitions: processor.stores,
+      ownership: this.#own,
+      clock,
+      directory: this.#env.directory,
+      onRestore: (event) => this.#restoring(event),
+    });
+    this.#state = state;
+    const { stores, task } = state;
     const counts = new Map<string, number>();
     for (const { topic: output, partitionBy } of processor.outputs) {
       if (partitionBy !== undefined) counts.set(output, (await log.ends(output)).length);
@@ -132,6 +143,18 @@ export class FoldHandler<In> implements Handler {
     await this.#committer.settle();
   }
 
+  async [Symbol.asyncDispose](): Promise<void> {
+    // A transaction in flight may still give its changes to the local copy: closed under it, that would only fail.
+    await this.#committer.settle().catch(() => undefined);
+    await this.#state?.[Symbol.asyncDispose]();
+  }
+
+  #restoring(event: RestoreEvent): void {
+    const { metrics, onRestore } = this.#env;
+    metrics.restoring(event.kind === 'restoring' ? event.to - event.offset : 0n);
+    onRestore?.(event);
+  }
+
   /** Takes a table's new records; the next commit says so. */
   async #table(topic: string, partition: number, end: bigint): Promise<void> {
     const { codecs, clock } = this.#env;
@@ -186,6 +209,7 @@ export class FoldHandler<In> implements Handler {
       const { processor, codecs, metrics } = this.#env;
       const { partition } = this.#own;
       const engine = this.#opened();
+      const state = this.#state as State;
       const { logTime, identities, stores, gauges } = engine;
       const timestamp = logTime / 1000n;
       const at = (topic: string, key: Buffer | null, value: Buffer | null): OutRecord => ({
@@ -195,15 +219,15 @@ export class FoldHandler<In> implements Handler {
         value,
         timestamp,
       });
-      const changelog = changelogTopic(processor.name);
-      const changes = stores.takeChanges().map(({ key, value }) => at(changelog, key, value));
-      const state: TaskState = { logTime, identities, tables: this.#tables };
+      const task: TaskState = { logTime, identities, tables: this.#tables };
+      const changelog = state.take(task, timestamp);
       const entries = this.#journal.take().map((entry) => codecs.journal.encode(entry));
-      metrics.state(stores.size);
+      metrics.state(stores.size, stores.misses);
       if (gauges !== undefined) metrics.fold(gauges);
       return {
         outputs: [...engine.takeOutputs(), ...entries.map((entry) => at(`${processor.name}.journal`, null, entry))],
-        changelog: [...changes, taskRecord(changelog, partition, state, timestamp)],
+        changelog,
+        committed: (written) => state.committed(written),
       };
     });
   }

@@ -48,6 +48,8 @@ export interface Handler {
   tables?(ends: ReadonlyMap<string, readonly bigint[]>): Promise<void>;
   /** Orderly end: commit what is done. Not called after a failure. */
   close(): Promise<void>;
+  /** The end of the ownership, however it came about: lets go of what is open, without a commit. */
+  [Symbol.asyncDispose]?(): Promise<void>;
 }
 
 export type HandlerFactory = (ownership: Ownership) => Handler;

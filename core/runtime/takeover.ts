@@ -34,13 +34,15 @@ export async function takeOver(options: TakeoverOptions): Promise<Taken> {
   const { log, group, topics, partition, factory, signal } = options;
   const topic = topics[0] as string;
   const writer = await log.writer(transactionalId(group, { topic, partition }));
+  let handler: Handler | undefined;
   try {
     const inputs: InputPosition[] = [];
     for (const each of topics) inputs.push(await inputPosition(log, group, { topic: each, partition }));
     signal.throwIfAborted();
-    const handler = factory({ ...(inputs[0] as InputPosition), partition, inputs, log, writer, group, signal });
+    handler = factory({ ...(inputs[0] as InputPosition), partition, inputs, log, writer, group, signal });
     return { handler, writer, positions: await handler.open() };
   } catch (error) {
+    await handler?.[Symbol.asyncDispose]?.();
     await writer[Symbol.asyncDispose]();
     throw error;
   }

@@ -189,6 +189,7 @@ export class Task implements AsyncDisposable {
       if (!this.#stop.signal.aborted) await handler.close();
     } finally {
       this.#fetchAt = undefined;
+      await handler[Symbol.asyncDispose]?.();
       await writer[Symbol.asyncDispose]();
     }
   }

@@ -1,7 +1,13 @@
 import { MillraceError } from '../errors.ts';
-import type { Ownership } from '../runtime/handler.ts';
 import type { IdentitySnapshot } from '../runtime/identity.ts';
-import { type LogRecord, type OutRecord, readRange, type Writer } from '../runtime/log.ts';
+import {
+  type Log,
+  type LogRecord,
+  type OutRecord,
+  readRange,
+  type TopicPartition,
+  type Writer,
+} from '../runtime/log.ts';
 
 /**
  * The changelog of one task: its state, key by key, in a compacted topic, written in the same transaction as the outputs. Two keys are the runtime's:
@@ -11,6 +17,7 @@ export const barrierKey = Buffer.from('barrier');
 export const taskKey = Buffer.from('task');
 const version = 2;
 const resetVersion = 'reset';
+const readOptions = { maxWaitMs: 250, maxBytesPerPartition: 1_048_576 } as const;
 
 export interface TaskState {
   /** Microseconds. */
@@ -25,45 +32,79 @@ export function changelogTopic(processor: string): string {
   return `${processor}.changelog`;
 }
 
+/** A committed barrier record. */
+export interface Barrier {
+  readonly offset: bigint;
+  /** Milliseconds. */
+  readonly timestamp: bigint;
+}
+
 /**
  * Writes the barrier: a record of this owner in the changelog. When it is committed, everything before it is final, and nothing of an earlier
  * owner can come after it. A restore that has reached it is complete.
  *
  * @param nowMs wall clock; only retention of the topic sees it.
  */
-export async function writeBarrier(writer: Writer, topic: string, partition: number, nowMs: number): Promise<bigint> {
-  const record = { topic, partition, key: barrierKey, value: Buffer.of(version), timestamp: BigInt(nowMs) };
+export async function writeBarrier(writer: Writer, at: TopicPartition, nowMs: number): Promise<Barrier> {
+  const { topic, partition } = at;
+  const timestamp = BigInt(nowMs);
+  const record = { topic, partition, key: barrierKey, value: Buffer.of(version), timestamp };
   const [written] = await writer.transact({ records: [record] });
   if (written === undefined)
     throw new MillraceError('STATE_CORRUPT', `${topic}/${partition}: the barrier has no offset`);
-  return written.baseOffset;
+  return { offset: written.baseOffset, timestamp };
 }
 
-/** Reads the committed changelog up to the barrier. Later entries of a key replace earlier ones. */
+/** Whether the changelog still has this barrier, at its place: then it is the same changelog, and offsets before it mean what they did. */
+export async function findBarrier(log: Log, at: TopicPartition, { offset, timestamp }: Barrier): Promise<boolean> {
+  for await (const [record] of readRange(log, { ...at, from: offset, to: offset + 1n }, readOptions)) {
+    return record !== undefined && record.key?.equals(barrierKey) === true && record.timestamp === timestamp;
+  }
+  return false;
+}
+
+export interface RestoreProgress {
+  /** Restored so far. */
+  readonly records: number;
+  /** The offset that is reached, of [from, to). Compaction leaves gaps: there are at most as many records as offsets. */
+  readonly offset: bigint;
+  readonly from: bigint;
+  readonly to: bigint;
+}
+
+/** The newest task record so far: null for a tombstone, undefined before the first one. */
+export type NewestTask = Buffer | null | undefined;
+
+/** What a restore hands over: the stores' records of one fetch, in order, and the offset behind them. */
+export type LoadPortion = (records: readonly LogRecord[], next: bigint, task: NewestTask) => Promise<void>;
+
+/**
+ * Reads the committed changelog of [from, to), where `to` is the barrier. Later entries of a key replace earlier ones.
+ */
 export async function restore(
-  ownership: Ownership,
-  topic: string,
-  barrier: bigint,
-  load: (record: LogRecord) => void,
-): Promise<{ task: TaskState | undefined; records: number }> {
-  const { log, partition, signal } = ownership;
-  const from = (await log.starts(topic))[partition] ?? 0n;
-  let newest: Buffer | null = null;
-  let count = 0;
-  for await (const records of readRange(
-    log,
-    { topic, partition, from, to: barrier },
-    { maxWaitMs: 250, maxBytesPerPartition: 1_048_576, signal },
-  )) {
-    for (const record of records) {
-      count++;
+  log: Log,
+  range: TopicPartition & { readonly from: bigint; readonly to: bigint },
+  load: LoadPortion,
+  options: { readonly signal?: AbortSignal; readonly onProgress: (progress: RestoreProgress) => void },
+): Promise<{ readonly task: NewestTask; readonly records: number }> {
+  const { topic, partition, from, to } = range;
+  const { signal, onProgress } = options;
+  let task: NewestTask;
+  let records = 0;
+  for await (const portion of readRange(log, range, signal === undefined ? readOptions : { ...readOptions, signal })) {
+    records += portion.length;
+    const entries: LogRecord[] = [];
+    for (const record of portion) {
       if (record.key === null)
         throw new MillraceError('STATE_CORRUPT', `${topic}/${partition}: offset ${record.offset} has no key`);
-      if (record.key.equals(taskKey)) newest = record.value;
-      else if (!record.key.equals(barrierKey)) load(record);
+      if (record.key.equals(taskKey)) task = record.value;
+      else if (!record.key.equals(barrierKey)) entries.push(record);
     }
+    const next = (portion.at(-1) as LogRecord).offset + 1n;
+    await load(entries, next, task);
+    onProgress({ records, offset: next, from, to });
   }
-  return { task: readTask(newest, ownership.topic), records: count };
+  return { task, records };
 }
 
 export function taskRecord(topic: string, partition: number, state: TaskState, timestamp: bigint): OutRecord {
@@ -80,7 +121,7 @@ export function resetRecord(topic: string, partition: number, timestamp: bigint)
 }
 
 /** @param primary the input whose identity version 1 had, before there were several. */
-function readTask(value: Buffer | null, primary: string): TaskState | undefined {
+export function readTask(value: Buffer | null, primary: string): TaskState | undefined {
   if (value === null) return undefined;
   const parsed = JSON.parse(value.toString('utf8')) as {
     version: number | typeof resetVersion;

@@ -1,0 +1,28 @@
+import { expect, test } from '@jest/globals';
+import { testStateContract } from '../testing/state-contract.ts';
+import { Stores } from './stores.ts';
+
+testStateContract({ disk: async () => undefined });
+
+test('entries come in the order of their keys, so that no result depends on when they were set or restored', () => {
+  const stores = new Stores([{ name: 'counts', schema: { type: 'long' } }]);
+  const counts = stores.store<bigint>('counts');
+  for (const key of ['b', 'c', 'a']) counts.set(key, 1n);
+  expect([...counts.entries()].map(([key]) => key)).toEqual(['a', 'b', 'c']);
+});
+
+test('a store that is declared to be on disk has no entries() in a test either', () => {
+  const stores = new Stores([{ name: 'counts', schema: { type: 'long' }, disk: { keys: () => [] } }]);
+  expect(() => [...stores.store('counts').entries()]).toThrow(TypeError);
+});
+
+test('values without a set time, from before a store had a time to live, count from their record in the changelog', () => {
+  const before = new Stores([{ name: 'counts', schema: { type: 'long' } }]);
+  before.store<bigint>('counts').set('a', 1n);
+  const after = new Stores([{ name: 'counts', schema: { type: 'long' }, ttlMs: 1_000 }]);
+  for (const { key, value } of before.takeChanges()) after.load(key, value, 5_000_000n);
+  after.advance(5_999_999n);
+  expect(after.store('counts').get('a')).toBe(1n);
+  after.advance(6_000_000n);
+  expect(after.store('counts').get('a')).toBeUndefined();
+});
