@@ -25,7 +25,7 @@ export interface Burst {
   readonly title: string;
   /** How often it is injected unless told otherwise. */
   readonly injections: number;
-  /** Changes per second of wall time. Default 200. */
+  /** Changes per second of wall time. Default 120. */
   readonly rate?: number;
   /** What runs while it is injected; default: processors, sink and supervisor in one process each. */
   members?(stage: Stage): Readonly<Record<string, Omit<MemberOptions, 'stack'>>>;
@@ -87,7 +87,7 @@ const witnessOptions = { slot: 'millrace_witness', publication: 'millrace' };
 export const smallCuts = { MILLRACE_PARQUET_FLUSH_MS: '1500', MILLRACE_PARQUET_FLUSH_ROWS: '8000' };
 /** Every process is held to it. */
 const memoryLimit = 512 * 1024 * 1024;
-const settleMs = 180_000;
+const settleMs = 900_000;
 
 const usual = {
   processors: { runs: ['ohlcv', 'anomaly'] },
@@ -115,7 +115,7 @@ export async function runBurst(burst: Burst, options: BurstOptions): Promise<Out
   const witness = await Witness.open(db, witnessOptions);
   const random = seeded(seed);
   const members = new Map<string, Member>();
-  const market = resources.use(Market.open({ url: config.postgres.url, seed, rate: burst.rate ?? 200 }));
+  const market = resources.use(Market.open({ url: config.postgres.url, seed, rate: burst.rate ?? 120 }));
   const stage: Stage = {
     stack,
     config,
@@ -222,7 +222,7 @@ async function settle(
         if (late || dispositionOf(error) !== 'retry') throw error;
       }
     }
-    await delay(2_000);
+    await delay(4_000);
   }
 }
 
