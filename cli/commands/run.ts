@@ -80,12 +80,16 @@ async function run(
   );
   stack.use(control);
   const context = { config, log, schemas, control, metrics, logger };
-  await Promise.all(
-    names.map(async (name) => {
-      running.push(stack.use(await startPatiently(name, context, signal)));
-    }),
-  );
+  // All are waited for, also when one cannot start: a service that starts after the end would never be closed.
+  const failed = new AbortController();
+  const either = AbortSignal.any([signal, failed.signal]);
+  const starts = names.map(async (name) => {
+    running.push(stack.use(await startPatiently(name, context, either)));
+  });
+  for (const start of starts) start.catch((error: unknown) => failed.abort(error));
+  await Promise.allSettled(starts);
   if (signal.aborted) return;
+  failed.signal.throwIfAborted();
   logger.info({ url: server.url, names }, 'running');
   try {
     await Promise.race([aborted(signal), ...running.map((service) => service.done)]);

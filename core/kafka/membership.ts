@@ -1,11 +1,14 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Consumer, Kafka } from 'kafkajs';
 import type { JoinOptions, TopicPartition } from '../runtime/log.ts';
 import { stickyAssigner } from './assigner.ts';
+import { toMillraceError } from './errors.ts';
 
 const sessionTimeoutMs = 10_000;
 const heartbeatIntervalMs = 1_000;
 /** How often the idle consumer wakes up to send heartbeats. */
 const wakeUpMs = 250;
+const rejoinMs = 1_000;
 
 /**
  * Membership in a consumer group, and nothing else: a kafkajs consumer whose partitions are all paused. It joins, heartbeats and hands
@@ -13,12 +16,32 @@ const wakeUpMs = 250;
  * delays no heartbeat.
  */
 export class KafkaMembership implements AsyncDisposable {
-  readonly #consumer: Consumer;
+  readonly #kafka: Kafka;
+  readonly #options: JoinOptions;
+  readonly #closing = new AbortController();
+  #consumer: Consumer | undefined;
   #owned: readonly TopicPartition[] = [];
-  #closed = false;
+  #rejoining: Promise<void> = Promise.resolve();
 
-  private constructor(kafka: Kafka, group: string) {
-    this.#consumer = kafka.consumer({
+  private constructor(kafka: Kafka, options: JoinOptions) {
+    this.#kafka = kafka;
+    this.#options = options;
+  }
+
+  static async join(kafka: Kafka, options: JoinOptions): Promise<KafkaMembership> {
+    const membership = new KafkaMembership(kafka, options);
+    try {
+      await membership.#join();
+    } catch (error) {
+      await membership[Symbol.asyncDispose]().catch(() => undefined);
+      throw error;
+    }
+    return membership;
+  }
+
+  async #join(): Promise<void> {
+    const { group, topics, onAssigned } = this.#options;
+    const consumer = this.#kafka.consumer({
       groupId: group,
       sessionTimeout: sessionTimeoutMs,
       heartbeatInterval: heartbeatIntervalMs,
@@ -28,37 +51,59 @@ export class KafkaMembership implements AsyncDisposable {
       partitionAssigners: [stickyAssigner(() => this.#owned)],
       retry: { retries: 8, initialRetryTime: 200, maxRetryTime: 3_000, restartOnFailure: async () => !this.#closed },
     });
-  }
-
-  static async join(kafka: Kafka, options: JoinOptions): Promise<KafkaMembership> {
-    const membership = new KafkaMembership(kafka, options.group);
-    const consumer = membership.#consumer;
+    this.#consumer = consumer;
     consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
       const owned: TopicPartition[] = [];
       for (const [topic, partitions] of Object.entries(payload.memberAssignment)) {
         for (const partition of partitions) owned.push({ topic, partition });
         consumer.pause([{ topic, partitions }]);
       }
-      membership.#owned = owned;
-      if (!membership.#closed) options.onAssigned(owned);
+      this.#owned = owned;
+      if (!this.#closed) onAssigned(owned);
     });
+    let joined = false;
+    let crash: Error | undefined;
     consumer.on(consumer.events.CRASH, ({ payload }) => {
-      if (!membership.#closed && !payload.restart) options.onLost(payload.error);
+      if (this.#closed || payload.restart) return;
+      if (joined) this.#rejoining = this.#rejoin(payload.error);
+      else crash = payload.error;
     });
-    try {
-      await consumer.connect();
-      await consumer.subscribe({ topics: [...options.topics], fromBeginning: true });
-      await consumer.run({ autoCommit: false, eachBatchAutoResolve: false, eachBatch: async () => undefined });
-    } catch (error) {
-      await membership[Symbol.asyncDispose]().catch(() => undefined);
-      throw error;
+    await consumer.connect();
+    await consumer.subscribe({ topics: [...topics], fromBeginning: true });
+    await consumer.run({ autoCommit: false, eachBatchAutoResolve: false, eachBatch: async () => undefined });
+    if (crash !== undefined) throw crash;
+    joined = true;
+  }
+
+  /** kafkajs takes some infrastructure faults, such as a coordinator that is not found while the broker restarts, for the end. */
+  async #rejoin(first: Error): Promise<void> {
+    let error: unknown = first;
+    while (!this.#closed) {
+      const known = toMillraceError(error, `joining group ${this.#options.group}`);
+      if (known.disposition !== 'retry') {
+        this.#options.onLost(known);
+        return;
+      }
+      await delay(rejoinMs, undefined, { signal: this.#closing.signal }).catch(() => undefined);
+      if (this.#closed) return;
+      await this.#consumer?.disconnect().catch(() => undefined);
+      try {
+        await this.#join();
+        return;
+      } catch (cause) {
+        error = cause;
+      }
     }
-    return membership;
+  }
+
+  get #closed(): boolean {
+    return this.#closing.signal.aborted;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#closed) return;
-    this.#closed = true;
-    await this.#consumer.disconnect();
+    this.#closing.abort();
+    await this.#rejoining;
+    await this.#consumer?.disconnect();
   }
 }
