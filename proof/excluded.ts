@@ -12,6 +12,9 @@ import { type Cell, copyRows } from './copy.ts';
 import { readRaw, readTopic } from './topic.ts';
 
 const tradesTopic = 'cdc.public.trades';
+/** By name: the captured table may have got more columns since. */
+const correctedColumns =
+  'corrected (venue, symbol, trade_id, venue_sequence, price, size, side, executed_at, conditions, origin)';
 
 export interface Excluded {
   /** Late records that say a trade was not applied to a window. */
@@ -69,7 +72,8 @@ export async function loadExcluded(db: Client, log: Log, schemas: Schemas, proce
     }
   }
   await copyRows(db, 'excluded', dead());
-  if (touched.size > 0) found.corrected = await copyRows(db, 'corrected', created(log, schemas, touched, repeated));
+  if (touched.size > 0)
+    found.corrected = await copyRows(db, correctedColumns, created(log, schemas, touched, repeated));
   await db.query(`CREATE INDEX ON excluded (venue, symbol, trade_id); CREATE INDEX ON corrected (venue, symbol, trade_id);
     ANALYZE excluded; ANALYZE corrected`);
   return found;
