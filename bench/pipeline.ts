@@ -95,7 +95,7 @@ try {
 
   const stages = [
     ['ohlcv', [trades]],
-    ['anomaly', ['market.candles']],
+    ['anomaly', ['market.candles', trades]],
     ['parquet', [trades, 'market.candles', 'market.anomalies']],
   ] as const;
   for (const [name, topics] of stages) {

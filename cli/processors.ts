@@ -14,7 +14,7 @@ export interface Registered {
 
 export const processors: Readonly<Record<string, Registered>> = {
   ohlcv: { make: (config) => ohlcv(config.ohlcv), heartbeats: true },
-  anomaly: { make: (config) => anomaly(config.anomaly), heartbeats: false },
+  anomaly: { make: (config) => anomaly(config.anomaly), heartbeats: true },
 };
 
 /** @throws MillraceError CONFIG_INVALID for an unknown name. */

@@ -13,7 +13,7 @@ export interface Stage {
 /** What reads what. */
 export const stages: readonly Stage[] = [
   { name: 'ohlcv', kind: 'processor', inputs: ['cdc.public.trades'] },
-  { name: 'anomaly', kind: 'processor', inputs: ['market.candles'] },
+  { name: 'anomaly', kind: 'processor', inputs: ['market.candles', 'cdc.public.trades'] },
   { name: 'parquet', kind: 'sink', inputs: archivedTopics },
 ];
 

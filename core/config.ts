@@ -93,6 +93,8 @@ export const configSchema = z.strictObject({
       /** Earlier candles in the baseline. */
       lookback: positive.default(20),
       direction: z.enum(['any', 'up', 'down']).default('any'),
+      /** Newest candles of a symbol and interval that a revision can still have judged again. */
+      revisable: z.number().int().min(0).max(100_000).default(60),
     })
     .prefault({}),
   parquet: z

@@ -30,6 +30,7 @@ export const errorCodes = {
   FUTURE_EVENT_TIME: 'deadLetter',
   OUTSIDE_CALENDAR: 'deadLetter',
   BAD_RECORD: 'deadLetter',
+  RULE_INVALID: 'deadLetter',
   STATE_CORRUPT: 'stop',
   STATE_VERSION: 'stop',
   STATE_DISK: 'retry',

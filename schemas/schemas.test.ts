@@ -111,6 +111,7 @@ describe('topics', () => {
     const single = topics.filter(({ partitions }) => partitions !== 6);
     expect(single.map(({ name, partitions }) => [name, partitions])).toEqual([
       ['cdc.public.heartbeat', 1],
+      ['rules', 1],
       ['control', 1],
       ['redrives', 1],
     ]);
@@ -119,7 +120,7 @@ describe('topics', () => {
   test('a journal is kept as long as the inputs that it explains', () => {
     for (const [journal, ...inputs] of [
       ['ohlcv.journal', 'cdc.public.trades', 'cdc.public.heartbeat'],
-      ['anomaly.journal', 'market.candles', 'cdc.public.heartbeat'],
+      ['anomaly.journal', 'market.candles', 'cdc.public.trades', 'cdc.public.heartbeat'],
     ] as const) {
       for (const input of inputs) expect(topic(journal).retentionMs).toBeGreaterThanOrEqual(topic(input).retentionMs);
     }

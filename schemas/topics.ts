@@ -86,6 +86,7 @@ const list = [
   },
   { name: 'market.candles', ...stream, key: 'candle_key', value: 'candle' },
   { name: 'market.anomalies', ...stream, key: 'anomaly_key', value: 'anomaly' },
+  { name: 'rules', ...compacted, key: 'rule_key', value: 'rule' },
   { name: 'ohlcv.changelog', ...changelog },
   { name: 'ohlcv.journal', ...journal },
   { name: 'ohlcv.late', ...side, key: 'trade_key', value: 'late_trade' },

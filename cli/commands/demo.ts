@@ -156,8 +156,8 @@ async function show(log: KafkaLog, schemas: Registry): Promise<void> {
   }
   say(`  anomalies: ${anomalies.size} (volume above 3 × the mean of 20 candles, and a move of more than 2 %)`);
   for (const each of [...anomalies.values()].slice(0, 8)) {
-    const change = formatTrimmed(each.price_change * 100n, PRICE_SCALE).slice(0, 6);
-    const times = formatTrimmed(each.volume_ratio, PRICE_SCALE).slice(0, 5);
+    const change = formatTrimmed((each.price_change ?? 0n) * 100n, PRICE_SCALE).slice(0, 6);
+    const times = formatTrimmed(each.volume_ratio ?? 0n, PRICE_SCALE).slice(0, 5);
     say(
       `    ${formatTimestamp(each.window_start).slice(0, 16)}Z ${each.interval.padEnd(3)} ${each.severity}  volume × ${times.padEnd(5)}  price ${change} %`,
     );

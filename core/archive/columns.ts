@@ -20,8 +20,8 @@ interface AvroField {
 type Path = readonly string[];
 
 /**
- * The columns of an Avro record, in schema order. Records inside it are flattened (`provenance_from_lsn`), enums are text, arrays of
- * integers are JSON text.
+ * The columns of an Avro record, in schema order. Records inside it are flattened (`provenance_from_lsn`), enums and arrays (as JSON) are
+ * text.
  *
  * @throws TypeError for a type that has no column yet: a schema of ours changed without the archive.
  */
@@ -112,7 +112,9 @@ function ifPresent(value: unknown, then: (value: unknown) => ColumnValue): Colum
   return value === null || value === undefined ? null : then(value);
 }
 
-/** Integers only: no quotes, no rounding. */
+/** Integers are numbers of JSON, as they are; inside records 64-bit ones are text, which no reader of JSON rounds. */
 function jsonOf(items: unknown): string {
-  return `[${(items as readonly (bigint | number)[]).join(',')}]`;
+  const list = items as readonly unknown[];
+  if (list.every((item) => typeof item === 'bigint' || typeof item === 'number')) return `[${list.join(',')}]`;
+  return JSON.stringify(list, (_key, each: unknown) => (typeof each === 'bigint' ? each.toString() : each));
 }

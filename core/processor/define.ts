@@ -150,8 +150,13 @@ export interface Fold<In> {
   table?(record: TableRecord): void;
   /** Earliest log time (microseconds) at which `advance` would do something; undefined if never. Cheap: called per record. */
   deadline?(): bigint | undefined;
-  /** Log time has reached `context.logTime`, at or past the deadline: close, emit, expire what is due at or before it. */
-  advance?(): void;
+  /**
+   * Log time has reached `context.logTime`, at or past the deadline: close, emit, expire what is due at or before it.
+   *
+   * @param by the input whose record brought the time, or undefined for a heartbeat. Only at a heartbeat have all inputs been read up to the time; a
+   *   record of one says nothing about the others.
+   */
+  advance?(by?: string): void;
   /** Gauges for operators, e.g. open windows: shown as `millrace_fold{gauge=…}` with every commit. */
   gauges?(): Readonly<Record<string, number>>;
 }

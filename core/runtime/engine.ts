@@ -167,7 +167,7 @@ export class Engine<In> {
       current.lsn = record.lsn;
       if (record.logTime > this.#logTime) this.#advance(record.logTime);
       const deadline = fold.deadline?.();
-      if (deadline !== undefined && deadline <= this.#logTime) fold.advance?.();
+      if (deadline !== undefined && deadline <= this.#logTime) fold.advance?.(input.topic);
       // A redriven record was never folded, although its position is behind those that were.
       if (change !== undefined && redriven === undefined && !this.#identity(input).admit(change)) {
         this.#options.metrics.duplicate();

@@ -1,67 +1,20 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { parseDecimal } from '../../core/decimal.ts';
-import { Driver } from '../../core/testing/driver.ts';
-import type { Anomaly } from '../../schemas/gen/anomaly.ts';
-import type { Candle, CandleStatus } from '../../schemas/gen/candle.ts';
-import { anomaly } from './anomaly.ts';
+import type { Candle } from '../../schemas/gen/candle.ts';
+import { Bench, candle, type Fields, MINUTE } from './fixture.ts';
 import type { AnomalySettings } from './settings.ts';
-
-const SETTINGS: AnomalySettings = { volumeMultiple: '3', priceChange: '0.05', lookback: 20, direction: 'any' };
-const MINUTE = 60_000_000n;
-
-interface Fields {
-  /** Minute of the window. */
-  readonly at: number;
-  readonly symbol?: string;
-  readonly interval?: string;
-  readonly volume?: string;
-  readonly open?: string | null;
-  readonly close?: string;
-  readonly status?: CandleStatus;
-}
-
-function candle({ at, symbol = 'BTC/USD', interval = '1m', volume = '10', ...fields }: Fields): Candle {
-  const open = fields.open === null ? null : parseDecimal(fields.open ?? '100', 8);
-  const close = fields.open === null ? null : parseDecimal(fields.close ?? '100', 8);
-  const time = BigInt(at) * MINUTE;
-  return {
-    venue: 'bitstamp',
-    symbol,
-    interval,
-    window_start: time,
-    window_end: time + MINUTE,
-    open,
-    high: open,
-    low: open,
-    close,
-    vwap: open,
-    volume: parseDecimal(volume, 8),
-    notional: 0n,
-    trade_count: 1n,
-    first_trade_id: 'a',
-    last_trade_id: 'a',
-    open_time: time,
-    high_time: time,
-    low_time: time,
-    close_time: time,
-    status: fields.status ?? 'CLOSED',
-    revision: 1,
-    reason: 'WATERMARK',
-    provenance: null,
-  };
-}
 
 const SPIKE = { volume: '31', close: '106' };
 const twenty = (fields: Omit<Fields, 'at'> = {}) => Array.from({ length: 20 }, (_, at) => candle({ ...fields, at }));
 
 async function run(candles: readonly Candle[], settings: Partial<AnomalySettings> = {}) {
-  await using driver = await Driver.open(anomaly({ ...SETTINGS, ...settings }));
-  for (const [at, each] of candles.entries()) driver.send(each, { timestamp: BigInt(at) });
-  await driver.run();
-  const anomalies = await driver.outputs<object, Anomaly>('market.anomalies');
-  const late = await driver.outputs<object, Candle>('anomaly.late');
-  return { anomalies, windows: anomalies.map(({ value }) => Number((value?.window_start ?? 0n) / MINUTE)), late };
+  await using bench = await Bench.open({ settings });
+  bench.candles(...candles);
+  await bench.driver.run();
+  const anomalies = await bench.anomalies();
+  const windows = anomalies.map(({ value }) => Number((value?.window_start ?? 0n) / MINUTE));
+  return { anomalies, windows, late: await bench.late() };
 }
 
 describe('an anomaly', () => {
@@ -71,7 +24,7 @@ describe('an anomaly', () => {
     const { anomalies } = await run([...twenty(), near, spike]);
     const place = { venue: 'bitstamp', symbol: 'BTC/USD', interval: '1m', window_start: 21n * MINUTE };
     expect(anomalies).toHaveLength(1);
-    expect(anomalies[0]?.key).toEqual({ ...place, type: 'volume_spike' });
+    expect(anomalies[0]?.key).toEqual({ ...place, type: 'volume_spike', rule: 'volume_spike', event: '' });
     expect(anomalies[0]?.timestamp).toBe(21n);
     expect(anomalies[0]?.value).toEqual({
       ...place,
@@ -93,6 +46,18 @@ describe('an anomaly', () => {
       },
       candle: place,
       baseline: Array.from({ length: 20 }, (_, at) => BigInt(at + 1) * MINUTE),
+      rule: 'volume_spike',
+      rule_version: -1n,
+      event: '',
+      explanation:
+        'volume 40 is 3.63636364 × the mean 11 of the 20 candles before (limit 3 ×), and the price moved by +6 % (limit 5 %)',
+      figures: [
+        { name: 'volume', value: '40', limit: null },
+        { name: 'mean_volume', value: '11', limit: null },
+        { name: 'volume_ratio', value: '3.63636364', limit: '3' },
+        { name: 'price_change', value: '0.06', limit: '0.05' },
+      ],
+      causes: [{ topic: 'market.candles', offset: 21n, id: '1970-01-01T00:21:00.000000Z' }],
     });
   });
 
@@ -125,31 +90,18 @@ describe('an anomaly', () => {
     expect(windows).toEqual([20]);
   });
 
-  test.each(['PARTIAL', 'REVISED', 'FILLED'] as const)(
-    'is neither caused nor prevented by %s candles',
-    async (status) => {
-      const others = twenty({ status, volume: '1000' }).map((each) => ({
-        ...each,
-        window_start: each.window_start + 1n,
-      }));
-      const { windows } = await run([
-        ...twenty(),
-        ...others,
-        candle({ at: 20, ...SPIKE, status }),
-        candle({ at: 21, ...SPIKE }),
-      ]);
-      expect(windows).toEqual([21]);
-    },
-  );
-});
-
-describe('a candle that is not newer than the ones before', () => {
-  test('is in the late topic, and neither judged nor in the baseline', async () => {
-    const again = candle({ at: 19, ...SPIKE, volume: '5000' });
-    const older = candle({ at: 3, ...SPIKE, volume: '5000' });
-    const { windows, late } = await run([...twenty(), again, older, candle({ at: 20, ...SPIKE })]);
-    expect(windows).toEqual([20]);
-    expect(late.map(({ value }) => value)).toEqual([again, older]);
+  test.each(['PARTIAL', 'FILLED'] as const)('is neither caused nor prevented by %s candles', async (status) => {
+    const others = twenty({ status, volume: '1000' }).map((each) => ({
+      ...each,
+      window_start: each.window_start + 1n,
+    }));
+    const { windows } = await run([
+      ...twenty(),
+      ...others,
+      candle({ at: 20, ...SPIKE, status }),
+      candle({ at: 21, ...SPIKE }),
+    ]);
+    expect(windows).toEqual([21]);
   });
 });
 
@@ -161,18 +113,16 @@ test('any chunking and any crash point give the same anomalies, and they are tho
   const cuts = fc.array(fc.integer({ min: 1, max: 9 }), { maxLength: 6 });
   await fc.assert(
     fc.asyncProperty(volumes, cuts, fc.integer({ min: 1, max: 9 }), async (all, crashes, commitRecords) => {
-      await using driver = await Driver.open(anomaly({ ...SETTINGS, lookback: 5 }), { commitRecords });
-      for (const [at, { symbol, volume, close }] of all.entries()) {
-        driver.send(candle({ at, symbol, volume: `${volume}`, close: `${close}` }));
-      }
-      for (const records of crashes) {
-        await driver.run({ records });
-        driver.crash();
-      }
-      await driver.run();
-      const raised = (await driver.outputs<object, Anomaly>('market.anomalies')).map(
-        ({ value }) => value?.window_start,
+      await using bench = await Bench.open({ settings: { lookback: 5 }, commitRecords });
+      bench.candles(
+        ...all.map(({ symbol, volume, close }, at) => candle({ at, symbol, volume: `${volume}`, close: `${close}` })),
       );
+      for (const records of crashes) {
+        await bench.driver.run({ records });
+        bench.driver.crash();
+      }
+      await bench.driver.run();
+      const raised = (await bench.anomalies()).map(({ value }) => value?.window_start);
       const expected = all.flatMap((each, at) => {
         const earlier = all.slice(0, at).filter(({ symbol }) => symbol === each.symbol);
         const five = earlier.slice(-5);

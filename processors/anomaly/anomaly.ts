@@ -4,111 +4,111 @@ import {
   type Fold,
   type InputRecord,
   type Processor,
+  type TableRecord,
 } from '../../core/processor/define.ts';
-import type { Anomaly } from '../../schemas/gen/anomaly.ts';
-import type { AnomalyKey } from '../../schemas/gen/anomaly_key.ts';
 import type { Candle } from '../../schemas/gen/candle.ts';
-import type { CandleKey } from '../../schemas/gen/candle_key.ts';
 import { schemas } from '../../schemas/gen/index.ts';
-import { type AnomalySettings, type Rule, toRule } from './settings.ts';
-import { type Baseline, baselineKey, baselineStore } from './state.ts';
-import { type Earlier, type Spike, volumeSpike } from './volume-spike.ts';
+import type { Rule as RuleRecord } from '../../schemas/gen/rule.ts';
+import type { RuleKey } from '../../schemas/gen/rule_key.ts';
+import { RuleBook } from './book.ts';
+import { CandleJudge } from './candles.ts';
+import { Histories } from './history.ts';
+import { Anomalies } from './life.ts';
+import type { Rule } from './rules/rule.ts';
+import { type AnomalySettings, builtInRules, revisableCandles } from './settings.ts';
+import { anomalyStores, candleStore, levelStore, ruleStore, saidStore } from './state.ts';
+import { type TradeNews, tradeNewsSchema } from './trade-schema.ts';
+import { TradeWatch, tradesTopic } from './trades.ts';
 
-/** Raised when the same candles would give other anomalies. */
-const VERSION = '1';
-
-/** A volume that grew this much together with the price is always severe; finer grades are a matter of further rules. */
-const SEVERITY = 'HIGH';
+/** Raised when the same candles and trades would give other anomalies. */
+const VERSION = '2';
 
 /**
- * Candles to anomalies. Only CLOSED candles are judged, each once, against the candles before it of the same venue, symbol and interval.
+ * Candles and trades to anomalies, by rules that are data: those of the topic `rules`, and the one that is built in from settings.
  *
- * PARTIAL candles may still change and FILLED ones never had a trade: neither is judged, nor in a baseline.
- *
+ * @param builtIn the rules that apply without any in the topic; default: the one that the settings make.
  * @throws MillraceError CONFIG_INVALID naming the setting.
  */
-export function anomaly(settings: AnomalySettings): Processor<Candle> {
-  const rule = toRule(settings);
-  return defineProcessor<Candle>({
+export function anomaly(
+  settings: AnomalySettings,
+  builtIn: readonly Rule[] = builtInRules(settings),
+): Processor<Candle | TradeNews> {
+  const revisable = revisableCandles(settings);
+  return defineProcessor<Candle | TradeNews>({
     name: 'anomaly',
     version: VERSION,
-    inputs: [{ topic: 'market.candles', schema: schemas.candle, kind: 'derived' }],
+    inputs: [
+      { topic: 'market.candles', schema: schemas.candle, kind: 'derived' },
+      {
+        topic: tradesTopic,
+        schema: tradeNewsSchema,
+        kind: 'change',
+        primaryKey: ['venue', 'symbol', 'trade_id'],
+      },
+    ],
+    tables: [{ topic: 'rules', keySchema: schemas.rule_key, schema: schemas.rule }],
     outputs: [
       { topic: 'market.anomalies', keySchema: schemas.anomaly_key, valueSchema: schemas.anomaly },
       { topic: 'anomaly.late', keySchema: schemas.candle_key, valueSchema: schemas.candle },
     ],
-    stores: [baselineStore],
-    create: (context) => anomalyFold(rule, context),
+    stores: anomalyStores,
+    create: (context) => new AnomalyFold(context, builtIn, revisable),
   });
 }
 
-function anomalyFold(rule: Rule, context: Context): Fold<Candle> {
-  const baselines = context.store<Baseline>(baselineStore.name);
+class AnomalyFold implements Fold<Candle | TradeNews> {
+  readonly #context: Context<Candle | TradeNews>;
+  readonly #book: RuleBook;
+  readonly #histories: Histories;
+  readonly #anomalies: Anomalies;
+  readonly #candles: CandleJudge;
+  readonly #trades: TradeWatch;
 
-  /** Judges a candle that is newer than all before it, then makes it part of the baseline. */
-  function judge(candle: Candle, open: bigint, close: bigint): void {
-    const key = baselineKey(candle);
-    const earlier = baselines.get(key)?.candles ?? [];
-    const newest = earlier.at(-1);
-    if (newest !== undefined && candle.window_start <= newest.window_start) {
-      // The baseline is in order of windows, and this place in it has passed: said, not counted.
-      context.emit('anomaly.late', candleKey(candle), candle);
-      return;
-    }
-    const compared = earlier.slice(-rule.lookback);
-    const spike = volumeSpike(rule, { open, close, volume: candle.volume }, compared);
-    if (spike !== undefined) {
-      context.emit('market.anomalies', anomalyKey(candle), raised(rule, candle, { open, close }, spike, compared));
-    }
-    const candles = [...earlier, { window_start: candle.window_start, volume: candle.volume }];
-    baselines.set(key, { candles: candles.slice(-rule.lookback) });
+  constructor(context: Context<Candle | TradeNews>, builtIn: readonly Rule[], revisable: number) {
+    this.#context = context;
+    this.#book = new RuleBook(context.store(ruleStore.name), builtIn);
+    this.#histories = new Histories(context.store(candleStore.name));
+    this.#anomalies = new Anomalies(context, context.store(saidStore.name));
+    this.#trades = new TradeWatch(context, this.#book, this.#anomalies);
+    this.#candles = new CandleJudge({
+      context,
+      book: this.#book,
+      histories: this.#histories,
+      anomalies: this.#anomalies,
+      levels: context.store(levelStore.name),
+      revisable,
+    });
   }
 
-  return {
-    record({ value }: InputRecord<Candle>): void {
-      // REVISED candles will revise or retract their anomaly; until then they change nothing here.
-      if (value.status !== 'CLOSED' || value.open === null || value.close === null) return;
-      judge(value, value.open, value.close);
-    },
-    gauges: () => ({ keys: baselines.size }),
-  };
-}
+  restored(): void {
+    this.#book.restored();
+    this.#histories.restored();
+    this.#trades.restored();
+  }
 
-function raised(
-  rule: Rule,
-  candle: Candle,
-  { open, close }: { open: bigint; close: bigint },
-  spike: Spike,
-  compared: readonly Earlier[],
-): Anomaly {
-  return {
-    ...anomalyKey(candle),
-    severity: SEVERITY,
-    status: 'RAISED',
-    revision: 1,
-    volume: candle.volume,
-    mean_volume: spike.meanVolume,
-    volume_ratio: spike.volumeRatio,
-    open,
-    close,
-    price_change: spike.priceChange,
-    thresholds: {
-      volume_multiple: rule.volumeMultiple,
-      price_change: rule.priceChange,
-      lookback: rule.lookback,
-      direction: DIRECTIONS[rule.direction],
-    },
-    candle: candleKey(candle),
-    baseline: compared.map((earlier) => earlier.window_start),
-  };
-}
+  record(record: InputRecord<Candle | TradeNews>): void {
+    if (record.topic === tradesTopic) this.#trades.record(record as InputRecord<TradeNews>);
+    else this.#candles.record(record as InputRecord<Candle>);
+  }
 
-const DIRECTIONS = { any: 'BOTH', up: 'UP', down: 'DOWN' } as const;
+  table({ key, value, offset }: TableRecord): void {
+    const { id } = key as RuleKey;
+    const range = this.#histories.range();
+    const [since, oldest] = range === undefined ? [0n, 0n] : [range.newest + 1n, range.oldest];
+    this.#book.apply(id, value as RuleRecord | null, { offset, since, oldest });
+    this.#trades.changed(id);
+  }
 
-function candleKey({ venue, symbol, interval, window_start }: Candle): CandleKey {
-  return { venue, symbol, interval, window_start };
-}
+  deadline(): bigint | undefined {
+    return this.#trades.deadline();
+  }
 
-function anomalyKey(candle: Candle): AnomalyKey {
-  return { ...candleKey(candle), type: 'volume_spike' };
+  /** Time that a candle brought may be ahead of the trades: silence is judged by trades and heartbeats only. */
+  advance(by?: string): void {
+    if (by === undefined) this.#trades.advance(this.#context.logTime);
+  }
+
+  gauges(): Readonly<Record<string, number>> {
+    return { keys: this.#histories.size, rules: this.#book.size, stalled: this.#trades.stalled };
+  }
 }

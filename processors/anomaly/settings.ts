@@ -1,43 +1,63 @@
 import { PRICE_SCALE, parseDecimal } from '../../core/decimal.ts';
 import { isError, MillraceError } from '../../core/errors.ts';
+import type { Rule, VolumeSpike } from './rules/rule.ts';
 
 export interface AnomalySettings {
-  /** The volume has to exceed this many times the mean volume of the baseline. Decimal text, up to 8 fraction digits. */
+  /** Of the rule that is built in: the volume has to exceed this many times the mean of the baseline. Decimal text, up to 8 fraction digits. */
   readonly volumeMultiple: string;
   /** The price has to move by more than this fraction of the open: `0.05` is 5 %. Decimal text, up to 8 fraction digits. */
   readonly priceChange: string;
-  /** Number of earlier candles in the baseline. */
+  /** Number of earlier candles in its baseline. */
   readonly lookback: number;
   /** Which moves count. */
   readonly direction: 'any' | 'up' | 'down';
+  /** How many of the newest candles of a symbol and interval a revision can still have judged again. */
+  readonly revisable: number;
 }
 
-/** Settings as the rule takes them: unscaled at scale 8. */
-export interface Rule {
-  readonly volumeMultiple: bigint;
-  readonly priceChange: bigint;
-  readonly lookback: number;
-  readonly direction: 'any' | 'up' | 'down';
-}
+/** Id of the rule that is built in. A rule of this id in the topic `rules` replaces it. */
+export const BUILT_IN = 'volume_spike';
 
-/** @throws MillraceError CONFIG_INVALID naming the setting. */
-export function toRule(settings: AnomalySettings): Rule {
+/**
+ * The rules that apply without any in the topic `rules`.
+ *
+ * @throws MillraceError CONFIG_INVALID naming the setting.
+ */
+export function builtInRules(settings: AnomalySettings): readonly Rule[] {
   const { lookback, direction } = settings;
-  if (!Number.isInteger(lookback) || lookback < 1 || lookback > 1000) {
-    throw invalid(`lookback has to be a whole number from 1 to 1000, not ${lookback}`);
-  }
+  requireWhole('lookback', lookback, 1);
   if (direction !== 'any' && direction !== 'up' && direction !== 'down') {
     throw invalid(`direction has to be any, up or down, not ${JSON.stringify(direction)}`);
   }
-  return Object.freeze({
-    volumeMultiple: threshold('volumeMultiple', settings.volumeMultiple),
-    priceChange: threshold('priceChange', settings.priceChange),
+  const rule: VolumeSpike = {
+    id: BUILT_IN,
+    type: 'volume_spike',
+    enabled: true,
+    severity: 'HIGH',
+    venues: new Set(),
+    symbols: new Set(),
+    intervals: new Set(),
+    volumeMultiple: limit('volumeMultiple', settings.volumeMultiple),
+    priceChange: limit('priceChange', settings.priceChange),
     lookback,
     direction,
-  });
+  };
+  return [Object.freeze(rule)];
 }
 
-function threshold(name: string, text: string): bigint {
+/** @throws MillraceError CONFIG_INVALID */
+export function revisableCandles({ revisable }: AnomalySettings): number {
+  requireWhole('revisable', revisable, 0, 100_000);
+  return revisable;
+}
+
+function requireWhole(name: string, value: number, least: number, most = 1_000): void {
+  if (!Number.isInteger(value) || value < least || value > most) {
+    throw invalid(`${name} has to be a whole number from ${least} to ${most}, not ${value}`);
+  }
+}
+
+function limit(name: string, text: string): bigint {
   let value: bigint;
   try {
     value = parseDecimal(text, PRICE_SCALE);

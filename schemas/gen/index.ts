@@ -11,6 +11,8 @@ import { type HeartbeatChange, heartbeatChangeSchema } from './heartbeat_change.
 import { type JournalEntry, journalEntrySchema } from './journal_entry.ts';
 import { type LateTrade, lateTradeSchema } from './late_trade.ts';
 import { type Redrive, redriveSchema } from './redrive.ts';
+import { type Rule, ruleSchema } from './rule.ts';
+import { type RuleKey, ruleKeySchema } from './rule_key.ts';
 import { type TradeChange, tradeChangeSchema } from './trade_change.ts';
 import { type TradeKey, tradeKeySchema } from './trade_key.ts';
 
@@ -27,6 +29,8 @@ export const schemas = {
   journal_entry: journalEntrySchema,
   late_trade: lateTradeSchema,
   redrive: redriveSchema,
+  rule: ruleSchema,
+  rule_key: ruleKeySchema,
   trade_change: tradeChangeSchema,
   trade_key: tradeKeySchema,
 } as const;
@@ -46,6 +50,8 @@ export interface SchemaTypes {
   journal_entry: JournalEntry;
   late_trade: LateTrade;
   redrive: Redrive;
+  rule: Rule;
+  rule_key: RuleKey;
   trade_change: TradeChange;
   trade_key: TradeKey;
 }

@@ -63,6 +63,12 @@ const anomaly: Anomaly = {
   thresholds: { volume_multiple: 300_000_000n, price_change: 5_000_000n, lookback: 20, direction: 'BOTH' },
   candle: { venue: 'bitstamp', symbol: 'BTC-USD', interval: '1m', window_start: 1_385_423_940_000_000n },
   baseline: [1_385_423_880_000_001n, 1_385_423_820_000_000n],
+  rule: 'volume_spike',
+  rule_version: -1n,
+  event: '',
+  explanation: 'volume 3 × the mean',
+  figures: [{ name: 'volume_ratio', value: '3', limit: '"2"' }],
+  causes: [{ topic: 'market.candles', offset: 2n ** 63n - 1n, id: 'é' }],
 };
 
 async function build(topic: ArchivedTopic, records: readonly LogRecord[], harness: Harness): Promise<Built> {
@@ -146,7 +152,7 @@ describe('an archive object', () => {
     expect(await queryParquet(bytes, 'SELECT count(*) AS n FROM FILE WHERE low_time IS NULL')).toEqual([{ n: '4' }]);
   });
 
-  test('flattens an anomaly and keeps its baseline as JSON', async () => {
+  test('flattens an anomaly and keeps its baseline, figures and causes as JSON', async () => {
     const { bytes } = await buildOne('market.anomalies', anomaly);
     const [row] = await queryParquet(bytes, 'SELECT *, baseline::JSON::BIGINT[] AS starts FROM FILE');
     expect(row).toMatchObject({
@@ -154,6 +160,8 @@ describe('an archive object', () => {
       thresholds_direction: 'BOTH',
       candle_window_start: '2013-11-25 23:59:00+00',
       baseline: '[1385423880000001,1385423820000000]',
+      figures: '[{"name":"volume_ratio","value":"3","limit":"\\"2\\""}]',
+      causes: '[{"topic":"market.candles","offset":"9223372036854775807","id":"é"}]',
       starts: ['1385423880000001', '1385423820000000'],
       price_change: '-0.06000000',
     });

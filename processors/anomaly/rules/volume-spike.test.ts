@@ -1,26 +1,26 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { parseDecimal } from '../../core/decimal.ts';
-import { type AnomalySettings, toRule } from './settings.ts';
+import { kept, SETTINGS, units } from '../fixture.ts';
+import { type AnomalySettings, builtInRules } from '../settings.ts';
+import type { VolumeSpike } from './rule.ts';
 import { volumeSpike } from './volume-spike.ts';
 
-const DEFAULTS: AnomalySettings = { volumeMultiple: '3', priceChange: '0.05', lookback: 20, direction: 'any' };
-const units = (text: string) => parseDecimal(text, 8);
-const baseline = (volumes: readonly string[]) =>
-  volumes.map((volume, at) => ({ window_start: BigInt(at), volume: units(volume) }));
+const toRule = (settings: Partial<AnomalySettings>) => builtInRules({ ...SETTINGS, ...settings })[0] as VolumeSpike;
+const baseline = (volumes: readonly string[]) => volumes.map((volume, at) => kept(at, { volume }));
 const TENS = baseline(Array.from({ length: 20 }, () => '10'));
 
+/** The figures of a verdict that fires; undefined for one that doesn't, and for none. */
 function judge(open: string, close: string, volume: string, settings: Partial<AnomalySettings> = {}, earlier = TENS) {
-  const rule = toRule({ ...DEFAULTS, ...settings });
-  return volumeSpike(rule, { open: units(open), close: units(close), volume: units(volume) }, earlier);
+  const verdict = volumeSpike(toRule(settings), kept(20, { open, close, volume }), earlier);
+  return verdict?.fires === true ? verdict.details().spike : undefined;
 }
 
 describe('a volume spike', () => {
   test('is a volume above the multiple of the mean and a price change above the threshold', () => {
-    expect(judge('100', '106', '31')).toEqual({
-      meanVolume: units('10'),
-      volumeRatio: units('3.1'),
-      priceChange: units('0.06'),
+    expect(judge('100', '106', '31')).toMatchObject({
+      mean_volume: units('10'),
+      volume_ratio: units('3.1'),
+      price_change: units('0.06'),
     });
   });
 
@@ -52,7 +52,7 @@ describe('a volume spike', () => {
   test('counts the moves of the direction that was asked for', () => {
     expect(judge('100', '106', '31', { direction: 'up' })).toBeDefined();
     expect(judge('100', '94', '31', { direction: 'up' })).toBeUndefined();
-    expect(judge('100', '94', '31', { direction: 'down' })?.priceChange).toBe(units('-0.06'));
+    expect(judge('100', '94', '31', { direction: 'down' })?.price_change).toBe(units('-0.06'));
     expect(judge('100', '106', '31', { direction: 'down' })).toBeUndefined();
   });
 
@@ -65,7 +65,7 @@ describe('a volume spike', () => {
 
   test('says the greatest figure that its field holds instead of failing on a greater one', () => {
     const spike = judge('0.00000001', '999999999999', '1000');
-    expect(spike?.priceChange).toBe(10n ** 20n - 1n);
+    expect(spike?.price_change).toBe(10n ** 20n - 1n);
   });
 
   test('is what the definition says, in rational numbers', () => {
@@ -78,13 +78,13 @@ describe('a volume spike', () => {
         price,
         price,
         (before, now, open, close) => {
-          const rule = toRule({ volumeMultiple: '1.5', priceChange: '0.2', lookback: 4, direction: 'any' });
-          const earlier = before.map((each, at) => ({ window_start: BigInt(at), volume: each }));
+          const rule = toRule({ volumeMultiple: '1.5', priceChange: '0.2', lookback: 4 });
+          const earlier = before.map((each, at) => ({ ...kept(at), volume: each }));
           const total = before.reduce((sum, each) => sum + each, 0n);
           const move = close > open ? close - open : open - close;
           // now > 3/2 × total/4 and move/open > 1/5
           const expected = total > 0n && 8n * now > 3n * total && 5n * move > open;
-          expect(volumeSpike(rule, { open, close, volume: now }, earlier) !== undefined).toBe(expected);
+          expect(volumeSpike(rule, { ...kept(4), open, close, volume: now }, earlier)?.fires ?? false).toBe(expected);
         },
       ),
     );
@@ -100,7 +100,7 @@ describe('the settings of the rule', () => {
     ['priceChange', { priceChange: '0.000000001' }],
     ['direction', { direction: 'sideways' as never }],
   ])('name %s when it is wrong: %j', (name, change) => {
-    expect(() => toRule({ ...DEFAULTS, ...change })).toThrow(
+    expect(() => toRule(change)).toThrow(
       expect.objectContaining({ code: 'CONFIG_INVALID', message: expect.stringContaining(name) }),
     );
   });

@@ -1,0 +1,104 @@
+import type { Store } from '../../core/processor/define.ts';
+import { isTraded, type Traded } from './rules/measure.ts';
+import type { KeptCandle } from './state.ts';
+
+/** The candles of one venue, symbol and interval that are kept, oldest first. */
+export interface History {
+  readonly venue: string;
+  readonly symbol: string;
+  readonly interval: string;
+  readonly candles: KeptCandle[];
+}
+
+export type Place = Pick<History, 'venue' | 'symbol' | 'interval'>;
+
+/** Histories by venue, symbol and interval, one store entry for each candle: a new candle writes itself, not those before it. */
+export class Histories {
+  readonly #store: Store<KeptCandle>;
+  readonly #histories = new Map<string, History>();
+
+  constructor(store: Store<KeptCandle>) {
+    this.#store = store;
+  }
+
+  get size(): number {
+    return this.#histories.size;
+  }
+
+  restored(): void {
+    for (const [key, candle] of this.#store.entries()) {
+      const [venue, symbol, interval] = JSON.parse(key) as [string, string, string];
+      this.of({ venue, symbol, interval }).candles.push(candle);
+    }
+    for (const { candles } of this.#histories.values()) {
+      candles.sort((a, b) => (a.window_start < b.window_start ? -1 : 1));
+    }
+  }
+
+  of({ venue, symbol, interval }: Place): History {
+    const key = JSON.stringify([venue, symbol, interval]);
+    let history = this.#histories.get(key);
+    if (history === undefined) {
+      history = { venue, symbol, interval, candles: [] };
+      this.#histories.set(key, history);
+    }
+    return history;
+  }
+
+  /** Puts the candle in its place, instead of an earlier revision if there is one. Returns the place. */
+  put(history: History, candle: KeptCandle): number {
+    const { candles } = history;
+    const at = position(candles, candle.window_start);
+    candles.splice(at, candles[at]?.window_start === candle.window_start ? 1 : 0, candle);
+    this.#store.set(storeKey(history, candle), candle);
+    return at;
+  }
+
+  /** Takes out the oldest one. */
+  shift(history: History): KeptCandle | undefined {
+    const oldest = history.candles.shift();
+    if (oldest !== undefined) this.#store.delete(storeKey(history, oldest));
+    return oldest;
+  }
+
+  /** Least and greatest offset of the first revisions of all candles that are kept. */
+  range(): { readonly oldest: bigint; readonly newest: bigint } | undefined {
+    let range: { oldest: bigint; newest: bigint } | undefined;
+    for (const [, { closed_at }] of this.#store.entries()) {
+      if (range === undefined) range = { oldest: closed_at, newest: closed_at };
+      else if (closed_at < range.oldest) range.oldest = closed_at;
+      else if (closed_at > range.newest) range.newest = closed_at;
+    }
+    return range;
+  }
+}
+
+/** Where the window is, or would be. */
+export function position(candles: readonly KeptCandle[], windowStart: bigint): number {
+  let low = 0;
+  let high = candles.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((candles[middle] as KeptCandle).window_start < windowStart) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/**
+ * The `count` candles with trades before position `at`, oldest first; fewer if there never were more. Undefined when there were, and they are not
+ * kept any more: then nothing can be said.
+ */
+export function baselineOf({ candles }: History, at: number, count: number): readonly Traded[] | undefined {
+  const found: Traded[] = [];
+  for (let before = at - 1; before >= 0 && found.length < count; before--) {
+    const candle = candles[before] as KeptCandle;
+    if (isTraded(candle)) found.push(candle);
+  }
+  if (found.length < count && candles[0]?.first !== true) return undefined;
+  return found.reverse();
+}
+
+function storeKey({ venue, symbol, interval }: Place, { window_start }: KeptCandle): string {
+  return JSON.stringify([venue, symbol, interval, window_start.toString()]);
+}

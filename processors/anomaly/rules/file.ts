@@ -1,0 +1,44 @@
+import { parseDocument } from 'yaml';
+import { MillraceError } from '../../../core/errors.ts';
+import type { Rule as RuleRecord } from '../../../schemas/gen/rule.ts';
+import { toRecord } from './parse.ts';
+
+/** More rules than this in one file are taken for a mistake. */
+const MOST = 1_000;
+
+/**
+ * The rules of a file: YAML or JSON, a list of rules, or one under `rules`. Scalars are read as text, whatever they look like, so that no number
+ * is rounded.
+ *
+ * @throws MillraceError RULE_INVALID naming what is wrong: of all rules, not only the first.
+ */
+export function parseRules(source: string): readonly RuleRecord[] {
+  const document = parseDocument(source, { schema: 'failsafe', uniqueKeys: true });
+  const [error] = document.errors;
+  if (error !== undefined) throw invalid(`not YAML: ${error.message.split('\n')[0]}`);
+  const content = document.toJS({ maxAliasCount: 100 }) as unknown;
+  const list = Array.isArray(content) ? content : (content as { rules?: unknown } | null)?.rules;
+  if (!Array.isArray(list) || list.length === 0)
+    throw invalid('a file of rules is a list of rules, or has one under `rules`');
+  if (list.length > MOST) throw invalid(`${list.length} rules in one file; ${MOST} is the most`);
+  const wrong: string[] = [];
+  const rules: RuleRecord[] = [];
+  for (const each of list) {
+    try {
+      rules.push(toRecord(each));
+    } catch (cause) {
+      if (!(cause instanceof MillraceError)) throw cause;
+      wrong.push(cause.message);
+    }
+  }
+  const twice = rules.map(({ id }) => id).find((id, at, ids) => ids.indexOf(id) !== at);
+  if (twice !== undefined) wrong.push(`rule ${twice} is there twice`);
+  if (wrong.length > 0) throw invalid(wrong.join('\n'));
+  return rules;
+}
+
+function invalid(message: string): MillraceError {
+  return new MillraceError('RULE_INVALID', message, {
+    remedy: 'Correct the file; docs/anomalies.md lists each kind of rule with its fields and units.',
+  });
+}

@@ -1,0 +1,92 @@
+import type { Gap, Missing, SeenTrade, Sequence } from '../state.ts';
+import type { Active, SequenceGap } from './rule.ts';
+import type { Details } from './verdict.ts';
+
+/** Gaps of a symbol that are waited for; an older one stands as it is. */
+const MOST_GAPS = 100;
+/** Pieces into which late trades may cut one gap; beyond it the gap stands as it is. */
+const MOST_PIECES = 1_000;
+
+/** What a number did: the state after it, and gaps that are new, smaller, or not waited for any more. */
+export interface Step {
+  readonly sequence: Sequence;
+  readonly opened?: Gap;
+  readonly changed?: Gap;
+  readonly dropped: readonly Gap[];
+}
+
+/**
+ * Takes the venue's number of a trade. A number above the next expected one opens a gap; a late one fills its place in the gap that misses it. A number
+ * that was there already, or is below all gaps, changes nothing.
+ */
+export function takeNumber(
+  active: Active<SequenceGap>,
+  before: Sequence | undefined,
+  number: bigint,
+  day: number,
+  trade: SeenTrade,
+): Step {
+  const { rule, version } = active;
+  if (before === undefined || (rule.restarts === 'daily' && day > before.day)) {
+    return { sequence: { last: number, day, trade, gaps: before?.gaps ?? [] }, dropped: [] };
+  }
+  if (rule.restarts === 'daily' && day < before.day) return { sequence: before, dropped: [] };
+  if (number <= before.last) return fill(before, number);
+  const next: Sequence = { last: number, day, trade, gaps: before.gaps };
+  if (number - before.last - 1n < rule.missing) return { sequence: next, dropped: [] };
+  const opened: Gap = {
+    version,
+    severity: rule.severity,
+    least: rule.missing,
+    before: before.trade,
+    after: trade,
+    low: before.last,
+    high: number,
+    missing: [{ from: before.last + 1n, to: number - 1n }],
+  };
+  const gaps = [...before.gaps, opened];
+  const excess = Math.max(0, gaps.length - MOST_GAPS);
+  return { sequence: { ...next, gaps: gaps.slice(excess) }, opened, dropped: gaps.slice(0, excess) };
+}
+
+/** How many numbers are missing. */
+export function missingCount({ missing }: Gap): bigint {
+  return missing.reduce((sum, { from, to }) => sum + to - from + 1n, 0n);
+}
+
+export function gapDetails(gap: Gap): Details {
+  const count = missingCount(gap);
+  const numbers = gap.missing.slice(0, 3).map(({ from, to }) => (from === to ? `${from}` : `${from} to ${to}`));
+  const which = `${numbers.join(', ')}${gap.missing.length > 3 ? ', …' : ''}`;
+  return {
+    explanation:
+      count === 0n
+        ? `all numbers between ${gap.low} and ${gap.high} came late`
+        : `the venue's sequence went from ${gap.low} to ${gap.high}: ${count} missing (${which})`,
+    figures: [
+      { name: 'before', value: `${gap.low}`, limit: null },
+      { name: 'after', value: `${gap.high}`, limit: null },
+      { name: 'missing', value: `${count}`, limit: `${gap.least}` },
+    ],
+    baseline: [],
+  };
+}
+
+function fill(before: Sequence, number: bigint): Step {
+  const at = before.gaps.findIndex(({ missing }) => missing.some(({ from, to }) => from <= number && number <= to));
+  const gap = before.gaps[at];
+  if (gap === undefined) return { sequence: before, dropped: [] };
+  const changed = { ...gap, missing: gap.missing.flatMap((piece) => without(piece, number)) };
+  const over = changed.missing.length === 0 || changed.missing.length > MOST_PIECES;
+  const gaps = over ? before.gaps.toSpliced(at, 1) : before.gaps.with(at, changed);
+  return { sequence: { ...before, gaps }, changed, dropped: over ? [changed] : [] };
+}
+
+function without({ from, to }: Missing, number: bigint): Missing[] {
+  if (number < from || number > to) return [{ from, to }];
+  const pieces = [
+    { from, to: number - 1n },
+    { from: number + 1n, to },
+  ];
+  return pieces.filter((piece) => piece.from <= piece.to);
+}

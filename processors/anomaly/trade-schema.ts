@@ -1,0 +1,24 @@
+import { schemas } from '../../schemas/gen/index.ts';
+import type { TradeChange, TradeRow } from '../../schemas/gen/trade_change.ts';
+
+/** What rules read of a trade. */
+const wanted = ['venue', 'symbol', 'trade_id', 'venue_sequence', 'executed_at'] as const;
+
+/** A change of a trade without the fields that no rule reads: the decoder passes over them. */
+export interface TradeNews extends Omit<TradeChange, 'before' | 'after'> {
+  readonly before: Pick<TradeRow, (typeof wanted)[number]> | null;
+  readonly after: Pick<TradeRow, (typeof wanted)[number]> | null;
+}
+
+/** The reader schema of `TradeNews`. */
+export const tradeNewsSchema: object = {
+  ...schemas.trade_change,
+  fields: schemas.trade_change.fields.map((field) =>
+    field.name === 'before' ? { ...field, type: ['null', narrow(field.type[1])] } : field,
+  ),
+};
+
+function narrow(row: { readonly fields: readonly { readonly name: string }[] }): object {
+  const names: readonly string[] = wanted;
+  return { ...row, fields: row.fields.filter(({ name }) => names.includes(name)) };
+}
