@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
 import { configOf } from '../../cli/config.ts';
 import { setUp } from '../../cli/setup.ts';
-import { stackOptions, up } from '../../cli/stack.ts';
+import { up } from '../../cli/stack.ts';
 import { verify } from '../../cli/verify.ts';
 import { readSlot } from '../../connectors/slot.ts';
 import { Registry } from '../../core/avro/registry.ts';
@@ -11,9 +11,10 @@ import type { Config } from '../../core/config.ts';
 import { dispositionOf } from '../../core/errors.ts';
 import { KafkaLog } from '../../core/kafka/log.ts';
 import { groupOf } from '../../core/runtime/runner.ts';
-import { type Stack, stopStack } from '../../infra/local/stack.ts';
+import type { Stack } from '../../infra/local/stack.ts';
 import type { Check } from '../../proof/report.ts';
 import { checkInvariants } from '../../proof/witness/invariants.ts';
+import { tradesTopic } from '../../proof/witness/ledger.ts';
 import { Witness } from '../../proof/witness/witness.ts';
 import { Member, type MemberOptions } from './fleet.ts';
 import { caughtUp, seeded } from './load.ts';
@@ -77,7 +78,6 @@ export interface BurstOptions {
   readonly stack: string;
   readonly seed: number;
   readonly injections?: number;
-  readonly keep?: boolean;
   readonly signal: AbortSignal;
   readonly note: (text: string) => void;
 }
@@ -88,6 +88,7 @@ export const smallCuts = { MILLRACE_PARQUET_FLUSH_MS: '1500', MILLRACE_PARQUET_F
 /** Every process is held to it. */
 const memoryLimit = 512 * 1024 * 1024;
 const settleMs = 900_000;
+const startMs = 300_000;
 
 const usual = {
   processors: { runs: ['ohlcv', 'anomaly'] },
@@ -95,16 +96,12 @@ const usual = {
   supervisor: { runs: ['supervisor'] },
 };
 
-/** On a fresh stack of its own, which is removed again. */
+/** On the named stack, which is started if it does not run, and stays: whoever began with a fresh one removes it. */
 export async function runBurst(burst: Burst, options: BurstOptions): Promise<Outcome> {
   const begun = performance.now();
   const { seed, signal, note } = options;
   const wanted = Math.max(1, options.injections ?? burst.injections);
-  await stopStack({ ...stackOptions(options.stack), wipe: true });
   await using resources = new AsyncDisposableStack();
-  resources.defer(async () => {
-    if (options.keep !== true) await stopStack({ ...stackOptions(options.stack), wipe: true });
-  });
   const { stack } = await up(options.stack, { signal });
   const config = configOf(options.stack, {});
   await setUp(config, { connectors: true, signal });
@@ -115,7 +112,9 @@ export async function runBurst(burst: Burst, options: BurstOptions): Promise<Out
   const witness = await Witness.open(db, witnessOptions);
   const random = seeded(seed);
   const members = new Map<string, Member>();
-  const market = resources.use(Market.open({ url: config.postgres.url, seed, rate: burst.rate ?? 120 }));
+  const market = resources.use(
+    Market.open({ url: config.postgres.url, seed, rate: burst.rate ?? 120, venue: `fault-${burst.fault}` }),
+  );
   const stage: Stage = {
     stack,
     config,
@@ -148,7 +147,7 @@ export async function runBurst(burst: Burst, options: BurstOptions): Promise<Out
       .catch(() => undefined);
   }, 2_000);
   resources.defer(async () => clearInterval(walMeter));
-  await delay(3_000);
+  await atWork(stage, signal);
   let injections = 0;
   for (; injections < wanted; injections++) {
     signal.throwIfAborted();
@@ -186,6 +185,19 @@ export async function runBurst(burst: Burst, options: BurstOptions): Promise<Out
     seconds: (performance.now() - begun) / 1000,
     seed,
   };
+}
+
+/** Until something of this burst's load has been committed by the processors: a fault before that would meet nobody. */
+async function atWork({ log }: Stage, signal: AbortSignal): Promise<void> {
+  const done = async (): Promise<bigint> =>
+    (await log.committed(groupOf('ohlcv'), tradesTopic)).reduce((sum, { offset }) => sum + offset, 0n);
+  const before = await done();
+  const giveUpAt = performance.now() + startMs;
+  while ((await done()) <= before + 200n) {
+    signal.throwIfAborted();
+    if (performance.now() > giveUpAt) throw new Error('the processors did not begin to work');
+    await delay(500);
+  }
 }
 
 async function connection(config: Config, resources: AsyncDisposableStack): Promise<Client> {

@@ -88,8 +88,8 @@ function render(results: readonly Result[]): string {
   const machine = `${cpus().length} cores, ${Math.round(totalmem() / 1024 ** 3)} GiB, Node ${process.versions.node}`;
   return `# Results of the soak
 
-What \`npm run soak\` found, newest result of each burst; how it is done is in [faults.md](faults.md). Numbers of faults are that page's. Every
-burst ran on a fresh stack of real parts, ${machine}, everything on the one machine.
+What \`npm run soak\` found, newest result of each burst; how it is done is in [faults.md](faults.md). Numbers of faults are that page's. A stack
+of real parts and everything that reads it, on one machine: ${machine}.
 
 Verified after each: I1 to I3 and I5 against the witness, then \`millrace verify\`; every process within 512 MiB. Settled is from the end of the load
 until all of that agreed; memory is the largest resident size of a Millrace process, WAL the most that Postgres kept for the capture.

@@ -6,11 +6,13 @@
  *   npm run soak -- faults --injections 100 --seed 5
  *   npm run soak -- faults --fresh                  forgets the results of before
  *
- * Each burst runs on a fresh stack of its own, which is removed again. Results are kept in `.millrace/soak.json` after each burst, so what was
+ * Bursts follow each other on one stack of their own, fresh at the beginning and after a broken promise, and removed at the end. Results are kept in `.millrace/soak.json` after each burst, so what was
  * interrupted goes on when it is started again; docs/soak.md is written from them. Ends with an error when a promise was broken.
  */
 import { parseArgs } from 'node:util';
 import { untilSignal } from '../../cli/signals.ts';
+import { stackOptions } from '../../cli/stack.ts';
+import { stopStack } from '../../infra/local/stack.ts';
 import { runBurst } from './burst.ts';
 import { bursts } from './bursts/all.ts';
 import { Results } from './results.ts';
@@ -41,6 +43,8 @@ async function faults(numbers: readonly number[], signal: AbortSignal): Promise<
   const wanted = bursts.filter(({ fault }) => (numbers.length > 0 ? numbers.includes(fault) : !results.has(fault)));
   if (wanted.length < bursts.length && numbers.length === 0)
     say(`${bursts.length - wanted.length} bursts have a result already; --fresh forgets them`);
+  const wipe = (): Promise<boolean> => stopStack({ ...stackOptions(values.stack), wipe: true });
+  await wipe();
   for (const [i, burst] of wanted.entries()) {
     if (signal.aborted) break;
     say(`── ${i + 1} of ${wanted.length}: fault ${burst.fault}, ${burst.title}`);
@@ -55,12 +59,15 @@ async function faults(numbers: readonly number[], signal: AbortSignal): Promise<
       await results.add(outcome);
       say(`   ${outcome.violations.length === 0 ? '✓' : '✗'} ${outcome.seconds.toFixed(0)} s`);
       for (const violation of outcome.violations) say(`   ${violation}`);
+      if (outcome.violations.length > 0) await wipe();
     } catch (error) {
       if (signal.aborted) break;
       await results.fail(burst, error);
+      await wipe();
       say(`   ✗ ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
     }
   }
+  await wipe();
   const { passed, failed } = results.count(bursts);
   say(`${passed} bursts without a violation, ${failed} with one, of ${bursts.length}; see docs/soak.md`);
   return failed === 0;

@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 import { readTopic } from '../../../proof/topic.ts';
 import type { DeadLetter } from '../../../schemas/gen/dead_letter.ts';
 import { schemas as contracts } from '../../../schemas/gen/index.ts';
-import { type Burst, smallCuts } from '../burst.ts';
+import { type Burst, type Stage, smallCuts } from '../burst.ts';
 import { preloading } from '../fleet.ts';
 import { Link } from '../link.ts';
 
@@ -43,13 +43,16 @@ async function largestLog(dir: string): Promise<number> {
 }
 
 let link: Link;
+/** Dead letters of other bursts on this stack. */
+let earlier: ReadonlySet<string> = new Set();
 
 export const registryDown: Burst = {
   fault: 19,
   title: 'registry unreachable: in mid-run, while a new schema comes, and at start',
   injections: 21,
-  async prepare({ config, resources }) {
-    link = resources.use(await Link.open({ port: Number(new URL(config.registry.url).port) }));
+  async prepare(stage) {
+    link = stage.resources.use(await Link.open({ port: Number(new URL(stage.config.registry.url).port) }));
+    earlier = new Set((await deadLetters(stage)).keys());
   },
   members: () => {
     const env = { MILLRACE_REGISTRY_URL: `http://127.0.0.1:${link.port}` };
@@ -75,16 +78,22 @@ export const registryDown: Burst = {
       link.mend();
     }
   },
-  async check({ log, schemas }) {
-    const wrong: string[] = [];
-    for await (const portion of readTopic<DeadLetter>(log, schemas, 'ohlcv.dead', contracts.dead_letter)) {
-      for (const { value } of portion) {
-        if (value.reason !== 'FUTURE_EVENT_TIME') wrong.push(`I1 a good record became a dead letter: ${value.reason}`);
-      }
-    }
-    return wrong;
+  async check(stage) {
+    return [...(await deadLetters(stage))].flatMap(([place, reason]) =>
+      earlier.has(place) || reason === 'FUTURE_EVENT_TIME'
+        ? []
+        : [`I1 the good record ${place} is a dead letter: ${reason}`],
+    );
   },
 };
+
+async function deadLetters({ log, schemas }: Stage): Promise<ReadonlyMap<string, string>> {
+  const found = new Map<string, string>();
+  for await (const portion of readTopic<DeadLetter>(log, schemas, 'ohlcv.dead', contracts.dead_letter)) {
+    for (const { value } of portion) found.set(`${value.origin.partition}/${value.origin.offset}`, value.reason);
+  }
+  return found;
+}
 
 const HOUR = 3_600_000;
 let clockFile: string;
