@@ -14,6 +14,7 @@ import { register as registerRules } from './commands/rules.ts';
 import { register as registerRun } from './commands/run.ts';
 import { register as registerSchemas } from './commands/schemas.ts';
 import { register as registerStack } from './commands/stack.ts';
+import { register as registerState } from './commands/state.ts';
 import { register as registerStatus } from './commands/status.ts';
 import { register as registerTask } from './commands/task.ts';
 import { register as registerTopics } from './commands/topics.ts';
@@ -51,6 +52,7 @@ for (const register of [
   registerDead,
   registerOffsets,
   registerRules,
+  registerState,
   registerSchemas,
   registerLoad,
   registerStatus,

@@ -1,4 +1,5 @@
 /** What one process can run: processors, sinks and the connector supervisor, by name. */
+import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ConnectClient } from '../connectors/client.ts';
 import { readSlot, requireKept } from '../connectors/slot.ts';
@@ -20,6 +21,9 @@ import { Heartbeats } from '../core/runtime/heartbeats.ts';
 import { partitionId } from '../core/runtime/log.ts';
 import { Runner, type RunnerEvent, type RunnerOptions } from '../core/runtime/runner.ts';
 import { S3Store } from '../core/s3/s3.ts';
+import { LevelDisks } from '../core/state/level-disk.ts';
+import type { RunningStates } from '../core/state/running.ts';
+import type { RestoreEvent } from '../core/state/state.ts';
 import type { HeartbeatChange } from '../schemas/gen/heartbeat_change.ts';
 import { schemas as contracts } from '../schemas/gen/index.ts';
 import { parquetSink } from '../sinks/parquet/sink.ts';
@@ -34,6 +38,8 @@ export interface ServiceContext {
   readonly control: Control;
   readonly metrics: Metrics;
   readonly logger: Logger;
+  /** Every processor's task shows its state here. */
+  readonly states: RunningStates;
 }
 
 /** A running service. `done` rejects with what it cannot go on from. */
@@ -75,8 +81,11 @@ export async function startProcessor<In>(
   processor: Processor<In>,
   beats: boolean,
 ): Promise<Service> {
-  const { config, schemas, metrics } = context;
+  const { config, log, schemas, metrics, logger } = context;
   await requireRetention(processor, config.kafka);
+  const directory = processor.stores.some(({ disk }) => disk !== undefined)
+    ? { path: resolve(config.runtime.stateDir), epoch: await log.clusterId(), disks: new LevelDisks() }
+    : undefined;
   const codecs = await openCodecs(processor, schemas);
   const [primary, ...others] = processor.inputs.map(({ topic }) => topic);
   const runner = await startRunner(context, {
@@ -91,6 +100,9 @@ export async function startProcessor<In>(
         settings: config.runtime,
         metrics: metrics.task({ name: processor.name, topic, partition }),
         clock: wallClock,
+        ...(directory === undefined ? {} : { directory }),
+        states: context.states,
+        onRestore: (event) => logRestore(logger, { name: processor.name, partition }, event),
       });
     },
   });
@@ -239,6 +251,19 @@ async function watchSlot({ config, metrics, logger }: ServiceContext, signal: Ab
       logger.warn({ err: error }, 'the replication slot cannot be measured');
     }
     await delay(slotPollMs, undefined, { signal }).catch(() => undefined);
+  }
+}
+
+function logRestore(logger: Logger, task: { name: string; partition: number }, event: RestoreEvent): void {
+  if (event.kind === 'restoring') {
+    const { records, offset, from, to } = event;
+    const percent = Number((100n * (offset - from)) / (to - from));
+    logger.info({ ...task, records, percent }, 'restoring');
+  } else if (event.rebuilt !== undefined) {
+    const { records, rebuilt } = event;
+    logger.info({ ...task, records, because: rebuilt }, 'the local copy of the state was made anew from the changelog');
+  } else {
+    logger.debug({ ...task, records: event.records }, 'restored');
   }
 }
 

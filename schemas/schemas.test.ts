@@ -126,6 +126,13 @@ describe('topics', () => {
     }
   });
 
+  test('a processor has snapshots beside its journal, kept as long', () => {
+    for (const journal of topics.filter(({ name }) => name.endsWith('.journal'))) {
+      const name = journal.name.replace('.journal', '.snapshots');
+      expect(topics.find((each) => each.name === name)).toMatchObject({ ...journal, name, key: null, value: null });
+    }
+  });
+
   test('changelogs are compacted and hold bytes of their processor only', () => {
     for (const entry of topics.filter(({ name }) => name.endsWith('.changelog'))) {
       expect(entry).toMatchObject({ cleanup: 'compact', retentionMs: -1, key: null, value: null });

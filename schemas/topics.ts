@@ -48,6 +48,8 @@ const changelog = {
   value: null,
 } as const satisfies Shape;
 const journal = { ...stream, key: null, value: 'journal_entry' } as const satisfies Shape;
+/** Where replays begin: kept as long as what they read on from there. */
+const snapshots = { ...stream, key: null, value: null } as const satisfies Shape;
 const dead = { ...side, key: null, value: 'dead_letter' } as const satisfies Shape;
 /** What operators ordered; every process reads it whole. */
 const compacted = {
@@ -89,10 +91,12 @@ const list = [
   { name: 'rules', ...compacted, key: 'rule_key', value: 'rule' },
   { name: 'ohlcv.changelog', ...changelog },
   { name: 'ohlcv.journal', ...journal },
+  { name: 'ohlcv.snapshots', ...snapshots },
   { name: 'ohlcv.late', ...side, key: 'trade_key', value: 'late_trade' },
   { name: 'ohlcv.dead', ...dead },
   { name: 'anomaly.changelog', ...changelog },
   { name: 'anomaly.journal', ...journal },
+  { name: 'anomaly.snapshots', ...snapshots },
   { name: 'anomaly.late', ...side, key: 'candle_key', value: 'candle' },
   { name: 'anomaly.dead', ...dead },
   { name: 'parquet.dead', ...dead },

@@ -12,6 +12,7 @@ import { Metrics } from '../../core/observability/metrics.ts';
 import { openObservability } from '../../core/observability/server.ts';
 import { announceTarget } from '../../core/observability/targets.ts';
 import { Control } from '../../core/runtime/control.ts';
+import { RunningStates } from '../../core/state/running.ts';
 import packageJson from '../../package.json' with { type: 'json' };
 import { loadConfig, stackDir } from '../config.ts';
 import { type Service, type ServiceContext, serviceNames, services } from '../services.ts';
@@ -53,12 +54,14 @@ async function run(
   const schemas = stack.use(new Registry({ url: config.registry.url }));
   const running: Service[] = [];
   const state = { healthy: true };
+  const states = new RunningStates();
   const server = stack.use(
     await openObservability({
       registry: metrics.registry,
       host: config.http.host,
       port: port === undefined ? config.http.port : Number(port),
       healthy: () => state.healthy,
+      states,
       checks: Object.fromEntries(
         names.map((name) => [name, () => running.find((service) => service.name === name)?.ready ?? false]),
       ),
@@ -79,7 +82,7 @@ async function run(
     }),
   );
   stack.use(control);
-  const context = { config, log, schemas, control, metrics, logger };
+  const context = { config, log, schemas, control, metrics, logger, states };
   // All are waited for, also when one cannot start: a service that starts after the end would never be closed.
   const failed = new AbortController();
   const either = AbortSignal.any([signal, failed.signal]);

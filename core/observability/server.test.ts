@@ -1,4 +1,6 @@
 import { expect, test } from '@jest/globals';
+import { RunningStates } from '../state/running.ts';
+import { Stores } from '../state/stores.ts';
 import { Metrics } from './metrics.ts';
 import { type ObservabilityOptions, openObservability } from './server.ts';
 
@@ -69,4 +71,38 @@ test('closing twice is harmless, does not wait for open requests, and frees the 
   await pending;
   await using again = await open({ port: server.port });
   expect(again.port).toBe(server.port);
+});
+
+test('/state shows what the tasks of this process hold, decimals with their point, and what is not committed yet', async () => {
+  const price = { type: 'bytes', logicalType: 'decimal', precision: 38, scale: 2 };
+  const stores = new Stores([{ name: 'prices', schema: price }]);
+  const prices = stores.store<bigint>('prices');
+  for (const key of ['b/1', 'a', 'c']) prices.set(key, 1_050n);
+  stores.takeChanges();
+  prices.set('c', 7n);
+  const states = new RunningStates();
+  const remove = states.add({ processor: 'ohlcv', partition: 3, stores });
+  await using server = await open({ states });
+  const get = async (path: string) => {
+    const response = await fetch(`${server.url}${path}`);
+    return [response.status, await response.json()];
+  };
+  expect(await get('/state')).toEqual([200, { processors: ['ohlcv'] }]);
+  const held = [{ partition: 3, store: 'prices', entries: 3 }];
+  expect(await get('/state/ohlcv')).toEqual([200, { processor: 'ohlcv', stores: held }]);
+  const b = { partition: 3, key: 'b/1', value: '10.50', pending: false };
+  const one = { processor: 'ohlcv', store: 'prices', entries: [b] };
+  expect(await get('/state/ohlcv/prices/b%2F1')).toEqual([200, one]);
+  expect(await get('/state/ohlcv/prices/b/1')).toEqual([200, one]);
+  const c = { partition: 3, key: 'c', value: '0.07', pending: true };
+  expect(await get('/state/ohlcv/prices?after=a&limit=2')).toEqual([200, { ...one, entries: [b, c] }]);
+  expect(await get('/state/ohlcv/prices?limit=1')).toMatchObject([200, { entries: [{ key: 'a' }] }]);
+  for (const path of ['/state/anomaly', '/state/ohlcv/windows', '/state/ohlcv/prices/z']) {
+    expect(await get(path)).toMatchObject([404, { status: 'error' }]);
+  }
+  for (const path of ['/state/ohlcv/prices?limit=0', '/state/ohlcv/prices?limit=x', '/state/%zz']) {
+    expect(await get(path)).toMatchObject([400, { status: 'error' }]);
+  }
+  remove();
+  expect(await get('/state')).toEqual([200, { processors: [] }]);
 });

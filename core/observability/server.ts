@@ -1,7 +1,9 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Registry } from 'prom-client';
 import { MillraceError } from '../errors.ts';
+import type { RunningStates } from '../state/running.ts';
 import { maskText } from './mask.ts';
+import { answerState } from './state-routes.ts';
 
 /** Resolves when the dependency is usable; rejects, or answers false, when it is not. Must obey the signal. */
 export type Check = (signal: AbortSignal) => Promise<unknown> | unknown;
@@ -12,6 +14,8 @@ export interface ObservabilityOptions {
   readonly checks?: Readonly<Record<string, Check>>;
   /** The process can no longer do its work: /health answers 503, so that a supervisor restarts it. Default: always healthy. */
   readonly healthy?: () => boolean;
+  /** The state of the tasks of this process, served for reading at /state. */
+  readonly states?: RunningStates;
   /** Default 127.0.0.1. */
   readonly host?: string;
   /** 0 takes a free port; `port` of the result tells which. Default 0. */
@@ -27,7 +31,7 @@ export interface ObservabilityServer extends AsyncDisposable {
 }
 
 /**
- * Serves /health (the process lives), /ready (its dependencies answer) and /metrics (Prometheus text).
+ * Serves /health (the process lives), /ready (its dependencies answer), /metrics (Prometheus text) and, with `states`, /state.
  *
  * @throws MillraceError PORT_TAKEN
  */
@@ -82,7 +86,10 @@ async function answer(
     response.end(await options.registry.metrics());
     return;
   }
-  send(response, 404, { status: 'error', error: 'not found', paths: ['/health', '/ready', '/metrics'] });
+  const state = options.states === undefined ? undefined : await answerState(options.states, request.url ?? '/');
+  if (state !== undefined) return send(response, state.status, state.body);
+  const paths = ['/health', '/ready', '/metrics', ...(options.states === undefined ? [] : ['/state'])];
+  send(response, 404, { status: 'error', error: 'not found', paths });
 }
 
 type CheckResult = { readonly ok: true } | { readonly ok: false; readonly error: string };

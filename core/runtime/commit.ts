@@ -4,7 +4,7 @@ import type { Ownership } from './handler.ts';
 import type { OutRecord, Written } from './log.ts';
 
 export interface CommitContent {
-  /** Outputs, late and dead records and journal entries, in the order of emission. */
+  /** Outputs, late and dead records and journal entries, in the order of emission; then a snapshot, if one is due. */
   readonly outputs: readonly OutRecord[];
   readonly changelog: readonly OutRecord[];
   /** Called when the transaction is committed; the next one waits for it, and its failure is a failure of the transaction. */
@@ -14,7 +14,7 @@ export interface CommitContent {
 /**
  * The commit order of a processor's task. In one Kafka transaction:
  *
- *   1. outputs (with late and dead records, and the journal)
+ *   1. outputs (with late and dead records, the journal, and once a day a snapshot)
  *   2. the changelog: every state entry that changed since the last commit, and the task's log time and identity
  *   3. the input offsets
  *   4. commit

@@ -3,6 +3,7 @@ import type { TaskMetrics } from '../observability/metrics.ts';
 import type { Processor, Range } from '../processor/define.ts';
 import type { TaskState } from '../state/changelog.ts';
 import type { StateDirectory } from '../state/local-copy.ts';
+import type { RunningStates } from '../state/running.ts';
 import { type RestoreEvent, State } from '../state/state.ts';
 import type { Codecs } from './codecs.ts';
 import { Committer } from './commit.ts';
@@ -29,6 +30,8 @@ export interface FoldEnvironment<In> {
   /** Where stores on disk are kept; without it they are in memory. */
   readonly directory?: StateDirectory;
   readonly onRestore?: (event: RestoreEvent) => void;
+  /** Shows the state to people while the task runs. */
+  readonly states?: RunningStates;
 }
 
 const readOptions = { maxWaitMs: 250, maxBytesPerPartition: 1_048_576 } as const;
@@ -44,6 +47,7 @@ export class FoldHandler<In> implements Handler {
   #tables: Record<string, readonly bigint[]> = {};
   #engine: Engine<In> | undefined;
   #state: State | undefined;
+  #hide: (() => void) | undefined;
 
   constructor(ownership: Ownership, environment: FoldEnvironment<In>) {
     const { settings, metrics, clock } = environment;
@@ -83,6 +87,7 @@ export class FoldHandler<In> implements Handler {
       stores,
       task,
     );
+    this.#hide = this.#env.states?.add({ processor: processor.name, partition, stores });
     this.#tables = task?.tables ?? {};
     metrics.takenOver((clock.now() - startedMs) / 1000);
     metrics.state(stores.size);
@@ -144,8 +149,7 @@ export class FoldHandler<In> implements Handler {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    // A transaction in flight may still give its changes to the local copy: closed under it, that would only fail.
-    await this.#committer.settle().catch(() => undefined);
+    this.#hide?.();
     await this.#state?.[Symbol.asyncDispose]();
   }
 
@@ -220,12 +224,17 @@ export class FoldHandler<In> implements Handler {
         timestamp,
       });
       const task: TaskState = { logTime, identities, tables: this.#tables };
+      const snapshot = state.snapshot({ processor, task, positions: this.#positions });
       const changelog = state.take(task, timestamp);
       const entries = this.#journal.take().map((entry) => codecs.journal.encode(entry));
       metrics.state(stores.size, stores.misses);
       if (gauges !== undefined) metrics.fold(gauges);
       return {
-        outputs: [...engine.takeOutputs(), ...entries.map((entry) => at(`${processor.name}.journal`, null, entry))],
+        outputs: [
+          ...engine.takeOutputs(),
+          ...entries.map((entry) => at(`${processor.name}.journal`, null, entry)),
+          ...snapshot,
+        ],
         changelog,
         committed: (written) => state.committed(written),
       };

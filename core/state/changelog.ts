@@ -108,11 +108,15 @@ export async function restore(
 }
 
 export function taskRecord(topic: string, partition: number, state: TaskState, timestamp: bigint): OutRecord {
-  const { logTime, identities, tables } = state;
+  return { topic, partition, key: taskKey, value: taskValue(state), timestamp };
+}
+
+/** `readTask` reads it. */
+export function taskValue({ logTime, identities, tables }: TaskState): Buffer {
   const value = JSON.stringify({ version, logTime, identities, tables }, (_, each: unknown) =>
     typeof each === 'bigint' ? each.toString() : each,
   );
-  return { topic, partition, key: taskKey, value: Buffer.from(value), timestamp };
+  return Buffer.from(value);
 }
 
 /** While this is the task's state, the task refuses to start: a reset has dropped some of its state and not yet all. */

@@ -14,6 +14,7 @@ import {
   writeBarrier,
 } from './changelog.ts';
 import { LocalCopy, type StateDirectory } from './local-copy.ts';
+import { type Snapshotted, snapshotDue, snapshotRecords } from './snapshots.ts';
 import { Stores } from './stores.ts';
 
 export interface StateOptions {
@@ -49,6 +50,10 @@ export class State implements AsyncDisposable {
   readonly #partition: number;
   readonly #clock: Clock;
   readonly #copy: LocalCopy | undefined;
+  #logTime: bigint;
+  /** What the local copy is taking. */
+  #taking: Promise<void> = Promise.resolve();
+  #closed = false;
   /** Task records that are taken and not committed, and how many changelog records each transaction has; the oldest first. */
   readonly #flying: { readonly task: Buffer | null; readonly records: number }[] = [];
 
@@ -59,6 +64,7 @@ export class State implements AsyncDisposable {
     this.#partition = options.ownership.partition;
     this.#clock = options.clock;
     this.#copy = copy;
+    this.#logTime = task?.logTime ?? 0n;
   }
 
   /**
@@ -110,12 +116,19 @@ export class State implements AsyncDisposable {
     }
   }
 
+  /** The records of a snapshot, when a day has begun since the last commit. To be asked before `take`, for the same commit. */
+  snapshot(state: Omit<Snapshotted, 'stores' | 'partition'>): readonly OutRecord[] {
+    if (!this.stores.inMemory || !snapshotDue(this.#logTime, state.task.logTime)) return [];
+    return snapshotRecords({ ...state, stores: this.stores, partition: this.#partition });
+  }
+
   /** The changelog records of a commit: all changes since the last call, and the task's own position. `committed` must follow. */
   take(task: TaskState, timestamp: bigint): OutRecord[] {
     const topic = this.#topic;
     const partition = this.#partition;
     const records: OutRecord[] = [];
     for (const { key, value } of this.stores.takeChanges()) records.push({ topic, partition, key, value, timestamp });
+    this.#logTime = task.logTime;
     const record = taskRecord(topic, partition, task, timestamp);
     records.push(record);
     if (this.#copy !== undefined) this.#flying.push({ task: record.value, records: records.length });
@@ -125,22 +138,26 @@ export class State implements AsyncDisposable {
   /** The oldest taken records are committed: the local copy may have them. @throws MillraceError STATE_DISK */
   async committed(written: readonly Written[]): Promise<void> {
     const copy = this.#copy;
-    if (copy === undefined) return;
+    if (copy === undefined || this.#closed) return;
     const base = written.find(({ topic, partition }) => topic === this.#topic && partition === this.#partition);
     const taken = this.#flying.shift();
     if (base === undefined || taken === undefined)
       throw new TypeError('nothing of the changelog was taken and written');
     const { operations, sizes } = this.stores.committing();
-    await copy.take([...operations, { key: taskEntry, value: taken.task }], {
+    this.#taking = copy.take([...operations, { key: taskEntry, value: taken.task }], {
       position: base.baseOffset + BigInt(taken.records),
       sizes,
       nowMs: this.#clock.now(),
     });
+    await this.#taking;
     this.stores.committed();
   }
 
-  /** Lets go of the local copy, without a write. Idempotent. */
+  /** Lets go of the local copy. What is committed later is not in it: the next owner takes it from the changelog. Idempotent. */
   async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.#taking.catch(() => undefined);
     await this.#copy?.close();
   }
 }

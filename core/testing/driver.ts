@@ -89,7 +89,7 @@ export class Driver<In> implements AsyncDisposable {
     const partitions = options.partitions ?? 1;
     const { name } = processor;
     const topics = [...inputs.keys(), ...processor.outputs.map(({ topic }) => topic)];
-    for (const suffix of ['changelog', 'journal', 'late', 'dead']) topics.push(`${name}.${suffix}`);
+    for (const suffix of ['changelog', 'journal', 'snapshots', 'late', 'dead']) topics.push(`${name}.${suffix}`);
     for (const topic of topics) this.log.create(topic, partitions);
     for (const topic of tables.keys()) this.log.create(topic, 1);
   }

@@ -314,5 +314,6 @@ function configOf(dir: string, ports: Ports, secrets: Secrets): Readonly<Record<
       password: secrets.capture,
       passwordReference: `$\{dir:${secretsFolder(dir)}:capture.password}`,
     },
+    runtime: { stateDir: join(dir, 'state') },
   };
 }
