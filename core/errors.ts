@@ -59,6 +59,7 @@ export const errorCodes = {
   // operations
   CONFIRMATION_NEEDED: 'stop',
   GROUP_ACTIVE: 'stop',
+  REPLAY_IMPOSSIBLE: 'stop',
   PORT_TAKEN: 'stop',
   TOOL_MISSING: 'stop',
   INSTALL_FAILED: 'stop',

@@ -1,0 +1,176 @@
+import { AvroDecoder, HEADER_BYTES, schemaIdOf } from '../../core/avro/decoder.ts';
+import type { Schemas } from '../../core/avro/schemas.ts';
+import type { LogRecord, OutRecord } from '../../core/runtime/log.ts';
+import type { Differences } from '../report.ts';
+
+/** A record that the processor had published, or that the replay gives now. */
+type Side = Pick<LogRecord, 'key' | 'value' | 'timestamp'>;
+
+interface Given {
+  readonly record: Side;
+  /** Caused by the range that is compared. */
+  readonly counts: boolean;
+}
+
+interface Published {
+  readonly record: Side;
+  readonly place: string;
+  readonly counts: boolean;
+}
+
+/** Differs whenever the code does, and says nothing of the data. */
+const ignored = new Set(['provenance.processor_version']);
+
+/**
+ * Compares one output's published records with those of a replay: key by key, for each key in order. Both sides come in the same order, so what
+ * waits for its counterpart is little; what still waits at the end is on one side only.
+ */
+export class Match {
+  readonly topic: string;
+  /** Records of the range that were compared, and are equal or not. */
+  compared = 0;
+  readonly #schemas: Schemas;
+  readonly #differences: Differences;
+  readonly #keys: AvroDecoder<object>;
+  readonly #values: AvroDecoder<object>;
+  readonly #own: string;
+  readonly #given = new Map<string, Given[]>();
+  readonly #published = new Map<string, Published[]>();
+  /** By schema id of values. */
+  readonly #equal = new Map<number, boolean>();
+
+  constructor(
+    topic: string,
+    schemas: Schemas,
+    contract: { readonly keySchema: object | null; readonly valueSchema: object },
+    differences: Differences,
+  ) {
+    this.topic = topic;
+    this.#schemas = schemas;
+    this.#differences = differences;
+    this.#keys = new AvroDecoder<object>(schemas, contract.keySchema);
+    this.#values = new AvroDecoder<object>(schemas, contract.valueSchema);
+    this.#own = JSON.stringify(contract.valueSchema);
+  }
+
+  async give({ key, value, timestamp }: OutRecord, counts: boolean): Promise<void> {
+    const record = { key, value, timestamp };
+    const id = await this.#identity(record);
+    const waiting = take(this.#published, id);
+    if (waiting === undefined) put(this.#given, id, { record, counts });
+    else await this.#compare({ record, counts }, waiting);
+  }
+
+  /** @param counts whether it may be of the range: true between the first and the last record that the range gives. */
+  async publish(record: LogRecord, place: string, counts: boolean): Promise<void> {
+    const id = await this.#identity(record);
+    const published = { record, place, counts };
+    const waiting = take(this.#given, id);
+    if (waiting === undefined) put(this.#published, id, published);
+    else await this.#compare(waiting, published);
+  }
+
+  /** Records that the other side does not have. */
+  async finish(): Promise<void> {
+    for (const waiting of this.#given.values()) {
+      for (const { record, counts } of waiting) {
+        if (counts)
+          this.#differences.add(`${this.topic} ${await this.#name(record)}: the replay gives it, it was not published`);
+      }
+    }
+    for (const waiting of this.#published.values()) {
+      for (const { record, place, counts } of waiting) {
+        if (counts)
+          this.#differences.add(`${place} ${await this.#name(record)}: published, the replay does not give it`);
+      }
+    }
+  }
+
+  async #compare({ record: given, counts }: Given, { record: published, place }: Published): Promise<void> {
+    if (!counts) return;
+    this.compared++;
+    const differing: string[] = [];
+    if (given.timestamp !== published.timestamp) {
+      differing.push(`its timestamp was ${published.timestamp}, replayed ${given.timestamp}`);
+    }
+    if (!(await this.#sameBytes(given.value, published.value))) {
+      const [then, now] = [await this.#value(published.value), await this.#value(given.value)];
+      for (const field of differences(then, now, '')) differing.push(field);
+    }
+    if (differing.length > 0) this.#differences.add(`${place} ${await this.#name(published)}: ${differing.join('; ')}`);
+  }
+
+  /** Which records are counterparts: those of one key; without keys, those of equal values. */
+  async #identity({ key, value }: Side): Promise<string> {
+    if (key === null) return `=${plain(await this.#value(value))}`;
+    return plain(await this.#decode(this.#keys, key));
+  }
+
+  async #sameBytes(a: Buffer | null, b: Buffer | null): Promise<boolean> {
+    if (a === null || b === null) return a === b;
+    if (!(await this.#isOwn(a)) || !(await this.#isOwn(b))) return false;
+    return a.subarray(HEADER_BYTES).equals(b.subarray(HEADER_BYTES));
+  }
+
+  /** Written by the very schema that the replay writes by: then equal values are equal bytes. */
+  async #isOwn(bytes: Buffer): Promise<boolean> {
+    const id = schemaIdOf(bytes);
+    if (id === undefined) return false;
+    const known = this.#equal.get(id);
+    if (known !== undefined) return known;
+    const schema = await this.#schemas.byId(id);
+    const equal = JSON.stringify(schema) === this.#own;
+    this.#equal.set(id, equal);
+    return equal;
+  }
+
+  async #value(bytes: Buffer | null): Promise<unknown> {
+    return bytes === null ? null : await this.#decode(this.#values, bytes);
+  }
+
+  async #name({ key, value }: Side): Promise<string> {
+    if (key !== null) return plain(await this.#decode(this.#keys, key));
+    const decoded = (await this.#value(value)) as { readonly origin?: unknown } | null;
+    return plain(decoded?.origin ?? decoded);
+  }
+
+  async #decode(decoder: AvroDecoder<object>, bytes: Buffer): Promise<object> {
+    const missing = decoder.missing([bytes]);
+    if (missing.length > 0) await decoder.prepare(missing);
+    return decoder.decode(bytes);
+  }
+}
+
+/** Sentences for the fields that differ. */
+function* differences(then: unknown, now: unknown, path: string): Generator<string> {
+  if (ignored.has(path)) return;
+  if (isTree(then) && isTree(now)) {
+    for (const name of new Set([...Object.keys(then), ...Object.keys(now)])) {
+      yield* differences(then[name], now[name], path === '' ? name : `${path}.${name}`);
+    }
+  } else if (plain(then) !== plain(now)) {
+    yield `${path === '' ? 'the value' : path} was ${plain(then)}, replayed ${plain(now)}`;
+  }
+}
+
+function isTree(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !Buffer.isBuffer(value);
+}
+
+function plain(value: unknown): string {
+  if (typeof value === 'bigint') return value.toString();
+  return JSON.stringify(value, (_, each: unknown) => (typeof each === 'bigint' ? each.toString() : each)) ?? 'nothing';
+}
+
+function put<T>(map: Map<string, T[]>, id: string, value: T): void {
+  const waiting = map.get(id);
+  if (waiting === undefined) map.set(id, [value]);
+  else waiting.push(value);
+}
+
+function take<T>(map: Map<string, T[]>, id: string): T | undefined {
+  const waiting = map.get(id);
+  const first = waiting?.shift();
+  if (waiting?.length === 0) map.delete(id);
+  return first;
+}

@@ -1,0 +1,329 @@
+import { setImmediate as yieldNow } from 'node:timers/promises';
+import type { Schemas } from '../../core/avro/schemas.ts';
+import { wallClock } from '../../core/clock.ts';
+import { MillraceError } from '../../core/errors.ts';
+import type { Processor } from '../../core/processor/define.ts';
+import { type Codecs, openCodecs } from '../../core/runtime/codecs.ts';
+import { keysOf, prepareDecoder, valuesOf } from '../../core/runtime/decoding.ts';
+import { Engine } from '../../core/runtime/engine.ts';
+import { type Log, type OutRecord, readRange, type Writer } from '../../core/runtime/log.ts';
+import { redrivenOf } from '../../core/runtime/redriven.ts';
+import { Stores } from '../../core/state/stores.ts';
+import { schemas as contracts } from '../../schemas/gen/index.ts';
+import { Differences } from '../report.ts';
+import { type History, openHistory, type Step, steps } from './history.ts';
+import { Match } from './match.ts';
+import { Reader } from './reader.ts';
+import { PrivateSchemas, SideSchemas, sideTopic } from './schemas.ts';
+
+export interface ReplayOptions<In> {
+  readonly log: Log;
+  readonly schemas: Schemas;
+  readonly processor: Processor<In>;
+  /** First offset of the primary input whose outputs are of interest, by partition; absent: from the beginning. */
+  readonly from?: readonly bigint[];
+  /** Offset after the last one, by partition; absent, or later than the processor is: to where the processor is. */
+  readonly to?: readonly bigint[];
+  /** Default: every partition. */
+  readonly partition?: number;
+  /** Writes the outputs of the range to `<topic>.<into>`; these topics exist. */
+  readonly into?: string;
+  /** Compares with what was published. */
+  readonly verify: boolean;
+  readonly onProgress?: (progress: Progress) => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface Progress {
+  readonly partition: number;
+  readonly partitions: number;
+  /** Input records folded so far, all partitions. */
+  readonly records: number;
+  /** Position in the primary input, and where the replay of the partition ends. */
+  readonly position: bigint;
+  readonly to: bigint;
+}
+
+export interface TopicResult {
+  readonly topic: string;
+  /** Output records that the range gives. */
+  readonly given: number;
+  /** Of those, how many were compared with a published record. */
+  readonly compared: number;
+}
+
+export interface ReplayResult {
+  readonly processor: string;
+  readonly version: string;
+  readonly records: number;
+  readonly beats: number;
+  readonly topics: readonly TopicResult[];
+  readonly differences: number;
+  /** The first ones, each with topic, place, key and field. */
+  readonly examples: readonly string[];
+  readonly seconds: number;
+}
+
+const read = { maxWaitMs: 250, maxBytesPerPartition: 1_048_576 } as const;
+const nothing = { duplicate: () => undefined, late: () => undefined, deadLetter: () => undefined };
+const recordsPerTransaction = 5_000;
+
+/**
+ * Runs a processor's history once more: the same records, heartbeats and table records in the order that its journal tells, through the same engine,
+ * with the code and the settings of now. Nothing of the processor itself is touched: no offsets, no state, no topics of its own.
+ *
+ * @throws MillraceError REPLAY_IMPOSSIBLE when the history is not kept from a point whose state is known.
+ */
+export async function replay<In>(options: ReplayOptions<In>): Promise<ReplayResult> {
+  const startedMs = performance.now();
+  const { log, schemas, processor, into, partition: only } = options;
+  const own = into === undefined ? new PrivateSchemas(schemas) : new SideSchemas(schemas, into);
+  const codecs = await openCodecs(processor, own);
+  const inputs = processor.inputs.map(({ topic }) => topic);
+  const differences = new Differences();
+  const total: Totals = { records: 0, beats: 0, topics: new Map() };
+  const partitions = (await log.ends(inputs[0] as string)).length;
+  for (let partition = 0; partition < partitions; partition++) {
+    if (only !== undefined && only !== partition) continue;
+    const history = await openHistory(log, schemas, { processor: processor.name, partition, inputs });
+    if (history === undefined) continue;
+    await new PartitionReplay({ ...options, own, codecs, history, differences, total, partitions }).run();
+  }
+  return {
+    processor: processor.name,
+    version: processor.version,
+    records: total.records,
+    beats: total.beats,
+    topics: [...total.topics].map(([topic, counts]) => ({ topic, ...counts })),
+    differences: differences.count,
+    examples: differences.examples,
+    seconds: (performance.now() - startedMs) / 1000,
+  };
+}
+
+interface Totals {
+  records: number;
+  beats: number;
+  readonly topics: Map<string, { given: number; compared: number }>;
+}
+
+interface PartitionOptions<In> extends ReplayOptions<In> {
+  readonly own: Schemas;
+  readonly codecs: Codecs<In>;
+  readonly history: History;
+  readonly differences: Differences;
+  readonly total: Totals;
+  readonly partitions: number;
+}
+
+/** One output whose published records are followed beside the replay. */
+interface Followed {
+  readonly match: Match;
+  readonly published: Reader;
+  /** Records that the replay gave so far, and that were read of what was published. */
+  given: number;
+  read: number;
+}
+
+class PartitionReplay<In> {
+  readonly #options: PartitionOptions<In>;
+  readonly #from: bigint;
+  readonly #to: bigint;
+  readonly #followed = new Map<string, Followed>();
+  #written: OutRecord[] = [];
+  #writer: Writer | undefined;
+
+  constructor(options: PartitionOptions<In>) {
+    const { history, from, to } = options;
+    const { partition, inputs, committed, base } = history;
+    const end = committed.get(inputs[0] ?? '') ?? 0n;
+    const wanted = to?.[partition] ?? end;
+    this.#options = options;
+    this.#from = from?.[partition] ?? base.position;
+    this.#to = wanted < end ? wanted : end;
+  }
+
+  async run(): Promise<void> {
+    const { log, schemas, history, into, processor, signal } = this.#options;
+    const { partition } = history;
+    const engine = await this.#engine();
+    await using stack = new AsyncDisposableStack();
+    if (into !== undefined) {
+      this.#writer = stack.use(await log.writer(`millrace.replay.${processor.name}.${into}.${partition}`));
+    }
+    await this.#follow(stack);
+    for await (const step of steps(log, schemas, history, this.#to, signal)) await this.#step(engine, step);
+    await this.#write(0);
+    await this.#finish();
+  }
+
+  async #engine(): Promise<Engine<In>> {
+    const { log, processor, codecs, history } = this.#options;
+    const { partition, base } = history;
+    const counts = new Map<string, number>();
+    for (const { topic, partitionBy } of processor.outputs) {
+      if (partitionBy !== undefined) counts.set(topic, (await log.ends(topic)).length);
+    }
+    const stores = new Stores(processor.stores);
+    for (const { key, value } of base.state) stores.load(key, value);
+    return new Engine<In>(
+      {
+        processor,
+        codecs,
+        partition,
+        metrics: nothing,
+        partitionsOf: (topic) => counts.get(topic) ?? 1,
+        read: (range) => this.#again(range),
+      },
+      stores,
+      base.task,
+    );
+  }
+
+  /** Opens what was published by this history, up to now. */
+  async #follow(stack: AsyncDisposableStack): Promise<void> {
+    const { log, own, processor, history, differences, verify, signal } = this.#options;
+    if (!verify) return;
+    const { partition, base } = history;
+    const dead = { topic: `${processor.name}.dead`, keySchema: null, valueSchema: contracts.dead_letter };
+    for (const contract of [...processor.outputs, dead]) {
+      const { topic } = contract;
+      if ('partitionBy' in contract && contract.partitionBy !== undefined) {
+        throw new MillraceError('REPLAY_IMPOSSIBLE', `${topic} is repartitioned: its partitions have several writers`, {
+          remedy: 'replay it with --into, and compare by key what both topics hold in the end',
+        });
+      }
+      const start = (await log.starts(topic))[partition] ?? 0n;
+      const from = base.outputEnds.get(topic) ?? 0n;
+      if (start > from) {
+        throw new MillraceError(
+          'REPLAY_IMPOSSIBLE',
+          `${topic}/${partition} is kept from offset ${start} on, not from ${from}`,
+          {
+            remedy: 'choose --from after a later snapshot, or replay without --verify',
+          },
+        );
+      }
+      const to = (await log.ends(topic))[partition] ?? 0n;
+      const published = stack.use(new Reader(log, { topic, partition }, from, to, signal));
+      this.#followed.set(topic, { match: new Match(topic, own, contract, differences), published, given: 0, read: 0 });
+    }
+  }
+
+  async #step(engine: Engine<In>, step: Step): Promise<void> {
+    const { codecs, processor, total, differences, history, partitions, onProgress, signal } = this.#options;
+    if (step.kind === 'beat') {
+      total.beats++;
+      if (!engine.beat(step.logTime)) {
+        differences.add(
+          `${processor.name}/${history.partition}: the heartbeat of log time ${step.logTime} changed something then, and nothing now`,
+        );
+      }
+      await this.#take(engine, step.position > this.#from);
+    } else if (step.kind === 'table') {
+      const codec = codecs.tables.get(step.topic);
+      if (codec === undefined) return;
+      await prepareDecoder(codec.key, keysOf(step.records), signal ?? never, undefined, wallClock);
+      await prepareDecoder(codec.value, valuesOf(step.records), signal ?? never, undefined, wallClock);
+      engine.table(step, step.records);
+      await this.#take(engine, step.position > this.#from);
+    } else {
+      const decoder = codecs.inputs.get(step.topic);
+      if (decoder !== undefined)
+        await prepareDecoder(decoder, valuesOf(step.records), signal ?? never, undefined, wallClock);
+      const isPrimary = step.topic === history.inputs[0];
+      const cut = isPrimary ? step.records.findIndex(({ offset }) => offset >= this.#from) : 0;
+      const before = cut < 0 ? step.records : step.records.slice(0, cut);
+      const within = cut < 0 ? [] : step.records.slice(cut);
+      if (before.length > 0) {
+        await engine.fold(step.topic, before);
+        await this.#take(engine, false);
+      }
+      if (within.length > 0) {
+        await engine.fold(step.topic, within);
+        await this.#take(engine, isPrimary || step.position > this.#from);
+      }
+      total.records += step.records.length;
+    }
+    const { partition } = history;
+    onProgress?.({ partition, partitions, records: total.records, position: step.position, to: this.#to });
+    // Folding is synchronous: a signal has to get its turn.
+    await yieldNow();
+  }
+
+  /** Takes what the engine has given, and as much of what was published. */
+  async #take(engine: Engine<In>, counts: boolean): Promise<void> {
+    const { total, into } = this.#options;
+    engine.stores.takeChanges();
+    for (const output of engine.takeOutputs()) {
+      const result = total.topics.get(output.topic) ?? { given: 0, compared: 0 };
+      total.topics.set(output.topic, result);
+      if (counts) result.given++;
+      if (counts && into !== undefined) this.#written.push({ ...output, topic: sideTopic(output.topic, into) });
+      const followed = this.#followed.get(output.topic);
+      if (followed === undefined) continue;
+      const before = followed.match.compared;
+      await followed.match.give(output, counts);
+      followed.given++;
+      await this.#advance(output.topic, followed, counts);
+      result.compared += followed.match.compared - before;
+    }
+    if (this.#written.length >= recordsPerTransaction) await this.#write(recordsPerTransaction);
+  }
+
+  async #advance(topic: string, followed: Followed, counts: boolean): Promise<void> {
+    const { partition, processor } = this.#options.history;
+    const dead = `${processor}.dead`;
+    while (followed.read < followed.given) {
+      const record = await followed.published.next();
+      if (record === undefined) return;
+      // Sent there by an operator, not by the processor. (Letters of the processor's own carry the same headers.)
+      if (topic !== dead && redrivenOf(record.headers) !== undefined) continue;
+      followed.read++;
+      await followed.match.publish(record, `${topic}/${partition} offset ${record.offset}`, counts);
+    }
+  }
+
+  /** What was published beyond what the replay gave, unless the processor has gone on meanwhile. */
+  async #finish(): Promise<void> {
+    const { log, history, total } = this.#options;
+    const { processor, partition, inputs, committed } = history;
+    const primary = inputs[0] ?? '';
+    const isWhole = this.#to === committed.get(primary);
+    const now = await log.committed(`millrace.${processor}`, primary);
+    const journalEnd = (await log.ends(`${processor}.journal`))[partition];
+    const atRest =
+      now.find((each) => each.partition === partition)?.offset === this.#to && journalEnd === history.journal.to;
+    for (const [topic, followed] of this.#followed) {
+      const result = total.topics.get(topic) ?? { given: 0, compared: 0 };
+      total.topics.set(topic, result);
+      const before = followed.match.compared;
+      if (isWhole && atRest) {
+        followed.given = Number.POSITIVE_INFINITY;
+        await this.#advance(topic, followed, true);
+      }
+      result.compared += followed.match.compared - before;
+      await followed.match.finish();
+    }
+  }
+
+  async #write(least: number): Promise<void> {
+    if (this.#writer === undefined || this.#written.length <= least - 1 || this.#written.length === 0) return;
+    const records = this.#written;
+    this.#written = [];
+    await this.#writer.transact({ records });
+  }
+
+  async *#again(range: { readonly topic: string; readonly from: bigint; readonly to: bigint }) {
+    const { log, codecs, history, signal } = this.#options;
+    const decoder = codecs.inputs.get(range.topic);
+    const options = signal === undefined ? read : { ...read, signal };
+    for await (const records of readRange(log, { ...range, partition: history.partition }, options)) {
+      if (decoder !== undefined)
+        await prepareDecoder(decoder, valuesOf(records), signal ?? never, undefined, wallClock);
+      yield records;
+    }
+  }
+}
+
+const never = new AbortController().signal;

@@ -1,0 +1,46 @@
+import type { Schemas } from '../../core/avro/schemas.ts';
+
+/** Ids of schemas that only this process knows begin here; a registry counts from 1. */
+const firstPrivateId = 1_500_000_000;
+
+/** The registry's schemas, and beside them schemas that nobody else sees: a replay registers nothing. */
+export class PrivateSchemas implements Schemas {
+  readonly #inner: Schemas;
+  readonly #own: object[] = [];
+
+  constructor(inner: Schemas) {
+    this.#inner = inner;
+  }
+
+  async register(_subject: string, schema: object): Promise<number> {
+    const at = this.#own.indexOf(schema);
+    return firstPrivateId + (at >= 0 ? at : this.#own.push(schema) - 1);
+  }
+
+  async byId(id: number): Promise<object> {
+    return this.#own[id - firstPrivateId] ?? (await this.#inner.byId(id));
+  }
+}
+
+/** The registry, with the subjects of side topics in place of the topics' own: `market.candles.trial-value`. */
+export class SideSchemas implements Schemas {
+  readonly #inner: Schemas;
+  readonly #suffix: string;
+
+  constructor(inner: Schemas, suffix: string) {
+    this.#inner = inner;
+    this.#suffix = suffix;
+  }
+
+  register(subject: string, schema: object): Promise<number> {
+    return this.#inner.register(subject.replace(/-(key|value)$/, `.${this.#suffix}-$1`), schema);
+  }
+
+  byId(id: number): Promise<object> {
+    return this.#inner.byId(id);
+  }
+}
+
+export function sideTopic(topic: string, suffix: string): string {
+  return `${topic}.${suffix}`;
+}
