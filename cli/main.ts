@@ -10,6 +10,7 @@ import { register as registerDead } from './commands/dead.ts';
 import { register as registerDemo } from './commands/demo.ts';
 import { register as registerLoad } from './commands/load.ts';
 import { register as registerOffsets } from './commands/offsets.ts';
+import { register as registerReplay } from './commands/replay.ts';
 import { register as registerRules } from './commands/rules.ts';
 import { register as registerRun } from './commands/run.ts';
 import { register as registerSchemas } from './commands/schemas.ts';
@@ -53,6 +54,7 @@ for (const register of [
   registerOffsets,
   registerRules,
   registerState,
+  registerReplay,
   registerSchemas,
   registerLoad,
   registerStatus,

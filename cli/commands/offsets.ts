@@ -5,6 +5,7 @@ import { parseTarget, planReset, type ResetPlan, reset } from '../../core/operat
 import { loadConfig } from '../config.ts';
 import { withLog } from '../log.ts';
 import { loadProcessor } from '../module.ts';
+import { partitionNumber } from '../options.ts';
 import { printJson, printTable } from '../print.ts';
 import { outputTopics } from '../processors.ts';
 import { untilSignal } from '../signals.ts';
@@ -37,7 +38,7 @@ async function resetCommand(name: string | undefined, options: ResetCommandOptio
   const config = loadConfig(command);
   const target = parseTarget(options.to);
   const { processor } = await loadProcessor(config, name, options.module);
-  const partition = options.partition === undefined ? {} : { partition: partitionOf(options.partition) };
+  const partition = options.partition === undefined ? {} : { partition: partitionNumber(options.partition) };
   const signal = untilSignal();
   const { brokers, clientId } = config.kafka;
   await using groups = await GroupAdmin.open({ brokers, clientId });
@@ -91,9 +92,4 @@ function printPlan(name: string, { members, tasks }: ResetPlan): void {
       'A window that had begun before the place is only as complete as what is read of it. Offsets count transaction markers, too.\n',
   );
   if (members.length > 0) process.stdout.write(`\nIt is running and has to be stopped first: ${members.join(', ')}\n`);
-}
-
-function partitionOf(text: string): number {
-  if (/^\d{1,6}$/.test(text)) return Number(text);
-  throw new MillraceError('CONFIG_INVALID', `--partition ${text} is no partition`, { remedy: 'give a number from 0' });
 }

@@ -5,6 +5,7 @@ import { formatTimestamp } from '../../core/time.ts';
 import type { ControlEntry } from '../../schemas/gen/control_entry.ts';
 import { loadConfig } from '../config.ts';
 import { withLog } from '../log.ts';
+import { partitionNumber } from '../options.ts';
 import { printJson, printTable } from '../print.ts';
 import { stages } from '../stages.ts';
 
@@ -65,10 +66,9 @@ export function register(program: Command): void {
     });
 }
 
+/** Null: all of them. */
 function partitionOf(text: string | undefined): number | null {
-  if (text === undefined) return null;
-  if (/^\d{1,6}$/.test(text)) return Number(text);
-  throw new MillraceError('CONFIG_INVALID', `--partition ${text} is no partition`, { remedy: 'give a number from 0' });
+  return text === undefined ? null : partitionNumber(text);
 }
 
 /** A processor of the user's own is not in the list: a hint, not a refusal. */

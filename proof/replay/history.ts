@@ -3,7 +3,7 @@ import type { Schemas } from '../../core/avro/schemas.ts';
 import { MillraceError } from '../../core/errors.ts';
 import type { Log, LogRecord } from '../../core/runtime/log.ts';
 import type { TaskState } from '../../core/state/changelog.ts';
-import type { Change } from '../../core/state/stores.ts';
+import type { Change } from '../../core/state/keyed.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import type { JournalEntry } from '../../schemas/gen/journal_entry.ts';
 import { readRaw } from '../topic.ts';
