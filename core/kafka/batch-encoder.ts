@@ -8,7 +8,8 @@ const compress = promisify(zstdCompress);
 const level = { params: { [constants.ZSTD_c_compressionLevel]: 1 } };
 const headerBytes = 61;
 const crcFrom = 21;
-const zstdTransactional = 4 | 0x10;
+const zstd = 4;
+const transactional = 0x10;
 
 export interface ProducerState {
   readonly producerId: string;
@@ -17,10 +18,12 @@ export interface ProducerState {
 }
 
 /**
- * Encodes one transactional record batch (message format 2), zstd-compressed: sizes first, then one buffer, no intermediate objects.
- * Compression runs beside the caller's thread.
+ * Encodes one record batch (message format 2), zstd-compressed: sizes first, then one buffer, no intermediate objects. Compression runs
+ * beside the caller's thread.
+ *
+ * @param producer whose transaction it belongs to; null for a batch of no transaction and no producer.
  */
-export async function encodeBatch(records: readonly OutRecord[], producer: ProducerState): Promise<Buffer> {
+export async function encodeBatch(records: readonly OutRecord[], producer: ProducerState | null): Promise<Buffer> {
   const baseTimestamp = records[0]?.timestamp ?? 0n;
   const deltas = records.map(({ timestamp }) => Number(timestamp - baseTimestamp));
   const sizes = records.map((record, i) => recordSize(record, deltas[i] ?? 0, i));
@@ -33,13 +36,13 @@ export async function encodeBatch(records: readonly OutRecord[], producer: Produ
   batch.writeInt32BE(batch.length - 12, 8);
   batch.writeInt32BE(0, 12);
   batch[16] = 2;
-  batch.writeInt16BE(zstdTransactional, crcFrom);
+  batch.writeInt16BE(producer === null ? zstd : zstd | transactional, crcFrom);
   batch.writeInt32BE(records.length - 1, 23);
   batch.writeBigInt64BE(baseTimestamp, 27);
   batch.writeBigInt64BE(baseTimestamp + BigInt(deltas.reduce((max, delta) => Math.max(max, delta), 0)), 35);
-  batch.writeBigInt64BE(BigInt(producer.producerId), 43);
-  batch.writeInt16BE(producer.producerEpoch, 51);
-  batch.writeInt32BE(producer.firstSequence, 53);
+  batch.writeBigInt64BE(BigInt(producer?.producerId ?? -1), 43);
+  batch.writeInt16BE(producer?.producerEpoch ?? -1, 51);
+  batch.writeInt32BE(producer?.firstSequence ?? -1, 53);
   batch.writeInt32BE(records.length, 57);
   body.copy(batch, headerBytes);
   batch.writeUInt32BE(crc32c(batch.subarray(crcFrom)), 17);

@@ -14,10 +14,14 @@ export interface Produced {
 
 const apiVersion = 7;
 
-/** Sends batches that are already encoded, with acks from all in-sync replicas. @throws kafkajs protocol errors */
+/**
+ * Sends batches that are already encoded, with acks from all in-sync replicas.
+ *
+ * @param transactionalId null for batches of no transaction. @throws kafkajs protocol errors
+ */
 export async function produce(
   broker: Broker,
-  transactionalId: string,
+  transactionalId: string | null,
   batches: readonly ProducedBatch[],
 ): Promise<Produced[]> {
   const payload = encode(transactionalId, batches);
@@ -37,8 +41,12 @@ export async function produce(
 }
 
 /** Produce request, version 7. https://kafka.apache.org/protocol#The_Messages_Produce */
-function encode(transactionalId: string, batches: readonly ProducedBatch[]): Buffer {
-  const head = Buffer.concat([string(transactionalId), int16(-1), int32(requestTimeoutMs)]);
+function encode(transactionalId: string | null, batches: readonly ProducedBatch[]): Buffer {
+  const head = Buffer.concat([
+    transactionalId === null ? int16(-1) : string(transactionalId),
+    int16(-1),
+    int32(requestTimeoutMs),
+  ]);
   const byTopic = Map.groupBy(batches, ({ topic }) => topic);
   const topics = [...byTopic].map(([topic, of]) =>
     Buffer.concat([

@@ -232,7 +232,7 @@ export async function whileTransient<T>(request: () => Promise<T>): Promise<T> {
   }
 }
 
-function groupByPartition(records: readonly OutRecord[]): Map<string, OutRecord[]> {
+export function groupByPartition(records: readonly OutRecord[]): Map<string, OutRecord[]> {
   const groups = new Map<string, OutRecord[]>();
   for (const record of records) {
     const id = `${record.topic}/${record.partition}`;
@@ -243,7 +243,8 @@ function groupByPartition(records: readonly OutRecord[]): Map<string, OutRecord[
   return groups;
 }
 
-function chunk(records: readonly OutRecord[]): OutRecord[][] {
+/** Portions of one partition's records that each make one batch. */
+export function chunk(records: readonly OutRecord[]): OutRecord[][] {
   const chunks: OutRecord[][] = [];
   let current: OutRecord[] = [];
   let bytes = 0;

@@ -1,0 +1,104 @@
+/** Watching a process drain a backlog from outside, the same way whatever it is written in. */
+import { readFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { KafkaLog } from '../../core/kafka/log.ts';
+
+const pollMs = 100;
+/** Clock ticks per second of /proc; Linux has 100 everywhere. */
+const ticksPerSecond = 100;
+
+/** What has to be processed: one offset per partition, just after its last record. */
+export interface Backlog {
+  readonly topic: string;
+  readonly records: number;
+  readonly targets: readonly bigint[];
+}
+
+export interface Measured {
+  readonly recordsPerSecond: number;
+  /** User and system time of all threads, per million records. */
+  readonly cpuSecondsPerMillion: number;
+  /** Peak resident size of the process since it was started. */
+  readonly peakMib: number;
+  /** From the start of the process to the first commit that moved: what start and takeover cost. */
+  readonly startSeconds: number;
+}
+
+/** Offsets and last records of the topic as it stands. @throws Error when a partition is empty. */
+export async function backlogOf(log: KafkaLog, topic: string): Promise<Backlog> {
+  const [starts, ends] = [await log.starts(topic), await log.ends(topic)];
+  await using fetcher = log.fetcher();
+  let records = 0;
+  const targets: bigint[] = [];
+  for (const [partition, end] of ends.entries()) {
+    let target: bigint | undefined;
+    for (let offset = starts[partition] ?? 0n; offset < end; ) {
+      const [fetched] = await fetcher.fetch([{ topic, partition, offset }], {
+        maxWaitMs: 100,
+        maxBytesPerPartition: 1_048_576,
+      });
+      if (fetched === undefined) continue;
+      offset = fetched.next;
+      records += fetched.records.length;
+      const last = fetched.records.at(-1);
+      if (last !== undefined) target = last.offset + 1n;
+    }
+    if (target === undefined) throw new Error(`${topic}/${partition} is empty: the load has to reach every partition`);
+    targets.push(target);
+  }
+  return { topic, records, targets };
+}
+
+/**
+ * Waits until the group has committed the whole backlog. The rate is taken from the first commit that is seen to the last, so that neither
+ * the start of a process nor its last linger counts; processor time is taken over the same span.
+ *
+ * @throws Error when the process ends first, or nothing moves for a minute.
+ */
+export async function watch(log: KafkaLog, group: string, backlog: Backlog, pid: number): Promise<Measured> {
+  const startedMs = performance.now();
+  let first: { readonly ms: number; readonly done: number; readonly cpu: number } | undefined;
+  let movedMs = startedMs;
+  let before = 0;
+  const share = backlog.records / Number(backlog.targets.reduce((sum, target) => sum + target, 0n));
+  for (;;) {
+    const committed = await log.committed(group, backlog.topic);
+    const now = performance.now();
+    const done = committed.reduce((sum, { offset }) => sum + Number(offset), 0);
+    if (done > before) movedMs = now;
+    before = done;
+    if (done > 0) first ??= { ms: now, done, cpu: cpuSeconds(pid) };
+    const reached = backlog.targets.every((target, partition) =>
+      committed.some((each) => each.partition === partition && each.offset >= target),
+    );
+    if (reached && first !== undefined) {
+      const records = (done - first.done) * share;
+      return {
+        recordsPerSecond: records / ((now - first.ms) / 1000),
+        cpuSecondsPerMillion: ((cpuSeconds(pid) - first.cpu) / records) * 1e6,
+        peakMib: peakMib(pid),
+        startSeconds: (first.ms - startedMs) / 1000,
+      };
+    }
+    if (now - movedMs > 60_000) throw new Error(`${group} has stopped moving at ${done} offsets`);
+    await delay(pollMs);
+  }
+}
+
+/** Processor time of a process and all its threads so far, seconds. */
+export function cpuSeconds(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
+}
+
+/** Peak resident size of a process, MiB. */
+export function peakMib(pid: number): number {
+  return Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1024;
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? (sorted[middle] ?? 0) : ((sorted[middle - 1] ?? 0) + (sorted[middle] ?? 0)) / 2;
+}
