@@ -29,7 +29,7 @@ test('what is encoded is decoded to the same records: keys, values, timestamps a
         topic: 't',
         partition: 0,
         ...rest,
-        ...(headers === undefined ? {} : { headers: { ...headers } }),
+        ...(headers === undefined ? {} : { headers: Object.fromEntries(Object.entries(headers)) }),
       })) as OutRecord[];
       const { records: read, next } = decodeBatches(await encodeBatch(records, producer), 0n, []);
       expect(next).toBe(BigInt(records.length));

@@ -159,6 +159,15 @@ test('a batch that expands beyond the limit becomes one unreadable record, and t
   expect(next).toBe(5n);
 });
 
+test('a header may have any name', () => {
+  const record = Buffer.from([0, 0, 0, 1, 1, 2, 18, ...Buffer.from('__proto__'), 2, 0x78]);
+  const body = Buffer.concat([Buffer.of(record.length * 2), record]);
+  const batch = Buffer.concat([encode(data(0n, ['a'])).subarray(0, 61), body]);
+  batch.writeInt32BE(49 + body.length, 8);
+  const headers = decodeBatches(batch, 0n, []).records[0]?.headers ?? {};
+  expect(Object.entries(headers)).toEqual([['__proto__', Buffer.from('x')]]);
+});
+
 test('a codec that is not supported is named', () => {
   const [record] = decodeBatches(encode(data(0n, ['a'], { codec: 2 })), 0n, []).records;
   expect(record?.unreadable?.message).toContain('snappy');

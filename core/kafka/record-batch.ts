@@ -1,6 +1,7 @@
-import { gunzipSync, zstdDecompressSync } from 'node:zlib';
+import { gunzipSync } from 'node:zlib';
 import { MillraceError } from '../errors.ts';
 import type { LogRecord } from '../runtime/log.ts';
+import { ZstdReader } from './zstd.ts';
 
 /**
  * Decodes record batches (message format 2) as brokers return them for a read-committed fetch.
@@ -35,6 +36,7 @@ export function decodeBatches(buffer: Buffer, from: bigint, aborted: readonly Ab
   const records: LogRecord[] = [];
   const pending = [...aborted].sort((a, b) => (a.firstOffset < b.firstOffset ? -1 : 1));
   const aborting = new Set<bigint>();
+  const zstd = new ZstdReader(buffer.length, maxBatchBytes);
   let next = from;
   let at = 0;
   while (at + headerBytes <= buffer.length) {
@@ -50,7 +52,7 @@ export function decodeBatches(buffer: Buffer, from: bigint, aborted: readonly Ab
     if ((attributes & controlFlag) !== 0) {
       if (controlType(buffer.subarray(at + headerBytes, end)) === abortMarker) aborting.delete(producerId);
     } else if (!((attributes & transactionalFlag) !== 0 && aborting.has(producerId)) && lastOffset >= from) {
-      decodeBatch(buffer, at, end, attributes, baseOffset, from, records);
+      decodeBatch(buffer, at, end, attributes, baseOffset, from, zstd, records);
     }
     if (lastOffset + 1n > next) next = lastOffset + 1n;
     at = end;
@@ -65,13 +67,14 @@ function decodeBatch(
   attributes: number,
   baseOffset: bigint,
   from: bigint,
+  zstd: ZstdReader,
   into: LogRecord[],
 ): void {
   const baseTimestamp = buffer.readBigInt64BE(at + 27);
   const count = buffer.readInt32BE(at + 57);
   let body: Buffer;
   try {
-    body = decompress(attributes & 0x7, buffer.subarray(at + headerBytes, end));
+    body = decompress(attributes & 0x7, buffer.subarray(at + headerBytes, end), zstd);
   } catch (error) {
     const bad = new MillraceError(
       'TOO_LARGE',
@@ -90,20 +93,23 @@ function decodeBatch(
     return;
   }
   const reader = new RecordReader(body);
+  const batch = { body, baseOffset, baseTimestamp };
+  // Of most batches all records are wanted: then no offset needs to be computed.
+  const skip = from > baseOffset ? Number(from - baseOffset) : 0;
   for (let i = 0; i < count; i++) {
-    const record = reader.record(baseOffset, baseTimestamp);
-    if (record.offset >= from) into.push(record);
+    const record = reader.record(batch);
+    if (record.offsetDelta >= skip) into.push(record);
   }
 }
 
-function decompress(codec: number, bytes: Buffer): Buffer {
+function decompress(codec: number, bytes: Buffer, zstd: ZstdReader): Buffer {
   switch (codec) {
     case 0:
       return bytes;
     case 1:
       return gunzipSync(bytes, { maxOutputLength: maxBatchBytes });
     case 4:
-      return zstdDecompressSync(bytes, { maxOutputLength: maxBatchBytes });
+      return zstd.read(bytes);
     default:
       throw new Error(
         `compression codec ${codec} (${codec === 2 ? 'snappy' : 'lz4'}) is not supported: use zstd, gzip or none`,
@@ -114,8 +120,71 @@ function decompress(codec: number, bytes: Buffer): Buffer {
 /** The type of a control record is the second int16 of its key: 0 abort, 1 commit. */
 function controlType(body: Buffer): number {
   const reader = new RecordReader(body);
-  const key = reader.record(0n, 0n).key;
+  const { key } = reader.record({ body, baseOffset: 0n, baseTimestamp: 0n });
   return key === null || key.length < 4 ? -1 : key.readInt16BE(2);
+}
+
+/** What the records of a batch share. */
+interface Batch {
+  readonly body: Buffer;
+  readonly baseOffset: bigint;
+  readonly baseTimestamp: bigint;
+}
+
+/**
+ * A record as places in its batch: numbers only, because records wait by the thousand for their turn, and what waits is copied by each
+ * garbage collection. Key and value become buffers when they are asked for.
+ */
+class BatchRecord implements LogRecord {
+  readonly offsetDelta: number;
+  readonly #batch: Batch;
+  readonly #timestampDelta: number;
+  readonly #keyAt: number;
+  readonly #keyEnd: number;
+  readonly #valueAt: number;
+  readonly #valueEnd: number;
+  #value: Buffer | null | undefined;
+  readonly headers?: Readonly<Record<string, Buffer>>;
+
+  /** An end before its beginning stands for null. */
+  constructor(
+    batch: Batch,
+    timestampDelta: number,
+    offsetDelta: number,
+    keyAt: number,
+    keyEnd: number,
+    valueAt: number,
+    valueEnd: number,
+    headers: Readonly<Record<string, Buffer>> | undefined,
+  ) {
+    this.#batch = batch;
+    this.#timestampDelta = timestampDelta;
+    this.offsetDelta = offsetDelta;
+    this.#keyAt = keyAt;
+    this.#keyEnd = keyEnd;
+    this.#valueAt = valueAt;
+    this.#valueEnd = valueEnd;
+    this.#value = undefined;
+    if (headers !== undefined) this.headers = headers;
+  }
+
+  get offset(): bigint {
+    return this.#batch.baseOffset + BigInt(this.offsetDelta);
+  }
+
+  get timestamp(): bigint {
+    return this.#batch.baseTimestamp + BigInt(this.#timestampDelta);
+  }
+
+  get key(): Buffer | null {
+    return this.#keyEnd < this.#keyAt ? null : this.#batch.body.subarray(this.#keyAt, this.#keyEnd);
+  }
+
+  /** Kept once it was made: whoever looks for its schema decodes it soon after. */
+  get value(): Buffer | null {
+    this.#value ??= this.#valueEnd < this.#valueAt ? null : this.#batch.body.subarray(this.#valueAt, this.#valueEnd);
+    return this.#value;
+  }
 }
 
 class RecordReader {
@@ -126,21 +195,32 @@ class RecordReader {
     this.#buffer = buffer;
   }
 
-  record(baseOffset: bigint, baseTimestamp: bigint): LogRecord {
+  record(batch: Batch): BatchRecord {
     this.#varint();
     this.#at += 1; // attributes: none defined
-    const timestamp = baseTimestamp + BigInt(this.#varint());
-    const offset = baseOffset + BigInt(this.#varint());
-    const key = this.#bytes();
-    const value = this.#bytes();
-    const headerCount = this.#varint();
-    if (headerCount === 0) return { offset, timestamp, key, value };
-    const headers: Record<string, Buffer> = {};
-    for (let i = 0; i < headerCount; i++) {
-      const name = this.#bytes()?.toString('utf8') ?? '';
-      headers[name] = this.#bytes() ?? Buffer.alloc(0);
+    const timestampDelta = this.#varint();
+    const offsetDelta = this.#varint();
+    const keyLength = this.#varint();
+    const keyAt = this.#at;
+    if (keyLength > 0) this.#at += keyLength;
+    const valueLength = this.#varint();
+    const valueAt = this.#at;
+    if (valueLength > 0) this.#at += valueLength;
+    const headers = this.#headers();
+    if (this.#at > this.#buffer.length) throw new RangeError('record batch ends inside a record');
+    const [keyEnd, valueEnd] = [keyAt + keyLength, valueAt + valueLength];
+    return new BatchRecord(batch, timestampDelta, offsetDelta, keyAt, keyEnd, valueAt, valueEnd, headers);
+  }
+
+  #headers(): Readonly<Record<string, Buffer>> | undefined {
+    const count = this.#varint();
+    if (count === 0) return undefined;
+    const headers: [string, Buffer][] = [];
+    for (let i = 0; i < count; i++) {
+      headers.push([this.#bytes()?.toString('utf8') ?? '', this.#bytes() ?? Buffer.alloc(0)]);
     }
-    return { offset, timestamp, key, value, headers };
+    // Whatever the names: one that objects have of their own, such as __proto__, is a header as well.
+    return Object.fromEntries(headers);
   }
 
   #bytes(): Buffer | null {
