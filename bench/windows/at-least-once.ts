@@ -15,6 +15,7 @@ import { type ProducedBatch, produce } from '../../core/kafka/produce.ts';
 import { chunk, findCoordinator, groupByPartition } from '../../core/kafka/writer.ts';
 import { createLogger } from '../../core/observability/logger.ts';
 import { Metrics } from '../../core/observability/metrics.ts';
+import { Control } from '../../core/runtime/control.ts';
 import type { OutRecord, Transaction, Writer, Written } from '../../core/runtime/log.ts';
 
 /** Where offsets go: Kafka takes none from outside a group that has members. */
@@ -103,8 +104,10 @@ if (import.meta.main) {
   const log = stack.use(new PlainLog({ brokers: config.kafka.brokers, clientId: 'bench' }));
   const schemas = stack.use(new Registry({ url: config.registry.url }));
   const signal = untilSignal();
+  const control = stack.use(await Control.open({ log, schemas, onError: console.error }));
   const context = {
     config,
+    control,
     log,
     schemas,
     metrics: new Metrics(),

@@ -4,6 +4,7 @@
  *
  *   node infra/local/bootstrap.mjs test […]       the test runner
  *   node infra/local/bootstrap.mjs soak […]       the long tests
+ *   node infra/local/bootstrap.mjs bench […]      the benchmarks
  *   node infra/local/bootstrap.mjs <command> […]  the CLI, e.g. demo
  *
  * Runs on whatever Node the machine has, 18 or newer, and with nothing installed: built-ins only.
