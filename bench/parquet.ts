@@ -1,5 +1,5 @@
 /**
- * Parquet of real-sized trade changes, no broker and no bucket: `node bench/parquet.ts [rows]`. Prints rows per second of CPU time (all
+ * Parquet of real-sized trade changes, no broker and no bucket: `npm run bench -- parquet [rows]`. Prints rows per second of CPU time (all
  * threads, garbage collection included), so that a busy machine does not falsify them, beside DuckDB's COPY of the same rows.
  */
 import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -16,70 +16,75 @@ import { RecordBuffer } from '../sinks/parquet/buffer.ts';
 import { buildObjects } from '../sinks/parquet/build.ts';
 import { ParquetFile } from '../sinks/parquet/writer.ts';
 
-const ROWS = Number(process.argv[2] ?? 100_000);
-const ROUNDS = 5;
+export const help = `bench parquet [rows]
+  Parquet of trade changes beside DuckDB, no broker and no bucket: rows per second of CPU time`;
 
-const table = tables['cdc.public.trades'];
-const at = { topic: table.topic, partition: 0 };
-const { signal } = new AbortController();
-const schemas = new MemorySchemas();
-const writer = await AvroEncoder.open<object>(schemas, 'cdc.public.trades-value', envelopeSchema());
-const decoder = new AvroDecoder<object>(schemas, table.schema);
+export async function run(args: readonly string[]): Promise<void> {
+  const ROWS = Number(args[0] ?? 100_000);
+  const ROUNDS = 5;
 
-const buffer = new RecordBuffer();
-for (let i = 0; i < ROWS; i++) {
-  const value = writer.encode(
-    envelope({
-      after: tradeRow({
-        trade_id: String(2_041_283 + i),
-        price: 80_517_000_000n + BigInt((i * 104_729) % 1_000_000_000),
-        size: BigInt((i * 15_485_863) % 100_000_000),
-        executed_at: formatTimestamp(1_385_423_999_000_000n + BigInt(i) * 211_003n),
+  const table = tables['cdc.public.trades'];
+  const at = { topic: table.topic, partition: 0 };
+  const { signal } = new AbortController();
+  const schemas = new MemorySchemas();
+  const writer = await AvroEncoder.open<object>(schemas, 'cdc.public.trades-value', envelopeSchema());
+  const decoder = new AvroDecoder<object>(schemas, table.schema);
+
+  const buffer = new RecordBuffer();
+  for (let i = 0; i < ROWS; i++) {
+    const value = writer.encode(
+      envelope({
+        after: tradeRow({
+          trade_id: String(2_041_283 + i),
+          price: 80_517_000_000n + BigInt((i * 104_729) % 1_000_000_000),
+          size: BigInt((i * 15_485_863) % 100_000_000),
+          executed_at: formatTimestamp(1_385_423_999_000_000n + BigInt(i) * 211_003n),
+        }),
       }),
-    }),
-  );
-  if (i === 0) await decoder.prepare(decoder.missing([value]));
-  buffer.push({ offset: BigInt(i), timestamp: 0n, key: null, value });
-}
-console.log(`${ROWS} rows, ${Math.round(buffer.bytes / ROWS)} bytes a record in the buffer`);
+    );
+    if (i === 0) await decoder.prepare(decoder.missing([value]));
+    buffer.push({ offset: BigInt(i), timestamp: 0n, key: null, value });
+  }
+  console.log(`${ROWS} rows, ${Math.round(buffer.bytes / ROWS)} bytes a record in the buffer`);
 
-async function rate(label: string, work: () => Promise<unknown> | unknown): Promise<void> {
-  await work();
-  const started = process.cpuUsage();
-  for (let round = 0; round < ROUNDS; round++) await work();
-  const { user, system } = process.cpuUsage(started);
-  const perSecond = Math.round(((ROWS * ROUNDS) / (user + system)) * 1_000_000);
-  console.log(`${label.padEnd(44)} ${perSecond.toLocaleString('en').padStart(12)} rows/CPU s`);
-}
+  async function rate(label: string, work: () => Promise<unknown> | unknown): Promise<void> {
+    await work();
+    const started = process.cpuUsage();
+    for (let round = 0; round < ROUNDS; round++) await work();
+    const { user, system } = process.cpuUsage(started);
+    const perSecond = Math.round(((ROWS * ROUNDS) / (user + system)) * 1_000_000);
+    console.log(`${label.padEnd(44)} ${perSecond.toLocaleString('en').padStart(12)} rows/CPU s`);
+  }
 
-const build = () => buildObjects(table, at, buffer, decoder, { signal });
-await rate('decode, row hash, encode, zstd, sha256', build);
+  const build = () => buildObjects(table, at, buffer, decoder, { signal });
+  await rate('decode, row hash, encode, zstd, sha256', build);
 
-const columns = [...table.columns, ...lineageColumns];
-const rows = [...buffer].map(({ value, offset }) => {
-  const change = decoder.decode(value as Buffer);
-  const row = table.row(change) ?? {};
-  const { lsn, op, sourceTime, txId } = table.lineage(change, 0n);
-  return [...table.columns.map((column) => column.read(row)), at.topic, 0, offset, lsn, op, sourceTime, txId];
-});
-await rate(`encode and zstd alone, ${columns.length} columns`, () => {
-  const file = new ParquetFile(columns);
-  for (const row of rows) file.add(row);
-  return file.finish({});
-});
+  const columns = [...table.columns, ...lineageColumns];
+  const rows = [...buffer].map(({ value, offset }) => {
+    const change = decoder.decode(value as Buffer);
+    const row = table.row(change) ?? {};
+    const { lsn, op, sourceTime, txId } = table.lineage(change, 0n);
+    return [...table.columns.map((column) => column.read(row)), at.topic, 0, offset, lsn, op, sourceTime, txId];
+  });
+  await rate(`encode and zstd alone, ${columns.length} columns`, () => {
+    const file = new ParquetFile(columns);
+    for (const row of rows) file.add(row);
+    return file.finish({});
+  });
 
-const dir = mkdtempSync(join(tmpdir(), 'millrace-bench-'));
-try {
-  const { objects } = await build();
-  for (const { day, bytes } of objects) writeFileSync(join(dir, `${day}.parquet`), bytes);
-  const db = await (await DuckDBInstance.create(':memory:', { threads: '1' })).connect();
-  await db.run(`CREATE TABLE rows AS SELECT * FROM read_parquet('${dir}/*.parquet') ORDER BY _offset`);
-  const copy = join(dir, 'copy');
-  await rate('DuckDB COPY of the same rows', () =>
-    db.run(`COPY rows TO '${copy}' (FORMAT parquet, COMPRESSION zstd, PARQUET_VERSION v2)`),
-  );
-  const size = objects.reduce((sum, { bytes }) => sum + bytes.length, 0);
-  console.log(`${objects.length} objects of ${size} bytes together; DuckDB's file has ${statSync(copy).size}`);
-} finally {
-  rmSync(dir, { recursive: true });
+  const dir = mkdtempSync(join(tmpdir(), 'millrace-bench-'));
+  try {
+    const { objects } = await build();
+    for (const { day, bytes } of objects) writeFileSync(join(dir, `${day}.parquet`), bytes);
+    const db = await (await DuckDBInstance.create(':memory:', { threads: '1' })).connect();
+    await db.run(`CREATE TABLE rows AS SELECT * FROM read_parquet('${dir}/*.parquet') ORDER BY _offset`);
+    const copy = join(dir, 'copy');
+    await rate('DuckDB COPY of the same rows', () =>
+      db.run(`COPY rows TO '${copy}' (FORMAT parquet, COMPRESSION zstd, PARQUET_VERSION v2)`),
+    );
+    const size = objects.reduce((sum, { bytes }) => sum + bytes.length, 0);
+    console.log(`${objects.length} objects of ${size} bytes together; DuckDB's file has ${statSync(copy).size}`);
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
 }

@@ -137,7 +137,11 @@ function run(command, args, env = process.env) {
 try {
   const [command = '--help', ...rest] = process.argv.slice(2);
   if (!isInstalled() || findNode() === undefined) await install();
-  const runners = { test: join(root, 'cli', 'test.ts'), soak: join(root, 'test', 'faults', 'soak.ts') };
+  const runners = {
+    test: join(root, 'cli', 'test.ts'),
+    soak: join(root, 'test', 'faults', 'soak.ts'),
+    bench: join(root, 'bench', 'main.ts'),
+  };
   const entry = command in runners ? [runners[command], ...rest] : [join(root, 'cli', 'main.ts'), command, ...rest];
   const path = `${join(modules, '.bin')}${delimiter}${process.env.PATH ?? ''}`;
   process.exitCode = await run(findNode(), entry, { ...process.env, PATH: path });
