@@ -16,6 +16,8 @@ export interface PipelineOptions {
   readonly stack: string;
   /** What to run: names, or everything. Default everything. */
   readonly names?: readonly string[];
+  /** A program to run instead of `millrace run`, with the stack and the names as its arguments. */
+  readonly program?: string;
   /** In addition to our own environment. */
   readonly env?: Readonly<Record<string, string>>;
 }
@@ -31,22 +33,14 @@ export class Pipeline implements AsyncDisposable {
     this.#exit = once(child, 'exit');
   }
 
-  static start({ stack, names = ['--all'], env = {} }: PipelineOptions): Pipeline {
+  static start({ stack, names = ['--all'], program, env = {} }: PipelineOptions): Pipeline {
     const logs = join(stackDir(stack), 'logs');
     mkdirSync(logs, { recursive: true });
     const log = join(logs, `run-${names.join('-').replace('--', '')}.log`);
     const file = openSync(log, 'a');
-    const args = [
-      ...runtimeFlags,
-      join(projectDir, 'cli', 'main.ts'),
-      '--stack',
-      stack,
-      'run',
-      ...names,
-      '--port',
-      '0',
-    ];
-    const child = spawn(process.execPath, args, {
+    const millrace = [join(projectDir, 'cli', 'main.ts'), '--stack', stack, 'run', ...names, '--port', '0'];
+    const args = program === undefined ? millrace : [program, stack, ...names];
+    const child = spawn(process.execPath, [...runtimeFlags, ...args], {
       env: { ...process.env, ...runtimeEnv, ...env },
       stdio: ['ignore', file, file],
     });

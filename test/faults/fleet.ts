@@ -9,6 +9,8 @@ export interface MemberOptions {
   readonly stack: string;
   /** What it runs: names that `millrace run` takes. */
   readonly runs: readonly string[];
+  /** A program of test/faults/processes instead of `millrace run`. */
+  readonly program?: string;
   readonly env?: Readonly<Record<string, string>>;
 }
 
@@ -40,8 +42,8 @@ export class Member implements AsyncDisposable {
   }
 
   start(): void {
-    const { stack, runs, env } = this.#options;
-    this.#pipeline = Pipeline.start({ stack, names: runs, ...(env === undefined ? {} : { env }) });
+    const { runs: names, ...options } = this.#options;
+    this.#pipeline = Pipeline.start({ names, ...options });
   }
 
   /** SIGKILL. The place stays empty until `start`. */

@@ -3,6 +3,7 @@ import { brokerKill, brokerRestart, brokerStall } from './broker.ts';
 import { bigTransactions, connectKill, deletes } from './capture.ts';
 import { deadLettersRefused, hostileOrder, incompatibleSchema, poison } from './input.ts';
 import { rebalanceStorm, zombie } from './members.ts';
+import { localState } from './state.ts';
 import { brokerDiskFull, clockSkew, registryDown } from './surroundings.ts';
 import {
   commitAnswerDelayed,
@@ -25,6 +26,7 @@ export const bursts: readonly Burst[] = [
   commitAnswerDelayed,
   transactionTimeout,
   rebalanceStorm,
+  localState,
   connectKill,
   registryDown,
   incompatibleSchema,
