@@ -34,6 +34,8 @@ export interface Burst {
   prepare?(stage: Stage): Promise<void>;
   /** One injection, from the fault to its end. Recovery need not be waited for. */
   inject(stage: Stage, index: number): Promise<void>;
+  /** An alert of infra/prometheus/rules that a real Prometheus must have fired. */
+  readonly alert?: string;
   /** Checks of its own, besides the invariants. One sentence for each violation. */
   check?(stage: Stage): Promise<readonly string[]>;
 }
@@ -102,7 +104,7 @@ export async function runBurst(burst: Burst, options: BurstOptions): Promise<Out
   const { seed, signal, note } = options;
   const wanted = Math.max(1, options.injections ?? burst.injections);
   await using resources = new AsyncDisposableStack();
-  const { stack } = await up(options.stack, { signal });
+  const { stack } = await up(options.stack, { signal, monitoring: burst.alert !== undefined });
   const config = configOf(options.stack, {});
   await setUp(config, { connectors: true, signal });
   const log = resources.use(new KafkaLog({ brokers: config.kafka.brokers, clientId: 'faults' }));
@@ -169,6 +171,9 @@ export async function runBurst(burst: Burst, options: BurstOptions): Promise<Out
       differences === 0 ? [] : [`${name}: ${differences}, such as ${examples.slice(0, 3).join(' | ')}`],
     ),
     ...own,
+    ...(burst.alert === undefined || (await hasFired(stack, burst.alert))
+      ? []
+      : [`I6 the alert ${burst.alert} did not fire`]),
     ...(peakBytes > memoryLimit ? [`I6 a process took ${mebibytes(peakBytes)}`] : []),
     ...(ok || checks.some(({ differences }) => differences > 0) ? [] : ['I6 it did not come to rest']),
   ];
@@ -198,6 +203,13 @@ async function atWork({ log }: Stage, signal: AbortSignal): Promise<void> {
     if (performance.now() > giveUpAt) throw new Error('the processors did not begin to work');
     await delay(500);
   }
+}
+
+async function hasFired(stack: Stack, alert: string): Promise<boolean> {
+  const url = new URL(`http://127.0.0.1:${stack.ports.prometheus}/api/v1/query`);
+  url.searchParams.set('query', `max_over_time(ALERTS{alertname="${alert}",alertstate="firing"}[1h])`);
+  const answer = (await (await fetch(url)).json()) as { data: { result: readonly object[] } };
+  return answer.data.result.length > 0;
 }
 
 async function connection(config: Config, resources: AsyncDisposableStack): Promise<Client> {

@@ -76,6 +76,7 @@ export const poison: Burst = {
   title:
     'poison: bad magic byte, truncated Avro, unknown and foreign schema, array bomb, gzip bomb, random bytes of 900 KB',
   injections: 24,
+  alert: 'DeadLettersRising',
   async prepare({ schemas }) {
     poisoned.clear();
     bombSchema = 0;
@@ -122,7 +123,7 @@ async function registerBomb({ schemas }: Stage, id: number): Promise<number> {
 
 /** Changes to a registered schema that would break its readers. */
 const breaks: readonly ((fields: readonly Record<string, unknown>[]) => object[])[] = [
-  (fields) => fields.map((field, i) => (i === 0 ? { ...field, type: 'string' } : field)),
+  (fields) => fields.map((field, i) => (i === 0 ? { ...field, type: 'boolean' } : field)),
   (fields) => [...fields, { name: 'without_a_default', type: 'long' }],
   (fields) =>
     fields
