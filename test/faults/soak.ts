@@ -5,6 +5,8 @@
  *   npm run soak -- faults 2 8 9                    these bursts, again
  *   npm run soak -- faults --injections 100 --seed 5
  *   npm run soak -- faults --fresh                  forgets the results of before
+ *   npm run soak -- simulation --seeds 10000        that many simulated schedules
+ *   npm run soak -- simulation --seed 7             one of them, with its trace; docs/simulation.md
  *
  * Bursts follow each other on one stack of their own, fresh at the beginning and after a broken promise, and removed at the end. Results are kept in `.millrace/soak.json` after each burst, so what was
  * interrupted goes on when it is started again; docs/soak.md is written from them. Ends with an error when a promise was broken.
@@ -13,6 +15,7 @@ import { parseArgs } from 'node:util';
 import { untilSignal } from '../../cli/signals.ts';
 import { stackOptions } from '../../cli/stack.ts';
 import { stopStack } from '../../infra/local/stack.ts';
+import { soakSimulation } from '../simulation/soak.ts';
 import { runBurst } from './burst.ts';
 import { bursts } from './bursts/all.ts';
 import { Results } from './results.ts';
@@ -25,11 +28,15 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     injections: { type: 'string' },
-    seed: { type: 'string', default: '20131125' },
+    seed: { type: 'string' },
+    seeds: { type: 'string' },
+    scenario: { type: 'string' },
     stack: { type: 'string', default: 'soak' },
     fresh: { type: 'boolean', default: false },
   },
 });
+
+const defaultSeed = 20131125;
 
 async function faults(numbers: readonly number[], signal: AbortSignal): Promise<boolean> {
   const unknown = numbers.filter((number) => !bursts.some(({ fault }) => fault === number));
@@ -51,7 +58,7 @@ async function faults(numbers: readonly number[], signal: AbortSignal): Promise<
     try {
       const outcome = await runBurst(burst, {
         stack: values.stack,
-        seed: Number(values.seed) + burst.fault,
+        seed: Number(values.seed ?? defaultSeed) + burst.fault,
         ...(values.injections === undefined ? {} : { injections: Number(values.injections) }),
         signal,
         note: (text) => say(`   ${text}`),
@@ -75,10 +82,26 @@ async function faults(numbers: readonly number[], signal: AbortSignal): Promise<
 
 const signal = untilSignal(() => new Error('interrupted'));
 const [part = 'faults', ...rest] = positionals;
-if (part !== 'faults') {
-  say(`error: ${part} is nothing to soak: say faults`);
+const number = (text: string | undefined): number | undefined => (text === undefined ? undefined : Number(text));
+const parts: Readonly<Record<string, () => Promise<boolean>>> = {
+  faults: () => faults(rest.map(Number), signal),
+  simulation: () => {
+    const { scenario } = values;
+    const [seed, seeds] = [number(values.seed), number(values.seeds)];
+    return soakSimulation({
+      ...(seed === undefined ? {} : { seed }),
+      ...(seeds === undefined ? {} : { seeds }),
+      ...(scenario === undefined ? {} : { scenario }),
+      signal,
+      say,
+    });
+  },
+};
+const run = parts[part];
+if (run === undefined) {
+  say(`error: ${part} is nothing to soak: say ${Object.keys(parts).join(' or ')}`);
   process.exitCode = 1;
 } else {
-  const sound = await faults(rest.map(Number), signal);
+  const sound = await run();
   process.exitCode = signal.aborted ? 130 : sound ? 0 : 1;
 }

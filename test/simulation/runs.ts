@@ -1,0 +1,130 @@
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import type { Random } from '../../core/testing/simulation/random.ts';
+import type { Scenario } from '../../core/testing/simulation/scenario.ts';
+import { type Outcome, simulate } from '../../core/testing/simulation/simulation.ts';
+import type { Climate } from '../../core/testing/simulation/weather.ts';
+import { ledgerScenario } from './ledger-scenario.ts';
+
+/** By name: what can be simulated. */
+export const scenarios: Readonly<Record<string, (random: Random, stormMs: number) => Promise<Scenario>>> = {
+  ledger: ledgerScenario,
+};
+
+export interface Failure {
+  readonly scenario: string;
+  readonly seed: number;
+  readonly violations: readonly string[];
+  /** The end of its trace. */
+  readonly trace: readonly string[];
+}
+
+export interface Report {
+  readonly runs: number;
+  readonly processes: number;
+  readonly events: number;
+  /** Of virtual time. */
+  readonly seconds: number;
+  readonly failures: readonly Failure[];
+}
+
+export interface RunOptions {
+  /** Names of scenarios; seeds go round. */
+  readonly scenarios: readonly string[];
+  readonly from: number;
+  readonly count: number;
+  readonly climate?: Partial<Climate>;
+  /** Ends at the first failure. */
+  readonly once?: boolean;
+  readonly onRun?: (outcome: Outcome, scenario: string) => void;
+}
+
+const traceLines = 60;
+export const none: Report = { runs: 0, processes: 0, events: 0, seconds: 0, failures: [] };
+
+/** Runs `count` seeds from `from` on, one after the other: seed S runs the scenario S mod their number. */
+export async function runSeeds(options: RunOptions): Promise<Report> {
+  let report = none;
+  for (let seed = options.from; seed < options.from + options.count; seed++) {
+    const scenario = options.scenarios[seed % options.scenarios.length] as string;
+    const make = scenarios[scenario];
+    if (make === undefined)
+      throw new RangeError(`no scenario is called ${scenario}: ${Object.keys(scenarios).join(', ')}`);
+    const outcome = await simulate(make, options.climate === undefined ? { seed } : { seed, climate: options.climate });
+    options.onRun?.(outcome, scenario);
+    const { violations, trace } = outcome;
+    const failure = { scenario, seed, violations, trace: trace.slice(-traceLines) };
+    report = add(report, {
+      runs: 1,
+      processes: outcome.processes,
+      events: outcome.events,
+      seconds: outcome.lasted / 1_000,
+      failures: violations.length > 0 ? [failure] : [],
+    });
+    if (options.once === true && report.failures.length > 0) break;
+  }
+  return report;
+}
+
+/** Likewise in processes of their own, which share the seeds. `root` is the folder of the sources, by default ours. */
+export async function runApart(
+  options: Omit<RunOptions, 'onRun'> & {
+    readonly processes: number;
+    readonly root?: string;
+    readonly signal?: AbortSignal;
+  },
+): Promise<Report> {
+  const share = Math.ceil(options.count / options.processes);
+  const reports = await Promise.all(
+    Array.from({ length: options.processes }, (_, at) => {
+      const from = options.from + at * share;
+      const count = Math.min(share, options.from + options.count - from);
+      return count > 0 ? runChild({ ...options, from, count }) : none;
+    }),
+  );
+  return reports.reduce(add, none);
+}
+
+/** What a reader needs to see it again. */
+export function explain({ scenario, seed, violations, trace }: Failure): string {
+  return [
+    `seed ${seed} of ${scenario}:`,
+    ...violations.map((each) => `  ${each}`),
+    `  alone: npm run soak -- simulation --scenario ${scenario} --seed ${seed}`,
+    '  the end of its trace:',
+    ...trace.map((line) => `    ${line}`),
+  ].join('\n');
+}
+
+function add(a: Report, b: Report): Report {
+  return {
+    runs: a.runs + b.runs,
+    processes: a.processes + b.processes,
+    events: a.events + b.events,
+    seconds: a.seconds + b.seconds,
+    failures: [...a.failures, ...b.failures],
+  };
+}
+
+function runChild(options: Parameters<typeof runApart>[0]): Promise<Report> {
+  const root = options.root ?? join(import.meta.dirname, '../..');
+  const { scenarios: names, from, count, climate, once = false, signal } = options;
+  const request = JSON.stringify({ scenarios: names, from, count, climate, once });
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [join(root, 'test/simulation/child.ts'), request], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      cwd: root,
+      env: { ...process.env, NODE_OPTIONS: '' },
+      ...(signal === undefined ? {} : { signal }),
+    });
+    const out: Buffer[] = [];
+    const errors: Buffer[] = [];
+    child.stdout.on('data', (chunk: Buffer) => out.push(chunk));
+    child.stderr.on('data', (chunk: Buffer) => errors.push(chunk));
+    child.on('error', reject);
+    child.on('close', (code) => {
+      if (code === 0) resolve(JSON.parse(Buffer.concat(out).toString('utf8')) as Report);
+      else reject(new Error(`the simulation ended with code ${code}: ${Buffer.concat(errors).toString('utf8')}`));
+    });
+  });
+}

@@ -1,0 +1,30 @@
+import { availableParallelism } from 'node:os';
+import { describe, expect, test } from '@jest/globals';
+import { simulate } from '../../core/testing/simulation/simulation.ts';
+import { explain, runApart, scenarios } from './runs.ts';
+
+const schedules = 1_000;
+
+test(`${schedules} schedules of crashes, stalls, rebalances, lost and late answers keep every promise`, async () => {
+  const report = await runApart({
+    scenarios: Object.keys(scenarios),
+    from: 1,
+    count: schedules,
+    processes: Math.min(2, availableParallelism()),
+  });
+  expect(report.failures.map(explain)).toEqual([]);
+  expect(report.runs).toBe(schedules);
+  // They were not idle: on average a run starts several processes.
+  expect(report.processes).toBeGreaterThan(3 * schedules);
+}, 600_000);
+
+describe.each(Object.entries(scenarios))('%s', (_, make) => {
+  test('a seed has one course, whatever ran before it', async () => {
+    const first = await simulate(make, { seed: 7 });
+    const other = await simulate(make, { seed: 8 });
+    const again = await simulate(make, { seed: 7 });
+    expect(again.hash).toBe(first.hash);
+    expect(again.trace).toEqual(first.trace);
+    expect(other.hash).not.toBe(first.hash);
+  });
+});
