@@ -8,6 +8,7 @@ import { register as registerConnectors } from './commands/connectors.ts';
 import { register as registerDb } from './commands/db.ts';
 import { register as registerDead } from './commands/dead.ts';
 import { register as registerDemo } from './commands/demo.ts';
+import { register as registerFeatures } from './commands/features.ts';
 import { register as registerLoad } from './commands/load.ts';
 import { register as registerOffsets } from './commands/offsets.ts';
 import { register as registerReplay } from './commands/replay.ts';
@@ -44,6 +45,7 @@ for (const register of [
   registerStack,
   registerArchive,
   registerCandles,
+  registerFeatures,
   registerDb,
   registerConnectors,
   registerTopics,

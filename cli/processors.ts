@@ -3,6 +3,8 @@ import type { Config } from '../core/config.ts';
 import { MillraceError } from '../core/errors.ts';
 import type { Processor } from '../core/processor/define.ts';
 import { anomaly } from '../processors/anomaly/anomaly.ts';
+import { enrichment } from '../processors/enrichment/enrichment.ts';
+import { features } from '../processors/features/features.ts';
 import { ohlcv } from '../processors/ohlcv/ohlcv.ts';
 
 export interface Registered {
@@ -15,6 +17,8 @@ export interface Registered {
 export const processors: Readonly<Record<string, Registered>> = {
   ohlcv: { make: (config) => ohlcv(config.ohlcv), heartbeats: true },
   anomaly: { make: (config) => anomaly(config.anomaly), heartbeats: true },
+  enrichment: { make: () => enrichment(), heartbeats: false },
+  features: { make: (config) => features(config.features), heartbeats: true },
 };
 
 /** @throws MillraceError CONFIG_INVALID for an unknown name. */

@@ -14,6 +14,8 @@ export interface Stage {
 export const stages: readonly Stage[] = [
   { name: 'ohlcv', kind: 'processor', inputs: ['cdc.public.trades'] },
   { name: 'anomaly', kind: 'processor', inputs: ['market.candles', 'cdc.public.trades'] },
+  { name: 'enrichment', kind: 'processor', inputs: ['cdc.public.trades'] },
+  { name: 'features', kind: 'processor', inputs: ['cdc.public.trades'] },
   { name: 'parquet', kind: 'sink', inputs: archivedTopics },
 ];
 

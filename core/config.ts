@@ -99,6 +99,24 @@ export const configSchema = z.strictObject({
       revisable: z.number().int().min(0).max(100_000).default(60),
     })
     .prefault({}),
+  features: z
+    .strictObject({
+      /** Name of the definition below, part of each row's key. */
+      set: z.string().default('default'),
+      /** Cadence of the rows in event time. */
+      step: z.string().default('1m'),
+      /** Rolling windows: multiples of the step. */
+      windows: z.array(z.string()).min(1).default(['1m', '5m', '1h']),
+      /** Significant digits of a price bucket in the volume profile. */
+      profileDigits: positive.default(3),
+      /** How far event time has to be past a row's instant before the row is made. */
+      latenessMs: ms.default(5_000),
+      /** How far an event time may exceed the log time of its own record; beyond it is a dead letter. */
+      maxFutureSkewMs: ms.default(60_000),
+      /** How long after the first trade of a step its trades can be corrected, in log time. */
+      horizonMs: ms.default(86_400_000),
+    })
+    .prefault({}),
   parquet: z
     .strictObject({
       /** Rows per partition after which an object is cut. */

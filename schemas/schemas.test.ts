@@ -121,6 +121,8 @@ describe('topics', () => {
     for (const [journal, ...inputs] of [
       ['ohlcv.journal', 'cdc.public.trades', 'cdc.public.heartbeat'],
       ['anomaly.journal', 'market.candles', 'cdc.public.trades', 'cdc.public.heartbeat'],
+      ['enrichment.journal', 'cdc.public.trades'],
+      ['features.journal', 'cdc.public.trades', 'cdc.public.heartbeat'],
     ] as const) {
       for (const input of inputs) expect(topic(journal).retentionMs).toBeGreaterThanOrEqual(topic(input).retentionMs);
     }

@@ -20,7 +20,10 @@ import { untilSignal } from '../signals.ts';
 import { attach } from '../stack.ts';
 import { type Counted, countRecords, readStages, type StageLag, stages } from '../stages.ts';
 
-const sideTopics = ['ohlcv.late', 'ohlcv.dead', 'anomaly.late', 'anomaly.dead', 'parquet.dead'];
+const sideTopics = [
+  ...['ohlcv', 'anomaly', 'enrichment', 'features'].flatMap((name) => [`${name}.late`, `${name}.dead`]),
+  'parquet.dead',
+];
 /** Counting reads the topic; more than this is told as "at least". */
 const countLimit = 10_000;
 

@@ -32,7 +32,7 @@ export interface FollowOptions {
 }
 
 const trades = 'cdc.public.trades';
-const processors = stages.filter(({ kind }) => kind === 'processor');
+const processors = stages.filter(({ name }) => name === 'ohlcv' || name === 'anomaly');
 const pollMs = 500;
 const patienceMs = 240_000;
 export const stageNames = ['captured', 'folded into candles', 'searched for anomalies', 'archived as Parquet'] as const;

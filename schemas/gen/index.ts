@@ -7,9 +7,14 @@ import { type Candle, candleSchema } from './candle.ts';
 import { type CandleKey, candleKeySchema } from './candle_key.ts';
 import { type ControlEntry, controlEntrySchema } from './control_entry.ts';
 import { type DeadLetter, deadLetterSchema } from './dead_letter.ts';
+import { type Features, featuresSchema } from './features.ts';
+import { type FeaturesKey, featuresKeySchema } from './features_key.ts';
 import { type HeartbeatChange, heartbeatChangeSchema } from './heartbeat_change.ts';
+import { type InstrumentChange, instrumentChangeSchema } from './instrument_change.ts';
 import { type JournalEntry, journalEntrySchema } from './journal_entry.ts';
 import { type LateTrade, lateTradeSchema } from './late_trade.ts';
+import { type MarketTrade, marketTradeSchema } from './market_trade.ts';
+import { type MarketTradeKey, marketTradeKeySchema } from './market_trade_key.ts';
 import { type Redrive, redriveSchema } from './redrive.ts';
 import { type Rule, ruleSchema } from './rule.ts';
 import { type RuleKey, ruleKeySchema } from './rule_key.ts';
@@ -25,9 +30,14 @@ export const schemas = {
   candle_key: candleKeySchema,
   control_entry: controlEntrySchema,
   dead_letter: deadLetterSchema,
+  features: featuresSchema,
+  features_key: featuresKeySchema,
   heartbeat_change: heartbeatChangeSchema,
+  instrument_change: instrumentChangeSchema,
   journal_entry: journalEntrySchema,
   late_trade: lateTradeSchema,
+  market_trade: marketTradeSchema,
+  market_trade_key: marketTradeKeySchema,
   redrive: redriveSchema,
   rule: ruleSchema,
   rule_key: ruleKeySchema,
@@ -46,9 +56,14 @@ export interface SchemaTypes {
   candle_key: CandleKey;
   control_entry: ControlEntry;
   dead_letter: DeadLetter;
+  features: Features;
+  features_key: FeaturesKey;
   heartbeat_change: HeartbeatChange;
+  instrument_change: InstrumentChange;
   journal_entry: JournalEntry;
   late_trade: LateTrade;
+  market_trade: MarketTrade;
+  market_trade_key: MarketTradeKey;
   redrive: Redrive;
   rule: Rule;
   rule_key: RuleKey;

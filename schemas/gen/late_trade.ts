@@ -22,7 +22,7 @@ export interface LateTrade {
   readonly operation: Operation;
   /** Why it is here: behind the watermark, delivered twice, a correction, a cancellation, or a row of an incremental snapshot. */
   readonly reason: LateReason;
-  /** REVISED: its candle has a new revision. NOT_APPLIED: no candle changed. */
+  /** REVISED: its candle has a new revision. APPLIED: it counts in what is published from then on. NOT_APPLIED: nothing changed. */
   readonly effect: LateEffect;
   /** The candle's interval; null when the change is not about one. */
   readonly interval: string | null;
@@ -44,8 +44,8 @@ export type Operation = 'CREATE' | 'READ' | 'UPDATE' | 'DELETE';
 /** Why the change is here. */
 export type LateReason = 'LATE' | 'DUPLICATE' | 'UPDATE' | 'DELETE' | 'SNAPSHOT';
 
-/** What the change did to its candle. */
-export type LateEffect = 'NOT_APPLIED' | 'REVISED';
+/** What the change did. */
+export type LateEffect = 'NOT_APPLIED' | 'REVISED' | 'APPLIED';
 
 /** Where in the log a record is. */
 export interface Origin {
@@ -159,11 +159,12 @@ export const lateTradeSchema = {
         "name": "LateEffect",
         "symbols": [
           "NOT_APPLIED",
-          "REVISED"
+          "REVISED",
+          "APPLIED"
         ],
-        "doc": "What the change did to its candle."
+        "doc": "What the change did."
       },
-      "doc": "REVISED: its candle has a new revision. NOT_APPLIED: no candle changed."
+      "doc": "REVISED: its candle has a new revision. APPLIED: it counts in what is published from then on. NOT_APPLIED: nothing changed."
     },
     {
       "name": "interval",

@@ -49,7 +49,7 @@ export class AsOfJoin<L, R> {
       { name: 'left', type: left },
       { name: 'due', type: 'double' },
     ];
-    return { name, schema: { type: 'record', name: 'Waiting', namespace: `millrace.state.${name}`, fields } };
+    return { name, schema: { type: 'record', name: 'Waiting', namespace: 'millrace.state', fields } };
   }
 
   /** Left records that wait. */

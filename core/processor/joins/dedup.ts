@@ -26,7 +26,7 @@ export class Dedup {
     const fields = [{ name: 'at', type: 'double' }];
     return {
       name,
-      schema: { type: 'record', name: 'Seen', namespace: `millrace.state.${name}`, fields },
+      schema: { type: 'record', name: 'Seen', namespace: 'millrace.state', fields },
       ttlMs,
     };
   }

@@ -40,7 +40,7 @@ export class CapturedTable<K, R extends K> {
       { name: 'commit', type: 'string' },
       { name: 'lsn', type: 'string' },
     ];
-    return { name, schema: { type: 'record', name: 'Mark', namespace: `millrace.state.${name}`, fields } };
+    return { name, schema: { type: 'record', name: 'Mark', namespace: 'millrace.state', fields } };
   }
 
   get size(): number {

@@ -50,7 +50,7 @@ export class Versions<V> {
       { name: 'value', type: value },
       { name: 'forgot', type: 'boolean' },
     ];
-    return { name, schema: { type: 'record', name: 'StoredVersion', namespace: `millrace.state.${name}`, fields } };
+    return { name, schema: { type: 'record', name: 'StoredVersion', namespace: 'millrace.state', fields } };
   }
 
   get size(): number {

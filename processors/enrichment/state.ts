@@ -1,0 +1,30 @@
+import type { StoreDefinition } from '../../core/processor/define.ts';
+import type { InstrumentRow } from '../../schemas/gen/instrument_change.ts';
+
+const size = { type: 'bytes', logicalType: 'decimal', precision: 20, scale: 8 } as const;
+
+/** The table as far as it was read. Key: JSON of [venue, symbol]. Value: `InstrumentRow`. As many entries as the table has rows. */
+export const instrumentStore: StoreDefinition = {
+  name: 'instruments',
+  schema: {
+    type: 'record',
+    name: 'Instrument',
+    namespace: 'millrace.enrichment',
+    fields: [
+      { name: 'venue', type: 'string' },
+      { name: 'symbol', type: 'string' },
+      { name: 'base', type: 'string' },
+      { name: 'quote', type: 'string' },
+      { name: 'tick_size', type: size },
+      { name: 'lot_size', type: size },
+      { name: 'active', type: 'boolean' },
+    ],
+  },
+};
+
+/** Name of the store that says how far each partition of the table was read. */
+export const marksStore = 'instrument-marks';
+
+export function instrumentKey({ venue, symbol }: Pick<InstrumentRow, 'venue' | 'symbol'>): string {
+  return JSON.stringify([venue, symbol]);
+}

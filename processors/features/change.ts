@@ -1,0 +1,40 @@
+import { MillraceError } from '../../core/errors.ts';
+import type { TradeChange, TradeRow } from '../../schemas/gen/trade_change.ts';
+import { readTrade, type Trade } from './trade.ts';
+
+/** A change of a trade, read: what it takes back, what it brings. */
+export interface Change {
+  readonly kind: 'create' | 'update' | 'delete' | 'snapshot';
+  readonly before: Trade | null;
+  readonly after: Trade | null;
+}
+
+/** @throws MillraceError BAD_RECORD for a change that is not of one trade. */
+export function readChange({ op, before, after, source }: TradeChange): Change {
+  switch (op) {
+    case 'c':
+      return { kind: 'create', before: null, after: present(after, op) };
+    case 'r':
+      // Rows of the first snapshot are where the stream begins; those of an incremental one repeat what the stream had.
+      return {
+        kind: source.snapshot === 'incremental' ? 'snapshot' : 'create',
+        before: null,
+        after: present(after, op),
+      };
+    case 'u':
+      return { kind: 'update', before: present(before, op), after: present(after, op) };
+    case 'd':
+      return { kind: 'delete', before: present(before, op), after: null };
+    default:
+      throw new MillraceError('BAD_RECORD', `a change that is not of one trade: op ${JSON.stringify(op)}`, {
+        remedy: 'Delete rows instead of truncating.',
+      });
+  }
+}
+
+function present(row: TradeRow | null, op: string): Trade {
+  if (row !== null) return readTrade(row);
+  throw new MillraceError('BAD_RECORD', `a change without its row: op ${JSON.stringify(op)}`, {
+    remedy: 'The table needs REPLICA IDENTITY FULL.',
+  });
+}

@@ -1,0 +1,287 @@
+import { MillraceError } from '../../core/errors.ts';
+import type { Context, Fold, InputRecord, Store } from '../../core/processor/define.ts';
+import { Heap } from '../../core/processor/heap.ts';
+import { type StoredVersion, type Version, Versions } from '../../core/processor/joins/versions.ts';
+import { changeLateness, dueAt, micros, observe, startProgress, watermarkAt } from '../../core/processor/watermark.ts';
+import { windowStart } from '../../core/processor/window.ts';
+import type { Features } from '../../schemas/gen/features.ts';
+import type { FeaturesKey } from '../../schemas/gen/features_key.ts';
+import type { LateEffect } from '../../schemas/gen/late_trade.ts';
+import type { TradeChange } from '../../schemas/gen/trade_change.ts';
+import type { TradeKey } from '../../schemas/gen/trade_key.ts';
+import { addTrade, type Bar, barOf, rebuilt, subtractTrade } from './bar.ts';
+import { type Change, readChange } from './change.ts';
+import { lateTrade, type Outcome } from './late.ts';
+import { Rebuild } from './rebuild.ts';
+import { figuresAt } from './rolling.ts';
+import type { Rules } from './settings.ts';
+import {
+  barStore,
+  NEVER,
+  readSymbolKey,
+  type Shape,
+  SymbolEntry,
+  type SymbolState,
+  shapeKey,
+  shapeStore,
+  symbolKey,
+  symbolStore,
+} from './state.ts';
+import type { Trade } from './trade.ts';
+
+type TradeRecord = InputRecord<TradeChange>;
+
+/**
+ * Folds the trades of one partition into rows of features. Trades are summed into bars, one per step; a row is computed from bars when its
+ * symbol's watermark reaches its instant. Rows are made before a trade that is beyond them joins its bar: no bar is forgotten that one of them
+ * needs.
+ */
+export class FeaturesFold implements Fold<TradeChange> {
+  readonly #rules: Rules;
+  readonly #context: Context<TradeChange>;
+  readonly #states: Store<SymbolState>;
+  readonly #refused: Store<{ readonly at: number }>;
+  readonly #bars: Versions<Bar>;
+  readonly #symbols = new Map<string, SymbolEntry>();
+  /** Symbols that have a next row, by the log time at which it is due. */
+  readonly #due = new Heap<SymbolEntry>();
+
+  constructor(rules: Rules, context: Context<TradeChange>) {
+    const { longest, lateness, step } = rules;
+    this.#rules = rules;
+    this.#context = context;
+    this.#states = context.store(symbolStore.name);
+    this.#refused = context.store('refused');
+    // A row that is not made yet is at most the lateness behind the newest trade, and looks back over its windows to the bar before them.
+    this.#bars = new Versions(context.store<StoredVersion<Bar>>(barStore.name), longest + lateness + step);
+  }
+
+  restored(): void {
+    this.#checkShape();
+    this.#bars.restored();
+    const now = micros(this.#context.logTime);
+    for (const [key, state] of this.#states.entries()) {
+      if (changeLateness(state, this.#rules.lateness, now)) this.#states.set(key, state);
+      const symbol = new SymbolEntry(...readSymbolKey(key), key, state);
+      this.#symbols.set(key, symbol);
+      this.#schedule(symbol);
+    }
+  }
+
+  record(record: TradeRecord): void {
+    const change = readChange(record.value);
+    const { kind, before, after } = change;
+    if (kind === 'snapshot') this.#notNew(record, change, 'SNAPSHOT');
+    else if (before !== null) this.#correct(record, before, after);
+    else if (after !== null && this.#takes(record, after)) {
+      const { kept, lateness, start } = this.#apply(record, after);
+      if (lateness === null && kept) return;
+      this.#late(record, after, { reason: 'LATE', effect: effectOf(kept), step: this.#step(start), lateness });
+    }
+  }
+
+  duplicate(record: TradeRecord): void {
+    this.#notNew(record, readChange(record.value), 'DUPLICATE');
+  }
+
+  deadline(): bigint | undefined {
+    const first = this.#due.first();
+    return first === undefined ? undefined : BigInt(first.due);
+  }
+
+  advance(): void {
+    const now = micros(this.#context.logTime);
+    for (let first = this.#due.first(); first !== undefined && first.due <= now; first = this.#due.first()) {
+      this.#emitUpTo(first, watermarkAt(first.state, now));
+      this.#save(first);
+    }
+  }
+
+  gauges(): Readonly<Record<string, number>> {
+    return { keys: this.#symbols.size, bars: this.#bars.size };
+  }
+
+  /** The trade joins its bar and moves its symbol's watermark; rows that are due by that are made. */
+  #apply(record: TradeRecord, trade: Trade): { kept: boolean; lateness: number | null; start: number } {
+    const { step, lateness, digits } = this.#rules;
+    const [now, recordLog] = [micros(this.#context.logTime), micros(record.logTime)];
+    const key = symbolKey(trade.venue, trade.symbol);
+    const start = windowStart(trade.time, step);
+    const known = this.#symbols.get(key);
+    const reached = known === undefined ? Number.NEGATIVE_INFINITY : watermarkAt(known.state, now);
+    const symbol = known ?? this.#addSymbol(key, trade, recordLog, lateness);
+    if (known !== undefined) observe(known.state, trade.time, recordLog, now);
+
+    const limit = watermarkAt(symbol.state, now);
+    this.#emitUpTo(symbol, Math.min(limit, start));
+    const bar = this.#barAt(key, start)?.value;
+    if (bar !== undefined) addTrade(bar, trade, record, digits);
+    const kept = this.#bars.put(key, start, 0n, bar ?? barOf(trade, record, digits));
+    if (kept) this.#reach(symbol, start, reached);
+    this.#emitUpTo(symbol, limit);
+    this.#save(symbol);
+    return { kept, lateness: start + step <= reached ? reached - trade.time : null, start };
+  }
+
+  /** Takes the old version out of its bar, then applies the new one. */
+  #correct(record: TradeRecord, before: Trade, after: Trade | null): void {
+    const { step, horizon, digits } = this.#rules;
+    const key = symbolKey(before.venue, before.symbol);
+    const start = windowStart(before.time, step);
+    const wasRefused = this.#refused.get(refusedKey(before)) !== undefined;
+    const next = after === null || this.#takes(record, after) ? after : null;
+    const finish = (changed: boolean): void => {
+      const kept = next !== null && this.#apply(record, next).kept;
+      const reason = after === null ? 'DELETE' : 'UPDATE';
+      const effect = effectOf(changed || kept);
+      this.#late(record, after ?? before, { reason, effect, step: this.#step(start), lateness: null });
+    };
+
+    const bar = this.#barAt(key, start)?.value;
+    if (wasRefused || bar === undefined) {
+      if (next !== null || after === null) this.#refused.delete(refusedKey(before));
+      finish(false);
+    } else if (micros(record.logTime) - bar.from_log > horizon) {
+      const reason = after === null ? 'DELETE' : 'UPDATE';
+      this.#late(record, after ?? before, { reason, effect: 'NOT_APPLIED', step: this.#step(start), lateness: null });
+    } else if (bar.trade_count === 1) {
+      // A bar of one other trade: this one was never in it.
+      const inside = bar.close_id === before.id;
+      if (inside) this.#bars.remove(key, start, 0n);
+      finish(inside);
+    } else if (subtractTrade(bar, before, record, digits)) {
+      this.#bars.put(key, start, 0n, bar);
+      finish(true);
+    } else {
+      this.#readAgain(record, before, bar, start, finish);
+    }
+  }
+
+  /** The last trade of a bar goes: which one was before it, only the input knows. */
+  #readAgain(record: TradeRecord, before: Trade, bar: Bar, start: number, finish: (changed: boolean) => void): void {
+    const { step, digits } = this.#rules;
+    const { venue, symbol } = before;
+    const taken = (trade: Trade, logTime: bigint) => this.#ahead(trade, logTime) <= 0;
+    const rebuild = new Rebuild({ venue, symbol, from: start, to: start + step, taken });
+    this.#context.reread(
+      { topic: record.topic, from: bar.from_offset, to: record.offset },
+      (each) => rebuild.visit(each),
+      () => {
+        const next = rebuilt(bar, rebuild.tradesWithout(before.id), record, digits);
+        const key = symbolKey(venue, symbol);
+        if (next === undefined) this.#bars.remove(key, start, 0n);
+        else this.#bars.put(key, start, 0n, next);
+        finish(true);
+      },
+    );
+  }
+
+  /** False for a trade from the future: its record is a dead letter, and so its corrections take nothing out. */
+  #takes(record: TradeRecord, trade: Trade): boolean {
+    const ahead = this.#ahead(trade, record.logTime);
+    if (ahead <= 0) return true;
+    this.#context.dead(
+      new MillraceError(
+        'FUTURE_EVENT_TIME',
+        `trade ${trade.id}: its event time is ${ahead} µs further after its commit than maxFutureSkewMs allows`,
+        { remedy: 'Correct executed_at in Postgres, or raise maxFutureSkewMs.' },
+      ),
+    );
+    this.#refused.set(refusedKey(trade), { at: micros(record.logTime) });
+    return false;
+  }
+
+  #ahead(trade: Trade, logTime: bigint): number {
+    return trade.time - micros(logTime) - this.#rules.maxFutureSkew;
+  }
+
+  #barAt(key: string, start: number): Version<Bar> | undefined {
+    const held = this.#bars.at(key, start);
+    return held.kind === 'version' && held.version.time === start ? held.version : undefined;
+  }
+
+  /** A bar got a trade: the next row is the first one that has it in reach, of those that are still to be made. */
+  #reach(symbol: SymbolEntry, start: number, reached: number): void {
+    const { step, longest } = this.#rules;
+    const open = reached === Number.NEGATIVE_INFINITY ? reached : windowStart(reached, step) + step;
+    const first = Math.max(start + step, open);
+    if (first <= start + longest) symbol.state.next = Math.min(symbol.state.next, first);
+  }
+
+  #emitUpTo(symbol: SymbolEntry, limit: number): void {
+    const { state } = symbol;
+    for (; state.next <= limit; state.next = this.#following(symbol.tie, state.next)) this.#emit(symbol, state.next);
+  }
+
+  /** The instant after `asOf` at which there is a row: the first one that has a trade in its longest window. */
+  #following(key: string, asOf: number): number {
+    const { step, longest } = this.#rules;
+    const reachable = this.#bars.next(key, asOf + step - longest - 1);
+    return reachable === undefined ? NEVER : Math.max(reachable.time, asOf) + step;
+  }
+
+  #emit({ venue, symbol, tie: key }: SymbolEntry, asOf: number): void {
+    const figures = figuresAt(this.#bars, key, asOf, this.#rules);
+    // Only when the last trade in reach was cancelled since.
+    if (figures === undefined) return;
+    const { from_offset, to_offset, to_lsn, ...rest } = figures;
+    const row: FeaturesKey = { venue, symbol, feature_set: this.#rules.set, as_of: BigInt(asOf) };
+    const provenance = { processor_version: this.#context.processor.version, from_offset, to_offset, to_lsn };
+    this.#context.emit('market.features', row, { ...row, ...rest, provenance } satisfies Features);
+  }
+
+  #notNew(record: TradeRecord, { before, after }: Change, reason: 'SNAPSHOT' | 'DUPLICATE'): void {
+    const trade = after ?? before;
+    if (trade !== null) this.#late(record, trade, { reason, effect: 'NOT_APPLIED', step: null, lateness: null });
+  }
+
+  #late(record: TradeRecord, trade: Trade, outcome: Outcome): void {
+    const key: TradeKey = { venue: trade.venue, symbol: trade.symbol };
+    this.#context.emit('features.late', key, lateTrade(record, trade, outcome));
+  }
+
+  #step(start: number): Outcome['step'] {
+    return { name: this.#rules.stepName, start };
+  }
+
+  #addSymbol(key: string, { venue, symbol, time }: Trade, recordLog: number, lateness: number): SymbolEntry {
+    const entry = new SymbolEntry(venue, symbol, key, { ...startProgress(time, recordLog, lateness), next: NEVER });
+    this.#symbols.set(key, entry);
+    return entry;
+  }
+
+  #save(symbol: SymbolEntry): void {
+    this.#states.set(symbol.tie, symbol.state);
+    this.#schedule(symbol);
+  }
+
+  #schedule(symbol: SymbolEntry): void {
+    const { state } = symbol;
+    if (state.next === NEVER) this.#due.delete(symbol);
+    else this.#due.set(symbol, dueAt(state, state.next));
+  }
+
+  /** @throws MillraceError CONFIG_INVALID when the bars were made by other settings: rows of both kinds would not mean the same. */
+  #checkShape(): void {
+    const { step, longest, digits, set } = this.#rules;
+    const shapes = this.#context.store<Shape>(shapeStore.name);
+    const known = shapes.get(shapeKey);
+    if (known?.step === step && known.longest === longest && known.digits === digits) return;
+    if (known !== undefined && (known.step !== step || known.digits !== digits || known.longest < longest)) {
+      throw new MillraceError(
+        'CONFIG_INVALID',
+        `features: the state of set ${set} was made with a step of ${known.step} µs, windows of up to ${known.longest} µs and ${known.digits} digits`,
+        { remedy: 'Go back to those settings, or drop the changelog and begin anew with another set name.' },
+      );
+    }
+    shapes.set(shapeKey, { step, longest, digits });
+  }
+}
+
+function effectOf(changed: boolean): LateEffect {
+  return changed ? 'APPLIED' : 'NOT_APPLIED';
+}
+
+function refusedKey({ venue, symbol, id }: Trade): string {
+  return JSON.stringify([venue, symbol, id]);
+}

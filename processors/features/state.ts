@@ -1,0 +1,135 @@
+import type { StoreDefinition } from '../../core/processor/define.ts';
+import type { HeapEntry } from '../../core/processor/heap.ts';
+import { Versions } from '../../core/processor/joins/versions.ts';
+import type { Progress } from '../../core/processor/watermark.ts';
+import type { Rules } from './settings.ts';
+
+/**
+ * The processor's state, as the changelog keeps it. Times and counts are Avro doubles: they are numbers in memory, exact to 2^53, and
+ * need no conversion.
+ */
+const decimal = { type: 'bytes', logicalType: 'decimal', precision: 38, scale: 8 } as const;
+
+/** One bar per symbol and step with trades, as long as a window can reach it. Value: `Bar`. */
+export const barStore: StoreDefinition = Versions.store('bars', {
+  type: 'record',
+  name: 'Bar',
+  fields: [
+    { name: 'close', type: decimal },
+    { name: 'close_time', type: 'double' },
+    { name: 'close_sequence', type: ['null', 'long'] },
+    { name: 'close_id', type: 'string' },
+    { name: 'buy', type: decimal },
+    { name: 'sell', type: decimal },
+    { name: 'unknown', type: decimal },
+    { name: 'trade_count', type: 'double' },
+    {
+      name: 'profile',
+      type: {
+        type: 'array',
+        items: {
+          type: 'record',
+          name: 'Bucket',
+          fields: [
+            { name: 'edge', type: decimal },
+            { name: 'volume', type: decimal },
+          ],
+        },
+      },
+    },
+    { name: 'from_offset', type: 'long' },
+    { name: 'to_offset', type: 'long' },
+    { name: 'to_lsn', type: 'long' },
+    { name: 'from_log', type: 'double' },
+  ],
+});
+
+/** How far a symbol's event time has come, and the instant of its next row: `NEVER` when no trade is in reach of one. */
+export interface SymbolState extends Progress {
+  next: number;
+}
+
+export const NEVER = Number.MAX_SAFE_INTEGER;
+
+/** One venue's symbol. It is due at the log time at which its next row is. */
+export class SymbolEntry implements HeapEntry {
+  readonly venue: string;
+  readonly symbol: string;
+  /** In the stores; decides between symbols that are due together. */
+  readonly tie: string;
+  readonly state: SymbolState;
+  due = 0;
+  slot = -1;
+
+  constructor(venue: string, symbol: string, key: string, state: SymbolState) {
+    this.venue = venue;
+    this.symbol = symbol;
+    this.tie = key;
+    this.state = state;
+  }
+}
+
+/** Key: JSON of [venue, symbol]. Never deleted: one small entry each. */
+export const symbolStore: StoreDefinition = {
+  name: 'symbols',
+  schema: {
+    type: 'record',
+    name: 'Symbol',
+    namespace: 'millrace.features',
+    fields: [
+      { name: 'max_event', type: 'double' },
+      { name: 'max_log', type: 'double' },
+      { name: 'floor', type: 'double' },
+      { name: 'lateness', type: 'double' },
+      { name: 'next', type: 'double' },
+    ],
+  },
+};
+
+/** What the bars were made by: bars of other settings mean something else. One entry. */
+export interface Shape {
+  readonly step: number;
+  readonly longest: number;
+  readonly digits: number;
+}
+
+export const shapeKey = 'bars';
+
+export const shapeStore: StoreDefinition = {
+  name: 'shape',
+  schema: {
+    type: 'record',
+    name: 'Shape',
+    namespace: 'millrace.features',
+    fields: [
+      { name: 'step', type: 'double' },
+      { name: 'longest', type: 'double' },
+      { name: 'digits', type: 'int' },
+    ],
+  },
+};
+
+/**
+ * Trades that became dead letters, so that a correction of one takes nothing out of a bar that never had it. Key: JSON of [venue, symbol, id].
+ * Kept as long as a correction can come.
+ */
+export function refusedStore({ horizon }: Rules): StoreDefinition {
+  return {
+    name: 'refused',
+    schema: {
+      type: 'record',
+      name: 'Refused',
+      namespace: 'millrace.features',
+      fields: [{ name: 'at', type: 'double' }],
+    },
+    ttlMs: Math.max(1, horizon / 1000),
+  };
+}
+
+export function symbolKey(venue: string, symbol: string): string {
+  return JSON.stringify([venue, symbol]);
+}
+
+export function readSymbolKey(key: string): [venue: string, symbol: string] {
+  return JSON.parse(key) as [string, string];
+}
