@@ -1,8 +1,8 @@
 import { MillraceError } from '../errors.ts';
-import type { Fetched, Fetcher, FetchOptions, Position } from '../runtime/log.ts';
+import type { Fetched, Fetcher, FetchOptions, LogRecord, Position } from '../runtime/log.ts';
 import { toMillraceError } from './errors.ts';
 import { type Broker, type Cluster, createErrorFromCode, fetchRequest } from './internals.ts';
-import { type AbortedTransaction, decodeBatches } from './record-batch.ts';
+import { type AbortedTransaction, scanBatches } from './record-batch.ts';
 
 /** Upper bound of one fetch over all partitions, compressed. Brokers fill partitions in the order of the request, so it is rotated. */
 const maxBytesPerFetch = 8 * 1024 * 1024;
@@ -89,14 +89,19 @@ export class KafkaFetcher implements Fetcher {
         await this.#partitionError(response, position);
         continue;
       }
-      const { records, next } = decodeBatches(response.records, position.offset, response.aborted);
+      const { size, read, next } = scanBatches(response.records, position.offset, response.aborted);
       if (next === position.offset && response.highWatermark <= next) continue;
+      let records: readonly LogRecord[] | undefined;
       fetched.push({
         topic: response.topic,
         partition: response.partition,
         from: position.offset,
         next,
-        records,
+        size,
+        get records() {
+          records ??= read();
+          return records;
+        },
         end: response.highWatermark,
       });
     }

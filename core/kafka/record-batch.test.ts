@@ -1,7 +1,7 @@
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { decodeBatches, maxBatchBytes } from './record-batch.ts';
+import { decodeBatches, maxBatchBytes, scanBatches } from './record-batch.ts';
 
 interface Batch {
   readonly base: bigint;
@@ -157,6 +157,37 @@ test('a batch that expands beyond the limit becomes one unreadable record, and t
     unreadable: { code: 'TOO_LARGE', disposition: 'deadLetter' },
   });
   expect(next).toBe(5n);
+});
+
+test('a batch that ends inside a record becomes one unreadable record, and the position moves past it', () => {
+  const batch = encode(data(3n, ['first', 'second']));
+  const cut = batch.subarray(0, batch.length - 4);
+  cut.writeInt32BE(cut.length - 12, 8);
+  const { records, next } = decodeBatches(Buffer.concat([cut, encode(data(5n, ['next']))]), 0n, []);
+  expect(records.map(({ offset, unreadable }) => [offset, unreadable?.code])).toEqual([
+    [3n, 'BAD_RECORD'],
+    [5n, undefined],
+  ]);
+  expect(next).toBe(6n);
+});
+
+test('what is scanned is not read before it is asked for, and its size is known', () => {
+  const bomb = encode(data(0n, ['a', Buffer.alloc(maxBatchBytes + 1).toString('latin1')], { codec: 1 }));
+  const { size, next, read } = scanBatches(Buffer.concat([bomb, encode(data(2n, ['b', 'c', 'd']))]), 0n, []);
+  expect([size, next]).toEqual([5, 5n]);
+  expect(read()).toHaveLength(4);
+});
+
+test('records with the same headers and with others each have their own', () => {
+  const withHeader = (value: string) => {
+    const record = Buffer.from([0, 0, 0, 1, 1, 2, 2, 0x68, value.length * 2, ...Buffer.from(value)]);
+    const batch = Buffer.concat([encode(data(0n, ['a'])).subarray(0, 61), Buffer.of(record.length * 2), record]);
+    batch.writeInt32BE(batch.length - 12, 8);
+    return batch;
+  };
+  const batches = ['one', 'one', 'two', 'three', 'one'].map(withHeader);
+  const { records } = decodeBatches(Buffer.concat(batches), 0n, []);
+  expect(records.map(({ headers }) => `${headers?.['h']}`)).toEqual(['one', 'one', 'two', 'three', 'one']);
 });
 
 test('a header may have any name', () => {

@@ -15,10 +15,14 @@ export interface AbortedTransaction {
   readonly firstOffset: bigint;
 }
 
-export interface DecodedBatches {
-  readonly records: LogRecord[];
+/** Where the batches of committed records are in a fetched record set. */
+export interface ScannedBatches {
+  /** Records in them, those before the position that was asked for included. */
+  readonly size: number;
   /** Offset after the last complete batch; `from` when there was none. */
   readonly next: bigint;
+  /** Decompresses and reads them. */
+  readonly read: () => LogRecord[];
 }
 
 const headerBytes = 61;
@@ -29,22 +33,23 @@ const abortMarker = 0;
 export const maxBatchBytes = 64 * 1024 * 1024;
 
 /**
+ * Looks over a record set by its batches' headers alone: what waits for its turn stays compressed.
+ *
  * @param buffer The partition's record set; a cut-off last batch is ignored, as the protocol allows it.
  * @param from Records below it are dropped: a broker returns whole batches.
  */
-export function decodeBatches(buffer: Buffer, from: bigint, aborted: readonly AbortedTransaction[]): DecodedBatches {
-  const records: LogRecord[] = [];
+export function scanBatches(buffer: Buffer, from: bigint, aborted: readonly AbortedTransaction[]): ScannedBatches {
   const pending = [...aborted].sort((a, b) => (a.firstOffset < b.firstOffset ? -1 : 1));
   const aborting = new Set<bigint>();
-  const zstd = new ZstdReader(buffer.length, maxBatchBytes);
+  const wanted: number[] = [];
+  let size = 0;
   let next = from;
   let at = 0;
   while (at + headerBytes <= buffer.length) {
-    const baseOffset = buffer.readBigInt64BE(at);
-    const end = at + 12 + buffer.readInt32BE(at + 8);
+    const end = endOf(buffer, at);
     if (end > buffer.length) break;
     const attributes = buffer.readInt16BE(at + 21);
-    const lastOffset = baseOffset + BigInt(buffer.readInt32BE(at + 23));
+    const lastOffset = buffer.readBigInt64BE(at) + BigInt(buffer.readInt32BE(at + 23));
     const producerId = buffer.readBigInt64BE(at + 43);
     while (pending[0] !== undefined && pending[0].firstOffset <= lastOffset) {
       aborting.add((pending.shift() as AbortedTransaction).producerId);
@@ -52,53 +57,74 @@ export function decodeBatches(buffer: Buffer, from: bigint, aborted: readonly Ab
     if ((attributes & controlFlag) !== 0) {
       if (controlType(buffer.subarray(at + headerBytes, end)) === abortMarker) aborting.delete(producerId);
     } else if (!((attributes & transactionalFlag) !== 0 && aborting.has(producerId)) && lastOffset >= from) {
-      decodeBatch(buffer, at, end, attributes, baseOffset, from, zstd, records);
+      wanted.push(at);
+      size += buffer.readInt32BE(at + 57);
     }
     if (lastOffset + 1n > next) next = lastOffset + 1n;
     at = end;
   }
-  return { records, next };
+  return { size, next, read: () => readBatches(buffer, wanted, from) };
 }
 
-function decodeBatch(
+/** Scans and reads at once. */
+export function decodeBatches(
+  buffer: Buffer,
+  from: bigint,
+  aborted: readonly AbortedTransaction[],
+): { readonly records: LogRecord[]; readonly next: bigint } {
+  const { read, next } = scanBatches(buffer, from, aborted);
+  return { records: read(), next };
+}
+
+function endOf(buffer: Buffer, at: number): number {
+  return at + 12 + buffer.readInt32BE(at + 8);
+}
+
+function readBatches(buffer: Buffer, batches: readonly number[], from: bigint): LogRecord[] {
+  const records: LogRecord[] = [];
+  const shared = { zstd: new ZstdReader(buffer.length, maxBatchBytes), headers: new HeaderCache() };
+  for (const at of batches) readBatch(buffer, at, from, shared, records);
+  return records;
+}
+
+function readBatch(
   buffer: Buffer,
   at: number,
-  end: number,
-  attributes: number,
-  baseOffset: bigint,
   from: bigint,
-  zstd: ZstdReader,
+  shared: { readonly zstd: ZstdReader; readonly headers: HeaderCache },
   into: LogRecord[],
 ): void {
+  const baseOffset = buffer.readBigInt64BE(at);
   const baseTimestamp = buffer.readBigInt64BE(at + 27);
   const count = buffer.readInt32BE(at + 57);
-  let body: Buffer;
+  const attributes = buffer.readInt16BE(at + 21);
+  const before = into.length;
+  let code: 'TOO_LARGE' | 'BAD_RECORD' = 'TOO_LARGE';
   try {
-    body = decompress(attributes & 0x7, buffer.subarray(at + headerBytes, end), zstd);
+    const body = decompress(attributes & 0x7, buffer.subarray(at + headerBytes, endOf(buffer, at)), shared.zstd);
+    code = 'BAD_RECORD';
+    const reader = new RecordReader(body);
+    const batch = { body, baseOffset, baseTimestamp, headers: shared.headers };
+    // Of most batches all records are wanted: then no offset needs to be computed.
+    const skip = from > baseOffset ? Number(from - baseOffset) : 0;
+    for (let i = 0; i < count; i++) {
+      const record = reader.record(batch);
+      if (record.offsetDelta >= skip) into.push(record);
+    }
   } catch (error) {
-    const bad = new MillraceError(
-      'TOO_LARGE',
-      `${count} records from offset ${baseOffset} cannot be decompressed: ${(error as Error).message}`,
-      {
-        cause: error,
-      },
-    );
+    into.length = before;
+    const cannot = code === 'TOO_LARGE' ? 'decompressed' : 'read';
     into.push({
       offset: baseOffset > from ? baseOffset : from,
       timestamp: baseTimestamp,
       key: null,
       value: null,
-      unreadable: bad,
+      unreadable: new MillraceError(
+        code,
+        `${count} records from offset ${baseOffset} cannot be ${cannot}: ${(error as Error).message}`,
+        { cause: error },
+      ),
     });
-    return;
-  }
-  const reader = new RecordReader(body);
-  const batch = { body, baseOffset, baseTimestamp };
-  // Of most batches all records are wanted: then no offset needs to be computed.
-  const skip = from > baseOffset ? Number(from - baseOffset) : 0;
-  for (let i = 0; i < count; i++) {
-    const record = reader.record(batch);
-    if (record.offsetDelta >= skip) into.push(record);
   }
 }
 
@@ -120,7 +146,7 @@ function decompress(codec: number, bytes: Buffer, zstd: ZstdReader): Buffer {
 /** The type of a control record is the second int16 of its key: 0 abort, 1 commit. */
 function controlType(body: Buffer): number {
   const reader = new RecordReader(body);
-  const { key } = reader.record({ body, baseOffset: 0n, baseTimestamp: 0n });
+  const { key } = reader.record({ body, baseOffset: 0n, baseTimestamp: 0n, headers: new HeaderCache() });
   return key === null || key.length < 4 ? -1 : key.readInt16BE(2);
 }
 
@@ -129,22 +155,46 @@ interface Batch {
   readonly body: Buffer;
   readonly baseOffset: bigint;
   readonly baseTimestamp: bigint;
+  readonly headers: HeaderCache;
+}
+
+type Headers = Readonly<Record<string, Buffer>>;
+
+/** Reads headers. A source gives each of its records the same ones, longer than the record itself: what equals the last ones is not read again. */
+class HeaderCache {
+  #bytes: Buffer = Buffer.alloc(0);
+  #headers: Headers = {};
+
+  /** @param from where the number of headers is; the last one ends at `to`. */
+  read(body: Buffer, from: number, to: number): Headers {
+    const known = this.#bytes;
+    if (known.length === to - from && body.compare(known, 0, known.length, from, to) === 0) return this.#headers;
+    const reader = new RecordReader(body, from);
+    const headers: [string, Buffer][] = [];
+    for (let count = reader.varint(); count > 0; count--) {
+      headers.push([reader.bytes()?.toString('utf8') ?? '', reader.bytes() ?? Buffer.alloc(0)]);
+    }
+    if (reader.at !== to) throw new RangeError('headers end elsewhere than their record');
+    // Whatever the names: one that objects have of their own, such as __proto__, is a header as well.
+    this.#headers = Object.fromEntries(headers);
+    this.#bytes = body.subarray(from, to);
+    return this.#headers;
+  }
 }
 
 /**
- * A record as places in its batch: numbers only, because records wait by the thousand for their turn, and what waits is copied by each
- * garbage collection. Key and value become buffers when they are asked for.
+ * A record as places in its batch: numbers only, because a portion has thousands of them, and what is not yet done with is copied by
+ * each garbage collection. Key and value become buffers each time they are asked for.
  */
 class BatchRecord implements LogRecord {
   readonly offsetDelta: number;
-  readonly #batch: Batch;
-  readonly #timestampDelta: number;
-  readonly #keyAt: number;
-  readonly #keyEnd: number;
-  readonly #valueAt: number;
-  readonly #valueEnd: number;
-  #value: Buffer | null | undefined;
-  readonly headers?: Readonly<Record<string, Buffer>>;
+  readonly headers?: Headers;
+  private readonly batch: Batch;
+  private readonly timestampDelta: number;
+  private readonly keyAt: number;
+  private readonly keyEnd: number;
+  private readonly valueAt: number;
+  private readonly valueEnd: number;
 
   /** An end before its beginning stands for null. */
   constructor(
@@ -155,76 +205,79 @@ class BatchRecord implements LogRecord {
     keyEnd: number,
     valueAt: number,
     valueEnd: number,
-    headers: Readonly<Record<string, Buffer>> | undefined,
+    headers: Headers | undefined,
   ) {
-    this.#batch = batch;
-    this.#timestampDelta = timestampDelta;
+    this.batch = batch;
+    this.timestampDelta = timestampDelta;
     this.offsetDelta = offsetDelta;
-    this.#keyAt = keyAt;
-    this.#keyEnd = keyEnd;
-    this.#valueAt = valueAt;
-    this.#valueEnd = valueEnd;
-    this.#value = undefined;
+    this.keyAt = keyAt;
+    this.keyEnd = keyEnd;
+    this.valueAt = valueAt;
+    this.valueEnd = valueEnd;
     if (headers !== undefined) this.headers = headers;
   }
 
   get offset(): bigint {
-    return this.#batch.baseOffset + BigInt(this.offsetDelta);
+    return this.batch.baseOffset + BigInt(this.offsetDelta);
   }
 
   get timestamp(): bigint {
-    return this.#batch.baseTimestamp + BigInt(this.#timestampDelta);
+    return this.batch.baseTimestamp + BigInt(this.timestampDelta);
   }
 
   get key(): Buffer | null {
-    return this.#keyEnd < this.#keyAt ? null : this.#batch.body.subarray(this.#keyAt, this.#keyEnd);
+    return this.keyEnd < this.keyAt ? null : this.batch.body.subarray(this.keyAt, this.keyEnd);
   }
 
-  /** Kept once it was made: whoever looks for its schema decodes it soon after. */
   get value(): Buffer | null {
-    this.#value ??= this.#valueEnd < this.#valueAt ? null : this.#batch.body.subarray(this.#valueAt, this.#valueEnd);
-    return this.#value;
+    return this.valueEnd < this.valueAt ? null : this.batch.body.subarray(this.valueAt, this.valueEnd);
   }
 }
 
 class RecordReader {
   readonly #buffer: Buffer;
-  #at = 0;
+  #at: number;
 
-  constructor(buffer: Buffer) {
+  constructor(buffer: Buffer, at = 0) {
     this.#buffer = buffer;
+    this.#at = at;
   }
 
+  get at(): number {
+    return this.#at;
+  }
+
+  /** @throws RangeError for a record whose parts do not fill its length. */
   record(batch: Batch): BatchRecord {
-    this.#varint();
+    const length = this.varint();
+    const end = this.#at + length;
+    if (length < 0 || end > this.#buffer.length) throw new RangeError('record batch ends inside a record');
     this.#at += 1; // attributes: none defined
-    const timestampDelta = this.#varint();
-    const offsetDelta = this.#varint();
-    const keyLength = this.#varint();
+    const timestampDelta = this.varint();
+    const offsetDelta = this.varint();
+    const keyLength = this.varint();
     const keyAt = this.#at;
     if (keyLength > 0) this.#at += keyLength;
-    const valueLength = this.#varint();
+    const valueLength = this.varint();
     const valueAt = this.#at;
     if (valueLength > 0) this.#at += valueLength;
-    const headers = this.#headers();
-    if (this.#at > this.#buffer.length) throw new RangeError('record batch ends inside a record');
-    const [keyEnd, valueEnd] = [keyAt + keyLength, valueAt + valueLength];
-    return new BatchRecord(batch, timestampDelta, offsetDelta, keyAt, keyEnd, valueAt, valueEnd, headers);
+    if (this.#at >= end) throw new RangeError('a record is longer than it says');
+    const headers = end - this.#at === 1 ? undefined : batch.headers.read(this.#buffer, this.#at, end);
+    this.#at = end;
+    return new BatchRecord(
+      batch,
+      timestampDelta,
+      offsetDelta,
+      keyAt,
+      keyAt + keyLength,
+      valueAt,
+      valueAt + valueLength,
+      headers,
+    );
   }
 
-  #headers(): Readonly<Record<string, Buffer>> | undefined {
-    const count = this.#varint();
-    if (count === 0) return undefined;
-    const headers: [string, Buffer][] = [];
-    for (let i = 0; i < count; i++) {
-      headers.push([this.#bytes()?.toString('utf8') ?? '', this.#bytes() ?? Buffer.alloc(0)]);
-    }
-    // Whatever the names: one that objects have of their own, such as __proto__, is a header as well.
-    return Object.fromEntries(headers);
-  }
-
-  #bytes(): Buffer | null {
-    const length = this.#varint();
+  bytes(): Buffer | null {
+    const length = this.varint();
     if (length < 0) return null;
     const start = this.#at;
     this.#at += length;
@@ -232,7 +285,7 @@ class RecordReader {
   }
 
   /** Zigzag varint; exact up to 2^53, which deltas of timestamps in milliseconds never reach. */
-  #varint(): number {
+  varint(): number {
     const buffer = this.#buffer;
     let byte = buffer[this.#at++] as number;
     if (byte < 0x80) return (byte >>> 1) ^ -(byte & 1);

@@ -183,10 +183,11 @@ export class Engine<In> {
   /** Undefined for a tombstone: it only tells compaction that the key is gone; the delete before it told us. */
   #read(input: Input<In>, raw: LogRecord): ReadInput<In> | undefined {
     if (raw.unreadable !== undefined) throw raw.unreadable;
-    if (raw.value === null) return undefined;
+    const { value } = raw;
+    if (value === null) return undefined;
     const decoder = this.#options.codecs.inputs.get(input.topic);
     if (decoder === undefined) throw new TypeError(`no decoder for ${input.topic}`);
-    return readInput(input, this.#options.partition, raw, decoder.decode(raw.value));
+    return readInput(input, this.#options.partition, raw, decoder.decode(value));
   }
 
   async #readAgain(): Promise<void> {

@@ -75,10 +75,28 @@ function compareDecimal(a: string, b: string): number {
   return a < b ? -1 : 1;
 }
 
-const form = /^\["?(?:0*(\d+)|null)"?,"?0*(\d+)"?\]$/;
+const quote = 34;
+const zero = 48;
 
-/** Reads `["24023119","24023128"]`; the first is null before the first commit that the connector saw. */
+/** Reads `["24023119","24023128"]`; the first is null before the first commit that the connector saw. By hand: it is read with every record. */
 export function parseSequence(text: string): Sequence | undefined {
-  const match = form.exec(text);
-  return match === null ? undefined : { commit: match[1] ?? '0', lsn: match[2] as string };
+  if (text.charCodeAt(0) !== 91 || text.charCodeAt(text.length - 1) !== 93) return undefined;
+  const comma = text.indexOf(',');
+  const commit = text.startsWith('null,', 1) ? '0' : lsnOf(text, 1, comma);
+  const lsn = lsnOf(text, comma + 1, text.length - 1);
+  return commit === undefined || lsn === undefined ? undefined : { commit, lsn };
+}
+
+/** A quoted or plain number from `from` to `to`, without leading zeros. */
+function lsnOf(text: string, from: number, to: number): string | undefined {
+  const quoted = text.charCodeAt(from) === quote;
+  let start = quoted ? from + 1 : from;
+  const end = quoted ? to - 1 : to;
+  if (start >= end || (quoted && text.charCodeAt(end) !== quote)) return undefined;
+  for (let at = start; at < end; at++) {
+    const digit = text.charCodeAt(at) - zero;
+    if (digit < 0 || digit > 9) return undefined;
+  }
+  while (start < end - 1 && text.charCodeAt(start) === zero) start++;
+  return text.slice(start, end);
 }

@@ -37,7 +37,10 @@ export interface Fetched extends TopicPartition {
   readonly from: bigint;
   /** Where to go on. Greater than the last record's offset + 1 when transaction markers or aborted records were passed. */
   readonly next: bigint;
+  /** May be read from what was fetched when it is asked for, and then kept. */
   readonly records: readonly LogRecord[];
+  /** About how many there are, for who does not want to read them yet. Default: their number. */
+  readonly size?: number;
   /** The partition's high watermark at the time of the fetch. */
   readonly end: bigint;
 }

@@ -1,11 +1,20 @@
 import type { Clock } from '../clock.ts';
 import type { Fetched } from './log.ts';
 
+interface Lane {
+  readonly items: Fetched[];
+  records: number;
+}
+
+function sizeOf(fetched: Fetched): number {
+  return fetched.size ?? fetched.records.length;
+}
+
 /**
  * A task's fetched portions, oldest first for each input. Who fills it looks at `records` and stops in time; it refuses nothing itself.
  */
 export class Queue {
-  readonly #lanes = new Map<string, { readonly items: Fetched[]; records: number }>();
+  readonly #lanes = new Map<string, Lane>();
   #waiting: AbortController | undefined;
 
   /** Of one input. */
@@ -25,24 +34,25 @@ export class Queue {
       this.#lanes.set(fetched.topic, lane);
     }
     lane.items.push(fetched);
-    lane.records += fetched.records.length;
+    lane.records += sizeOf(fetched);
     this.wake();
   }
 
   /** Of the oldest portion of each input the one whose first record has the earliest timestamp. A portion without records goes first. */
   shift(): Fetched | undefined {
-    let chosen: { readonly items: Fetched[]; records: number } | undefined;
+    let chosen: Lane | undefined;
     let earliest: bigint | undefined;
     for (const lane of this.#lanes.values()) {
       const head = lane.items[0];
       if (head === undefined) continue;
-      const timestamp = head.records[0]?.timestamp ?? -1n;
+      // With one input there is nothing to compare: it is read when it is folded.
+      const timestamp = this.#lanes.size === 1 ? 0n : (head.records[0]?.timestamp ?? -1n);
       if (earliest !== undefined && timestamp >= earliest) continue;
       earliest = timestamp;
       chosen = lane;
     }
     const fetched = chosen?.items.shift();
-    if (chosen !== undefined) chosen.records -= fetched?.records.length ?? 0;
+    if (chosen !== undefined && fetched !== undefined) chosen.records -= sizeOf(fetched);
     return fetched;
   }
 
