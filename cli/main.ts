@@ -10,6 +10,7 @@ import { register as registerDead } from './commands/dead.ts';
 import { register as registerDemo } from './commands/demo.ts';
 import { register as registerFeatures } from './commands/features.ts';
 import { register as registerLoad } from './commands/load.ts';
+import { register as registerNew } from './commands/new.ts';
 import { register as registerOffsets } from './commands/offsets.ts';
 import { register as registerReplay } from './commands/replay.ts';
 import { register as registerRules } from './commands/rules.ts';
@@ -51,6 +52,7 @@ for (const register of [
   registerTopics,
   registerVerify,
   registerRun,
+  registerNew,
   registerTask,
   registerDead,
   registerOffsets,

@@ -49,7 +49,8 @@ export interface Service extends AsyncDisposable {
   readonly ready: boolean;
 }
 
-type Start = (context: ServiceContext) => Promise<Service>;
+/** How a service is started. */
+export type Start = (context: ServiceContext) => Promise<Service>;
 
 export const services: Readonly<Record<string, Start>> = {
   ...Object.fromEntries(

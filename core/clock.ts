@@ -11,6 +11,7 @@ export interface Clock {
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 
+/** The system's time. */
 export const wallClock: Clock = Object.freeze({
   now: () => Math.floor(performance.timeOrigin + performance.now()),
   sleep: (ms: number, signal?: AbortSignal) => delay(ms, undefined, { signal }).catch(() => undefined),

@@ -67,6 +67,7 @@ export const errorCodes = {
   STACK_BUSY: 'stop',
 } as const satisfies Record<string, Disposition>;
 
+/** Codes of all errors. The runbook of each is runbooks/errors/<code>.md. */
 export type ErrorCode = keyof typeof errorCodes;
 
 export interface ErrorDetails {
@@ -75,6 +76,7 @@ export interface ErrorDetails {
   readonly cause?: unknown;
 }
 
+/** What every failure of Millrace is thrown as. `message` says what happened, `remedy` what the reader can do, `cause` what lies behind it. */
 export class MillraceError extends Error {
   override readonly name = 'MillraceError';
   readonly code: ErrorCode;
@@ -94,6 +96,7 @@ export function dispositionOf(error: unknown): Disposition {
   return error instanceof MillraceError ? error.disposition : 'stop';
 }
 
+/** Whether something that was thrown is ours, of this code. */
 export function isError(error: unknown, code: ErrorCode): error is MillraceError {
   return error instanceof MillraceError && error.code === code;
 }

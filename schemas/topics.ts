@@ -14,8 +14,6 @@ export interface Topic {
   readonly cleanup: Cleanup;
   /** Milliseconds that records are kept; -1 is for ever. Compacted topics keep the last record of a key for ever. */
   readonly retentionMs: number;
-  /** Of a compacted topic: milliseconds that older records of a key are kept, too. Default: until Kafka compacts. */
-  readonly compactionLagMs?: number;
   readonly compression: 'zstd';
   /** The Avro schema of the key; null when there is no key, or when it is bytes that only one processor understands. */
   readonly key: SchemaName | null;
@@ -97,8 +95,7 @@ const list = [
   },
   { name: 'market.candles', ...stream, key: 'candle_key', value: 'candle' },
   { name: 'market.anomalies', ...stream, key: 'anomaly_key', value: 'anomaly' },
-  // A replay needs the versions that its journal names.
-  { name: 'rules', ...compacted, compactionLagMs: INPUT_RETENTION, key: 'rule_key', value: 'rule' },
+  { name: 'rules', ...compacted, key: 'rule_key', value: 'rule' },
   { name: 'market.trades', ...stream, key: 'market_trade_key', value: 'market_trade' },
   { name: 'market.features', ...stream, key: 'features_key', value: 'features' },
   { name: 'ohlcv.changelog', ...changelog },
@@ -155,6 +152,26 @@ export type ArchivedTopic = (typeof archivedTopics)[number];
 /** Where the archive lists the objects it made of a topic. */
 export function objectsTopic<T extends ArchivedTopic>(name: T): `archive.${T}.objects` {
   return `archive.${name}.objects`;
+}
+
+/**
+ * The topics that a processor of a user needs, beside its inputs: its outputs, unless the list above has them, and its own. Each has as many
+ * partitions as the input, since a task writes to the partition it reads.
+ */
+export function processorTopics(name: string, outputs: readonly string[], partitions: number): readonly Topic[] {
+  const own: readonly Topic[] = [
+    { name: `${name}.changelog`, ...changelog },
+    { name: `${name}.journal`, ...journal },
+    { name: `${name}.snapshots`, ...snapshots },
+    { name: `${name}.late`, ...side, key: null, value: null },
+    { name: `${name}.dead`, ...dead },
+  ];
+  const named = new Set(own.map((topic) => topic.name));
+  const published = outputs.filter((output) => !named.has(output) && !isTopic(output));
+  return [...published.map((output) => ({ name: output, ...stream, key: null, value: null })), ...own].map((topic) => ({
+    ...topic,
+    partitions,
+  }));
 }
 
 /** Registry subjects of a topic, by the usual naming: `<topic>-key` and `<topic>-value`. */

@@ -5,7 +5,7 @@ import type { Command } from 'commander';
 import { Registry } from '../../core/avro/registry.ts';
 import type { Config } from '../../core/config.ts';
 import { maskConfig } from '../../core/config.ts';
-import { dispositionOf } from '../../core/errors.ts';
+import { dispositionOf, MillraceError } from '../../core/errors.ts';
 import { KafkaLog } from '../../core/kafka/log.ts';
 import { createLogger, type Logger } from '../../core/observability/logger.ts';
 import { Metrics } from '../../core/observability/metrics.ts';
@@ -15,7 +15,8 @@ import { Control } from '../../core/runtime/control.ts';
 import { RunningStates } from '../../core/state/running.ts';
 import packageJson from '../../package.json' with { type: 'json' };
 import { loadConfig, stackDir } from '../config.ts';
-import { type Service, type ServiceContext, serviceNames, services } from '../services.ts';
+import { importProcessor } from '../module.ts';
+import { type Service, type Start, serviceNames, services, startProcessor } from '../services.ts';
 import { untilSignal } from '../signals.ts';
 
 const startPatienceMs = 30_000;
@@ -23,6 +24,7 @@ const startRetryMs = 2_000;
 
 interface RunOptions {
   readonly all?: boolean;
+  readonly module?: readonly string[];
   readonly port?: string;
 }
 
@@ -32,19 +34,53 @@ export function register(program: Command): void {
     .description('run processors, sinks and the connector supervisor in this process, until a signal')
     .argument('[name...]', `any of ${Object.keys(services).join(', ')}`)
     .option('--all', 'run all of them')
+    .option(
+      '--module <file>',
+      'run your own processor from this module, repeatable',
+      (file, files: readonly string[]) => [...files, file],
+      [],
+    )
     .option('--port <port>', 'port of /health, /ready and /metrics; 0 takes a free one')
     .action(async (names: readonly string[], options: RunOptions, command: Command) => {
-      await run(loadConfig(command), serviceNames(names, options.all === true), options.port, untilSignal());
+      const starts = await startsOf(names, options.all === true, options.module ?? []);
+      await run(loadConfig(command), starts, options.port, untilSignal());
     });
+}
+
+/** What is to run, by name: our own, and what users wrote. @throws MillraceError CONFIG_INVALID */
+async function startsOf(
+  names: readonly string[],
+  all: boolean,
+  modules: readonly string[],
+): Promise<ReadonlyMap<string, Start>> {
+  const starts = new Map<string, Start>();
+  if (names.length > 0 || all || modules.length === 0) {
+    for (const name of serviceNames(names, all)) starts.set(name, services[name] as Start);
+  }
+  for (const file of modules) {
+    const processor = await importProcessor(file);
+    if (starts.has(processor.name) || services[processor.name] !== undefined) {
+      throw new MillraceError(
+        'CONFIG_INVALID',
+        `${file}: there is another processor or sink called ${processor.name}`,
+        {
+          remedy: 'give it a name of its own: group, state and topics go by the name',
+        },
+      );
+    }
+    starts.set(processor.name, (context) => startProcessor(context, processor, true));
+  }
+  return starts;
 }
 
 /** Runs until the signal or the first error that no retry can cure, then ends in order. */
 async function run(
   config: Config,
-  names: readonly string[],
+  starts: ReadonlyMap<string, Start>,
   port: string | undefined,
   signal: AbortSignal,
 ): Promise<void> {
+  const names = [...starts.keys()];
   const logger = createLogger({ level: config.log.level, pretty: process.stderr.isTTY });
   logger.info({ config: maskConfig(config), names }, 'starting');
   const metrics = new Metrics();
@@ -86,11 +122,11 @@ async function run(
   // All are waited for, also when one cannot start: a service that starts after the end would never be closed.
   const failed = new AbortController();
   const either = AbortSignal.any([signal, failed.signal]);
-  const starts = names.map(async (name) => {
-    running.push(stack.use(await startPatiently(name, context, either)));
+  const starting = [...starts].map(async ([name, start]) => {
+    running.push(stack.use(await patiently(name, logger, either, () => start(context))));
   });
-  for (const start of starts) start.catch((error: unknown) => failed.abort(error));
-  await Promise.allSettled(starts);
+  for (const start of starting) start.catch((error: unknown) => failed.abort(error));
+  await Promise.allSettled(starting);
   if (signal.aborted) return;
   failed.signal.throwIfAborted();
   logger.info({ url: server.url, names }, 'running');
@@ -102,12 +138,6 @@ async function run(
   } finally {
     logger.info('stopping: what is done is committed');
   }
-}
-
-async function startPatiently(name: string, context: ServiceContext, signal: AbortSignal): Promise<Service> {
-  const start = services[name];
-  if (start === undefined) throw new TypeError(`no service ${name}`);
-  return await patiently(name, context.logger, signal, () => start(context));
 }
 
 /** Parts that are not there yet are waited for a while: a container may be faster than what it depends on. */

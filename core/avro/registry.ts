@@ -45,6 +45,7 @@ interface Answer {
   readonly body: { readonly error_code?: number; readonly message?: string } & Record<string, unknown>;
 }
 
+/** A Confluent-compatible schema registry: what writes asks it for ids, what reads asks it for schemas. */
 export class Registry implements Schemas, AsyncDisposable {
   readonly #base: string;
   readonly #timeoutMs: number;

@@ -25,6 +25,7 @@ export interface Processor<In> {
   create(context: Context<In>): Fold<In>;
 }
 
+/** A topic that a processor reads, and how. */
 export interface Input<In> {
   readonly topic: string;
   /** Avro reader schema: only these fields are decoded. */
@@ -40,6 +41,7 @@ export interface Input<In> {
   readonly _value?: In;
 }
 
+/** A topic that each task reads whole, whatever its partition. */
 export interface Table {
   readonly topic: string;
   /** Avro reader schemas. */
@@ -47,6 +49,7 @@ export interface Table {
   readonly schema: object;
 }
 
+/** A topic that a processor writes, and how. */
 export interface Output {
   readonly topic: string;
   /** Null for a topic without keys, such as a late topic. */
@@ -59,6 +62,7 @@ export interface Output {
   readonly partitionBy?: (key: object) => readonly string[];
 }
 
+/** Keyed state that a processor declares. */
 export interface StoreDefinition<In = never> {
   readonly name: string;
   /** Avro schema of the values; keys are strings. */
@@ -85,6 +89,7 @@ export interface Store<V> {
   readonly size: number;
 }
 
+/** A record of an input, decoded, with where and when it was in the log. */
 export interface InputRecord<In> {
   readonly value: In;
   readonly topic: string;
@@ -132,6 +137,7 @@ export interface Context<In = unknown> {
   reread(range: Range, visit: (record: InputRecord<In>) => void, done: () => void): void;
 }
 
+/** What one partition's records mean. All calls are synchronous and never overlap. */
 export interface Fold<In> {
   /** State is restored; rebuild what is derived from it (heaps, indexes). Called once, before anything else. */
   restored?(): void;

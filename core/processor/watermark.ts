@@ -22,6 +22,7 @@ export interface Progress {
   lateness: number;
 }
 
+/** The progress of a key with its first record. Microseconds. */
 export function startProgress(event: number, recordLog: number, lateness: number): Progress {
   return { max_event: event, max_log: recordLog, floor: Number.MIN_SAFE_INTEGER, lateness };
 }

@@ -13,6 +13,7 @@ import type { Beat, Handler, Ownership } from './handler.ts';
 import { Journal } from './journal.ts';
 import { type Fetched, type LogRecord, type OutRecord, readRange } from './log.ts';
 
+/** When a task commits. */
 export interface FoldSettings {
   /** Longest wall time between the first uncommitted record and its commit. Default 100. */
   readonly commitIntervalMs: number;

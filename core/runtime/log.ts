@@ -12,6 +12,7 @@ export interface TopicPartition {
   readonly partition: number;
 }
 
+/** A committed record as it was read. */
 export interface LogRecord {
   readonly offset: bigint;
   /** Milliseconds since the epoch, as the producer set it. */
@@ -23,6 +24,7 @@ export interface LogRecord {
   readonly unreadable?: MillraceError;
 }
 
+/** A record to be written. */
 export interface OutRecord extends TopicPartition {
   readonly key: Buffer | null;
   readonly value: Buffer | null;
@@ -111,6 +113,7 @@ export interface JoinOptions {
   readonly onLost: (error: Error) => void;
 }
 
+/** See the top of this file. */
 export interface Log extends AsyncDisposable {
   join(options: JoinOptions): Promise<AsyncDisposable>;
   fetcher(): Fetcher;

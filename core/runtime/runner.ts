@@ -5,6 +5,7 @@ import type { Beat, HandlerFactory } from './handler.ts';
 import { type Fetcher, type Log, partitionId, type TopicPartition } from './log.ts';
 import { Task, type TaskEvent } from './task.ts';
 
+/** What is run, on which log, and within which bounds. */
 export interface RunnerOptions {
   readonly log: Log;
   /** Processor or sink name; the consumer group is `millrace.<name>`. */
@@ -25,6 +26,7 @@ export interface RunnerOptions {
   readonly onEvent?: (event: RunnerEvent) => void;
 }
 
+/** What a runner tells of itself, for logs. */
 export type RunnerEvent =
   | (TaskEvent & { readonly name: string })
   | { readonly kind: 'assigned'; readonly name: string; readonly partitions: readonly TopicPartition[] }

@@ -1,3 +1,4 @@
+import type { DeadLetter } from '../../schemas/gen/dead_letter.ts';
 import { AvroDecoder } from '../avro/decoder.ts';
 import { AvroEncoder } from '../avro/encoder.ts';
 import { MemorySchemas } from '../avro/memory.ts';
@@ -14,6 +15,7 @@ import { groupOf } from '../runtime/runner.ts';
 import { takeOver, transactionalId } from '../runtime/takeover.ts';
 import { MemoryLog, type TransactionFault } from './memory-log.ts';
 
+/** How the processor under test is run: partitions, and where portions and commits end. */
 export interface DriverOptions {
   /** Partitions of the input and of everything that follows it. Default 1. */
   readonly partitions?: number;
@@ -181,6 +183,16 @@ export class Driver<In> implements AsyncDisposable {
       }
     }
     return emitted;
+  }
+
+  /** What the processor emitted to its late topic. */
+  late<K, V>(): Promise<Emitted<K, V>[]> {
+    return this.outputs<K, V>(`${this.#processor.name}.late`);
+  }
+
+  /** Dead letters: each is the refused record, with its origin and the reason. */
+  dead(): Promise<Emitted<null, DeadLetter>[]> {
+    return this.outputs<null, DeadLetter>(`${this.#processor.name}.dead`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

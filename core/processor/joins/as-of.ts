@@ -9,6 +9,7 @@ export interface Waiting<L> {
   readonly due: number;
 }
 
+/** What an as-of join joins, and where it keeps what waits. */
 export interface AsOfOptions<L, R> {
   /** The right side. Its retention has to exceed the wait plus how far the right topic may be ahead. */
   readonly versions: Versions<R>;

@@ -13,6 +13,7 @@ export interface RowChange<R> {
 /** How far one partition of the table's topic has been taken in. */
 export type Mark = Sequence;
 
+/** Which table is captured, and where its rows are kept. */
 export interface CapturedTableOptions<K, R extends K> {
   readonly rows: Store<R>;
   readonly marks: Store<Mark>;

@@ -46,6 +46,7 @@ export interface Absence<E> {
 
 export type Step<E> = Take<E> | Absence<E>;
 
+/** A pattern: steps in their order, how long they may take, and what becomes of other attempts after a match. */
 export interface Pattern<E> {
   readonly name: string;
   /** The first one takes events. */
