@@ -43,6 +43,12 @@ describe('topics apply', () => {
     expect(cluster.calls).toEqual(['create market.candles']);
   });
 
+  test('keeps older records of a compacted topic as long as it says, and leaves others to Kafka', () => {
+    const compacted = { ...topic, cleanup: 'compact', compactionLagMs: 7 } as const;
+    expect(topicSpec(compacted).settings['min.compaction.lag.ms']).toBe('7');
+    expect(topicSpec(topic).settings).not.toHaveProperty('min.compaction.lag.ms');
+  });
+
   test('alters the settings that differ, and names them', async () => {
     const cluster = new Cluster();
     const settings = { ...topicSpec(topic).settings, 'retention.ms': '5', 'segment.ms': '7' };

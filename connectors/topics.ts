@@ -28,6 +28,7 @@ export function topicSpec(topic: Topic): TopicSpec {
       'cleanup.policy': topic.cleanup,
       'retention.ms': String(topic.retentionMs),
       'compression.type': topic.compression,
+      ...(topic.compactionLagMs !== undefined && { 'min.compaction.lag.ms': String(topic.compactionLagMs) }),
     },
   };
 }

@@ -135,6 +135,10 @@ describe('topics', () => {
     }
   });
 
+  test('rules that were replaced are kept as long as the journals that name them', () => {
+    expect(topic('rules').compactionLagMs).toBeGreaterThanOrEqual(topic('anomaly.journal').retentionMs);
+  });
+
   test('changelogs are compacted and hold bytes of their processor only', () => {
     for (const entry of topics.filter(({ name }) => name.endsWith('.changelog'))) {
       expect(entry).toMatchObject({ cleanup: 'compact', retentionMs: -1, key: null, value: null });

@@ -14,6 +14,8 @@ export interface Topic {
   readonly cleanup: Cleanup;
   /** Milliseconds that records are kept; -1 is for ever. Compacted topics keep the last record of a key for ever. */
   readonly retentionMs: number;
+  /** Of a compacted topic: milliseconds that older records of a key are kept, too. Default: until Kafka compacts. */
+  readonly compactionLagMs?: number;
   readonly compression: 'zstd';
   /** The Avro schema of the key; null when there is no key, or when it is bytes that only one processor understands. */
   readonly key: SchemaName | null;
@@ -95,7 +97,8 @@ const list = [
   },
   { name: 'market.candles', ...stream, key: 'candle_key', value: 'candle' },
   { name: 'market.anomalies', ...stream, key: 'anomaly_key', value: 'anomaly' },
-  { name: 'rules', ...compacted, key: 'rule_key', value: 'rule' },
+  // A replay needs the versions that its journal names.
+  { name: 'rules', ...compacted, compactionLagMs: INPUT_RETENTION, key: 'rule_key', value: 'rule' },
   { name: 'market.trades', ...stream, key: 'market_trade_key', value: 'market_trade' },
   { name: 'market.features', ...stream, key: 'features_key', value: 'features' },
   { name: 'ohlcv.changelog', ...changelog },

@@ -152,7 +152,11 @@ async function countTrades(config: Config): Promise<number> {
 async function show(log: KafkaLog, schemas: Registry): Promise<void> {
   const anomalies = new Map<string, Anomaly>();
   for await (const portion of readTopic<Anomaly>(log, schemas, 'market.anomalies', contracts.anomaly)) {
-    for (const { value } of portion) anomalies.set(`${value.interval} ${value.window_start}`, value);
+    for (const { value } of portion) {
+      const id = `${value.interval} ${value.window_start}`;
+      if (value.status === 'RETRACTED') anomalies.delete(id);
+      else anomalies.set(id, value);
+    }
   }
   say(`  anomalies: ${anomalies.size} (volume above 3 × the mean of 20 candles, and a move of more than 2 %)`);
   for (const each of [...anomalies.values()].slice(0, 8)) {

@@ -67,7 +67,10 @@ const common = {
   venues: texts,
   symbols: texts,
 };
-const interval = z.string().refine((value) => isInterval(value), 'has to be an interval such as 1m');
+/** As candles have it: a length, one with a step, or the sessions of a calendar. */
+const interval = z
+  .string()
+  .regex(/^([1-9]\d{0,5}[smhd](\/[1-9]\d{0,5}[smhd])?|session)$/, 'has to be an interval of candles such as 1m');
 const onCandles = { ...common, intervals: z.array(interval).max(100).default([]) };
 
 /** The kinds of rules, each with its fields. What is not listed is refused. */
@@ -150,7 +153,7 @@ export function fromRecord({
   return {
     id,
     type,
-    enabled: `${enabled}`,
+    ...(enabled ? {} : { enabled: 'false' }),
     severity: severity.toLowerCase(),
     ...(description === '' ? {} : { description }),
     ...(venues.length === 0 ? {} : { venues }),
@@ -209,14 +212,5 @@ function toRule(parsed: z.output<typeof ruleSchema>): Rule {
       const side = above === undefined ? 'below' : 'above';
       return { ...onCandle, type, of, side, limit, clear: parsed.clear ?? limit };
     }
-  }
-}
-
-function isInterval(value: string): boolean {
-  try {
-    parseInterval(value);
-    return true;
-  } catch {
-    return false;
   }
 }
