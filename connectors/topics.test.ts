@@ -49,6 +49,13 @@ describe('topics apply', () => {
     expect(topicSpec(topic).settings).not.toHaveProperty('min.compaction.lag.ms');
   });
 
+  test('lets a dead-letter topic take a letter that holds the largest record of its input', () => {
+    const limit = (value: Topic['value']): string | undefined =>
+      topicSpec({ ...topic, value }).settings['max.message.bytes'];
+    expect(Number(limit('dead_letter'))).toBeGreaterThan(1_048_588 + 1_000);
+    expect(limit('candle')).toBeUndefined();
+  });
+
   test('alters the settings that differ, and names them', async () => {
     const cluster = new Cluster();
     const settings = { ...topicSpec(topic).settings, 'retention.ms': '5', 'segment.ms': '7' };

@@ -174,6 +174,12 @@ describe('captured trades', () => {
     expect(created?.change.source.ts_us).toBeGreaterThan(1_700_000_000_000_000n);
   }, 60_000);
 
+  test('cannot be longer than a record may be', async () => {
+    const insert = `INSERT INTO trades (venue, symbol, trade_id, price, size, executed_at, conditions) VALUES ('v', 's', $1, 1, 1, now(), $2)`;
+    const { client } = capture.database;
+    await expect(client.query(insert, ['long', 'x'.repeat(65_536)])).rejects.toThrow('trades_fit_into_a_record');
+  });
+
   test('cannot be truncated away', async () => {
     await expect(capture.database.client.query('TRUNCATE trades')).rejects.toThrow('the table is captured');
   });

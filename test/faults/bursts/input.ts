@@ -74,7 +74,7 @@ let foreignSchema = 0;
 export const poison: Burst = {
   fault: 27,
   title:
-    'poison: bad magic byte, truncated Avro, unknown and foreign schema, array bomb, gzip bomb, random bytes of 900 KB',
+    'poison: bad magic byte, truncated Avro, unknown and foreign schema, array bomb, gzip bomb, noise as large as the topic takes',
   injections: 24,
   alert: 'DeadLettersRising',
   async prepare({ schemas }) {
@@ -99,7 +99,8 @@ export const poison: Burst = {
       ['foreign schema', ['SCHEMA_FOREIGN'], claiming(foreignSchema)],
       // Five million items of no bytes each.
       ['array bomb', ['TOO_LARGE'], Buffer.concat([claiming(bombSchema), Buffer.from([0x80, 0xad, 0xe2, 0x04, 0x00])])],
-      ['900 KB of random bytes', ['BAD_MAGIC'], Buffer.concat([Buffer.from([1]), randomBytes(900_000)])],
+      // Its dead letter is larger than that.
+      ['noise', ['BAD_MAGIC'], Buffer.concat([Buffer.from([1]), randomBytes(1_048_400)])],
     ];
     if (index % 8 === 7) {
       await gzipBomb(stage);
@@ -173,13 +174,23 @@ const refused: string[] = [];
 
 export const deadLettersRefused: Burst = {
   fault: 28,
-  title: 'the dead-letter topic takes no record (too large for it) when one is due',
+  title: 'a row too long for a record; the dead-letter topic takes no record (too large for it) when one is due',
   injections: 20,
   async prepare() {
     refused.length = 0;
   },
   async inject(stage) {
-    const { config } = stage;
+    const { config, db } = stage;
+    const tooLong = await db
+      .query(
+        `INSERT INTO trades (venue, symbol, trade_id, price, size, executed_at, conditions) VALUES ('long', 'X', $1, 1, 1, now(), repeat('x', 2000000))`,
+        [randomBytes(8).toString('hex')],
+      )
+      .then(
+        () => false,
+        (error: Error) => error.message.includes('fit_into_a_record'),
+      );
+    if (!tooLong) refused.push('a row that no record can hold was taken');
     const processors = stage.member('processors');
     const ended = processors.endedByItself;
     await using admin = await TopicAdmin.open({ brokers: config.kafka.brokers, clientId: 'faults' });
