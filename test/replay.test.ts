@@ -189,6 +189,42 @@ describe('a replay', () => {
     expect(topics.find(({ topic }) => topic === 'ohlcv.dead')?.compared).toBe(6);
   });
 
+  test('of a late part of a long history begins with the snapshot of the day before, not with the first record', async () => {
+    for (let day = 1; day <= 4; day++) {
+      // One statement of many rows at midnight: outputs of the same millisecond before and after the snapshot.
+      for (let i = 0; i < 9; i++) {
+        trade({ at: '2025-06-01T00:00:01Z', log: `2025-06-0${day}T00:00:02Z`, id: `midnight${day}-${i}` });
+      }
+      for (let i = 0; i < 20; i++) {
+        const at = `2025-06-0${day}T${String(i).padStart(2, '0')}:00:0${i % 7}Z`;
+        trade({ at, id: `${day}-${i}`, price: `${100 + ((i * 7) % 13)}` });
+        if (i % 6 === 0) driver.sendBytes(Buffer.from(`poison ${day} ${i}`));
+        if (i % 5 === 0) trade({ at: `2025-06-0${day}T00:00:01Z`, log: at, id: `late${day}-${i}` });
+        if (i % 7 === 0) await driver.beat(time(`2025-06-0${day}T${String(i).padStart(2, '0')}:40:00Z`));
+        if (i % 9 === 0) driver.crash();
+      }
+    }
+    await driver.beat(time('2025-06-05T12:00:00Z'));
+    const all = await run();
+    const counted = async (from: bigint) => {
+      const { differences, examples, records, topics } = await run({ from: [from, 0n] });
+      expect(examples).toEqual([]);
+      expect(differences).toBe(0);
+      const candles = topics.find(({ topic }) => topic === 'market.candles');
+      expect(candles?.compared).toBe(candles?.given);
+      expect(candles?.compared).toBeGreaterThan(0);
+      expect(topics.find(({ topic }) => topic === 'ohlcv.dead')?.compared).toBeGreaterThan(0);
+      return records;
+    };
+    expect(await counted(5n)).toBe(all.records);
+    expect(await counted(60n)).toBeLessThan(all.records);
+    const last = await counted(90n);
+    expect(last).toBeLessThan(all.records / 2);
+    driver.log.starts = async (topic) => [topic === 'cdc.public.trades' ? 50n : 0n, 0n];
+    expect(await counted(90n)).toBe(last);
+    await expect(run({ from: [20n, 0n] })).rejects.toMatchObject({ code: 'REPLAY_IMPOSSIBLE' });
+  });
+
   test('begins anew after a reset', async () => {
     await aDay();
     driver.crash();

@@ -8,6 +8,7 @@ import { type Log, type OutRecord, readRange } from '../runtime/log.ts';
 import { groupOf } from '../runtime/runner.ts';
 import { transactionalId } from '../runtime/takeover.ts';
 import { barrierKey, changelogTopic, resetRecord, taskKey } from '../state/changelog.ts';
+import { snapshotReset } from '../state/snapshots.ts';
 import { parseTimestamp } from '../time.ts';
 import type { Groups } from './groups.ts';
 
@@ -183,7 +184,8 @@ export async function reset(
     for (const output of outputs) outputEnds[output] = (await log.ends(output))[partition] ?? 0n;
     const entry = resetEntry(primary, positions[0]?.offset ?? 0n, outputEnds);
     const note = { topic: journal, partition, key: null, value: encoder.encode(entry), timestamp };
-    await writer.transact({ records: [...state, ...own, note], offsets: { group, positions } });
+    const snapshots = snapshotReset(processor, partition, timestamp);
+    await writer.transact({ records: [...state, ...own, note, snapshots], offsets: { group, positions } });
     onTask(task);
   }
 }

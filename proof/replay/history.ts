@@ -2,8 +2,7 @@ import { AvroDecoder } from '../../core/avro/decoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
 import { MillraceError } from '../../core/errors.ts';
 import type { Log, LogRecord } from '../../core/runtime/log.ts';
-import type { TaskState } from '../../core/state/changelog.ts';
-import type { Change } from '../../core/state/keyed.ts';
+import { readSnapshot, type Snapshot } from '../../core/state/snapshots.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import type { JournalEntry } from '../../schemas/gen/journal_entry.ts';
 import { readRaw } from '../topic.ts';
@@ -26,11 +25,10 @@ export interface History {
 export interface Base {
   /** Position in the primary input. */
   readonly position: bigint;
-  /** Where each output's partition ended then: what follows was published by this history. */
+  /** Where each output's partition ended then: what follows was published by this history. Empty: it begins with the topics. */
   readonly outputEnds: ReadonlyMap<string, bigint>;
-  readonly task: TaskState | undefined;
-  readonly state: readonly Change[];
-  readonly from: 'the beginning' | 'a reset' | 'a snapshot';
+  /** Set when the replay begins with a snapshot's state. */
+  readonly snapshot: Snapshot | undefined;
 }
 
 /** What a task took next. `position` is where it was in the primary input after it. */
@@ -50,8 +48,16 @@ export type Step =
       readonly position: bigint;
     };
 
+/** Whose history, and how much of it is of interest. */
+export interface HistoryQuery extends Pick<History, 'processor' | 'partition' | 'inputs'> {
+  readonly version: string;
+  /** What the primary input holds before this offset need not be run again if there is a snapshot. */
+  readonly from: bigint | undefined;
+}
+
 /**
- * Finds the last beginning of a task's history: the input's first record, or an operator's reset.
+ * Finds where to begin: with the newest snapshot that is not beyond what is of interest; without one with the last beginning of the task's
+ * history, which is the input's first record, or an operator's reset.
  *
  * @returns undefined when the task never committed anything.
  * @throws MillraceError REPLAY_IMPOSSIBLE when the beginning is not kept any more.
@@ -59,7 +65,7 @@ export type Step =
 export async function openHistory(
   log: Log,
   schemas: Schemas,
-  at: Pick<History, 'processor' | 'partition' | 'inputs'>,
+  { version, from, ...at }: HistoryQuery,
 ): Promise<History | undefined> {
   const { processor, partition, inputs } = at;
   const committed = new Map<string, bigint>();
@@ -70,9 +76,17 @@ export async function openHistory(
   const primary = inputs[0] ?? '';
   const end = committed.get(primary);
   if (end === undefined) return undefined;
+  const snapshot =
+    from === undefined || from === 0n
+      ? undefined
+      : await readSnapshot(log, { processor, version, partition, topic: primary, atMost: from });
   const journalTopic = `${processor}.journal`;
   const [starts, ends] = await Promise.all([log.starts(journalTopic), log.ends(journalTopic)]);
   const journal = { from: starts[partition] ?? 0n, to: ends[partition] ?? 0n };
+  if (snapshot !== undefined) {
+    const base: Base = { position: snapshot.positions.get(primary) ?? 0n, outputEnds: new Map(), snapshot };
+    return { ...at, base, committed, journal };
+  }
   let last: { readonly entry: JournalEntry; readonly offset: bigint } | undefined;
   for await (const { entry, offset } of readJournal(log, schemas, { processor, partition, ...journal })) {
     if (entry.kind === 'RESET') last = { entry, offset };
@@ -82,15 +96,13 @@ export async function openHistory(
     const base: Base = {
       position: entry.next_offset,
       outputEnds: new Map(Object.entries(entry.output_ends ?? {})),
-      task: undefined,
-      state: [],
-      from: 'a reset',
+      snapshot: undefined,
     };
     return { ...at, base, committed, journal: { from: offset + 1n, to: journal.to } };
   }
   for (const topic of inputs) await requireWhole(log, topic, partition);
   await requireWhole(log, journalTopic, partition);
-  const base: Base = { position: 0n, outputEnds: new Map(), task: undefined, state: [], from: 'the beginning' };
+  const base: Base = { position: 0n, outputEnds: new Map(), snapshot: undefined };
   return { ...at, base, committed, journal };
 }
 
@@ -121,7 +133,7 @@ export async function* steps(
   for await (const { entry } of readJournal(log, schemas, { processor, partition, ...journal })) {
     signal?.throwIfAborted();
     const { kind, topic, next_offset: next, from_offset: first, to_offset: end } = entry;
-    if (next > to || next < base.position || (next === base.position && base.from === 'a snapshot')) continue;
+    if (next > to || next < base.position || (base.snapshot !== undefined && isIn(base.snapshot, entry))) continue;
     if (inputs.length === 1 && next > position) {
       for await (const records of readers.of(primary, position).until(next)) {
         yield { kind: 'records', topic: primary, records, position: (records.at(-1)?.offset ?? 0n) + 1n };
@@ -139,6 +151,21 @@ export async function* steps(
   if (inputs.length > 1) return;
   for await (const records of readers.of(primary, position).until(to)) {
     yield { kind: 'records', topic: primary, records, position: (records.at(-1)?.offset ?? 0n) + 1n };
+  }
+}
+
+/** Whether what an entry tells of is in the snapshot's state already. */
+function isIn({ task, positions }: Snapshot, entry: JournalEntry): boolean {
+  const { kind, topic, log_time: logTime, partition, to_offset: end } = entry;
+  switch (kind) {
+    case 'HEARTBEAT':
+      return logTime <= task.logTime;
+    case 'RUN':
+      return (end ?? 0n) <= (positions.get(topic) ?? 0n);
+    case 'TABLE':
+      return (end ?? 0n) <= (task.tables[topic]?.[partition ?? 0] ?? 0n);
+    case 'RESET':
+      return true;
   }
 }
 

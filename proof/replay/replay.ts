@@ -7,13 +7,12 @@ import { type Codecs, openCodecs } from '../../core/runtime/codecs.ts';
 import { keysOf, prepareDecoder, valuesOf } from '../../core/runtime/decoding.ts';
 import { Engine } from '../../core/runtime/engine.ts';
 import { type Log, type OutRecord, readRange, type Writer } from '../../core/runtime/log.ts';
-import { redrivenOf } from '../../core/runtime/redriven.ts';
 import { Stores } from '../../core/state/stores.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import { Differences } from '../report.ts';
 import { type History, openHistory, type Step, steps } from './history.ts';
 import { Match } from './match.ts';
-import { Reader } from './reader.ts';
+import { Published } from './published.ts';
 import { PrivateSchemas, SideSchemas, sideTopic } from './schemas.ts';
 
 export interface ReplayOptions<In> {
@@ -85,7 +84,9 @@ export async function replay<In>(options: ReplayOptions<In>): Promise<ReplayResu
   const partitions = (await log.ends(inputs[0] as string)).length;
   for (let partition = 0; partition < partitions; partition++) {
     if (only !== undefined && only !== partition) continue;
-    const history = await openHistory(log, schemas, { processor: processor.name, partition, inputs });
+    const { name, version } = processor;
+    const from = options.from?.[partition];
+    const history = await openHistory(log, schemas, { processor: name, version, partition, inputs, from });
     if (history === undefined) continue;
     await new PartitionReplay({ ...options, own, codecs, history, differences, total, partitions }).run();
   }
@@ -119,7 +120,7 @@ interface PartitionOptions<In> extends ReplayOptions<In> {
 /** One output whose published records are followed beside the replay. */
 interface Followed {
   readonly match: Match;
-  readonly published: Reader;
+  readonly published: Published;
   /** Records that the replay gave so far, and that were read of what was published. */
   given: number;
   read: number;
@@ -165,7 +166,7 @@ class PartitionReplay<In> {
       if (partitionBy !== undefined) counts.set(topic, (await log.ends(topic)).length);
     }
     const stores = new Stores(processor.stores);
-    for (const { key, value } of base.state) stores.load(key, value);
+    for (const { key, value } of base.snapshot?.entries ?? []) stores.load(key, value, base.snapshot?.task.logTime);
     return new Engine<In>(
       {
         processor,
@@ -176,15 +177,14 @@ class PartitionReplay<In> {
         read: (range) => this.#again(range),
       },
       stores,
-      base.task,
+      base.snapshot?.task,
     );
   }
 
   /** Opens what was published by this history, up to now. */
   async #follow(stack: AsyncDisposableStack): Promise<void> {
-    const { log, own, processor, history, differences, verify, signal } = this.#options;
+    const { log, schemas, own, processor, history, differences, verify, signal } = this.#options;
     if (!verify) return;
-    const { partition, base } = history;
     const dead = { topic: `${processor.name}.dead`, keySchema: null, valueSchema: contracts.dead_letter };
     for (const contract of [...processor.outputs, dead]) {
       const { topic } = contract;
@@ -193,19 +193,7 @@ class PartitionReplay<In> {
           remedy: 'replay it with --into, and compare by key what both topics hold in the end',
         });
       }
-      const start = (await log.starts(topic))[partition] ?? 0n;
-      const from = base.outputEnds.get(topic) ?? 0n;
-      if (start > from) {
-        throw new MillraceError(
-          'REPLAY_IMPOSSIBLE',
-          `${topic}/${partition} is kept from offset ${start} on, not from ${from}`,
-          {
-            remedy: 'choose --from after a later snapshot, or replay without --verify',
-          },
-        );
-      }
-      const to = (await log.ends(topic))[partition] ?? 0n;
-      const published = stack.use(new Reader(log, { topic, partition }, from, to, signal));
+      const published = stack.use(await Published.open(log, schemas, topic, history, signal));
       this.#followed.set(topic, { match: new Match(topic, own, contract, differences), published, given: 0, read: 0 });
     }
   }
@@ -263,22 +251,21 @@ class PartitionReplay<In> {
       const followed = this.#followed.get(output.topic);
       if (followed === undefined) continue;
       const before = followed.match.compared;
+      const waits = followed.published.isAtBoundary(output.timestamp);
+      if (!waits) await followed.published.pass(followed.given);
       await followed.match.give(output, counts);
       followed.given++;
-      await this.#advance(output.topic, followed, counts);
+      if (!waits) await this.#advance(output.topic, followed, counts);
       result.compared += followed.match.compared - before;
     }
     if (this.#written.length >= recordsPerTransaction) await this.#write(recordsPerTransaction);
   }
 
   async #advance(topic: string, followed: Followed, counts: boolean): Promise<void> {
-    const { partition, processor } = this.#options.history;
-    const dead = `${processor}.dead`;
+    const { partition } = this.#options.history;
     while (followed.read < followed.given) {
       const record = await followed.published.next();
       if (record === undefined) return;
-      // Sent there by an operator, not by the processor. (Letters of the processor's own carry the same headers.)
-      if (topic !== dead && redrivenOf(record.headers) !== undefined) continue;
       followed.read++;
       await followed.match.publish(record, `${topic}/${partition} offset ${record.offset}`, counts);
     }
@@ -298,6 +285,8 @@ class PartitionReplay<In> {
       const result = total.topics.get(topic) ?? { given: 0, compared: 0 };
       total.topics.set(topic, result);
       const before = followed.match.compared;
+      await followed.published.pass(followed.given);
+      await this.#advance(topic, followed, true);
       if (isWhole && atRest) {
         followed.given = Number.POSITIVE_INFINITY;
         await this.#advance(topic, followed, true);
