@@ -77,13 +77,20 @@ export const configSchema = z.strictObject({
     .prefault({}),
   ohlcv: z
     .strictObject({
+      /** Lengths that divide a day, lengths with a step such as 5m/1m, and session. */
       intervals: z.array(z.string()).min(1).default(['1m', '5m']),
       /** How far a trade may be behind its symbol's greatest event time and still join its candle. */
       latenessMs: ms.default(5_000),
+      /** How far the end of a candle may be behind the watermark and still be revised; 0 revises nothing. */
+      horizonMs: ms.default(3_600_000),
       /** How far an event time may exceed the log time of its own record; beyond it is a dead letter. */
       maxFutureSkewMs: ms.default(60_000),
       /** Cadence of PARTIAL candles in log time; 0 emits none. */
       partialMs: ms.default(1_000),
+      /** How long after a symbol's last trade windows without trades are FILLED; 0 fills none. */
+      fillMs: ms.default(0),
+      /** The calendar of a venue, for the interval `session`: XNYS, 24x7, 24x7:Europe/Berlin. */
+      calendars: z.record(z.string(), z.string()).default({}),
     })
     .prefault({}),
   anomaly: z

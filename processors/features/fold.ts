@@ -3,7 +3,7 @@ import type { Context, Fold, InputRecord, Store } from '../../core/processor/def
 import { Heap } from '../../core/processor/heap.ts';
 import { type StoredVersion, type Version, Versions } from '../../core/processor/joins/versions.ts';
 import { changeLateness, dueAt, micros, observe, startProgress, watermarkAt } from '../../core/processor/watermark.ts';
-import { windowStart } from '../../core/processor/window.ts';
+import { floor } from '../../core/processor/windows/windows.ts';
 import type { Features } from '../../schemas/gen/features.ts';
 import type { FeaturesKey } from '../../schemas/gen/features_key.ts';
 import type { LateEffect } from '../../schemas/gen/late_trade.ts';
@@ -106,7 +106,7 @@ export class FeaturesFold implements Fold<TradeChange> {
     const { step, lateness, digits } = this.#rules;
     const [now, recordLog] = [micros(this.#context.logTime), micros(record.logTime)];
     const key = symbolKey(trade.venue, trade.symbol);
-    const start = windowStart(trade.time, step);
+    const start = floor(trade.time, step);
     const known = this.#symbols.get(key);
     const reached = known === undefined ? Number.NEGATIVE_INFINITY : watermarkAt(known.state, now);
     const symbol = known ?? this.#addSymbol(key, trade, recordLog, lateness);
@@ -127,7 +127,7 @@ export class FeaturesFold implements Fold<TradeChange> {
   #correct(record: TradeRecord, before: Trade, after: Trade | null): void {
     const { step, horizon, digits } = this.#rules;
     const key = symbolKey(before.venue, before.symbol);
-    const start = windowStart(before.time, step);
+    const start = floor(before.time, step);
     const wasRefused = this.#refused.get(refusedKey(before)) !== undefined;
     const next = after === null || this.#takes(record, after) ? after : null;
     const finish = (changed: boolean): void => {
@@ -203,7 +203,7 @@ export class FeaturesFold implements Fold<TradeChange> {
   /** A bar got a trade: the next row is the first one that has it in reach, of those that are still to be made. */
   #reach(symbol: SymbolEntry, start: number, reached: number): void {
     const { step, longest } = this.#rules;
-    const open = reached === Number.NEGATIVE_INFINITY ? reached : windowStart(reached, step) + step;
+    const open = reached === Number.NEGATIVE_INFINITY ? reached : floor(reached, step) + step;
     const first = Math.max(start + step, open);
     if (first <= start + longest) symbol.state.next = Math.min(symbol.state.next, first);
   }

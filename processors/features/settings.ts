@@ -1,5 +1,5 @@
 import { MillraceError } from '../../core/errors.ts';
-import { toInterval } from '../../core/processor/window.ts';
+import { tumbling } from '../../core/processor/windows/windows.ts';
 import { parseInterval } from '../../core/time.ts';
 
 export interface FeaturesSettings {
@@ -47,7 +47,7 @@ export function toRules(settings: FeaturesSettings): Rules {
   if (!/^[a-z0-9][a-z0-9._-]{0,62}$/.test(set)) {
     throw invalid(`set has to be lower-case letters, digits, dots and dashes, not ${JSON.stringify(set)}`);
   }
-  const { name: stepName, micros: step } = toInterval(settings.step);
+  const { name: stepName, size: step } = tumbling(settings.step);
   const windows = settings.windows
     .map((name) => ({ name, length: Number(parseInterval(name)) }))
     .sort((a, b) => a.length - b.length);

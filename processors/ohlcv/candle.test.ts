@@ -1,10 +1,10 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { parseDecimal } from '../../core/decimal.ts';
-import { type Accumulator, add, candle, compareUtf8, fits, openWith } from './candle.ts';
+import type { Span } from '../../core/processor/windows/aggregation.ts';
+import type { Candle } from '../../schemas/gen/candle.ts';
+import { type Accumulator, candles, compareUtf8, toCandle } from './candle.ts';
 import type { Trade } from './trade.ts';
-
-const PLACE = { venue: 'v', symbol: 's', interval: '1m', start: 0, end: 60_000_000 };
 
 function trade(id: string, time: number, price: string, size = '1', sequence: bigint | null = null): Trade {
   const units = { price: parseDecimal(price, 8), size: parseDecimal(size, 8) };
@@ -13,12 +13,19 @@ function trade(id: string, time: number, price: string, size = '1', sequence: bi
 
 function fold(trades: readonly Trade[]): Accumulator {
   const [first, ...rest] = trades as [Trade, ...Trade[]];
-  const into = openWith(first, { offset: 10n, lsn: 100n });
-  for (const [at, next] of rest.entries()) add(into, next, { offset: BigInt(11 + at), lsn: BigInt(101 + at) });
+  const into = candles.create(first);
+  for (const next of rest) candles.add(into, next);
   return into;
 }
 
-const made = (trades: readonly Trade[]) => candle(PLACE, fold(trades), 'CLOSED', 'WATERMARK', '1');
+const SPAN: Span = { from_offset: 5n, to_offset: 12n, from_lsn: 60n, to_lsn: 80n };
+
+function show(value: Accumulator | null, span: Span | null = SPAN): Candle {
+  const window = { key: '', level: '1m', start: 0, end: 60_000_000 } as const;
+  return toCandle('v', 's', { ...window, value, span, status: 'CLOSED', reason: 'WATERMARK', revision: 1 }, '7');
+}
+
+const made = (trades: readonly Trade[]) => show(fold(trades));
 
 describe('the order of trades inside a window', () => {
   test('is event time first', () => {
@@ -103,26 +110,77 @@ describe('a candle', () => {
     expect(made([trade('a', 1, '5', '0')])).toMatchObject({ open: 500_000_000n, volume: 0n, vwap: null });
   });
 
-  test('knows the offsets and the LSNs that it was made of, whatever their order', () => {
-    const into = openWith(trade('a', 1, '1'), { offset: 5n, lsn: 70n });
-    add(into, trade('b', 1, '1'), { offset: 6n, lsn: 60n });
-    add(into, trade('c', 1, '1'), { offset: 9n, lsn: null });
-    add(into, trade('d', 1, '1'), { offset: 12n, lsn: 80n });
-    expect(candle(PLACE, into, 'CLOSED', 'WATERMARK', '7').provenance).toEqual({
-      processor_version: '7',
-      from_offset: 5n,
-      to_offset: 12n,
-      from_lsn: 60n,
-      to_lsn: 80n,
+  test('knows the offsets and the LSNs that it was made of', () => {
+    expect(made([trade('a', 1, '1')]).provenance).toEqual({ processor_version: '7', ...SPAN });
+    expect(show(null, null).provenance).toBeNull();
+  });
+
+  test('without trades has no prices, and sums of zero', () => {
+    expect(show(null)).toMatchObject({
+      open: null,
+      close: null,
+      vwap: null,
+      volume: 0n,
+      notional: 0n,
+      trade_count: 0n,
     });
   });
 
-  test('refuses a trade by which its notional would exceed DECIMAL(38,16), and no other', () => {
+  test('that carries on has the last close for all prices, and no trades', () => {
+    const last = fold([trade('a', 1, '1'), trade('b', 2, '3')]);
+    const carried = show(candles.carry?.(last) ?? null, null);
+    const price = parseDecimal('3', 8);
+    expect(carried).toMatchObject({ open: price, high: price, low: price, close: price, vwap: null });
+    expect(carried).toMatchObject({ volume: 0n, trade_count: 0n, last_trade_id: null, close_time: null });
+  });
+
+  test('refuses a trade by which the longest candle could exceed DECIMAL(38,16), and no other', () => {
+    const check = (into: Accumulator | null, next: Trade | null, share: number) => () =>
+      candles.check?.(into, next, share);
     const huge = trade('a', 1, '999999999999', '9999999999');
-    expect(fits(undefined, huge)).toBe(true);
-    expect(fits(openWith(huge, { offset: 0n, lsn: null }), trade('b', 1, '1', '1'))).toBe(true);
-    expect(fits(openWith(huge, { offset: 0n, lsn: null }), trade('b', 1, '999999999999', '2'))).toBe(false);
-    expect(fits(undefined, trade('a', 1, '999999999999', '999999999999'))).toBe(false);
-    expect(fits(undefined, trade('a', 1, '-999999999999', '999999999999'))).toBe(false);
+    expect(check(null, huge, 1)).not.toThrow();
+    expect(check(fold([huge]), trade('b', 1, '1', '1'), 1)).not.toThrow();
+    const refusal = expect.objectContaining({ code: 'BAD_RECORD' });
+    expect(check(fold([huge]), trade('b', 1, '999999999999', '2'), 1)).toThrow(refusal);
+    expect(check(null, huge, 2)).toThrow(refusal);
+    expect(check(null, trade('a', 1, '999999999999', '999999999999'), 1)).toThrow(refusal);
+    expect(check(null, trade('a', 1, '-999999999999', '999999999999'), 1)).toThrow(refusal);
+    expect(check(fold([huge]), null, 2)).toThrow(refusal);
+  });
+});
+
+/** Trades whose prices and times collide often. */
+const arbitraryTrades = fc
+  .array(
+    fc.tuple(fc.integer({ min: 0, max: 4 }), fc.integer({ min: -2, max: 3 }).map(String), fc.option(fc.bigInt(0n, 2n))),
+    { minLength: 2, maxLength: 14 },
+  )
+  .map((rows) => rows.map(([time, price, sequence], at) => trade(`t${at}`, time, price, '0.25', sequence)));
+
+describe('an accumulator', () => {
+  test('merged of any two parts is that of the whole', () => {
+    fc.assert(
+      fc.property(arbitraryTrades, fc.nat(13), (trades, cut) => {
+        const at = 1 + (cut % (trades.length - 1));
+        const into = fold(trades.slice(0, at));
+        candles.merge(into, fold(trades.slice(at)));
+        expect(into).toEqual(fold(trades));
+      }),
+    );
+  });
+
+  test('from which a trade is taken is that of the rest, or is left as it is and says so', () => {
+    let exact = 0;
+    fc.assert(
+      fc.property(arbitraryTrades, fc.nat(13), (trades, which) => {
+        const gone = trades[which % trades.length] as Trade;
+        const rest = trades.filter((each) => each !== gone);
+        const from = fold(trades);
+        const done = candles.subtract?.(from, gone);
+        if (done === true) exact += 1;
+        expect(from).toEqual(fold(done === true ? rest : trades));
+      }),
+    );
+    expect(exact).toBeGreaterThan(0);
   });
 });

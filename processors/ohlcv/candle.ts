@@ -1,10 +1,14 @@
 import { divideRounded } from '../../core/decimal.ts';
-import type { Candle, CandleReason, CandleStatus } from '../../schemas/gen/candle.ts';
+import { MillraceError } from '../../core/errors.ts';
+import type { Aggregation } from '../../core/processor/windows/aggregation.ts';
+import type { Emission } from '../../core/processor/windows/board.ts';
+import type { Candle } from '../../schemas/gen/candle.ts';
+import { accumulatorSchema } from './state.ts';
 import type { Trade } from './trade.ts';
 
 /**
- * One window while it is open, and all of it: what is not in here does not survive a restart. Venue, symbol, interval and start are in
- * the store's key. Prices and sizes are unscaled bigints; times are microseconds as numbers, exact to ±2^53.
+ * What a candle is made of. Prices and sizes are unscaled bigints; times are microseconds as numbers, exact to ±2^53. With a count of 0 it
+ * is what a window without trades carries on: the close of the one before it, as of all prices, and the time of its last trade.
  */
 export interface Accumulator {
   open: bigint;
@@ -24,25 +28,25 @@ export interface Accumulator {
   /** Scale 16. */
   notional: bigint;
   trade_count: number;
-  from_offset: bigint;
-  to_offset: bigint;
-  /** 0 while no trade had an LSN. */
-  from_lsn: bigint;
-  to_lsn: bigint;
-  /** Of the last emission; 0 before the first. */
-  revision: number;
-  /** Log time at which its next PARTIAL is due; 0 when nothing changed since the last emission. */
-  partial_due: number;
 }
 
-/** Where a trade came from in the log. */
-export interface Source {
-  readonly offset: bigint;
-  readonly lsn: bigint | null;
-}
+/** What candles are, for any windows. The order of trades does not matter. */
+export const candles: Aggregation<Trade, Accumulator> = {
+  schema: accumulatorSchema,
+  time: (trade) => trade.time,
+  count: (of) => of.trade_count,
+  copy: (of) => ({ ...of }),
+  create,
+  add,
+  merge,
+  subtract,
+  carry,
+  lastTime: (of) => of.close_time,
+  sameCarry: (a, b) => a.close === b.close && a.close_time === b.close_time,
+  check,
+};
 
-/** A window with its first trade. */
-export function openWith(trade: Trade, source: Source): Accumulator {
+function create(trade: Trade): Accumulator {
   return {
     open: trade.price,
     open_time: trade.time,
@@ -59,79 +63,137 @@ export function openWith(trade: Trade, source: Source): Accumulator {
     volume: trade.size,
     notional: trade.notional,
     trade_count: 1,
-    from_offset: source.offset,
-    to_offset: source.offset,
-    from_lsn: source.lsn ?? 0n,
-    to_lsn: source.lsn ?? 0n,
-    revision: 0,
-    partial_due: 0,
   };
 }
 
-/** Adds a trade. The order of calls does not matter, except to offsets: they only rise. */
-export function add(into: Accumulator, trade: Trade, source: Source): void {
-  const { price, time } = trade;
-  if (order(trade, into.open_time, into.open_sequence, into.open_id) < 0) {
+function add(into: Accumulator, trade: Trade): void {
+  const { price, time, sequence, id } = trade;
+  if (order(time, sequence, id, into.open_time, into.open_sequence, into.open_id) < 0) {
     into.open = price;
     into.open_time = time;
-    into.open_sequence = trade.sequence;
-    into.open_id = trade.id;
+    into.open_sequence = sequence;
+    into.open_id = id;
   }
-  if (order(trade, into.close_time, into.close_sequence, into.close_id) >= 0) {
+  if (order(time, sequence, id, into.close_time, into.close_sequence, into.close_id) >= 0) {
     into.close = price;
     into.close_time = time;
-    into.close_sequence = trade.sequence;
-    into.close_id = trade.id;
+    into.close_sequence = sequence;
+    into.close_id = id;
   }
-  if (price > into.high) {
-    into.high = price;
-    into.high_time = time;
-  } else if (price === into.high && time < into.high_time) {
-    into.high_time = time;
-  }
-  if (price < into.low) {
-    into.low = price;
-    into.low_time = time;
-  } else if (price === into.low && time < into.low_time) {
-    into.low_time = time;
-  }
+  widen(into, price, time, price, time);
   into.volume += trade.size;
   into.notional += trade.notional;
   into.trade_count += 1;
-  into.to_offset = source.offset;
-  const lsn = source.lsn;
-  if (lsn !== null) {
-    if (lsn > into.to_lsn) into.to_lsn = lsn;
-    if (lsn < into.from_lsn || into.from_lsn === 0n) into.from_lsn = lsn;
+}
+
+function merge(into: Accumulator, other: Accumulator): void {
+  const { open_time, open_sequence, open_id, close_time, close_sequence, close_id } = other;
+  if (order(open_time, open_sequence, open_id, into.open_time, into.open_sequence, into.open_id) < 0) {
+    into.open = other.open;
+    into.open_time = open_time;
+    into.open_sequence = open_sequence;
+    into.open_id = open_id;
   }
+  if (order(close_time, close_sequence, close_id, into.close_time, into.close_sequence, into.close_id) >= 0) {
+    into.close = other.close;
+    into.close_time = close_time;
+    into.close_sequence = close_sequence;
+    into.close_id = close_id;
+  }
+  widen(into, other.high, other.high_time, other.low, other.low_time);
+  into.volume += other.volume;
+  into.notional += other.notional;
+  into.trade_count += other.trade_count;
+}
+
+/** The times of the extremes are those of the first trade at that price. */
+function widen(into: Accumulator, high: bigint, highTime: number, low: bigint, lowTime: number): void {
+  if (high > into.high) {
+    into.high = high;
+    into.high_time = highTime;
+  } else if (high === into.high && highTime < into.high_time) {
+    into.high_time = highTime;
+  }
+  if (low < into.low) {
+    into.low = low;
+    into.low_time = lowTime;
+  } else if (low === into.low && lowTime < into.low_time) {
+    into.low_time = lowTime;
+  }
+}
+
+/** Sums go back exactly. Whoever takes the place of an end or an extreme is not known. */
+function subtract(from: Accumulator, trade: Trade): boolean {
+  const { price, time, id } = trade;
+  if (id === from.open_id || id === from.close_id) return false;
+  if (price >= from.high && time <= from.high_time) return false;
+  if (price <= from.low && time <= from.low_time) return false;
+  from.volume -= trade.size;
+  from.notional -= trade.notional;
+  from.trade_count -= 1;
+  return true;
+}
+
+function carry(from: Accumulator): Accumulator {
+  const { close, close_time: time, close_sequence: sequence, close_id: id } = from;
+  return {
+    open: close,
+    open_time: time,
+    open_sequence: sequence,
+    open_id: id,
+    high: close,
+    high_time: time,
+    low: close,
+    low_time: time,
+    close,
+    close_time: time,
+    close_sequence: sequence,
+    close_id: id,
+    volume: 0n,
+    notional: 0n,
+    trade_count: 0,
+  };
 }
 
 /** The greatest DECIMAL(38), unscaled. */
 const MAX_38 = 10n ** 38n - 1n;
-/** Two numbers up to this cannot exceed MAX_38 together. */
-const HALF_38 = MAX_38 / 2n;
+/** Two numbers up to this cannot exceed the share of any plan together: a year of seconds is 3 × 10^7. */
+const SMALL = 10n ** 30n;
 
-/** Whether the window's notional, with this trade, still fits DECIMAL(38,16). */
-export function fits(into: Accumulator | undefined, trade: Trade): boolean {
-  const { notional } = trade;
+/**
+ * The notional of the longest candle has to fit DECIMAL(38,16), so that of a shorter one may be its share of that: a one-minute candle of a plan
+ * up to a day may have up to some 7 × 10^18.
+ */
+function check(into: Accumulator | null, trade: Trade | null, share: number): void {
   const sum = into?.notional ?? 0n;
-  if (notional <= HALF_38 && notional >= -HALF_38 && sum <= HALF_38 && sum >= -HALF_38) return true;
+  const notional = trade?.notional ?? 0n;
+  if (notional <= SMALL && notional >= -SMALL && sum <= SMALL && sum >= -SMALL) return;
   const both = sum + notional;
-  return both <= MAX_38 && both >= -MAX_38;
+  const limit = MAX_38 / BigInt(share);
+  if (both <= limit && both >= -limit) return;
+  const who = trade === null ? 'without the trade' : `trade ${trade.id}: with it`;
+  throw new MillraceError('BAD_RECORD', `${who}, the notional of a candle could exceed DECIMAL(38,16)`);
 }
 
 /**
  * The order of trades inside a window: event time, venue sequence (none first), trade id by its UTF-8 bytes. Never arrival. Negative
- * when the trade is before the given place, 0 when it is the same.
+ * when the first is before the other, 0 when they are the same.
  */
-function order(trade: Trade, time: number, sequence: bigint | null, id: string): number {
-  if (trade.time !== time) return trade.time < time ? -1 : 1;
-  if (trade.sequence !== sequence) {
-    if (trade.sequence === null) return -1;
-    if (sequence === null) return 1;
-    return trade.sequence < sequence ? -1 : 1;
+function order(
+  time: number,
+  sequence: bigint | null,
+  id: string,
+  otherTime: number,
+  otherSequence: bigint | null,
+  otherId: string,
+): number {
+  if (time !== otherTime) return time < otherTime ? -1 : 1;
+  if (sequence !== otherSequence) {
+    if (sequence === null) return -1;
+    if (otherSequence === null) return 1;
+    return sequence < otherSequence ? -1 : 1;
   }
-  return compareUtf8(trade.id, id);
+  return compareUtf8(id, otherId);
 }
 
 /**
@@ -155,52 +217,45 @@ function rank(unit: number): number {
   return unit >= 0xe000 ? unit - 0x800 : unit + 0x2000;
 }
 
-export interface Place {
-  readonly venue: string;
-  readonly symbol: string;
-  readonly interval: string;
-  /** Microseconds. */
-  readonly start: number;
-  readonly end: number;
-}
-
-/** The candle as the window stands, as the window's next revision. */
-export function candle(
-  place: Place,
-  from: Accumulator,
-  status: CandleStatus,
-  reason: CandleReason,
-  version: string,
-): Candle {
+/**
+ * The candle of a window as it stands. A window without trades that nobody asked to fill has nulls; a FILLED one has the last close for all
+ * its prices, and no trades.
+ */
+export function toCandle(venue: string, symbol: string, from: Emission<Accumulator>, version: string): Candle {
+  const { value, span } = from;
+  const traded = value !== null && value.trade_count > 0;
   return {
-    venue: place.venue,
-    symbol: place.symbol,
-    interval: place.interval,
-    window_start: BigInt(place.start),
-    window_end: BigInt(place.end),
-    open: from.open,
-    high: from.high,
-    low: from.low,
-    close: from.close,
-    vwap: from.volume === 0n ? null : divideRounded(from.notional, from.volume),
-    volume: from.volume,
-    notional: from.notional,
-    trade_count: BigInt(from.trade_count),
-    first_trade_id: from.open_id,
-    last_trade_id: from.close_id,
-    open_time: BigInt(from.open_time),
-    high_time: BigInt(from.high_time),
-    low_time: BigInt(from.low_time),
-    close_time: BigInt(from.close_time),
-    status,
+    venue,
+    symbol,
+    interval: from.level,
+    window_start: BigInt(from.start),
+    window_end: BigInt(from.end),
+    open: value?.open ?? null,
+    high: value?.high ?? null,
+    low: value?.low ?? null,
+    close: value?.close ?? null,
+    vwap: value === null || value.volume === 0n ? null : divideRounded(value.notional, value.volume),
+    volume: value?.volume ?? 0n,
+    notional: value?.notional ?? 0n,
+    trade_count: BigInt(value?.trade_count ?? 0),
+    first_trade_id: traded ? value.open_id : null,
+    last_trade_id: traded ? value.close_id : null,
+    open_time: traded ? BigInt(value.open_time) : null,
+    high_time: traded ? BigInt(value.high_time) : null,
+    low_time: traded ? BigInt(value.low_time) : null,
+    close_time: traded ? BigInt(value.close_time) : null,
+    status: from.status,
     revision: from.revision,
-    reason,
-    provenance: {
-      processor_version: version,
-      from_offset: from.from_offset,
-      to_offset: from.to_offset,
-      from_lsn: from.from_lsn,
-      to_lsn: from.to_lsn,
-    },
+    reason: from.reason,
+    provenance:
+      span === null
+        ? null
+        : {
+            processor_version: version,
+            from_offset: span.from_offset,
+            to_offset: span.to_offset,
+            from_lsn: span.from_lsn,
+            to_lsn: span.to_lsn,
+          },
   };
 }

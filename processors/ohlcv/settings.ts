@@ -1,38 +1,72 @@
 import { MillraceError } from '../../core/errors.ts';
-import { type Interval, toInterval } from '../../core/processor/window.ts';
+import { CalendarWindows, calendar } from '../../core/processor/windows/calendar.ts';
+import { Plan } from '../../core/processor/windows/plan.ts';
+import { parseWindows } from '../../core/processor/windows/windows.ts';
 
 export interface OhlcvSettings {
-  /** Lengths of the windows, e.g. `['1m', '5m']`. Each has to divide a day. */
+  /**
+   * Windows: lengths that divide a day (`1m`), lengths with a step for overlapping ones (`5m/1m`), and `session` for the trading sessions of
+   * the venue's calendar.
+   */
   readonly intervals: readonly string[];
+  /** The calendar of a venue, for `session`: `XNYS`, `24x7`, `24x7:Europe/Berlin`. Default: `24x7`, days in UTC. */
+  readonly calendars?: Readonly<Record<string, string>>;
   /** How far a trade may be behind its symbol's greatest event time and still join its candle, milliseconds. */
   readonly latenessMs: number;
+  /** How far the end of a candle may be behind the watermark and still be revised, milliseconds. 0 revises nothing. Default 0. */
+  readonly horizonMs?: number;
   /** How far an event time may exceed the log time of its own record, milliseconds; beyond it the record is a dead letter. */
   readonly maxFutureSkewMs: number;
   /** Cadence of PARTIAL candles in log time, milliseconds; 0 emits none. */
   readonly partialMs: number;
+  /** How long after a symbol's last trade windows without trades are FILLED, milliseconds; 0 fills none. Default 0. */
+  readonly fillMs?: number;
 }
 
 /** Settings as the fold takes them: microseconds. */
 export interface Rules {
-  /** Shortest first. */
-  readonly intervals: readonly Interval[];
+  /** The windows of a venue; the same object for the same windows. */
+  readonly plan: (venue: string) => Plan;
   readonly lateness: number;
+  readonly horizon: number;
   readonly maxFutureSkew: number;
   readonly partial: number;
+  readonly fill: number;
+  /** Longest time from a trade's commit until nothing asks for it any more, in a feed that keeps pace with log time. */
+  readonly memory: number;
 }
+
+const SESSION = 'session';
 
 /** @throws MillraceError CONFIG_INVALID naming the setting. */
 export function toRules(settings: OhlcvSettings): Rules {
-  const intervals = settings.intervals.map(toInterval).sort((a, b) => a.micros - b.micros);
-  if (intervals.length === 0) throw invalid('at least one interval is needed');
-  if (new Set(intervals.map((interval) => interval.micros)).size !== intervals.length) {
-    throw invalid(`two of the intervals ${settings.intervals.join(', ')} are the same length`);
+  const { intervals, calendars = {}, horizonMs = 0, fillMs = 0 } = settings;
+  const fixed = intervals.filter((name) => name !== SESSION).map(parseWindows);
+  const withSessions = fixed.length < intervals.length;
+  const make = (name: string) =>
+    new Plan(withSessions ? [...fixed, new CalendarWindows(SESSION, calendar(name))] : fixed);
+  const usual = make('24x7');
+  const plans = new Map<string, Plan>([['24x7', usual]]);
+  const venues = new Map<string, Plan>();
+  for (const [venue, name] of Object.entries(calendars)) {
+    const plan = plans.get(name) ?? make(name);
+    plans.set(name, plan);
+    venues.set(venue, plan);
   }
-  return Object.freeze({
-    intervals,
+  const rules = {
     lateness: toMicros('latenessMs', settings.latenessMs),
+    horizon: toMicros('horizonMs', horizonMs),
     maxFutureSkew: toMicros('maxFutureSkewMs', settings.maxFutureSkewMs),
     partial: toMicros('partialMs', settings.partialMs),
+    fill: toMicros('fillMs', fillMs),
+  };
+  const longest = Math.max(
+    ...[...plans.values()].flatMap(({ levels }) => levels.map(({ windows }) => windows.longest)),
+  );
+  return Object.freeze({
+    ...rules,
+    plan: (venue: string) => venues.get(venue) ?? usual,
+    memory: 2 * longest + rules.lateness + rules.horizon + rules.maxFutureSkew,
   });
 }
 

@@ -38,6 +38,11 @@ export function readTrade(row: TradeRow): Trade {
   };
 }
 
+/** Whether a candle cannot tell them apart. */
+export function sameTrade(a: Trade, b: Trade): boolean {
+  return a.price === b.price && a.size === b.size && a.time === b.time && a.sequence === b.sequence;
+}
+
 function eventTime(row: TradeRow): number {
   const time = Number(parseTimestamp(row.executed_at));
   if (!Number.isSafeInteger(time)) throw bad(`trade ${row.trade_id}: ${row.executed_at} is beyond the year 2255`);

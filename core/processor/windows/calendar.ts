@@ -105,6 +105,17 @@ export class Calendar {
     return undefined;
   }
 
+  /** The last session that opens before `time`; undefined when the data begins after. */
+  earlier(time: number): Window | undefined {
+    const last = new Date(Math.floor(time / 1000)).getUTCFullYear() + 1;
+    for (let year = last; year >= Number(this.data.from.slice(0, 4)); year--) {
+      const sessions = this.sessions(year);
+      const found = sessions[lastAtOrBefore(sessions, time - 1)];
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+
   #make(year: number): Window[] {
     const { from, to, weekdays, open, close } = this.data;
     const sessions: Window[] = [];
@@ -133,6 +144,7 @@ export class CalendarWindows implements Windows {
   readonly calendar: Calendar;
   readonly grain: number;
   readonly longest = 26 * 3_600_000_000;
+  readonly gappy = true;
   #latest: Window = { start: 0, end: 0 };
 
   constructor(name: string, calendar: Calendar) {
@@ -165,6 +177,10 @@ export class CalendarWindows implements Windows {
 
   next(start: number): number {
     return this.calendar.after(start)?.start ?? Number.NaN;
+  }
+
+  previous(start: number): number {
+    return this.calendar.earlier(start)?.start ?? Number.NaN;
   }
 }
 

@@ -23,10 +23,14 @@ export interface Windows {
   end(start: number): number;
   /** Start of the next window that does not overlap the one at `start`; NaN where windows overlap, or when there is none. */
   next(start: number): number;
+  /** The window whose `next` is the one at `start`; NaN likewise. */
+  previous(start: number): number;
   /** Every start and every end is a multiple of this. Windows whose length divides it never lie across an edge. */
   readonly grain: number;
   /** Length of the longest window. */
   readonly longest: number;
+  /** Whether some instants are in no window. */
+  readonly gappy: boolean;
 }
 
 /** All windows that hold `time`, earliest first. */
@@ -42,6 +46,7 @@ export function assign(windows: Windows, time: number): Window[] {
 export class Tumbling implements Windows {
   readonly name: string;
   readonly size: number;
+  readonly gappy = false;
 
   /** @param size microseconds; has to divide a day, or windows would begin at another time each day. */
   constructor(name: string, size: number) {
@@ -72,6 +77,10 @@ export class Tumbling implements Windows {
   next(start: number): number {
     return start + this.size;
   }
+
+  previous(start: number): number {
+    return start - this.size;
+  }
 }
 
 /** Windows of one length that begin `every` so often: each instant is in size / every of them. */
@@ -79,6 +88,7 @@ export class Hopping implements Windows {
   readonly name: string;
   readonly size: number;
   readonly every: number;
+  readonly gappy = false;
 
   constructor(name: string, size: number, every: number) {
     this.name = name;
@@ -108,6 +118,10 @@ export class Hopping implements Windows {
   }
 
   next(): number {
+    return Number.NaN;
+  }
+
+  previous(): number {
     return Number.NaN;
   }
 }

@@ -1,12 +1,12 @@
 /** What the tests of this folder share: trades as Postgres' changes, and candles as people read them. */
-import { formatTrimmed, parseDecimal } from '../../core/decimal.ts';
-import type { Driver } from '../../core/testing/driver.ts';
-import { formatTimestamp, parseTimestamp } from '../../core/time.ts';
-import type { Candle } from '../../schemas/gen/candle.ts';
-import type { DeadLetter } from '../../schemas/gen/dead_letter.ts';
-import type { LateTrade } from '../../schemas/gen/late_trade.ts';
-import type { TradeChange, TradeRow } from '../../schemas/gen/trade_change.ts';
-import type { OhlcvSettings } from './settings.ts';
+import { formatTrimmed, parseDecimal } from '../../../core/decimal.ts';
+import type { Driver } from '../../../core/testing/driver.ts';
+import { formatTimestamp, parseTimestamp } from '../../../core/time.ts';
+import type { Candle } from '../../../schemas/gen/candle.ts';
+import type { DeadLetter } from '../../../schemas/gen/dead_letter.ts';
+import type { LateTrade } from '../../../schemas/gen/late_trade.ts';
+import type { TradeChange, TradeRow } from '../../../schemas/gen/trade_change.ts';
+import type { OhlcvSettings } from '../settings.ts';
 
 export const SETTINGS: OhlcvSettings = {
   intervals: ['1m', '5m'],
@@ -29,6 +29,8 @@ export interface TradeFields {
   readonly op?: string;
   readonly snapshot?: string;
   readonly lsn?: bigint;
+  /** Of an update: the row before, where it differs. */
+  readonly was?: { readonly at?: string; readonly price?: string; readonly size?: string };
 }
 
 /** Microseconds of an ISO timestamp or of a time of 2025-06-02. */
@@ -56,7 +58,7 @@ export class Feed {
     };
     const op = fields.op ?? 'c';
     return {
-      before: op === 'u' || op === 'd' ? row : null,
+      before: op === 'u' || op === 'd' ? before(row, fields.was ?? {}) : null,
       after: op === 'd' || op === 't' ? null : row,
       op,
       source: {
@@ -70,12 +72,29 @@ export class Feed {
   }
 }
 
+function before(row: TradeRow, was: NonNullable<TradeFields['was']>): TradeRow {
+  return {
+    ...row,
+    ...(was.at === undefined ? {} : { executed_at: formatTimestamp(time(was.at)) }),
+    ...(was.price === undefined ? {} : { price: parseDecimal(was.price, 8) }),
+    ...(was.size === undefined ? {} : { size: parseDecimal(was.size, 8) }),
+  };
+}
+
 const values = async <V>(driver: Driver<TradeChange>, topic: string): Promise<V[]> =>
   (await driver.outputs<object, V>(topic)).flatMap(({ value }) => (value === null ? [] : [value]));
 
 export const candles = (driver: Driver<TradeChange>) => values<Candle>(driver, 'market.candles');
 export const lateTrades = (driver: Driver<TradeChange>) => values<LateTrade>(driver, 'ohlcv.late');
 export const deadLetters = (driver: Driver<TradeChange>) => values<DeadLetter>(driver, 'ohlcv.dead');
+
+/** `UPDATE REVISED 1m 12:00:00` */
+export function lateLine({ reason, effect, interval, window_start }: LateTrade): string {
+  const start = window_start === null ? '-' : formatTimestamp(window_start).slice(11, 19);
+  return `${reason} ${effect} ${interval ?? '-'} ${start}`;
+}
+
+export const lateLines = async (driver: Driver<TradeChange>) => (await lateTrades(driver)).map(lateLine);
 
 /** `BTC/USD 1m 12:00:00 CLOSED#1 o100 h100 l100 c100 v1 n1` */
 export function line(candle: Candle): string {

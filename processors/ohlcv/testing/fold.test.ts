@@ -1,9 +1,9 @@
 import { expect, test } from '@jest/globals';
-import type { Context, Store } from '../../core/processor/define.ts';
-import type { Candle } from '../../schemas/gen/candle.ts';
+import type { Context, Store } from '../../../core/processor/define.ts';
+import type { Candle } from '../../../schemas/gen/candle.ts';
+import { OhlcvFold } from '../fold.ts';
+import { type OhlcvSettings, toRules } from '../settings.ts';
 import { Feed, line, SETTINGS, time } from './fixture.ts';
-import { OhlcvFold } from './fold.ts';
-import { type OhlcvSettings, toRules } from './settings.ts';
 
 /** A task whose settings change between two lives: what the virtual-time driver, which runs one declaration, has no place for. */
 class Task {
@@ -89,40 +89,72 @@ test('a smaller lateness after a restart closes what is due by it', () => {
   expect(task.candles).toEqual(['BTC/USD 1m 12:00:00 CLOSED#1 o100 h100 l100 c100 v1 n1']);
 });
 
-test('an open window of an interval that is no longer configured takes no more trades, and closes when it is due', () => {
+test('an interval that is no longer configured emits nothing more, and what its open window holds is in the larger one', () => {
   const task = new Task({ intervals: ['1m', '5m'] });
   task.send('12:00:10');
-  task.restart({ intervals: ['1m'] });
   task.send('12:01:10');
+  task.restart({ intervals: ['5m'] });
+  task.send('12:02:10');
   task.send('12:05:05');
   expect(task.candles).toEqual([
     'BTC/USD 1m 12:00:00 CLOSED#1 o100 h100 l100 c100 v1 n1',
-    'BTC/USD 1m 12:01:00 CLOSED#1 o100 h100 l100 c100 v1 n1',
-    'BTC/USD 5m 12:00:00 CLOSED#1 o100 h100 l100 c100 v1 n1',
+    'BTC/USD 5m 12:00:00 CLOSED#1 o100 h100 l100 c100 v3 n3',
   ]);
 });
 
-test('a closed window leaves nothing in the state but its symbol', () => {
-  const task = new Task();
+test('an interval between two others begins with what is open, and the larger one misses nothing', () => {
+  const task = new Task({ intervals: ['1m', '1h'] });
   task.send('12:00:10');
-  expect(task.fold.gauges()).toMatchObject({ keys: 1, open_windows: 1 });
-  task.advance('12:01:05');
+  task.send('12:01:10');
+  task.restart({ intervals: ['1m', '5m', '1h'] });
+  task.send('12:02:10');
+  task.advance('13:00:05');
+  expect(task.candles.slice(-2)).toEqual([
+    'BTC/USD 5m 12:00:00 CLOSED#1 o100 h100 l100 c100 v2 n2',
+    'BTC/USD 1h 12:00:00 CLOSED#1 o100 h100 l100 c100 v3 n3',
+  ]);
+});
+
+test('an interval under another name goes on', () => {
+  const task = new Task({ intervals: ['60s', '5m'] });
+  task.send('12:00:10');
+  task.restart({ intervals: ['1m', '5m'] });
+  task.send('12:00:20');
+  task.send('12:01:05');
+  expect(task.candles).toEqual(['BTC/USD 1m 12:00:00 CLOSED#1 o100 h100 l100 c100 v2 n2']);
+});
+
+test('a greater horizon after a restart revises nothing that was frozen', () => {
+  const task = new Task({ latenessMs: 0, horizonMs: 60_000 });
+  task.send('12:00:10');
+  task.send('12:05:00');
+  task.restart({ latenessMs: 0, horizonMs: 3_600_000 });
+  task.send('12:00:20', '12:05:00');
+  task.send('12:04:20', '12:05:00');
+  expect(task.late).toMatchObject([{ effect: 'NOT_APPLIED' }, { effect: 'REVISED' }]);
+  expect(task.candles.at(-1)).toBe('BTC/USD 1m 12:04:00 REVISED#1 o100 h100 l100 c100 v1 n1');
+});
+
+test('a frozen window leaves nothing in the state but its symbol, also of a symbol that is quiet', () => {
+  const task = new Task({ intervals: ['1m', '5m'], horizonMs: 60_000 });
+  task.send('12:00:10');
+  expect(task.fold.gauges()).toMatchObject({ keys: 1, open_windows: 2 });
+  task.advance('12:06:04.999999');
+  expect(task.stores.get('windows')?.size).toBe(2);
+  task.advance('12:06:05');
   expect([...task.stores].map(([name, { size }]) => [name, size])).toEqual([
-    ['symbols', 1],
+    ['held', 0],
+    ['keys', 1],
     ['windows', 0],
   ]);
-  expect(task.fold.gauges()).toEqual({
-    keys: 1,
-    open_windows: 0,
-    watermark_min_us: Number(time('12:01:00')),
-    watermark_max_us: Number(time('12:01:00')),
-  });
+  const reached = Number(time('12:06:00'));
+  expect(task.fold.gauges()).toMatchObject({ keys: 1, open_windows: 0, watermark_min_us: reached });
   expect(task.fold.deadline()).toBeUndefined();
 });
 
 test('a window whose symbol is missing is corrupt state, and stops', () => {
   const task = new Task();
   task.send('12:00:10');
-  task.stores.get('symbols')?.clear();
+  task.stores.get('keys')?.clear();
   expect(() => task.restart()).toThrow(expect.objectContaining({ code: 'STATE_CORRUPT', disposition: 'stop' }));
 });

@@ -1,11 +1,13 @@
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { Driver, type DriverOptions } from '../../core/testing/driver.ts';
-import { formatTimestamp } from '../../core/time.ts';
-import type { Candle } from '../../schemas/gen/candle.ts';
-import type { TradeChange } from '../../schemas/gen/trade_change.ts';
-import { candles, Feed, lateTrades, SETTINGS, time } from './fixture.ts';
-import { ohlcv } from './ohlcv.ts';
+import { Driver, type DriverOptions } from '../../../core/testing/driver.ts';
+import { formatTimestamp } from '../../../core/time.ts';
+import type { Candle } from '../../../schemas/gen/candle.ts';
+import type { TradeChange } from '../../../schemas/gen/trade_change.ts';
+import { ohlcv } from '../ohlcv.ts';
+import type { OhlcvSettings } from '../settings.ts';
+import { candles, deadLetters, Feed, lateTrades, SETTINGS } from './fixture.ts';
+import { histories, NOON, type Stretch, settings } from './history.ts';
 
 interface Sample {
   readonly id: string;
@@ -19,7 +21,6 @@ interface Sample {
   readonly size: number;
 }
 
-const NOON = time('12:00:00');
 const YEAR = 365n * 86_400_000_000n;
 /** How far the capture of each symbol is behind its trades: a symbol may be loaded a year after the other. */
 const BEHIND: Readonly<Record<string, bigint>> = { A: 0n, B: YEAR, 'B\u0001': 3_600_000_000n };
@@ -134,44 +135,6 @@ test('any order of the same trades within the lateness gives the candles of thei
   );
 });
 
-/** One stretch of the log, and the heartbeat after it. */
-interface Stretch {
-  readonly changes: readonly TradeChange[];
-  readonly beat: bigint;
-}
-
-/** Trades up to half a minute late, some of them bad, duplicated, corrected or cancelled. */
-const stretches = fc
-  .array(
-    fc.array(
-      fc.record({
-        each: sample,
-        delay: fc.nat(30_000_000),
-        fate: fc.constantFrom('c', 'c', 'c', 'c', 'u', 'd', 't', 'r', 'future', 'twice'),
-      }),
-      { maxLength: 12 },
-    ),
-    { minLength: 1, maxLength: 5 },
-  )
-  .map((all) => {
-    const feed = new Feed();
-    let log = NOON;
-    let id = 0;
-    return all.map((stretch): Stretch => {
-      const changes = stretch.flatMap(({ each, delay, fate }) => {
-        id += 1;
-        log += BigInt(delay % 7_000_000);
-        const at = Number(log - NOON) + (fate === 'future' ? 60_000_000 : -delay);
-        const made = change(feed, { ...each, at, id: `${id}` }, log);
-        if (fate === 'twice') return [made, made];
-        if (fate === 'u' || fate === 'd') return [{ ...made, op: fate, before: made.after }];
-        return [{ ...made, op: fate === 'future' ? 'c' : fate }];
-      });
-      log += 10_000_000n;
-      return { changes, beat: log };
-    });
-  });
-
 type Interruption = {
   readonly records: number;
   readonly fault: 'none' | 'abort' | 'unknown-committed' | 'unknown-aborted';
@@ -179,10 +142,11 @@ type Interruption = {
 
 async function bytes(
   all: readonly Stretch[],
+  settings: OhlcvSettings,
   options: DriverOptions,
   interruptions: readonly Interruption[],
 ): Promise<Record<string, string[]>> {
-  await using driver = await Driver.open(ohlcv({ ...SETTINGS, partialMs: 1_500 }), options);
+  await using driver = await Driver.open(ohlcv(settings), options);
   const left = [...interruptions];
   for (const { changes, beat } of all) {
     for (const each of changes) driver.send(each);
@@ -215,57 +179,62 @@ test('any chunking, any commit size, any crash point and any lost commit give th
     fault: fc.constantFrom('none' as const, 'abort' as const, 'unknown-committed' as const, 'unknown-aborted' as const),
   });
   await fc.assert(
-    fc.asyncProperty(stretches, options, fc.array(interruption, { maxLength: 10 }), async (all, how, interruptions) => {
-      expect(await bytes(all, how, interruptions)).toEqual(await bytes(all, {}, []));
-    }),
+    fc.asyncProperty(
+      histories(fc),
+      settings(fc),
+      options,
+      fc.array(interruption, { maxLength: 10 }),
+      async (all, rules, how, interruptions) => {
+        expect(await bytes(all, rules, how, interruptions)).toEqual(await bytes(all, rules, {}, []));
+      },
+    ),
     { numRuns: 50 },
   );
 });
 
-test('revisions of a candle rise by one from 1, and CLOSED is the last', async () => {
+async function play(all: readonly Stretch[], how: OhlcvSettings, see: (driver: Driver<TradeChange>) => Promise<void>) {
+  await using driver = await Driver.open(ohlcv(how));
+  for (const { changes, beat } of all) {
+    for (const each of changes) driver.send(each);
+    await driver.beat(beat);
+  }
+  await driver.beat(NOON + 3n * 86_400_000_000n);
+  await see(driver);
+}
+
+test('revisions of a candle rise by one from 1: partial ones, then one that closes it, then what revises it', async () => {
   await fc.assert(
-    fc.asyncProperty(stretches, async (all) => {
-      await using driver = await Driver.open(ohlcv({ ...SETTINGS, partialMs: 1_500 }));
-      for (const { changes, beat } of all) {
-        for (const each of changes) driver.send(each);
-        await driver.beat(beat);
-      }
-      await driver.beat(NOON + 7_200_000_000n);
-      const lives = Map.groupBy(
-        await candles(driver),
-        (each) => `${each.symbol}|${each.interval}|${each.window_start}`,
-      );
-      for (const life of lives.values()) {
-        expect(life.map(({ revision }) => revision)).toEqual(life.map((_, at) => at + 1));
-        expect(life.map(({ status }) => status)).toEqual([...life.slice(1).map(() => 'PARTIAL'), 'CLOSED']);
-      }
+    fc.asyncProperty(histories(fc), settings(fc), async (all, how) => {
+      await play(all, how, async (driver) => {
+        const lives = Map.groupBy(
+          await candles(driver),
+          (each) => `${each.symbol}|${each.interval}|${each.window_start}`,
+        );
+        for (const life of lives.values()) {
+          expect(life.map(({ revision }) => revision)).toEqual(life.map((_, at) => at + 1));
+          expect(life.map(({ status }) => status[0]).join('')).toMatch(/^P*(C|F|R)(R|F)*$/);
+        }
+      });
     }),
-    { numRuns: 40 },
+    { numRuns: 30 },
   );
 });
 
-test('every trade is in each of its candles, in the late topic or a dead letter, and in one of them only', async () => {
+test('every change that is no new trade in time is in the late topic or a dead letter, also a late one of each interval', async () => {
   await fc.assert(
-    fc.asyncProperty(stretches, async (all) => {
-      await using driver = await Driver.open(ohlcv(SETTINGS));
-      let changes = 0;
-      for (const stretch of all) {
-        for (const each of stretch.changes) driver.send(each);
-        changes += stretch.changes.length;
-        await driver.beat(stretch.beat);
-      }
-      await driver.beat(NOON + 7_200_000_000n);
-      const dead = await driver.outputs('ohlcv.dead');
-      const late = await lateTrades(driver);
-      const counted = await candles(driver);
-      for (const interval of SETTINGS.intervals) {
-        const applied = counted
-          .filter((each) => each.interval === interval)
-          .reduce((sum, each) => sum + Number(each.trade_count), 0);
-        const notApplied = late.filter((each) => each.interval === null || each.interval === interval).length;
-        expect(applied + notApplied + dead.length).toBe(changes);
-      }
+    fc.asyncProperty(histories(fc), settings(fc), async (all, how) => {
+      await play(all, how, async (driver) => {
+        const told = new Set(
+          [...(await lateTrades(driver)), ...(await deadLetters(driver))].map(({ origin }) => origin.offset),
+        );
+        const seen = new Set<string | null>();
+        for (const [offset, { op, source }] of all.flatMap(({ changes }) => changes).entries()) {
+          const again = seen.has(source.sequence);
+          seen.add(source.sequence);
+          if (op !== 'c' || again) expect([offset, told.has(BigInt(offset))]).toEqual([offset, true]);
+        }
+      });
     }),
-    { numRuns: 40 },
+    { numRuns: 30 },
   );
 });

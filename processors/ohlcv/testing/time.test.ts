@@ -1,8 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
-import { Driver } from '../../core/testing/driver.ts';
+import { Driver } from '../../../core/testing/driver.ts';
+import { ohlcv } from '../ohlcv.ts';
+import type { OhlcvSettings } from '../settings.ts';
 import { deadLetters, Feed, lateTrades, lines, SETTINGS, time } from './fixture.ts';
-import { ohlcv } from './ohlcv.ts';
-import type { OhlcvSettings } from './settings.ts';
 
 const open = (settings: Partial<OhlcvSettings> = {}) =>
   Driver.open(ohlcv({ ...SETTINGS, intervals: ['1m'], ...settings }));

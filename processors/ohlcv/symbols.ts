@@ -1,0 +1,41 @@
+import { readSymbolKey, symbolKey } from './state.ts';
+
+/** One venue's symbol, and its key in the state. */
+export interface Symbol {
+  readonly venue: string;
+  readonly symbol: string;
+  readonly key: string;
+}
+
+/** Keys of symbols both ways, without making or reading text for each trade. Grows with the symbols of a partition. */
+export class Symbols {
+  readonly #venues = new Map<string, Map<string, Symbol>>();
+  readonly #keys = new Map<string, Symbol>();
+  #latest: Symbol | undefined;
+
+  key(venue: string, symbol: string): string {
+    const latest = this.#latest;
+    if (latest !== undefined && latest.symbol === symbol && latest.venue === venue) return latest.key;
+    const found = this.#venues.get(venue)?.get(symbol) ?? this.#add({ venue, symbol, key: symbolKey(venue, symbol) });
+    this.#latest = found;
+    return found.key;
+  }
+
+  of(key: string): Symbol {
+    const found = this.#keys.get(key);
+    if (found !== undefined) return found;
+    const [venue, symbol] = readSymbolKey(key);
+    return this.#add({ venue, symbol, key });
+  }
+
+  #add(symbol: Symbol): Symbol {
+    let symbols = this.#venues.get(symbol.venue);
+    if (symbols === undefined) {
+      symbols = new Map();
+      this.#venues.set(symbol.venue, symbols);
+    }
+    symbols.set(symbol.symbol, symbol);
+    this.#keys.set(symbol.key, symbol);
+    return symbol;
+  }
+}
