@@ -34,8 +34,8 @@ export async function verify(
       for (const check of found) onCheck(check);
       checks.push(...found);
     };
-    const excluded = await loadExcluded(db, log, schemas, 'ohlcv');
-    take(await checkCandles(db, log, schemas, { intervals: config.ohlcv.intervals, topic: 'market.candles' }));
+    const excluded = await loadExcluded(db, log, schemas, 'ohlcv', config.ohlcv);
+    take(await checkCandles(db, log, schemas, { ...config.ohlcv, topic: 'market.candles' }));
     take([await checkAccounting(db, config.ohlcv.intervals)]);
     for (const topic of archivedTopics) take((await checkArchive({ log, schemas, store, db }, topic)).checks);
     return { checks, excluded, ok: checks.every(({ differences }) => differences === 0) };

@@ -8,6 +8,7 @@ import { schemas as contracts } from '../schemas/gen/index.ts';
 import { type Cell, copyRows } from './copy.ts';
 import { type Check, Differences, maxExamples } from './report.ts';
 import { readTopic } from './topic.ts';
+import { type CandleSettings, loadSessions, windowsOf } from './windows.ts';
 
 /** Compared fields with their Postgres types; provenance and status say how a candle came about, not what it is. */
 const fields = [
@@ -28,23 +29,27 @@ const fields = [
   ['close_time', 'timestamptz'],
 ] as const;
 
-export interface CandleSettings {
-  readonly intervals: readonly string[];
-  readonly topic: string;
-}
-
 /**
  * Compares the newest revision of every candle with a recompute by Postgres over the trades it holds, minus those in the temporary table
- * `excluded`, with those in `corrected` as they were created. Exact: numeric against numeric, both directions, field by field. Shares no
- * code with the processor.
+ * `excluded`, with those in `corrected` as their windows hold them. Exact: numeric against numeric, both directions, field by field. Shares no
+ * code with the processor but the calendars.
  */
-export async function checkCandles(db: Client, log: Log, schemas: Schemas, settings: CandleSettings): Promise<Check[]> {
+export async function checkCandles(
+  db: Client,
+  log: Log,
+  schemas: Schemas,
+  settings: CandleSettings & { readonly topic: string },
+): Promise<Check[]> {
   const startedMs = performance.now();
   const life = new Differences();
   const count = await loadObserved(db, log, schemas, settings.topic, life);
   const values = new Differences();
   let expected = 0;
-  for (const interval of settings.intervals) expected += await compare(db, interval, values);
+  await loadSessions(db, settings);
+  for (const interval of settings.intervals) {
+    expected += await compare(db, interval, values);
+    await compareGaps(db, interval, settings.fillMs ?? 0, values);
+  }
   await unknownIntervals(db, settings.intervals, values);
   return [
     values.check(
@@ -78,6 +83,7 @@ async function loadObserved(db: Client, log: Log, schemas: Schemas, topic: strin
       SELECT concat_ws(' ', venue, symbol, "interval", window_start AT TIME ZONE 'UTC') AS key,
              CASE WHEN revision <= lag(revision) OVER w THEN 'revision ' || revision || ' follows ' || lag(revision) OVER w
                   WHEN status = 'CLOSED' AND count(*) FILTER (WHERE status = 'CLOSED') OVER w > 1 THEN 'closed a second time'
+                  WHEN status IN ('PARTIAL', 'CLOSED') AND count(*) FILTER (WHERE status IN ('REVISED', 'FILLED')) OVER w > 0 THEN lower(status) || ' after it was revised or filled'
                   WHEN status = 'PARTIAL' AND count(*) FILTER (WHERE status = 'CLOSED') OVER w > 0 THEN 'partial after it closed'
              END AS what
         FROM revisions WINDOW w AS (PARTITION BY venue, symbol, "interval", window_start ORDER BY seq)) AS each
@@ -117,24 +123,23 @@ function toRow(candle: Candle, seq: number): Cell[] {
 
 /** Returns the number of candles that SQL computes for the interval. */
 async function compare(db: Client, interval: string, differences: Differences): Promise<number> {
-  const micros = parseInterval(interval).toString();
   await db.query('DROP TABLE IF EXISTS expected');
   await db.query(
     `CREATE TEMP TABLE expected AS
-     WITH counted AS (
-       SELECT venue, symbol, trade_id, venue_sequence, price, size, executed_at FROM public.trades t
-        WHERE NOT EXISTS (SELECT FROM corrected c WHERE (c.venue, c.symbol, c.trade_id) = (t.venue, t.symbol, t.trade_id))
+     WITH applied AS (
+       SELECT venue, symbol, trade_id, venue_sequence, price, size, executed_at, w.window_start, w.window_end
+         FROM public.trades t CROSS JOIN LATERAL ${windowsOf(interval, 't')} w
+        WHERE NOT EXISTS (SELECT FROM touched c WHERE (c.venue, c.symbol, c.trade_id) = (t.venue, t.symbol, t.trade_id))
           AND NOT EXISTS (SELECT FROM excluded e WHERE (e.venue, e.symbol, e.trade_id) = (t.venue, t.symbol, t.trade_id)
-                                                   AND (e."interval" IS NULL OR e."interval" = $2))
+                                                   AND (e."interval" IS NULL OR e."interval" = $1)
+                                                   AND (e.window_start IS NULL OR e.window_start = w.window_start))
        UNION ALL
-       SELECT venue, symbol, trade_id, venue_sequence, price, size, executed_at FROM corrected c
-        WHERE NOT EXISTS (SELECT FROM excluded e WHERE (e.venue, e.symbol, e.trade_id, e.origin) = (c.venue, c.symbol, c.trade_id, c.origin)
-                                                   AND (e."interval" IS NULL OR e."interval" = $2))),
-     applied AS (
-       SELECT *, date_bin(($1 || ' microseconds')::interval, executed_at, timestamptz '1970-01-01 00:00:00Z') AS window_start FROM counted),
+       SELECT c.venue, c.symbol, trade_id, venue_sequence, price, size, executed_at, c.window_start, w.window_end
+         FROM corrected c CROSS JOIN LATERAL ${windowsOf(interval, 'c')} w
+        WHERE c."interval" = $1 AND c.window_start = w.window_start),
      extremes AS (
        SELECT venue, symbol, window_start, max(price) AS high, min(price) AS low FROM applied GROUP BY 1, 2, 3)
-     SELECT venue, symbol, $2 AS "interval", window_start, window_start + ($1 || ' microseconds')::interval AS window_end,
+     SELECT venue, symbol, $1 AS "interval", window_start, min(window_end) AS window_end,
             (array_agg(price ORDER BY executed_at, venue_sequence NULLS FIRST, trade_id COLLATE "C"))[1] AS open,
             max(high) AS high, min(low) AS low,
             (array_agg(price ORDER BY executed_at DESC, venue_sequence DESC NULLS LAST, trade_id COLLATE "C" DESC))[1] AS close,
@@ -146,7 +151,7 @@ async function compare(db: Client, interval: string, differences: Differences): 
             min(executed_at) FILTER (WHERE price = low) AS low_time, max(executed_at) AS close_time
        FROM applied JOIN extremes USING (venue, symbol, window_start)
       GROUP BY venue, symbol, window_start`,
-    [micros, interval],
+    [interval],
   );
   const distinct = fields.map(([name]) => `e.${name} IS DISTINCT FROM o.${name}`).join(' OR ');
   const { rows } = await db.query<{
@@ -159,7 +164,7 @@ async function compare(db: Client, interval: string, differences: Differences): 
             CASE WHEN e.venue IS NOT NULL THEN (SELECT jsonb_object_agg(key, value) FROM jsonb_each_text(to_jsonb(e))) END AS e,
             CASE WHEN o.venue IS NOT NULL THEN (SELECT jsonb_object_agg(key, value) FROM jsonb_each_text(to_jsonb(o))) END AS o, count(*) OVER () AS total
        FROM expected e FULL JOIN (SELECT * FROM observed WHERE "interval" = $1) o USING (venue, symbol, window_start)
-      WHERE e.venue IS NULL OR o.venue IS NULL OR ${distinct}
+      WHERE (e.venue IS NULL AND o.trade_count > 0) OR o.venue IS NULL OR (e.venue IS NOT NULL AND (${distinct}))
       ORDER BY key LIMIT ${maxExamples}`,
     [interval],
   );
@@ -167,6 +172,39 @@ async function compare(db: Client, interval: string, differences: Differences): 
   differences.count += Number(rows[0]?.total ?? 0) - rows.length;
   const { rows: counted } = await db.query<{ count: string }>('SELECT count(*) FROM expected');
   return Number(counted[0]?.count ?? 0);
+}
+
+/**
+ * Candles without trades: each has nulls, or, where gaps are filled, the close of the last one before it that has trades; and within the time
+ * that is to be filled none is missing between two that have trades. Needs the tables of `compare`.
+ */
+async function compareGaps(db: Client, interval: string, fillMs: number, differences: Differences): Promise<void> {
+  const { rows } = await db.query<{ what: string }>(
+    `SELECT concat_ws(' ', o.venue, o.symbol, $1::text, o.window_start AT TIME ZONE 'UTC') || ': ' ||
+            CASE WHEN o.open IS NULL THEN 'has no trades and no prices, and figures' ELSE 'is filled with ' || o.close || ', the close before is ' || coalesce(last.close::text, 'none') END AS what
+       FROM observed o LEFT JOIN LATERAL (
+            SELECT e.close FROM expected e WHERE (e.venue, e.symbol) = (o.venue, o.symbol) AND e.window_start < o.window_start
+             ORDER BY e.window_start DESC LIMIT 1) last ON true
+      WHERE o."interval" = $1 AND o.trade_count = 0
+        AND (o.volume <> 0 OR o.notional <> 0 OR o.vwap IS NOT NULL OR o.first_trade_id IS NOT NULL OR o.open_time IS NOT NULL
+          OR num_nonnulls(o.open, o.high, o.low, o.close) NOT IN (0, 4)
+          OR (o.open IS NOT NULL AND (o.open, o.high, o.low, o.close) IS DISTINCT FROM (last.close, last.close, last.close, last.close)))
+      ORDER BY 1`,
+    [interval],
+  );
+  for (const { what } of rows) differences.add(what);
+  if (fillMs === 0 || !/^\d+[smhd]$/.test(interval)) return;
+  const size = parseInterval(interval);
+  const { rows: missing } = await db.query<{ what: string }>(
+    `SELECT concat_ws(' ', venue, symbol, $1::text, gap AT TIME ZONE 'UTC') || ': not filled' AS what
+       FROM (SELECT venue, symbol, window_end, close_time, lead(window_start) OVER (PARTITION BY venue, symbol ORDER BY window_start) AS following FROM expected) e
+      CROSS JOIN LATERAL generate_series(window_end, following - interval '${size} microseconds', interval '${size} microseconds') gap
+      WHERE gap < close_time + interval '${fillMs} milliseconds'
+        AND NOT EXISTS (SELECT FROM observed o WHERE o."interval" = $1 AND (o.venue, o.symbol, o.window_start) = (e.venue, e.symbol, gap))
+      ORDER BY 1`,
+    [interval],
+  );
+  for (const { what } of missing) differences.add(what);
 }
 
 function describe(

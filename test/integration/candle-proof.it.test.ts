@@ -4,8 +4,9 @@ import { AvroDecoder } from '../../core/avro/decoder.ts';
 import { AvroEncoder } from '../../core/avro/encoder.ts';
 import { formatDecimal, PRICE_SCALE } from '../../core/decimal.ts';
 import { Driver } from '../../core/testing/driver.ts';
-import { Feed, SETTINGS, type TradeFields, time } from '../../processors/ohlcv/fixture.ts';
 import { ohlcv } from '../../processors/ohlcv/ohlcv.ts';
+import type { OhlcvSettings } from '../../processors/ohlcv/settings.ts';
+import { Feed, SETTINGS, type TradeFields, time } from '../../processors/ohlcv/testing/fixture.ts';
 import { checkAccounting } from '../../proof/accounting.ts';
 import { checkCandles } from '../../proof/candles.ts';
 import { loadExcluded } from '../../proof/excluded.ts';
@@ -16,7 +17,8 @@ import type { TradeChange } from '../../schemas/gen/trade_change.ts';
 import { type TestDatabase, testDatabase } from '../capture.ts';
 import { testConfig } from '../stack.ts';
 
-const { intervals } = SETTINGS;
+const intervals = ['1m', '5m', '15m', '10m/5m', 'session'];
+let settings: OhlcvSettings = { ...SETTINGS, intervals };
 let database: TestDatabase;
 let driver: Driver<TradeChange>;
 let feed: Feed;
@@ -39,7 +41,7 @@ async function change(fields: TradeFields): Promise<TradeChange> {
   if (after !== null) {
     await client.query(
       `INSERT INTO trades VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-       ON CONFLICT (venue, symbol, trade_id) DO UPDATE SET price = excluded.price`,
+       ON CONFLICT (venue, symbol, trade_id) DO UPDATE SET price = excluded.price, size = excluded.size, executed_at = excluded.executed_at`,
       [
         after.venue,
         after.symbol,
@@ -55,27 +57,35 @@ async function change(fields: TradeFields): Promise<TradeChange> {
   return value;
 }
 
-beforeEach(async () => {
+beforeEach(() => begin({ ...SETTINGS, intervals }));
+
+/** An hour of trades, folded by these settings. */
+async function begin(rules: OhlcvSettings): Promise<void> {
+  settings = rules;
   await database.client.query('DELETE FROM trades');
-  driver = await Driver.open(ohlcv(SETTINGS));
+  driver = await Driver.open(ohlcv(settings));
   feed = new Feed();
   for (let i = 0; i < 60; i++) {
     const at = `12:${String(Math.floor(i / 5)).padStart(2, '0')}:${String((i % 5) * 11).padStart(2, '0')}.00000${i % 7}`;
-    await change({ at, id: `t${i}`, price: `${100 + ((i * 7) % 13)}.0000000${i % 9}`, size: '0.3' });
+    await change({ at, id: `t${i}`, price: priceOf(i), size: '0.3' });
   }
-});
+}
+
+const priceOf = (i: number) => `${100 + ((i * 7) % 13)}.0000000${i % 9}`;
 afterEach(async () => {
   await driver[Symbol.asyncDispose]();
 });
 
 async function check(): Promise<Check[]> {
   const { log, schemas } = driver;
-  await driver.beat(time('18:00:00'));
+  await driver.beat(time('2025-06-03T18:00:00Z'));
   const { client } = database;
-  await client.query('DROP TABLE IF EXISTS excluded, corrected, revisions, observed, expected');
-  await loadExcluded(client, log, schemas, 'ohlcv');
-  const checks = await checkCandles(client, log, schemas, { intervals, topic: 'market.candles' });
-  return [...checks, await checkAccounting(client, intervals)];
+  await client.query(
+    'DROP TABLE IF EXISTS excluded, touched, corrected, sessions, venue_calendars, revisions, observed, expected',
+  );
+  await loadExcluded(client, log, schemas, 'ohlcv', settings);
+  const checks = await checkCandles(client, log, schemas, { ...settings, topic: 'market.candles' });
+  return [...checks, await checkAccounting(client, settings.intervals)];
 }
 
 async function found(): Promise<string[]> {
@@ -91,7 +101,7 @@ async function candles(): Promise<Candle[]> {
 
 /** Another revision of a candle, as a wrong processor would write it. */
 async function forge(edit: (candle: Candle) => Candle): Promise<void> {
-  await driver.beat(time('18:00:00'));
+  await driver.beat(time('2025-06-03T18:00:00Z'));
   const made = (await candles()).find(({ interval }) => interval === '1m');
   if (made === undefined) throw new Error('no candle');
   const encoder = await AvroEncoder.open<Candle>(driver.schemas, 'market.candles-value', contracts.candle);
@@ -102,10 +112,12 @@ async function forge(edit: (candle: Candle) => Candle): Promise<void> {
 describe('the proof of candles', () => {
   test('finds nothing where nothing is wrong', async () => {
     expect(await found()).toEqual([]);
-    expect((await check()).map(({ subject }) => subject)).toEqual([
-      '15 candles (1m, 5m)',
-      '15 candle records',
-      '60 trades (1m, 5m)',
+    const subjects = (await check()).map(({ subject }) => subject);
+    // 12 minutes: 12, 3, 1, 4 that overlap, and 1 session.
+    expect(subjects).toEqual([
+      '21 candles (1m, 5m, 15m, 10m/5m, session)',
+      '21 candle records',
+      '60 trades (1m, 5m, 15m, 10m/5m, session)',
     ]);
   });
 
@@ -117,12 +129,82 @@ describe('the proof of candles', () => {
     expect(await found()).toEqual([]);
   });
 
-  test('counts a trade as it was created when its update or delete was not applied, also when it came back', async () => {
-    await change({ at: '12:00:00', log: '12:12:00', id: 't0', op: 'u', price: '5000' });
-    await change({ at: '12:00:11', log: '12:12:00', id: 't1', op: 'd' });
-    await change({ at: '12:11:44.000003', log: '12:12:00', id: 't59', op: 'd' });
-    await change({ at: '12:11:59', log: '12:12:00', id: 't59', price: '77' });
+  /** Changes of what is closed, open, frozen, an extreme, an end, the only one, and of a trade that was refused. */
+  async function correct(): Promise<void> {
+    const log = '12:12:00';
+    await change({ at: '12:00:00', log, id: 't0', op: 'u', price: '5000', was: { price: priceOf(0) } });
+    await change({ at: '12:00:11', log, id: 't1', op: 'd', price: priceOf(1), size: '0.3' });
+    await change({ at: '12:11:44.000003', log, id: 't59', op: 'd', price: priceOf(59), size: '0.3' });
+    await change({ at: '12:11:59', log, id: 't59', price: '77' });
+    await change({
+      at: '12:09:30',
+      log,
+      id: 't20',
+      op: 'u',
+      price: priceOf(20),
+      size: '0.3',
+      was: { at: '12:04:00.000006' },
+    });
+    await change({
+      at: '12:30:00',
+      log,
+      id: 't21',
+      op: 'u',
+      price: '9',
+      was: { at: '12:04:11', price: priceOf(21), size: '0.3' },
+    });
+    await change({ at: '12:05:30', log, id: 't21', op: 'u', price: '9', was: { at: '12:30:00' } });
+    await change({ at: '12:30:00', log, id: 'refused' });
+    await change({ at: '12:06:01', log, id: 'refused', op: 'u', was: { at: '12:30:00' } });
+    await change({ at: '12:00:12', log: '12:12:01', id: 'late', price: '1' });
+    await change({ at: '12:00:12', log: '12:12:02', id: 'late', op: 'u', price: '2', was: { price: '1' } });
+  }
+
+  test.each([0, 60_000, 400_000, 3_600_000])(
+    'follows updates and deletes with a horizon of %d ms',
+    async (horizonMs) => {
+      await begin({ ...SETTINGS, intervals, horizonMs });
+      await correct();
+      expect(await found()).toEqual([]);
+    },
+  );
+
+  test('follows sessions of an exchange, and gaps that are filled', async () => {
+    const calendars = { bitstamp: 'XNYS' };
+    await begin({
+      ...SETTINGS,
+      intervals: ['1m', '5m', 'session'],
+      calendars,
+      horizonMs: 3_600_000,
+      fillMs: 1_200_000,
+    });
+    await change({ at: '13:29:59', id: 'before the open' });
+    await change({ at: '13:31:00', id: 'in the session' });
+    await change({ at: '13:50:00', id: 'after a gap', price: '3' });
+    await change({ at: '13:39:00', log: '13:50:10', id: 'into the gap', price: '4' });
+    await change({ at: '13:39:00', log: '13:50:20', id: 'into the gap', op: 'd', price: '4' });
+    await correct();
     expect(await found()).toEqual([]);
+  });
+
+  test('names a filled candle with another close, and a gap that is not filled', async () => {
+    await begin({ ...SETTINGS, intervals: ['1m'], fillMs: 1_200_000 });
+    await change({ at: '12:20:00', id: 'after a gap', price: '3' });
+    await change({ at: '12:50:00', id: 'after a longer gap', price: '4' });
+    await driver.beat(time('2025-06-03T18:00:00Z'));
+    const filled = (await candles()).find(({ status }) => status === 'FILLED');
+    const encoder = await AvroEncoder.open<Candle>(driver.schemas, 'market.candles-value', contracts.candle);
+    const forged = { ...(filled as Candle), revision: 2, open: 1n, high: 1n, low: 1n, close: 1n };
+    driver.log.append({
+      topic: 'market.candles',
+      partition: 0,
+      key: null,
+      value: encoder.encode(forged),
+      timestamp: 0n,
+    });
+    expect(await found()).toEqual([expect.stringContaining('is filled with 0.00000001, the close before is')]);
+    settings = { ...settings, fillMs: 1_800_000 };
+    expect(await found()).toContainEqual(expect.stringMatching(/not filled$/));
   });
 
   test('counts a change that was captured twice once', async () => {
@@ -143,7 +225,7 @@ describe('the proof of candles', () => {
       `INSERT INTO trades VALUES ('bitstamp', 'BTC/USD', 'unseen', NULL, 1, 1, 'buy', '2025-06-02T12:05:00Z')`,
     );
     const differences = await found();
-    expect(differences.filter((each) => each.includes('trade_count is'))).toHaveLength(2);
+    expect(differences.filter((each) => each.includes('trade_count is'))).toHaveLength(6);
     expect(differences).toContain('1m: 61 trades, but 60 in candles, 0 late and 0 dead');
   });
 

@@ -1,0 +1,132 @@
+import type { Client } from 'pg';
+import { AvroDecoder } from '../core/avro/decoder.ts';
+import type { Schemas } from '../core/avro/schemas.ts';
+import { formatDecimal, PRICE_SCALE } from '../core/decimal.ts';
+import { MillraceError } from '../core/errors.ts';
+import type { Log } from '../core/runtime/log.ts';
+import { formatTimestamp } from '../core/time.ts';
+import { schemas as contracts } from '../schemas/gen/index.ts';
+import type { LateTrade } from '../schemas/gen/late_trade.ts';
+import type { TradeChange, TradeRow } from '../schemas/gen/trade_change.ts';
+import { type Cell, copyRows } from './copy.ts';
+import { readRaw, readTopic } from './topic.ts';
+import { type CandleSettings, startsOf } from './windows.ts';
+
+const tradesTopic = 'cdc.public.trades';
+
+export interface Corrections {
+  readonly processor: string;
+  /** Keys of trades, as `keyOf` writes them. */
+  readonly touched: ReadonlySet<string>;
+  /** Where the changes were that became dead letters, as `placeOf` writes it. */
+  readonly dead: ReadonlySet<string>;
+  readonly settings: CandleSettings;
+}
+
+/** One corrected trade: what was last accepted of it, and what its windows hold. */
+interface Life {
+  accepted: TradeRow | null;
+  /** By `interval|window start`. */
+  readonly held: Map<string, TradeRow>;
+}
+
+/**
+ * Fills the temporary table `corrected`: trades that were updated or deleted, once for each interval and window that holds them. Made from their
+ * changes in the log, and from what the processor says it did not apply: a window that is frozen keeps the trade as it was.
+ */
+export async function loadCorrected(db: Client, log: Log, schemas: Schemas, of: Corrections): Promise<void> {
+  await db.query(`CREATE TEMP TABLE corrected ("interval" text, window_start timestamptz, venue text, symbol text, trade_id text,
+    venue_sequence bigint, price numeric, size numeric, executed_at timestamptz)`);
+  if (of.touched.size === 0) return;
+  const skipped = await notApplied(log, schemas, of);
+  const lives = await replay(log, schemas, of, skipped);
+  async function* rows(): AsyncGenerator<Cell[][]> {
+    yield [...lives.values()].flatMap(({ held }) =>
+      [...held].map(([place, row]): Cell[] => {
+        const at = place.indexOf('|');
+        const { venue, symbol, trade_id, venue_sequence, price, size, executed_at } = row;
+        const exact = [formatDecimal(price, PRICE_SCALE), formatDecimal(size, PRICE_SCALE)] as const;
+        return [
+          place.slice(0, at),
+          place.slice(at + 1),
+          venue,
+          symbol,
+          trade_id,
+          venue_sequence,
+          ...exact,
+          executed_at,
+        ];
+      }),
+    );
+  }
+  await copyRows(db, 'corrected', rows());
+  await db.query('CREATE INDEX ON corrected (venue, symbol, trade_id); ANALYZE corrected');
+}
+
+/** What was not applied: a place alone stands for the whole change, with an interval and a window for that window. */
+async function notApplied(log: Log, schemas: Schemas, of: Corrections): Promise<Set<string>> {
+  const skipped = new Set<string>();
+  for await (const portion of readTopic<LateTrade>(log, schemas, `${of.processor}.late`, contracts.late_trade)) {
+    for (const { value } of portion) {
+      const { interval, window_start, effect, origin } = value;
+      if (effect === 'REVISED' || effect === 'APPLIED' || !of.touched.has(keyOf(value))) continue;
+      if (interval === null) skipped.add(placeOf(origin));
+      else if (window_start !== null) skipped.add(`${placeOf(origin)}|${interval}|${formatTimestamp(window_start)}`);
+    }
+  }
+  return skipped;
+}
+
+async function replay(
+  log: Log,
+  schemas: Schemas,
+  { touched, dead, settings }: Corrections,
+  skipped: ReadonlySet<string>,
+): Promise<Map<string, Life>> {
+  const lives = new Map<string, Life>();
+  const decoder = new AvroDecoder<TradeChange>(schemas, contracts.trade_change);
+  for await (const { partition, records } of readRaw(log, tradesTopic)) {
+    const missing = decoder.missing(records.map(({ value }) => value));
+    if (missing.length > 0) await decoder.prepare(missing);
+    for (const { offset, value } of records) {
+      const change = value === null ? undefined : read(decoder, value);
+      const row = change?.after ?? change?.before;
+      const place = placeOf({ partition, offset });
+      if (change === undefined || row === undefined || row === null || change.op === 't') continue;
+      if (!touched.has(keyOf(row)) || dead.has(place) || skipped.has(place)) continue;
+      const life = lives.get(keyOf(row)) ?? { accepted: null, held: new Map() };
+      lives.set(keyOf(row), life);
+      const windows = (one: TradeRow | null) =>
+        one === null ? [] : settings.intervals.flatMap((interval) => windowsOfRow(interval, one, settings));
+      for (const window of windows(life.accepted)) if (!skipped.has(`${place}|${window}`)) life.held.delete(window);
+      for (const window of windows(change.after)) {
+        if (change.after !== null && !skipped.has(`${place}|${window}`)) life.held.set(window, change.after);
+      }
+      life.accepted = change.after;
+    }
+  }
+  return lives;
+}
+
+function windowsOfRow(interval: string, row: TradeRow, { calendars }: CandleSettings): string[] {
+  return startsOf(interval, row, calendars).map((start) => `${interval}|${start}`);
+}
+
+export function keyOf({ venue, symbol, trade_id }: { venue: string; symbol: string; trade_id: string }): string {
+  return [venue, symbol, trade_id].join('\u001f');
+}
+
+/** Where in the trades topic. */
+export function placeOf({ partition, offset }: { partition: number; offset: bigint }): string {
+  return `${partition}/${offset}`;
+}
+
+/** Undefined for what is no trade change: that is a dead letter, not a trade. */
+function read(decoder: AvroDecoder<TradeChange>, value: Buffer): TradeChange | undefined {
+  try {
+    return decoder.decode(value);
+  } catch (error) {
+    if (error instanceof MillraceError && error.disposition === 'deadLetter') return undefined;
+    throw error;
+  }
+}
