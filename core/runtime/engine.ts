@@ -61,6 +61,7 @@ export class Engine<In> {
       const input = this.#inputs.get(topic);
       if (input !== undefined) this.#identities.set(topic, new ChangeIdentity(input.primaryKey ?? [], seen));
     }
+    stores.advance(this.#logTime);
     this.#fold = processor.create(this.#context());
     this.#fold.restored?.();
   }

@@ -71,7 +71,7 @@ export class Owner {
   constructor(state: State, writer: Writer) {
     this.state = state;
     this.#writer = writer;
-    this.#logTime = state.task?.logTime ?? 0n;
+    this.reach(state.task?.logTime ?? 0n);
   }
 
   store<V>(name = 'counts') {

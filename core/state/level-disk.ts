@@ -37,9 +37,8 @@ export class LevelDisks implements Disks {
         await level.open({ cacheSize: cacheBytes, writeBufferSize: writeBufferBytes, maxOpenFiles: 256 });
         return new LevelDisk(path, level);
       } catch (error) {
-        const code = causeCode(error);
-        if (code === 'LEVEL_CORRUPTION') return await this.#openAnew(path);
-        if (code !== 'LEVEL_LOCKED') return fail(path, 'cannot be opened', error);
+        if (isDamage(error)) return await this.#openAnew(path);
+        if (!isLocked(error)) return fail(path, 'cannot be opened', error);
         if (clock.now() >= giveUpAt) return fail(path, 'is in use by another task or process', error);
         await clock.sleep(lockRetryMs);
       }
@@ -116,7 +115,7 @@ class LevelDisk implements Disk {
 
   /** Files that prove damaged are deleted with the close: the next owner rebuilds them from the changelog. */
   #failed(what: string, error: unknown): never {
-    if (causeCode(error) === 'LEVEL_CORRUPTION') this.#damaged = true;
+    if (isDamage(error)) this.#damaged = true;
     return fail(this.#path, what, error);
   }
 }
@@ -129,13 +128,26 @@ function fail(path: string, what: string, cause: unknown): never {
   });
 }
 
-/** LevelDB's own error is the cause of the one that says that opening failed. */
-function causeCode(error: unknown): string | undefined {
-  if (!(error instanceof Error)) return undefined;
-  return causeCode(error.cause) ?? (error as { code?: string }).code;
+/** What LevelDB threw; its own words are in the cause of the error that says that opening failed. */
+interface Thrown {
+  readonly code?: string;
+  readonly message?: string;
+  readonly cause?: Thrown;
 }
 
-function messageOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  return error.cause instanceof Error ? `${error.message} (${error.cause.message})` : error.message;
+/** Files that contradict themselves, or of which some are missing: LevelDB says so in its words, not always in a code. */
+function isDamage(thrown: unknown): boolean {
+  const { code, message = '', cause } = (thrown ?? {}) as Thrown;
+  if (code === 'LEVEL_CORRUPTION' || /^Corruption|No such file/.test(message)) return true;
+  return cause !== undefined && isDamage(cause);
+}
+
+function isLocked(thrown: unknown): boolean {
+  const { code, cause } = (thrown ?? {}) as Thrown;
+  return code === 'LEVEL_LOCKED' || (cause !== undefined && isLocked(cause));
+}
+
+function messageOf(thrown: unknown): string {
+  const { message = String(thrown), cause } = (thrown ?? {}) as Thrown;
+  return cause === undefined ? message : `${message} (${messageOf(cause)})`;
 }

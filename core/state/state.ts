@@ -108,7 +108,6 @@ export class State implements AsyncDisposable {
       await load([], barrier.offset, newest);
       onRestore?.({ kind: 'restored', records, rebuilt: copy?.rebuilt });
       const state = newest === null ? undefined : readTask(newest, ownership.topic);
-      stores.advance(state?.logTime ?? 0n);
       return new State(options, stores, state, copy);
     } catch (error) {
       await copy?.close();
