@@ -13,6 +13,7 @@ import type { Fetched } from '../runtime/log.ts';
 import { Queue } from '../runtime/queue.ts';
 import { groupOf } from '../runtime/runner.ts';
 import { takeOver, transactionalId } from '../runtime/takeover.ts';
+import type { Disks } from '../state/disk.ts';
 import { MemoryLog, type TransactionFault } from './memory-log.ts';
 
 /** How the processor under test is run: partitions, and where portions and commits end. */
@@ -23,6 +24,8 @@ export interface DriverOptions {
   readonly chunk?: number;
   /** Input records after which a commit is due. Default: none before the end of a run. */
   readonly commitRecords?: number;
+  /** Where stores on disk are kept; a crash leaves it as it is. Default: in memory. */
+  readonly disks?: Disks;
 }
 
 /** Where a record goes. */
@@ -245,6 +248,7 @@ export class Driver<In> implements AsyncDisposable {
     const known = this.#owners.get(partition);
     if (known !== undefined) return known;
     const { name } = this.#processor;
+    const { disks } = this.#options;
     const topics = [...this.#inputs.keys()];
     const taken = await takeOver({
       topics,
@@ -262,6 +266,7 @@ export class Driver<In> implements AsyncDisposable {
           },
           metrics: this.metrics.task({ name, topic: topics[0] as string, partition }),
           clock: { ...wallClock, now: () => this.#nowMs },
+          ...(disks === undefined ? {} : { directory: { path: 'state', epoch: 'memory', disks } }),
         }),
     });
     const at = new Map(topics.map((topic, i) => [topic, taken.positions[i] as bigint]));

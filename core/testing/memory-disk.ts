@@ -1,13 +1,20 @@
 import type { Disk, DiskOperation, DiskRange, Disks } from '../state/disk.ts';
 
-/** Disks in memory, by path: what was written outlives a `close` and a crashed owner, as files do. For tests and simulated processes. */
+/**
+ * Disks in memory, by path: what was written outlives a `close` and a crashed owner, as files do. Who opens a path takes it from an owner that has
+ * not closed it: that one has died, since a living one would have the lock. For tests and simulated processes.
+ */
 export class MemoryDisks implements Disks {
   readonly #contents = new Map<string, Map<string, Buffer>>();
+  readonly #owners = new Map<string, Disk>();
 
   async open(path: string): Promise<Disk> {
+    await this.#owners.get(path)?.close();
     const content = this.#contents.get(path) ?? new Map<string, Buffer>();
     this.#contents.set(path, content);
-    return new MemoryDisk(content);
+    const disk = new MemoryDisk(content);
+    this.#owners.set(path, disk);
+    return disk;
   }
 
   async wipe(path: string): Promise<void> {
