@@ -71,3 +71,21 @@ test('a store on disk refuses to list its entries to a fold', async () => {
   const stores = new Stores([definition], await new MemoryDisks().open('state'));
   expect(() => stores.store('counts').entries()).toThrow('counts is a store on disk');
 });
+
+test('a key has one due time on the disk, however often it is set', async () => {
+  const disk = await new MemoryDisks().open('state');
+  const stores = new Stores([{ ...definition, ttlMs: 1_000 }], disk);
+  const counts = stores.store<bigint>('counts');
+  for (const at of [1n, 2n, 3n]) {
+    stores.advance(at);
+    counts.set('a', at);
+    stores.advance(at + 10n);
+    counts.set('a', at);
+    stores.takeChanges();
+    await disk.write(stores.committing().operations);
+    stores.committed();
+  }
+  const due: string[] = [];
+  for await (const [key] of disk.range({ after: 't', before: 'u' })) due.push(key);
+  expect(due).toEqual(['tcounts\u00000000000000000000013a']);
+});

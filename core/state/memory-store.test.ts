@@ -26,3 +26,16 @@ test('values without a set time, from before a store had a time to live, count f
   after.advance(6_000_000n);
   expect(after.store('counts').get('a')).toBeUndefined();
 });
+
+test('entries expire in the order in which they were set, also after a restore in another order', () => {
+  const stores = new Stores([{ name: 'counts', schema: { type: 'long' }, ttlMs: 1_000 }]);
+  const counts = stores.store<bigint>('counts');
+  for (const [key, at] of [
+    ['b', 3_000_000n],
+    ['a', 1_000_000n],
+  ] as const) {
+    stores.load(Buffer.from(`counts\u0000${key}`), stores.codec('counts').encode(key, 1n, at));
+  }
+  stores.advance(2_000_000n);
+  expect([counts.get('a'), counts.get('b')]).toEqual([undefined, 1n]);
+});

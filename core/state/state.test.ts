@@ -194,7 +194,7 @@ test('whatever commits, crashes and moves between machines do, the next owner ha
     fc.constantFrom('commit', 'crash after commit', 'abort', 'move', 'stay', 'machine set back'),
   );
   await fc.assert(
-    fc.asyncProperty(fc.array(act, { maxLength: 40 }), async (acts) => {
+    fc.asyncProperty(fc.array(act, { maxLength: 40, size: 'max' }), async (acts) => {
       const owners = both();
       const machines = [owners.disks, new MemoryDisks()];
       let at = 0;
@@ -237,6 +237,6 @@ test('whatever commits, crashes and moves between machines do, the next owner ha
         expect(owner.state.stores.size).toBe(2 * now.size);
       }
     }),
-    { numRuns: 300 },
+    { numRuns: 150 },
   );
 });
