@@ -2,19 +2,15 @@
  * Candles from real Debezium envelopes: Millrace's ohlcv beside Kafka Streams on the same topic, alternating, each as a process of its own
  * with nothing left of the run before. See docs/benchmarks.md.
  */
-import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import kafkajs from 'kafkajs';
-import { applyTopics } from '../connectors/topics.ts';
 import { Registry } from '../core/avro/registry.ts';
 import type { Config } from '../core/config.ts';
-import { TopicAdmin } from '../core/kafka/admin.ts';
 import { KafkaLog } from '../core/kafka/log.ts';
-import { topics } from '../schemas/topics.ts';
 import { type Comparison, closedCandles, compare } from './windows/compare.ts';
 import { type Contestant, installPeer, kafkaStreams, millrace, type PeerOptions } from './windows/contestants.ts';
 import { input, openDataset } from './windows/dataset.ts';
 import { type Backlog, backlogOf, type Measured, median, watch } from './windows/measure.ts';
+import { reset } from './windows/reset.ts';
 
 export const help = `bench windows [--rows 2000000] [--runs 3] [--stack bench] [--only NAME,…] [--json]
   candles of the same captured trades by Millrace and by Kafka Streams: records/s, CPU, memory
@@ -104,39 +100,7 @@ export async function run(args: readonly string[]): Promise<void> {
 async function race(config: Config, log: KafkaLog, contestant: Contestant, backlog: Backlog): Promise<Measured> {
   await reset(config, contestant);
   await using running = await contestant.start();
-  return await Promise.race([watch(log, contestant.group, backlog, running.pid), running.ended()]);
-}
-
-/** Forgets what earlier runs have left: topics and offsets. */
-async function reset(config: Config, contestant: Contestant): Promise<void> {
-  const kafka = { brokers: [...config.kafka.brokers], clientId: 'bench' };
-  const admin = new kafkajs.Kafka({ ...kafka, logLevel: kafkajs.logLevel.NOTHING }).admin();
-  await admin.connect();
-  try {
-    const { groups } = await admin.listGroups();
-    const mine = groups.filter(({ groupId }) => groupId === contestant.group || groupId === 'millrace.ohlcv');
-    for (let attempt = 0; mine.length > 0; attempt++) {
-      try {
-        await admin.deleteGroups(mine.map(({ groupId }) => groupId));
-        break;
-      } catch (error) {
-        // Members that were killed are in the group until their session ends.
-        if (attempt === 30) throw error;
-        await delay(500);
-      }
-    }
-    const old = (await admin.listTopics()).filter((topic) => topic === contestant.output || contestant.leaves(topic));
-    if (old.length > 0) await admin.deleteTopics({ topics: old });
-    for (let present = old; present.length > 0; await delay(200)) {
-      const left = await admin.listTopics();
-      present = old.filter((topic) => left.includes(topic));
-    }
-  } finally {
-    await admin.disconnect();
-  }
-  await using millraceAdmin = await TopicAdmin.open(kafka);
-  await applyTopics(millraceAdmin, topics);
-  await millraceAdmin.create([{ name: 'peer.candles', partitions: 6, settings: {} }]);
+  return await Promise.race([watch(log, contestant.group, backlog, [running.pid]), running.ended()]);
 }
 
 function requireEqual(name: string, other: string, { common, different }: Comparison): void {

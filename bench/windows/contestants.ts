@@ -25,7 +25,8 @@ export interface Contestant {
   readonly output: string | null;
   /** Topics that it leaves behind. */
   readonly leaves: (topic: string) => boolean;
-  start(): Promise<Running>;
+  /** @param label tells logs of several processes apart. */
+  start(label?: string): Promise<Running>;
 }
 
 const killAfterMs = 10_000;
@@ -36,6 +37,7 @@ export class Running implements AsyncDisposable {
   readonly #log: string;
   readonly #exit: Promise<unknown>;
   readonly #dir: string | undefined;
+  #killed = false;
 
   constructor(command: string, args: readonly string[], log: string, env: NodeJS.ProcessEnv, dir?: string) {
     const file = openSync(log, 'w');
@@ -50,14 +52,23 @@ export class Running implements AsyncDisposable {
     return this.#child.pid ?? 0;
   }
 
-  /** Rejects when the process ends by itself. */
+  /** Rejects when the process ends by itself; never settles otherwise. */
   async ended(): Promise<never> {
     await this.#exit;
+    if (this.#killed) return new Promise(() => undefined);
     throw new Error(`process ${this.pid} has ended by itself:\n${readFileSync(this.#log, 'utf8').slice(-2_000)}`);
+  }
+
+  /** Without any chance to finish. Returns when it is gone. */
+  async kill(): Promise<void> {
+    this.#killed = true;
+    this.#child.kill('SIGKILL');
+    await this.#exit;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#child.exitCode === null && this.#child.signalCode === null) {
+      this.#killed = true;
       this.#child.kill('SIGTERM');
       const timer = setTimeout(() => this.#child.kill('SIGKILL'), killAfterMs);
       await this.#exit;
@@ -85,13 +96,13 @@ export function millrace(stack: string, work: Work, guarantee: 'exactly once' | 
     group: exactly ? 'millrace.ohlcv' : plainGroup('millrace.ohlcv'),
     output: 'market.candles',
     leaves: (topic) => topic === 'market.candles' || topic.startsWith('ohlcv.'),
-    start: async () => {
+    start: async (label = '') => {
       const entry = exactly
         ? ['cli/main.ts', '--stack', stack, 'run', 'ohlcv', '--port', '0']
         : ['bench/windows/at-least-once.ts', stack];
       const flags = [...runtimeFlags, ...(process.env['BENCH_NODE_FLAGS']?.split(' ') ?? [])];
       const env = { ...process.env, ...runtimeEnv, ...settings };
-      return new Running(process.execPath, [...flags, ...entry], await logFile(stack, name), env);
+      return new Running(process.execPath, [...flags, ...entry], await logFile(stack, `${name} ${label}`), env);
     },
   };
 }

@@ -18,7 +18,7 @@ export interface Measured {
   readonly recordsPerSecond: number;
   /** User and system time of all threads, per million records. */
   readonly cpuSecondsPerMillion: number;
-  /** Peak resident size of the process since it was started. */
+  /** Peak resident size of the largest process since it was started. */
   readonly peakMib: number;
   /** From the start of the process to the first commit that moved: what start and takeover cost. */
   readonly startSeconds: number;
@@ -55,7 +55,12 @@ export async function backlogOf(log: KafkaLog, topic: string): Promise<Backlog> 
  *
  * @throws Error when the process ends first, or nothing moves for a minute.
  */
-export async function watch(log: KafkaLog, group: string, backlog: Backlog, pid: number): Promise<Measured> {
+export async function watch(
+  log: KafkaLog,
+  group: string,
+  backlog: Backlog,
+  pids: readonly number[],
+): Promise<Measured> {
   const startedMs = performance.now();
   let first: { readonly ms: number; readonly done: number; readonly cpu: number } | undefined;
   let movedMs = startedMs;
@@ -67,7 +72,7 @@ export async function watch(log: KafkaLog, group: string, backlog: Backlog, pid:
     const done = committed.reduce((sum, { offset }) => sum + Number(offset), 0);
     if (done > before) movedMs = now;
     before = done;
-    if (done > 0) first ??= { ms: now, done, cpu: cpuSeconds(pid) };
+    if (done > 0) first ??= { ms: now, done, cpu: cpuSeconds(pids) };
     const reached = backlog.targets.every((target, partition) =>
       committed.some((each) => each.partition === partition && each.offset >= target),
     );
@@ -75,8 +80,8 @@ export async function watch(log: KafkaLog, group: string, backlog: Backlog, pid:
       const records = (done - first.done) * share;
       return {
         recordsPerSecond: records / ((now - first.ms) / 1000),
-        cpuSecondsPerMillion: ((cpuSeconds(pid) - first.cpu) / records) * 1e6,
-        peakMib: peakMib(pid),
+        cpuSecondsPerMillion: ((cpuSeconds(pids) - first.cpu) / records) * 1e6,
+        peakMib: Math.max(...pids.map(peakMib)),
         startSeconds: (first.ms - startedMs) / 1000,
       };
     }
@@ -85,8 +90,12 @@ export async function watch(log: KafkaLog, group: string, backlog: Backlog, pid:
   }
 }
 
-/** Processor time of a process and all its threads so far, seconds. */
-export function cpuSeconds(pid: number): number {
+/** Processor time of processes and all their threads so far, seconds. */
+export function cpuSeconds(pids: readonly number[]): number {
+  return pids.reduce((sum, pid) => sum + cpuOf(pid), 0);
+}
+
+function cpuOf(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;

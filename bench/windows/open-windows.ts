@@ -1,0 +1,124 @@
+/**
+ * One task of ohlcv with many open windows, no broker: in a process of its own, so that its memory can be looked at.
+ *
+ *   node bench/windows/open-windows.ts WINDOWS fill|restore
+ *
+ * Prints one line of JSON.
+ */
+import { AvroEncoder } from '../../core/avro/encoder.ts';
+import { envelope, envelopeSchema, tradeRow } from '../../core/avro/fixtures/debezium.ts';
+import { MemorySchemas } from '../../core/avro/memory.ts';
+import { wallClock } from '../../core/clock.ts';
+import { parseConfig } from '../../core/config.ts';
+import { Metrics } from '../../core/observability/metrics.ts';
+import { openCodecs } from '../../core/runtime/codecs.ts';
+import { FoldHandler } from '../../core/runtime/fold-handler.ts';
+import type { Fetched, Log, LogRecord, OutRecord, Writer } from '../../core/runtime/log.ts';
+import { formatTimestamp } from '../../core/time.ts';
+import { ohlcv } from '../../processors/ohlcv/ohlcv.ts';
+import { peakMib } from './measure.ts';
+
+const topic = 'cdc.public.trades';
+const changelog = 'ohlcv.changelog';
+const portion = 2_000;
+/** Times at which the market makes a round of all symbols, one trade each. */
+const rounds = 3;
+
+export interface Filled {
+  readonly windows: number;
+  readonly peakMib: number;
+  /** Of the changelog, and how long reading them took. */
+  readonly restored: number;
+  readonly restoreSeconds: number;
+}
+
+if (import.meta.main) {
+  const windows = Number(process.argv[2] ?? 100_000);
+  const keeps = process.argv[3] === 'restore';
+  const config = parseConfig();
+  const processor = ohlcv(config.ohlcv);
+  const symbols = Math.ceil(windows / config.ohlcv.intervals.length);
+  const schemas = new MemorySchemas();
+  const trades = await AvroEncoder.open<object>(schemas, `${topic}-value`, envelopeSchema());
+  const codecs = await openCodecs(processor, schemas);
+  const metrics = new Metrics();
+  const kept: LogRecord[] = [];
+
+  const handler = (): FoldHandler<unknown> => {
+    const at = { topic, partition: 0, committed: undefined, start: 0n };
+    const task = metrics.task({ name: 'ohlcv', topic, partition: 0 });
+    return new FoldHandler<unknown>(
+      { ...at, inputs: [at], log, writer, group: 'bench', signal: new AbortController().signal },
+      { processor, codecs, settings: config.runtime, metrics: task, clock: wallClock } as never,
+    );
+  };
+  const writer: Writer = {
+    async transact({ records }) {
+      const of = records.filter((record) => record.topic === changelog);
+      const baseOffset = BigInt(kept.length);
+      if (keeps) kept.push(...of.map((record, i) => toLog(record, baseOffset + BigInt(i))));
+      return [{ topic: changelog, partition: 0, baseOffset }];
+    },
+    async [Symbol.asyncDispose]() {},
+  };
+  const log = {
+    starts: async () => [0n],
+    ends: async () => [BigInt(kept.length)],
+    fetcher: () => ({
+      async fetch([position]: { offset: bigint }[]): Promise<Fetched[]> {
+        const from = position?.offset ?? 0n;
+        const records = kept.slice(Number(from), Number(from) + portion);
+        const next = from + BigInt(records.length);
+        return [{ topic: changelog, partition: 0, from, next, records, end: BigInt(kept.length) }];
+      },
+      async [Symbol.asyncDispose]() {},
+    }),
+  } as unknown as Log;
+
+  const filling = handler();
+  await filling.open();
+  let offset = 0n;
+  for (let round = 0; round < rounds; round++) {
+    for (let symbol = 0; symbol < symbols; ) {
+      const records: LogRecord[] = [];
+      for (; records.length < portion && symbol < symbols; symbol++) {
+        const value = trades.encode(change(symbol, round, offset));
+        records.push({ offset, timestamp: 1_795_253_012_345n, key: null, value });
+        offset += 1n;
+      }
+      const from = offset - BigInt(records.length);
+      await filling.process({ topic, partition: 0, from, next: offset, records, end: offset });
+    }
+  }
+  await filling.close();
+  let restoreSeconds = 0;
+  if (keeps) {
+    const started = process.cpuUsage();
+    await handler().open();
+    const { user, system } = process.cpuUsage(started);
+    restoreSeconds = (user + system) / 1e6;
+  }
+  const filled: Filled = {
+    windows: symbols * config.ohlcv.intervals.length,
+    peakMib: peakMib(process.pid),
+    restored: kept.length,
+    restoreSeconds,
+  };
+  console.log(JSON.stringify(filled));
+}
+
+function toLog({ key, value, timestamp }: OutRecord, offset: bigint): LogRecord {
+  return { offset, timestamp, key, value };
+}
+
+/** A trade of that symbol. Event time stands within one minute, so no window closes; log time goes on, so PARTIALs are due. */
+function change(symbol: number, round: number, offset: bigint): object {
+  const time = 1_795_252_980_000_000n + BigInt(round) * 1_000_000n;
+  const ts_us = time + 500_000n + offset;
+  const { source, ...rest } = envelope() as { source: object };
+  return {
+    ...rest,
+    after: tradeRow({ symbol: `SYM${symbol}-USD`, trade_id: `${offset}`, executed_at: formatTimestamp(time) }),
+    source: { ...source, ts_us, lsn: 26_715_344n + offset, sequence: `["26715128","${26_715_344n + offset}"]` },
+  };
+}
