@@ -149,4 +149,18 @@ export const bugs: readonly Bug[] = [
     instead: 'if (this.#fetchAt === undefined) return;',
     scenario: 'ledger',
   },
+  {
+    name: 'windows close on arrival, by log time instead of the watermark',
+    file: 'core/processor/watermark.ts',
+    text: 'const moving = progress.max_event + (logTime - progress.max_log) - progress.lateness;',
+    instead: 'const moving = logTime;',
+    scenario: 'candles',
+  },
+  {
+    name: 'the watermark follows the last trade instead of the newest',
+    file: 'core/processor/watermark.ts',
+    text: 'if (event <= progress.max_event) return false;',
+    instead: '',
+    scenario: 'candles',
+  },
 ];

@@ -5,12 +5,12 @@ import type { OutRecord } from '../../core/runtime/log.ts';
 import type { Random } from '../../core/testing/simulation/random.ts';
 import type { Scenario, SourceStep } from '../../core/testing/simulation/scenario.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
-import { badAmount, type EntryChange, ledger, ledgerSchemas, period } from './ledger.ts';
+import { badAmount, type EntryChange, ledger, ledgerSchemas } from './ledger.ts';
 import { LedgerChecker } from './ledger-checker.ts';
 import { Postgres } from './postgres.ts';
+import { epoch, heartbeatTopic, lastBeat, readBeat, script } from './script.ts';
 
 export const entriesTopic = 'cdc.public.entries';
-const heartbeatTopic = 'cdc.public.heartbeat';
 const accounts = 7;
 
 /** Made once: it is what a registry holds, and costs more than a run. */
@@ -46,20 +46,12 @@ export async function ledgerScenario(random: Random, stormMs: number): Promise<S
     partitions,
     source,
     heartbeatTopic,
-    lastBeat: (nth) => beat(farFuture + BigInt(nth) * period),
-    readBeat: (value) => BigInt(value.toString()),
+    lastBeat,
+    readBeat,
     schemas,
     glance: (view) => checker.glance(view),
     verdict: (view) => checker.verdict(view),
   };
-}
-
-const epoch = 1_700_000_000_000_000n;
-const farFuture = epoch + 36_000_000_000n;
-
-function beat(logTime: bigint): OutRecord {
-  const value = Buffer.from(`${logTime}`);
-  return { topic: heartbeatTopic, partition: 0, key: null, value, timestamp: logTime / 1_000n };
 }
 
 function entries(
@@ -69,9 +61,7 @@ function entries(
   encode: (change: EntryChange) => Buffer,
 ): readonly SourceStep[] {
   const postgres = new Postgres(random, epoch);
-  const steps: SourceStep[] = [];
   const written: { readonly account: number; readonly change: EntryChange }[] = [];
-  const sent: OutRecord[] = [];
   let serial = 0;
   const toRecord = (account: number, change: EntryChange): OutRecord => ({
     topic: entriesTopic,
@@ -93,24 +83,6 @@ function entries(
       if (cancelled === undefined) written.push({ account, change });
       return toRecord(account, change);
     });
-  for (let atMs = random.int(0, 400); atMs < stormMs; atMs += random.int(10, 260)) {
-    postgres.pass(BigInt(random.int(1_000, random.chance(0.05) ? 5_000_000 : 200_000)));
-    const records: OutRecord[] = [];
-    // A connector that was restarted sends again what it had not noted as sent.
-    if (random.chance(0.06)) records.push(...sent.slice(-random.int(1, 25)));
-    for (let n = random.int(0, 3); n > 0; n--) records.push(...transaction());
-    if (random.chance(0.04)) records.push(garbage(random, partitions));
-    if (random.chance(0.3)) records.push(beat(postgres.now));
-    if (records.length === 0) continue;
-    if (random.chance(0.08)) steps.push({ atMs, records, as: 'aborted' });
-    steps.push({ atMs, records, as: random.chance(0.5) ? 'plain' : 'committed' });
-    sent.push(...records.filter((record) => record.key !== null || record.topic === heartbeatTopic));
-  }
-  return steps;
-}
-
-/** Neither a record of the registry's wire format, nor one of a known schema, nor a whole one; or a tombstone. */
-function garbage(random: Random, partitions: number): OutRecord {
-  const value = random.pick([Buffer.from('garbage'), Buffer.of(0, 0, 0, 99, 9, 1), Buffer.of(0, 0, 0, 0, 1, 2), null]);
-  return { topic: entriesTopic, partition: random.int(0, partitions - 1), key: null, value, timestamp: 0n };
+  const passes = [200_000, 5_000_000] as const;
+  return script({ random, postgres, stormMs, topic: entriesTopic, partitions, passes, transaction });
 }

@@ -3,12 +3,16 @@ import { join } from 'node:path';
 import type { Random } from '../../core/testing/simulation/random.ts';
 import type { Scenario } from '../../core/testing/simulation/scenario.ts';
 import { type Outcome, simulate } from '../../core/testing/simulation/simulation.ts';
-import type { Climate } from '../../core/testing/simulation/weather.ts';
+import { type Climate, calm } from '../../core/testing/simulation/weather.ts';
+import { candlesScenario } from './candles-scenario.ts';
 import { ledgerScenario } from './ledger-scenario.ts';
 
+type Make = (random: Random, stormMs: number) => Promise<Scenario>;
+
 /** By name: what can be simulated. */
-export const scenarios: Readonly<Record<string, (random: Random, stormMs: number) => Promise<Scenario>>> = {
+export const scenarios: Readonly<Record<string, Make>> = {
   ledger: ledgerScenario,
+  candles: candlesScenario,
 };
 
 export interface Failure {
@@ -40,6 +44,8 @@ export interface RunOptions {
 }
 
 const traceLines = 60;
+/** Of so many seeds one is compared with a run in which nothing goes wrong. */
+const comparedEvery = 3;
 export const none: Report = { runs: 0, processes: 0, events: 0, seconds: 0, failures: [] };
 
 /** Runs `count` seeds from `from` on, one after the other: seed S runs the scenario S mod their number. */
@@ -52,7 +58,9 @@ export async function runSeeds(options: RunOptions): Promise<Report> {
       throw new RangeError(`no scenario is called ${scenario}: ${Object.keys(scenarios).join(', ')}`);
     const outcome = await simulate(make, options.climate === undefined ? { seed } : { seed, climate: options.climate });
     options.onRun?.(outcome, scenario);
-    const { violations, trace } = outcome;
+    const { trace } = outcome;
+    const violations = [...outcome.violations];
+    if (violations.length === 0 && seed % comparedEvery === 0) violations.push(...(await compare(make, outcome)));
     const failure = { scenario, seed, violations, trace: trace.slice(-traceLines) };
     report = add(report, {
       runs: 1,
@@ -64,6 +72,18 @@ export async function runSeeds(options: RunOptions): Promise<Report> {
     if (options.once === true && report.failures.length > 0) break;
   }
   return report;
+}
+
+/** Whether the run left what the same input leaves when nothing goes wrong. */
+async function compare(make: Make, { seed, lasting }: Outcome): Promise<string[]> {
+  if (lasting.size === 0) return [];
+  const reference = await simulate(make, { seed, climate: calm });
+  if (reference.violations.length > 0) return reference.violations.map((each) => `in calm weather: ${each}`);
+  const names = new Set([...lasting.keys(), ...reference.lasting.keys()]);
+  return [...names]
+    .filter((name) => lasting.get(name)?.join() !== reference.lasting.get(name)?.join())
+    .map((name) => `${name} has other bytes than without faults`)
+    .slice(0, 3);
 }
 
 /** Likewise in processes of their own, which share the seeds. `root` is the folder of the sources, by default ours. */

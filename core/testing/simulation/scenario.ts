@@ -25,6 +25,8 @@ export interface Scenario {
   readonly glance: (view: View) => readonly string[];
   /** Likewise, when everything is done. */
   readonly verdict: (view: View) => readonly string[];
+  /** By name, what has to be the same whatever went wrong: compared with a run in which nothing does. */
+  readonly lasting?: (view: View) => ReadonlyMap<string, readonly string[]>;
 }
 
 export interface SimulatedProcessor {

@@ -34,8 +34,8 @@ export interface Outcome {
   readonly lasted: number;
   readonly events: number;
   readonly processes: number;
-  /** What is in the log at the end. */
-  readonly view: View;
+  /** What has to be the same in every weather. */
+  readonly lasting: ReadonlyMap<string, readonly string[]>;
 }
 
 const defaultStormMs = 6_000;
@@ -136,7 +136,7 @@ class Run {
       lasted: this.#scheduler.now,
       events: this.#scheduler.events,
       processes: this.#processes,
-      view,
+      lasting: this.#scenario.lasting?.(view) ?? new Map(),
     };
   }
 
