@@ -10,6 +10,8 @@
 export { formatDecimal, formatTrimmed, parseDecimal } from './core/decimal.ts';
 /** Refusing a record: throw one whose code has the disposition `deadLetter`, such as BAD_RECORD. */
 export { type Disposition, type ErrorCode, isError, MillraceError } from './core/errors.ts';
+/** Which windows an event time belongs to. */
+export { type Calendar, CalendarWindows, calendar } from './core/processor/calendars/calendar.ts';
 /** What a processor is: a declaration around a pure, synchronous fold. */
 export {
   type Context,
@@ -43,8 +45,13 @@ export {
 } from './core/processor/pattern/pattern.ts';
 /** How far event time has come, key by key. Microseconds. */
 export { dueAt, observe, type Progress, startProgress, watermarkAt } from './core/processor/watermark.ts';
-/** Which windows an event time belongs to. */
-export { type Calendar, CalendarWindows, calendar } from './core/processor/windows/calendar.ts';
+/** Aggregates by key and window: late records and corrections revise them, larger windows are merged from smaller ones. */
+export type { Aggregation, Emission } from './core/processor/windows/aggregation.ts';
+export { Plan } from './core/processor/windows/plan.ts';
+export type { Change, WindowOutcome } from './core/processor/windows/revision.ts';
+export { type Session, Sessions, type SessionsOptions, sessionStores } from './core/processor/windows/sessions.ts';
+export type { Version } from './core/processor/windows/versions.ts';
+export { Windowed, type WindowedOptions, windowStores } from './core/processor/windows/windowed.ts';
 export {
   assign,
   hopping,

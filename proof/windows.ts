@@ -1,5 +1,5 @@
 import type { Client } from 'pg';
-import { type Calendar, calendar } from '../core/processor/windows/calendar.ts';
+import { type Calendar, calendar } from '../core/processor/calendars/calendar.ts';
 import { formatTimestamp, parseInterval, parseTimestamp } from '../core/time.ts';
 import { type Cell, copyRows } from './copy.ts';
 

@@ -136,7 +136,17 @@ test('the public interface is what it is meant to be: a change of it is a decisi
       ...['Metrics', 'MillraceError', 'Registry', 'Runner', 'assign', 'byFields', 'calendar', 'definePattern'],
       ...['defineProcessor', 'dueAt', 'formatDecimal', 'formatTimestamp', 'formatTrimmed', 'hopping', 'isError'],
       ...['observe', 'openCodecs', 'parseDecimal', 'parseTimestamp', 'parseWindows', 'patternStateSchema', 'schemas'],
-      ...['startProgress', 'tumbling', 'wallClock', 'watermarkAt'],
+      ...[
+        'startProgress',
+        'tumbling',
+        'wallClock',
+        'watermarkAt',
+        'Plan',
+        'Sessions',
+        'Windowed',
+        'sessionStores',
+        'windowStores',
+      ],
     ].sort(),
   );
   expect(Object.keys(testing).sort()).toEqual(['Driver', 'MemoryLog', 'MemorySchemas']);

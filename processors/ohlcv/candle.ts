@@ -1,7 +1,6 @@
 import { divideRounded } from '../../core/decimal.ts';
 import { MillraceError } from '../../core/errors.ts';
-import type { Aggregation } from '../../core/processor/windows/aggregation.ts';
-import type { Emission } from '../../core/processor/windows/board.ts';
+import type { Aggregation, Emission } from '../../core/processor/windows/aggregation.ts';
 import type { Candle } from '../../schemas/gen/candle.ts';
 import { accumulatorSchema } from './state.ts';
 import type { Trade } from './trade.ts';

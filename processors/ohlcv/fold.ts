@@ -1,8 +1,8 @@
 import { MillraceError } from '../../core/errors.ts';
 import type { Context, Fold, InputRecord, Store } from '../../core/processor/define.ts';
 import { micros } from '../../core/processor/watermark.ts';
-import type { Emission } from '../../core/processor/windows/board.ts';
-import type { Outcome } from '../../core/processor/windows/revision.ts';
+import type { Emission } from '../../core/processor/windows/aggregation.ts';
+import type { WindowOutcome } from '../../core/processor/windows/revision.ts';
 import type { Version } from '../../core/processor/windows/versions.ts';
 import { Windowed } from '../../core/processor/windows/windowed.ts';
 import type { CandleKey } from '../../schemas/gen/candle_key.ts';
@@ -144,7 +144,7 @@ export class OhlcvFold implements Fold<TradeChange> {
     this.#context.emit('market.candles', key, value);
   }
 
-  #report({ at, record, reason, effect, level, start, lateness }: Outcome<Trade>): void {
+  #report({ at, record, reason, effect, level, start, lateness }: WindowOutcome<Trade>): void {
     const missed = { interval: level, start, lateness };
     const why = reason === 'OUTSIDE' ? 'OUTSIDE_SESSION' : reason;
     this.#late(at as InputRecord<TradeChange>, record, why, effect, missed);

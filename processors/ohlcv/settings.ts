@@ -1,5 +1,5 @@
 import { MillraceError } from '../../core/errors.ts';
-import { CalendarWindows, calendar } from '../../core/processor/windows/calendar.ts';
+import { CalendarWindows, calendar } from '../../core/processor/calendars/calendar.ts';
 import { Plan } from '../../core/processor/windows/plan.ts';
 import { parseWindows } from '../../core/processor/windows/windows.ts';
 

@@ -61,6 +61,29 @@ export interface PaneState<A> extends Span {
   value: A | null;
 }
 
+/** PARTIAL may still grow; CLOSED is complete as of its watermark; REVISED was changed after that; FILLED is an empty window that was asked for. */
+export type PaneStatus = 'PARTIAL' | 'CLOSED' | 'REVISED' | 'FILLED';
+export type PaneReason = 'CADENCE' | 'WATERMARK' | 'LATE_TRADE' | 'CORRECTION' | 'CANCEL' | 'GAP';
+
+/** A window as it stands, to be made into an output. Nothing of it may be kept or changed. */
+export interface Emission<A> {
+  readonly key: string;
+  /** Name of its windows. */
+  readonly level: string;
+  /** Microseconds. */
+  readonly start: number;
+  readonly end: number;
+  /** Null when all its records are gone. Without records, but not null, when it is FILLED. */
+  readonly value: A | null;
+  readonly status: PaneStatus;
+  /** LATE_TRADE is any late record. */
+  readonly reason: PaneReason;
+  /** From 1, rising by 1 with each emission of the window. */
+  readonly revision: number;
+  /** Null without input. */
+  readonly span: Readonly<Span> | null;
+}
+
 /** How far a key's event time has come, and by which settings that was judged. */
 export interface KeyProgress extends Progress {
   /** Revision horizon by which `frozen` and all decisions so far were made. */

@@ -5,10 +5,13 @@ import { changeLateness, dueAt, micros } from '../watermark.ts';
 import {
   type Aggregation,
   cover,
+  type Emission,
   extend,
   type KeyProgress,
   keyStore,
+  type PaneReason,
   type PaneState,
+  type PaneStatus,
   paneStore,
   readPaneKey,
   type Span,
@@ -18,29 +21,7 @@ import type { Level, Plan } from './plan.ts';
 import { type Retired, retire } from './retire.ts';
 import { floor } from './windows.ts';
 
-/** PARTIAL may still grow; CLOSED is complete as of its watermark; REVISED was changed after that; FILLED is an empty window that was asked for. */
-export type PaneStatus = 'PARTIAL' | 'CLOSED' | 'REVISED' | 'FILLED';
-export type PaneReason = 'CADENCE' | 'WATERMARK' | 'LATE_TRADE' | 'CORRECTION' | 'CANCEL' | 'GAP';
-
-/** A window as it stands, to be made into an output. Nothing of it may be kept or changed. */
-export interface Emission<A> {
-  readonly key: string;
-  /** Name of its windows. */
-  readonly level: string;
-  /** Microseconds. */
-  readonly start: number;
-  readonly end: number;
-  /** Null when all its records are gone. Without records, but not null, when it is FILLED. */
-  readonly value: A | null;
-  readonly status: PaneStatus;
-  /** LATE_TRADE is any late record. */
-  readonly reason: PaneReason;
-  /** From 1, rising by 1 with each emission of the window. */
-  readonly revision: number;
-  /** Null without input. */
-  readonly span: Readonly<Span> | null;
-}
-
+/** What windows are made of, and by which settings. */
 export interface BoardOptions<R, A> {
   readonly aggregation: Aggregation<R, A>;
   /** The windows of a key; the same object whenever they are the same. */

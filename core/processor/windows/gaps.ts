@@ -1,4 +1,5 @@
-import type { Board, PaneReason } from './board.ts';
+import type { PaneReason } from './aggregation.ts';
+import type { Board } from './board.ts';
 import type { Pane } from './pane.ts';
 
 /**

@@ -7,7 +7,7 @@ import type { Level } from './plan.ts';
 import { type Version, Versions } from './versions.ts';
 
 /** What a record did to a window that it did not simply join. */
-export interface Outcome<R> {
+export interface WindowOutcome<R> {
   readonly key: string;
   /** As it is after the change; in a window that it has left, as it was before. */
   readonly record: R;
@@ -53,7 +53,7 @@ export class Revision<R, A> {
   readonly #gaps: Gaps<R, A>;
   readonly #context: Context;
   readonly #read: ((record: InputRecord<never>) => Version<R> | undefined) | undefined;
-  readonly #outcome: (outcome: Outcome<R>) => void;
+  readonly #outcome: (outcome: WindowOutcome<R>) => void;
   readonly #settle: (owner: Owner<A>) => void;
 
   constructor(parts: {
@@ -61,7 +61,7 @@ export class Revision<R, A> {
     readonly gaps: Gaps<R, A>;
     readonly context: Context;
     readonly read: ((record: InputRecord<never>) => Version<R> | undefined) | undefined;
-    readonly outcome: (outcome: Outcome<R>) => void;
+    readonly outcome: (outcome: WindowOutcome<R>) => void;
     /** Closes what is due after a change. */
     readonly settle: (owner: Owner<A>) => void;
   }) {
@@ -74,7 +74,7 @@ export class Revision<R, A> {
   }
 
   /** A change of a key that has no windows: it never had the record. */
-  unknown(key: string, change: Change<R>, at: InputRecord<unknown>, reason: Outcome<R>['reason']): void {
+  unknown(key: string, change: Change<R>, at: InputRecord<unknown>, reason: WindowOutcome<R>['reason']): void {
     const progress = { max_event: 0, max_log: 0, floor: 0, lateness: 0, horizon: 0, frozen: 0, plan: '' };
     const owner = new Owner<A>(key, progress, this.#board.options.plan(key));
     for (const step of this.#steps(owner, change, Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY)) {
@@ -83,7 +83,7 @@ export class Revision<R, A> {
   }
 
   /** @throws MillraceError BAD_RECORD, before anything has changed, when a window would become too great for its outputs. */
-  apply(owner: Owner<A>, change: Change<R>, at: InputRecord<unknown>, reason: Outcome<R>['reason']): void {
+  apply(owner: Owner<A>, change: Change<R>, at: InputRecord<unknown>, reason: WindowOutcome<R>['reason']): void {
     const { now } = this.#board;
     const steps = this.#steps(owner, change, owner.reached(now), owner.frozen(now));
     for (const step of steps) this.#check(owner, step, change);
@@ -183,7 +183,7 @@ export class Revision<R, A> {
     steps: readonly Step<A>[],
     change: Change<R>,
     at: InputRecord<unknown>,
-    reason: Outcome<R>['reason'],
+    reason: WindowOutcome<R>['reason'],
     versions: Versions<R> | undefined,
   ): void {
     const { now } = this.#board;
@@ -260,8 +260,8 @@ export class Revision<R, A> {
     step: Step<A>,
     change: Change<R>,
     at: InputRecord<unknown>,
-    reason: Outcome<R>['reason'],
-    found: { readonly effect: Outcome<R>['effect']; readonly reached: number },
+    reason: WindowOutcome<R>['reason'],
+    found: { readonly effect: WindowOutcome<R>['effect']; readonly reached: number },
   ): void {
     // A record that is late for one level simply joins the open windows of the others.
     if (reason === 'LATE' && step.end > found.reached) return;

@@ -5,14 +5,15 @@ import { type Aggregation, type KeyProgress, keyStore, paneStore } from './aggre
 import { Board, type BoardOptions } from './board.ts';
 import { Gaps } from './gaps.ts';
 import type { Owner, Pane } from './pane.ts';
-import { type Change, type Outcome, Revision } from './revision.ts';
+import { type Change, Revision, type WindowOutcome } from './revision.ts';
 import type { Version } from './versions.ts';
 
+/** What windows are made of, how late a record may be, and where they go. */
 export interface WindowedOptions<R, A> extends BoardOptions<R, A> {
   /** How far an event time may exceed the log time of its own record, microseconds. */
   readonly maxFutureSkew: number;
   /** Called for each window that a record did not simply join: late, corrected, cancelled, or outside every window of a level. */
-  readonly outcome?: (outcome: Outcome<R>) => void;
+  readonly outcome?: (outcome: WindowOutcome<R>) => void;
   /**
    * What an input record says, by the same judgement as when it was folded; undefined for one that was refused or is about something else. Needed
    * when records can be corrected and the aggregation cannot always subtract.

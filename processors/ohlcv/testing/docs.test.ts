@@ -39,7 +39,7 @@ const clock = (micros: number) =>
 
 test('the example of docs/time.md is what happens', async () => {
   await using driver = await Driver.open(
-    ohlcv({ intervals: ['1m'], latenessMs: 5_000, maxFutureSkewMs: 60_000, partialMs: 0 }),
+    ohlcv({ intervals: ['1m'], latenessMs: 5_000, horizonMs: 3_600_000, maxFutureSkewMs: 60_000, partialMs: 0 }),
   );
   const feed = new Feed();
   let progress: Progress | undefined;
@@ -79,7 +79,9 @@ test('the example of docs/time.md is what happens', async () => {
     }
     const watermark = progress === undefined ? '' : clock(watermarkAt(progress, now));
     const outcome = [
-      ...closed.map(({ window_start }) => `closes ${clock(Number(window_start))}`),
+      ...closed.map(
+        ({ window_start, status }) => `${status === 'CLOSED' ? 'closes' : 'revises'} ${clock(Number(window_start))}`,
+      ),
       ...late.map(({ lateness_us }) => `late, ${Number(lateness_us) / 1e6} s behind the watermark`),
       ...dead.map(({ reason }) => `dead letter, ${reason}`),
     ];

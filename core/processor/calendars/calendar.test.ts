@@ -3,8 +3,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { formatTimestamp, parseTimestamp } from '../../time.ts';
+import { assign } from '../windows/windows.ts';
 import { Calendar, CalendarWindows, calendar, calendarSchema } from './calendar.ts';
-import { assign } from './windows.ts';
 import { Zone } from './zone.ts';
 
 const at = (text: string) => Number(parseTimestamp(text));
@@ -107,8 +107,8 @@ describe('the calendar 24x7', () => {
 
 describe('a calendar', () => {
   test('is a data file that says what it covers and where it is from', () => {
-    const folder = new URL('../calendars/', import.meta.url);
-    for (const file of readdirSync(folder)) {
+    const folder = new URL('./', import.meta.url);
+    for (const file of readdirSync(folder).filter((name) => name.endsWith('.json'))) {
       const data = calendarSchema.parse(JSON.parse(readFileSync(new URL(file, folder), 'utf8')));
       expect(`${data.name}.json`).toBe(file);
     }

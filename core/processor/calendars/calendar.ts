@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { MillraceError } from '../../errors.ts';
-import type { Window, Windows } from './windows.ts';
+import type { Window, Windows } from '../windows/windows.ts';
 import { Zone } from './zone.ts';
 
 const clock = z.string().regex(/^(?:[01]\d|2[0-3]):[0-5]\d$|^24:00$/, 'HH:MM, at most 24:00');
@@ -203,7 +203,7 @@ export function calendar(name: string): Calendar {
 
 function read(file: string): unknown {
   try {
-    return JSON.parse(readFileSync(new URL(`../calendars/${file}.json`, import.meta.url), 'utf8'));
+    return JSON.parse(readFileSync(new URL(`./${file}.json`, import.meta.url), 'utf8'));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;
