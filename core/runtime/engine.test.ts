@@ -108,6 +108,13 @@ test('a table is taken before the first record, later changes where the journal 
   ]);
 });
 
+test('an entry of the journal from before the first record has a time of its own: retention would take one of 1970 at once', async () => {
+  await using driver = await Driver.open(say);
+  driver.table('units', { name: 'a' }, { unit: 'kg' });
+  await driver.run();
+  expect((await driver.outputs('say.journal')).map(({ timestamp }) => timestamp > 0n)).toEqual([true]);
+});
+
 test('a bad record of a table is a dead letter with the table as its origin', async () => {
   await using driver = await Driver.open(say);
   driver.table('units', { name: 'a' }, { unit: '' });

@@ -26,7 +26,7 @@ export interface FoldEnvironment<In> {
   readonly codecs: Codecs<In>;
   readonly settings: FoldSettings;
   readonly metrics: TaskMetrics;
-  /** For commit intervals, retries and barrier timestamps; never for a result. */
+  /** For commit intervals, retries, and timestamps that only retention sees; never for a result. */
   readonly clock: Clock;
   /** Where stores on disk are kept; without it they are in memory. */
   readonly directory?: StateDirectory;
@@ -217,13 +217,8 @@ export class FoldHandler<In> implements Handler {
       const state = this.#state as State;
       const { logTime, identities, stores, gauges } = engine;
       const timestamp = logTime / 1000n;
-      const at = (topic: string, key: Buffer | null, value: Buffer | null): OutRecord => ({
-        topic,
-        partition,
-        key,
-        value,
-        timestamp,
-      });
+      // Tables come before the first record, when log time is still 0: retention would take such an entry at once.
+      const noted = logTime > 0n ? timestamp : BigInt(this.#env.clock.now());
       const task: TaskState = { logTime, identities, tables: this.#tables };
       const snapshot = state.snapshot({ processor, task, positions: this.#positions });
       const changelog = state.take(task, timestamp);
@@ -233,7 +228,15 @@ export class FoldHandler<In> implements Handler {
       return {
         outputs: [
           ...engine.takeOutputs(),
-          ...entries.map((entry) => at(`${processor.name}.journal`, null, entry)),
+          ...entries.map(
+            (value): OutRecord => ({
+              topic: `${processor.name}.journal`,
+              partition,
+              key: null,
+              value,
+              timestamp: noted,
+            }),
+          ),
           ...snapshot,
         ],
         changelog,

@@ -111,7 +111,7 @@ export const shapeStore: StoreDefinition = {
 
 /**
  * Trades that became dead letters, so that a correction of one takes nothing out of a bar that never had it. Key: JSON of [venue, symbol, id].
- * Kept as long as a correction can come.
+ * Kept for two horizons: as long as a correction can come for a trade that was up to one horizon in the future.
  */
 export function refusedStore({ horizon }: Rules): StoreDefinition {
   return {
@@ -122,7 +122,7 @@ export function refusedStore({ horizon }: Rules): StoreDefinition {
       namespace: 'millrace.features',
       fields: [{ name: 'at', type: 'double' }],
     },
-    ttlMs: Math.max(1, horizon / 1000),
+    ttlMs: Math.max(1, (2 * horizon) / 1000),
   };
 }
 
