@@ -3,6 +3,7 @@ import type { Consumer, Kafka } from 'kafkajs';
 import type { JoinOptions, TopicPartition } from '../runtime/log.ts';
 import { stickyAssigner } from './assigner.ts';
 import { toMillraceError } from './errors.ts';
+import './group-heartbeat.ts';
 
 const sessionTimeoutMs = 10_000;
 const heartbeatIntervalMs = 1_000;

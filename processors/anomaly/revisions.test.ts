@@ -91,6 +91,28 @@ describe('a revised candle', () => {
     expect(await bench.said()).toEqual(['volume_spike@7 RAISED 1']);
   });
 
+  test('that leaves a baseline too short, because older candles are not kept, leaves what was said of it', async () => {
+    await using bench = await Bench.open({ settings: { lookback: 3, revisable: 2 } });
+    bench.candles(...twenty.slice(0, 7), candle({ at: 7, ...SPIKE }), candle({ at: 8 }), candle({ at: 9 }));
+    bench.candles(revised({ at: 5, open: null, volume: '0' }));
+    expect(await bench.said()).toEqual(['volume_spike@7 RAISED 1']);
+  });
+
+  test('of which no revision can come any more is forgotten with all that was said of it', async () => {
+    await using bench = await Bench.open({ settings: { lookback: 3, revisable: 2 } });
+    bench.candles(
+      ...twenty.slice(0, 4),
+      candle({ at: 4, ...SPIKE }),
+      ...[5, 6, 7, 8, 9, 10].map((at) => candle({ at })),
+    );
+    expect(await bench.said()).toEqual(['volume_spike@4 RAISED 1']);
+    const live = new Map<string, boolean>();
+    for (const { key, value } of bench.driver.log.records('anomaly.changelog', 0)) live.set(`${key}`, value !== null);
+    const left = [...live].filter(([, present]) => present).map(([key]) => key.split('\u0000')[0]);
+    expect(left.filter((store) => store === 'candles')).toHaveLength(6);
+    expect(left.filter((store) => store === 'said')).toHaveLength(0);
+  });
+
   test.each([
     ['no newer revision', candle({ at: 19, ...SPIKE, volume: '5000' })],
     ['a window before all that are known', candle({ at: -1, ...SPIKE, volume: '5000' })],

@@ -5,6 +5,7 @@ import { tables } from '../../core/archive/tables.ts';
 import { AvroDecoder } from '../../core/avro/decoder.ts';
 import { AvroEncoder } from '../../core/avro/encoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
+import { wallClock } from '../../core/clock.ts';
 import type { Metrics } from '../../core/observability/metrics.ts';
 import type { HandlerFactory } from '../../core/runtime/handler.ts';
 import type { ObjectStore } from '../../core/s3/store.ts';
@@ -23,7 +24,7 @@ export interface ParquetSinkOptions {
   /** Epoch of the archive: the cluster id of the log. Another log never overwrites what this one made. */
   readonly epoch: string;
   readonly metrics: Metrics;
-  /** Wall clock in milliseconds: when to cut, never what is in a cut. Default `Date.now`. */
+  /** Wall clock in milliseconds: when to cut, never what is in a cut. Default `wallClock`, which no setting of the clock makes jump. */
   readonly now?: () => number;
 }
 
@@ -37,7 +38,7 @@ const name = 'parquet';
 
 /** Registers the schemas of its outputs. @throws MillraceError REGISTRY_UNREACHABLE, SCHEMA_INCOMPATIBLE, CONFIG_INVALID */
 export async function parquetSink(options: ParquetSinkOptions): Promise<ParquetSink> {
-  const { schemas, store, settings, epoch, metrics, now = Date.now } = options;
+  const { schemas, store, settings, epoch, metrics, now = wallClock.now } = options;
   const prefix = normalPrefix(settings.prefix ?? '');
   const deadEncoder = await AvroEncoder.open<DeadLetter>(schemas, valueSubject(`${name}.dead`), contracts.dead_letter);
   const turns = new Turns();

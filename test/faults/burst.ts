@@ -34,6 +34,8 @@ export interface Burst {
   prepare?(stage: Stage): Promise<void>;
   /** One injection, from the fault to its end. Recovery need not be waited for. */
   inject(stage: Stage, index: number): Promise<void>;
+  /** After the last injection, before everything comes to rest. */
+  finish?(stage: Stage): Promise<void>;
   /** An alert of infra/prometheus/rules that a real Prometheus must have fired. */
   readonly alert?: string;
   /** Checks of its own, besides the invariants. One sentence for each violation. */
@@ -157,6 +159,7 @@ export async function runBurst(burst: Burst, options: BurstOptions): Promise<Out
     await burst.inject(stage, injections);
     note(`${injections + 1} of ${wanted} injected, ${market.changes} changes committed`);
   }
+  await burst.finish?.(stage);
   for (const member of members.values()) if (!member.running) member.start();
   await stage.pause(1_000, 2_000);
   const changes = await market.close();

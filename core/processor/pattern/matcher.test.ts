@@ -151,6 +151,19 @@ describe('after a match', () => {
     ]);
   });
 
+  test('one that began before and still waits is given up, too, if it skips past its last', () => {
+    const rising: Pattern<Letter> = {
+      name: 'rising',
+      steps: [
+        { name: 'low', where: () => true },
+        { name: 'high', where: ({ value }, matched) => value.n > (matched('low')[0]?.value.n ?? 0) },
+      ],
+      within: 20n,
+    };
+    expect(run(rising, 'a0:5 b1:3 c2:4 d3:9').found).toEqual(['b1 c2@2', 'a0 d3@3', 'c2 d3@3']);
+    expect(run({ ...rising, afterMatch: 'skip past last' }, 'a0:5 b1:3 c2:4 d3:9').found).toEqual(['b1 c2@2']);
+  });
+
   test('those before the first event of a step are given up, if it skips to that', () => {
     const skipping = {
       ...pairs,

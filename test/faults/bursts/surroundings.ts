@@ -100,7 +100,7 @@ let clockFile: string;
 
 export const clockSkew: Burst = {
   fault: 26,
-  title: 'the processes’ clock an hour ahead or behind, stepped forwards and backwards',
+  title: 'clock of one of two processes and of the sink an hour ahead or behind, stepped forwards and backwards',
   injections: 20,
   async prepare({ stack }) {
     clockFile = join(stack.dir, 'clock-offset');
@@ -110,6 +110,7 @@ export const clockSkew: Burst = {
     const env = { NODE_OPTIONS: preloading('clock'), FAULTS_CLOCK: clockFile };
     return {
       processors: { runs: ['ohlcv', 'anomaly'], env },
+      others: { runs: ['ohlcv', 'anomaly'] },
       sink: { runs: ['parquet'], env: { ...env, ...smallCuts } },
       supervisor,
     };
@@ -117,5 +118,8 @@ export const clockSkew: Burst = {
   async inject({ random }, index) {
     const offset = index % 2 === 0 ? -HOUR : Math.round((random() - 0.5) * 2 * HOUR);
     await writeFile(clockFile, `${offset}`);
+    await delay(2_000);
   },
+  // S3 refuses requests whose clock is a quarter of an hour off, so until then the sink stops and says so.
+  finish: () => writeFile(clockFile, '0'),
 };
