@@ -163,4 +163,11 @@ export const bugs: readonly Bug[] = [
     instead: '',
     scenario: 'candles',
   },
+  {
+    name: 'heartbeats that were taken are not in the journal',
+    file: 'core/runtime/journal.ts',
+    text: "this.#push({ ...empty, kind: 'HEARTBEAT', topic: this.#primary, heartbeat_offset: offset }, at);",
+    instead: 'void [offset, at];',
+    scenario: 'ledger',
+  },
 ];

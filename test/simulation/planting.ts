@@ -6,7 +6,7 @@ import { type Report, runApart, scenarios } from './runs.ts';
 
 const root = join(import.meta.dirname, '../..');
 /** What a simulation needs of the sources. */
-const needed = ['package.json', 'schemas', 'core', 'processors', 'test/simulation'];
+const needed = ['package.json', 'schemas', 'core', 'processors', 'proof', 'test/simulation'];
 
 /** A copy of the sources in a temporary folder, for changing. */
 export class Copy implements Disposable {

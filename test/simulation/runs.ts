@@ -4,6 +4,7 @@ import type { Random } from '../../core/testing/simulation/random.ts';
 import type { Scenario } from '../../core/testing/simulation/scenario.ts';
 import { type Outcome, simulate } from '../../core/testing/simulation/simulation.ts';
 import { type Climate, calm } from '../../core/testing/simulation/weather.ts';
+import { replay } from '../../proof/replay/replay.ts';
 import { candlesScenario } from './candles-scenario.ts';
 import { ledgerScenario } from './ledger-scenario.ts';
 
@@ -44,8 +45,8 @@ export interface RunOptions {
 }
 
 const traceLines = 60;
-/** Of so many seeds one is compared with a run in which nothing goes wrong. */
-const comparedEvery = 3;
+/** Of so many seeds one is compared with a run in which nothing goes wrong, and one is replayed from its journal. */
+const everyThird = 3;
 export const none: Report = { runs: 0, processes: 0, events: 0, seconds: 0, failures: [] };
 
 /** Runs `count` seeds from `from` on, one after the other: seed S runs the scenario S mod their number. */
@@ -60,7 +61,8 @@ export async function runSeeds(options: RunOptions): Promise<Report> {
     options.onRun?.(outcome, scenario);
     const { trace } = outcome;
     const violations = [...outcome.violations];
-    if (violations.length === 0 && seed % comparedEvery === 0) violations.push(...(await compare(make, outcome)));
+    if (violations.length === 0 && seed % everyThird === 0) violations.push(...(await compare(make, outcome)));
+    if (violations.length === 0 && seed % everyThird === 1) violations.push(...(await replayed(outcome)));
     const failure = { scenario, seed, violations, trace: trace.slice(-traceLines) };
     report = add(report, {
       runs: 1,
@@ -84,6 +86,16 @@ async function compare(make: Make, { seed, lasting }: Outcome): Promise<string[]
     .filter((name) => lasting.get(name)?.join() !== reference.lasting.get(name)?.join())
     .map((name) => `${name} has other bytes than without faults`)
     .slice(0, 3);
+}
+
+/** Whether a replay of the journal gives what was published. */
+async function replayed({ log, scenario }: Outcome): Promise<string[]> {
+  const wrong: string[] = [];
+  for (const { processor } of scenario.processors) {
+    const { examples } = await replay({ log, schemas: scenario.schemas, processor, verify: true });
+    wrong.push(...examples.map((each) => `a replay of ${processor.name} differs: ${each}`));
+  }
+  return wrong;
 }
 
 /** Likewise in processes of their own, which share the seeds. `root` is the folder of the sources, by default ours. */

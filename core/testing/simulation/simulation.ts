@@ -1,5 +1,5 @@
 import { dispositionOf, MillraceError } from '../../errors.ts';
-import { partitionId } from '../../runtime/log.ts';
+import { type Log, partitionId } from '../../runtime/log.ts';
 import { groupOf, type RunnerEvent } from '../../runtime/runner.ts';
 import { transactionalId } from '../../runtime/takeover.ts';
 import { Broker } from './broker.ts';
@@ -8,6 +8,7 @@ import { Host } from './host.ts';
 import { HostLog } from './host-log.ts';
 import { type Services, startServices } from './processes.ts';
 import { Random } from './random.ts';
+import { readingLog } from './reading.ts';
 import type { Scenario, View } from './scenario.ts';
 import { Scheduler } from './scheduler.ts';
 import { Source } from './source.ts';
@@ -34,6 +35,9 @@ export interface Outcome {
   readonly lasted: number;
   readonly events: number;
   readonly processes: number;
+  readonly scenario: Scenario;
+  /** What is in the log at the end, for reading. */
+  readonly log: Log;
   /** What has to be the same in every weather. */
   readonly lasting: ReadonlyMap<string, readonly string[]>;
 }
@@ -136,6 +140,8 @@ class Run {
       lasted: this.#scheduler.now,
       events: this.#scheduler.events,
       processes: this.#processes,
+      scenario: this.#scenario,
+      log: readingLog(this.#broker),
       lasting: this.#scenario.lasting?.(view) ?? new Map(),
     };
   }
