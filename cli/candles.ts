@@ -1,5 +1,6 @@
 /** The newest revision of each candle of a symbol, as the topic holds it. */
 import type { Schemas } from '../core/avro/schemas.ts';
+import { resolveTopic } from '../core/operations/aliases.ts';
 import type { Log } from '../core/runtime/log.ts';
 import { readTopic } from '../proof/topic.ts';
 import type { Candle } from '../schemas/gen/candle.ts';
@@ -19,7 +20,8 @@ export interface CandleQuery {
 /** In the order of venue and window start. Reads the topic from its start: for a terminal, not for a service. */
 export async function readCandles(log: Log, schemas: Schemas, query: CandleQuery): Promise<Candle[]> {
   const newest = new Map<string, Candle>();
-  for await (const portion of readTopic<Candle>(log, schemas, 'market.candles', contracts.candle, query.signal)) {
+  const topic = await resolveTopic(log, schemas, 'market.candles');
+  for await (const portion of readTopic<Candle>(log, schemas, topic, contracts.candle, query.signal)) {
     for (const { value: candle } of portion) {
       if (wanted(candle, query)) newest.set(`${candle.venue}\n${candle.window_start}`, candle);
     }

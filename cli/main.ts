@@ -8,6 +8,7 @@ import { register as registerConnectors } from './commands/connectors.ts';
 import { register as registerDb } from './commands/db.ts';
 import { register as registerDead } from './commands/dead.ts';
 import { register as registerDemo } from './commands/demo.ts';
+import { register as registerDeploy } from './commands/deploy.ts';
 import { register as registerFeatures } from './commands/features.ts';
 import { register as registerLoad } from './commands/load.ts';
 import { register as registerNew } from './commands/new.ts';
@@ -59,6 +60,7 @@ for (const register of [
   registerRules,
   registerState,
   registerReplay,
+  registerDeploy,
   registerSchemas,
   registerLoad,
   registerStatus,

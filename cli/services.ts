@@ -12,6 +12,8 @@ import { dispositionOf, MillraceError } from '../core/errors.ts';
 import type { KafkaLog } from '../core/kafka/log.ts';
 import type { Logger } from '../core/observability/logger.ts';
 import type { Metrics } from '../core/observability/metrics.ts';
+import { readAliases } from '../core/operations/aliases.ts';
+import { aliased } from '../core/operations/variant.ts';
 import { connectPostgres } from '../core/postgres.ts';
 import type { Processor } from '../core/processor/define.ts';
 import { openCodecs } from '../core/runtime/codecs.ts';
@@ -77,12 +79,15 @@ export function serviceNames(names: readonly string[], all: boolean): readonly s
   return [...new Set(names)];
 }
 
+/** Reads what the aliases give for its inputs now: a swap finds no reader running. */
 export async function startProcessor<In>(
   context: ServiceContext,
-  processor: Processor<In>,
+  declared: Processor<In>,
   beats: boolean,
 ): Promise<Service> {
   const { config, log, schemas, metrics, logger } = context;
+  const aliases = await readAliases(log, schemas);
+  const processor = aliased(declared, new Map([...aliases].map(([name, { target }]) => [name, target])));
   await requireRetention(processor, config.kafka);
   const directory = processor.stores.some(({ disk }) => disk !== undefined)
     ? { path: resolve(config.runtime.stateDir), epoch: await log.clusterId(), disks: new LevelDisks() }

@@ -113,6 +113,7 @@ describe('topics', () => {
       ['cdc.public.heartbeat', 1],
       ['rules', 1],
       ['control', 1],
+      ['aliases', 1],
       ['redrives', 1],
     ]);
   });

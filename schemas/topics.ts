@@ -123,6 +123,7 @@ const list = [
   { name: 'features.dead', ...dead },
   { name: 'parquet.dead', ...dead },
   { name: 'control', ...compacted, key: null, value: 'control_entry' },
+  { name: 'aliases', ...compacted, key: null, value: 'alias' },
   { name: 'redrives', ...side, partitions: 1, key: null, value: 'redrive' },
   { name: 'archive.cdc.public.trades.objects', ...objects },
   { name: 'archive.market.candles.objects', ...objects },

@@ -6,6 +6,7 @@ import { Registry } from '../../core/avro/registry.ts';
 import type { Config } from '../../core/config.ts';
 import { maskConfig } from '../../core/config.ts';
 import { dispositionOf, MillraceError } from '../../core/errors.ts';
+import { TopicAdmin } from '../../core/kafka/admin.ts';
 import { KafkaLog } from '../../core/kafka/log.ts';
 import { createLogger, type Logger } from '../../core/observability/logger.ts';
 import { Metrics } from '../../core/observability/metrics.ts';
@@ -15,9 +16,10 @@ import { Control } from '../../core/runtime/control.ts';
 import { RunningStates } from '../../core/state/running.ts';
 import packageJson from '../../package.json' with { type: 'json' };
 import { loadConfig, stackDir } from '../config.ts';
-import { importProcessor } from '../module.ts';
+import { importProcessor, loadProcessor } from '../module.ts';
 import { type Service, type Start, serviceNames, services, startProcessor } from '../services.ts';
 import { untilSignal } from '../signals.ts';
+import { openVariant, variant } from '../variant.ts';
 
 const startPatienceMs = 30_000;
 const startRetryMs = 2_000;
@@ -25,6 +27,8 @@ const startRetryMs = 2_000;
 interface RunOptions {
   readonly all?: boolean;
   readonly module?: readonly string[];
+  readonly suffix?: string;
+  readonly route: string;
   readonly port?: string;
 }
 
@@ -40,10 +44,21 @@ export function register(program: Command): void {
       (file, files: readonly string[]) => [...files, file],
       [],
     )
+    .option('--suffix <suffix>', 'run the version beside, with topics that `deploy start` made')
+    .option(
+      '--route <fields>',
+      'with --suffix: fields of the keys that outputs are partitioned by, when their number differs',
+      'venue,symbol',
+    )
     .option('--port <port>', 'port of /health, /ready and /metrics; 0 takes a free one')
     .action(async (names: readonly string[], options: RunOptions, command: Command) => {
-      const starts = await startsOf(names, options.all === true, options.module ?? []);
-      await run(loadConfig(command), starts, options.port, untilSignal());
+      const config = loadConfig(command);
+      const modules = options.module ?? [];
+      const starts =
+        options.suffix === undefined
+          ? await startsOf(names, options.all === true, modules)
+          : await variantsOf(config, names, modules, options.suffix, options.route);
+      await run(config, starts, options.port, untilSignal());
     });
 }
 
@@ -71,6 +86,30 @@ async function startsOf(
     starts.set(processor.name, (context) => startProcessor(context, processor, true));
   }
   return starts;
+}
+
+/** Versions beside those that run, each with a name, state and topics of its own. @throws MillraceError CONFIG_INVALID, TOPIC_MISSING */
+async function variantsOf(
+  config: Config,
+  names: readonly string[],
+  modules: readonly string[],
+  suffix: string,
+  route: string,
+): Promise<ReadonlyMap<string, Start>> {
+  await using admin = await TopicAdmin.open(config.kafka);
+  const wanted = [
+    ...names.map((name) => loadProcessor(config, name, undefined)),
+    ...modules.map((file) => loadProcessor(config, undefined, file)),
+  ];
+  const starts = new Map<string, Start>();
+  for (const { processor, heartbeats } of await Promise.all(wanted)) {
+    const beside = await openVariant(admin, processor, variant(processor, suffix).suffix, route);
+    starts.set(beside.name, (context) => startProcessor(context, beside, heartbeats));
+  }
+  if (starts.size > 0) return starts;
+  throw new MillraceError('CONFIG_INVALID', '--suffix needs a processor', {
+    remedy: 'name it, or give it with --module',
+  });
 }
 
 /** Runs until the signal or the first error that no retry can cure, then ends in order. */

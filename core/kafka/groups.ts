@@ -44,6 +44,14 @@ export class GroupAdmin implements Groups, AsyncDisposable {
     return offsets;
   }
 
+  /** Deletes a group's committed offsets. A group that is not there is no error. */
+  async forget(group: string): Promise<void> {
+    const { groups } = await ask('listing groups', () => this.#admin.listGroups());
+    if (groups.some(({ groupId }) => groupId === group)) {
+      await ask(`deleting ${group}`, () => this.#admin.deleteGroups([group]));
+    }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#admin.disconnect().catch(() => undefined);
   }

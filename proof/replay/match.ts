@@ -2,6 +2,7 @@ import { AvroDecoder, HEADER_BYTES, schemaIdOf } from '../../core/avro/decoder.t
 import type { Schemas } from '../../core/avro/schemas.ts';
 import type { LogRecord, OutRecord } from '../../core/runtime/log.ts';
 import type { Differences } from '../report.ts';
+import { differences, plain } from './values.ts';
 
 /** A record that the processor had published, or that the replay gives now. */
 type Side = Pick<LogRecord, 'key' | 'value' | 'timestamp'>;
@@ -17,9 +18,6 @@ interface Published {
   readonly place: string;
   readonly counts: boolean;
 }
-
-/** Differs whenever the code does, and says nothing of the data. */
-const ignored = new Set(['provenance.processor_version']);
 
 /**
  * Compares one output's published records with those of a replay: key by key, for each key in order. Both sides come in the same order, so what
@@ -139,27 +137,6 @@ export class Match {
     if (missing.length > 0) await decoder.prepare(missing);
     return decoder.decode(bytes);
   }
-}
-
-/** Sentences for the fields that differ. */
-function* differences(then: unknown, now: unknown, path: string): Generator<string> {
-  if (ignored.has(path)) return;
-  if (isTree(then) && isTree(now)) {
-    for (const name of new Set([...Object.keys(then), ...Object.keys(now)])) {
-      yield* differences(then[name], now[name], path === '' ? name : `${path}.${name}`);
-    }
-  } else if (plain(then) !== plain(now)) {
-    yield `${path === '' ? 'the value' : path} was ${plain(then)}, replayed ${plain(now)}`;
-  }
-}
-
-function isTree(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) && !Buffer.isBuffer(value);
-}
-
-function plain(value: unknown): string {
-  if (typeof value === 'bigint') return value.toString();
-  return JSON.stringify(value, (_, each: unknown) => (typeof each === 'bigint' ? each.toString() : each)) ?? 'nothing';
 }
 
 function put<T>(map: Map<string, T[]>, id: string, value: T): void {

@@ -1,0 +1,24 @@
+/** Differs whenever the code does, and says nothing of the data. */
+const ignored = new Set(['provenance.processor_version']);
+
+/** Sentences for the fields that differ. */
+export function* differences(then: unknown, now: unknown, path: string): Generator<string> {
+  if (ignored.has(path)) return;
+  if (isTree(then) && isTree(now)) {
+    for (const name of new Set([...Object.keys(then), ...Object.keys(now)])) {
+      yield* differences(then[name], now[name], path === '' ? name : `${path}.${name}`);
+    }
+  } else if (plain(then) !== plain(now)) {
+    yield `${path === '' ? 'the value' : path} was ${plain(then)}, replayed ${plain(now)}`;
+  }
+}
+
+function isTree(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !Buffer.isBuffer(value);
+}
+
+/** For people, and as an identity: JSON with exact integers. */
+export function plain(value: unknown): string {
+  if (typeof value === 'bigint') return value.toString();
+  return JSON.stringify(value, (_, each: unknown) => (typeof each === 'bigint' ? each.toString() : each)) ?? 'nothing';
+}
