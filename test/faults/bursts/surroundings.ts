@@ -24,7 +24,7 @@ export const brokerDiskFull: Burst = {
     if (part === undefined) throw new Error('no broker');
     const limit = await largestLog(join(stack.dir, 'data', 'kafka'));
     await run('prlimit', ['--pid', `${part.pid}`, `--fsize=${limit}:${limit}`]);
-    for (let waited = 0; waited < 10_000 && (await stack.isRunning('kafka')); waited += 250) await delay(250);
+    for (let waited = 0; waited < 20_000 && (await stack.isRunning('kafka')); waited += 250) await delay(250);
     note(
       `no file beyond ${limit} bytes: the broker ${(await stack.isRunning('kafka')) ? 'goes on without' : 'stopped itself'}`,
     );

@@ -141,20 +141,24 @@ export const commitAnswerDelayed: Burst = {
 
 export const transactionTimeout: Burst = {
   fault: 10,
-  title: 'transaction outlives its timeout before its commit arrives, of four tasks at a time',
-  injections: 5,
+  title: 'processor stopped (SIGSTOP) for 27 s with its commit held back: the transaction outlives its timeout',
+  injections: 20,
   ...behindLink,
-  async inject({ note }) {
-    const held = new Set<string>();
+  async inject({ member, note }) {
+    const asleep = Promise.withResolvers<'pass'>();
+    let held = '';
     await armed((hit) => {
       link.onRequest = ({ api, commits, transactionalId }) => {
-        if (api !== kafkaApi.endTxn || !commits || held.size === 4 || held.has(transactionalId)) return undefined;
-        held.add(transactionalId);
+        if (api !== kafkaApi.endTxn || !commits || held !== '') return undefined;
+        held = transactionalId;
         hit();
-        return delay(outlivesMs, 'pass' as const);
+        return asleep.promise;
       };
-    }, 4);
-    note(`commits of ${[...held].join(', ')} held`);
-    await delay(outlivesMs + 1_000);
+    });
+    member('ohlcv').signal('SIGSTOP');
+    note(`commit of ${held} held`);
+    await delay(outlivesMs);
+    member('ohlcv').signal('SIGCONT');
+    asleep.resolve('pass');
   },
 };
