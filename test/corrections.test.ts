@@ -1,7 +1,7 @@
 /** From the trade to the anomaly: what a correction, a cancel and a late trade do to the candle reaches what was said of it. */
 import { expect, test } from '@jest/globals';
 import { Driver } from '../core/testing/driver.ts';
-import { Bench } from '../processors/anomaly/fixture.ts';
+import { Bench } from '../processors/anomaly/testing/fixture.ts';
 import { ohlcv } from '../processors/ohlcv/ohlcv.ts';
 import { candles, Feed, SETTINGS, type TradeFields, time } from '../processors/ohlcv/testing/fixture.ts';
 import type { TradeChange } from '../schemas/gen/trade_change.ts';

@@ -2,7 +2,7 @@
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { anomaly } from '../processors/anomaly/anomaly.ts';
-import { Bench, candle, SETTINGS } from '../processors/anomaly/fixture.ts';
+import { Bench, candle, SETTINGS } from '../processors/anomaly/testing/fixture.ts';
 import { replay } from '../proof/replay/replay.ts';
 
 const rules = [

@@ -2,8 +2,8 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { parseDecimal } from '../../core/decimal.ts';
 import type { Candle } from '../../schemas/gen/candle.ts';
-import { Bench, candle, type Fields, MINUTE } from './fixture.ts';
 import type { AnomalySettings } from './settings.ts';
+import { Bench, candle, type Fields, MINUTE } from './testing/fixture.ts';
 
 const SPIKE = { volume: '31', close: '106' };
 const twenty = (fields: Omit<Fields, 'at'> = {}) => Array.from({ length: 20 }, (_, at) => candle({ ...fields, at }));

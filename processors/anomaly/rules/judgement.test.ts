@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { kept, rule } from '../fixture.ts';
+import { kept, rule } from '../testing/fixture.ts';
 import { priceJump } from './price-jump.ts';
 import type { PriceJump, ZScore } from './rule.ts';
 import { root, zScore } from './z-score.ts';

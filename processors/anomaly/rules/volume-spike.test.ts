@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { kept, SETTINGS, units } from '../fixture.ts';
 import { type AnomalySettings, builtInRules } from '../settings.ts';
+import { kept, SETTINGS, units } from '../testing/fixture.ts';
 import type { VolumeSpike } from './rule.ts';
 import { volumeSpike } from './volume-spike.ts';
 

@@ -1,16 +1,16 @@
-import { parseDecimal } from '../../core/decimal.ts';
-import { Driver, type DriverOptions } from '../../core/testing/driver.ts';
-import { formatTimestamp } from '../../core/time.ts';
-import type { Anomaly } from '../../schemas/gen/anomaly.ts';
-import type { AnomalyKey } from '../../schemas/gen/anomaly_key.ts';
-import type { Candle, CandleStatus } from '../../schemas/gen/candle.ts';
-import { anomaly } from './anomaly.ts';
-import type { Traded } from './rules/measure.ts';
-import { parseRule, toRecord } from './rules/parse.ts';
-import type { Rule } from './rules/rule.ts';
-import type { AnomalySettings } from './settings.ts';
-import type { TradeNews } from './trade-schema.ts';
-import { tradesTopic } from './trades.ts';
+import { parseDecimal } from '../../../core/decimal.ts';
+import { Driver, type DriverOptions } from '../../../core/testing/driver.ts';
+import { formatTimestamp } from '../../../core/time.ts';
+import type { Anomaly } from '../../../schemas/gen/anomaly.ts';
+import type { AnomalyKey } from '../../../schemas/gen/anomaly_key.ts';
+import type { Candle, CandleStatus } from '../../../schemas/gen/candle.ts';
+import { anomaly } from '../anomaly.ts';
+import type { Traded } from '../rules/measure.ts';
+import { parseRule, toRecord } from '../rules/parse.ts';
+import type { Rule } from '../rules/rule.ts';
+import type { AnomalySettings } from '../settings.ts';
+import type { TradeNews } from '../trade-schema.ts';
+import { tradesTopic } from '../trades.ts';
 
 export const SETTINGS: AnomalySettings = {
   volumeMultiple: '3',

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
+import { tradesTopic } from '../trades.ts';
 import { Bench, candle, trade } from './fixture.ts';
-import { tradesTopic } from './trades.ts';
 
 const STALE = { id: 'stale', type: 'stale_feed', after: '30s' };
 const GAP = { id: 'gap', type: 'sequence_gap' };
