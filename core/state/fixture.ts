@@ -3,6 +3,7 @@ import type { Processor } from '../processor/define.ts';
 import { takeOver } from '../runtime/takeover.ts';
 import { MemoryDisks } from '../testing/memory-disk.ts';
 import { MemoryLog } from '../testing/memory-log.ts';
+import type { Disks } from './disk.ts';
 import { type RestoreEvent, State, type StateOptions } from './state.ts';
 
 export const topic = 'counter.changelog';
@@ -17,13 +18,16 @@ export class Owners {
   nowMs = 1_000_000;
   readonly #clock: Clock = { now: () => this.nowMs, sleep: async () => undefined };
 
-  constructor(definitions: StateOptions['definitions']) {
+  readonly #path: string;
+
+  constructor(definitions: StateOptions['definitions'], path = 'state') {
     this.definitions = definitions;
+    this.#path = path;
     for (const each of ['input', topic, 'counter.snapshots']) this.log.create(each, 1);
   }
 
   /** Takes over; the earlier owner is fenced, and gone. */
-  async next(disks: MemoryDisks = this.disks): Promise<Owner> {
+  async next(disks: Disks = this.disks): Promise<Owner> {
     const signal = new AbortController().signal;
     let state: State | undefined;
     this.nowMs += 1;
@@ -40,7 +44,7 @@ export class Owners {
             definitions: this.definitions,
             ownership,
             clock: this.#clock,
-            directory: { path: 'state', epoch: this.epoch, disks },
+            directory: { path: this.#path, epoch: this.epoch, disks },
             onRestore: (event) => this.events.push(event),
           });
           return [0n];

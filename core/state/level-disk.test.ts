@@ -2,6 +2,7 @@ import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { Owners } from './fixture.ts';
 import { LevelDisks } from './level-disk.ts';
 
 let home = '';
@@ -68,4 +69,26 @@ test('a path that cannot be used is an error with a remedy', async () => {
     code: 'STATE_DISK',
     remedy: expect.any(String),
   });
+});
+
+test('a task goes on from its files, with what was committed and nothing else', async () => {
+  const owners = new Owners(
+    [{ name: 'counts', schema: { type: 'long' }, disk: { keys: () => [] } }],
+    join(home, 'task'),
+  );
+  const disks = new LevelDisks();
+  const first = await owners.next(disks);
+  for (let i = 0; i < 1_000; i++) first.store<bigint>().set(`k${i}`, BigInt(i));
+  await first.commit();
+  first.store<bigint>().set('k1', 0n);
+  first.store<bigint>().delete('k2');
+  await first.commit({ crash: true });
+  first.store<bigint>().set('k3', 0n);
+  await first.abort();
+  await first.state[Symbol.asyncDispose]();
+  const second = await owners.next(disks);
+  expect(owners.restored).toEqual({ records: 3, rebuilt: undefined });
+  expect(['k1', 'k2', 'k3', 'k999'].map((key) => second.store('counts').get(key))).toEqual([0n, undefined, 3n, 999n]);
+  expect(second.state.stores.size).toBe(999);
+  await second.state[Symbol.asyncDispose]();
 });

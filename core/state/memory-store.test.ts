@@ -11,6 +11,26 @@ test('entries come in the order of their keys, so that no result depends on when
   expect([...counts.entries()].map(([key]) => key)).toEqual(['a', 'b', 'c']);
 });
 
+test('an entry deleted while entries are gone through is left out, one added is not visited, then the order is new', () => {
+  const stores = new Stores([{ name: 'counts', schema: { type: 'long' } }]);
+  const counts = stores.store<bigint>('counts');
+  for (const key of ['c', 'a', 'b']) counts.set(key, 1n);
+  const visited: string[] = [];
+  for (const [key] of counts.entries()) {
+    visited.push(key);
+    counts.delete('b');
+    counts.set('d', 1n);
+  }
+  expect(visited).toEqual(['a', 'c']);
+  counts.set('b', 2n);
+  expect([...counts.entries()]).toEqual([
+    ['a', 1n],
+    ['b', 2n],
+    ['c', 1n],
+    ['d', 1n],
+  ]);
+});
+
 test('a store that is declared to be on disk has no entries() in a test either', () => {
   const stores = new Stores([{ name: 'counts', schema: { type: 'long' }, disk: { keys: () => [] } }]);
   expect(() => [...stores.store('counts').entries()]).toThrow(TypeError);

@@ -6,6 +6,8 @@ import { ValueCodec } from './value.ts';
 export class MemoryStore<V> implements Store<V>, KeyedState {
   readonly codec: ValueCodec<V>;
   readonly #entries = new Map<string, V>();
+  /** In order; undefined when they have changed since they were last asked for. */
+  #keys: readonly string[] | undefined;
   readonly #dirty = new Set<string>();
   /** Of those, keys that the changelog has no value of: deleted again before the commit, they leave no trace. */
   readonly #fresh = new Set<string>();
@@ -33,13 +35,17 @@ export class MemoryStore<V> implements Store<V>, KeyedState {
   set(key: string, value: V): void {
     const before = this.#entries.size;
     this.#entries.set(key, value);
-    if (this.#entries.size > before && !this.#dirty.has(key)) this.#fresh.add(key);
+    if (this.#entries.size > before) {
+      this.#keys = undefined;
+      if (!this.#dirty.has(key)) this.#fresh.add(key);
+    }
     this.#dirty.add(key);
     if (this.#ttl !== undefined) this.#time(key, this.#now);
   }
 
   delete(key: string): void {
     if (!this.#entries.delete(key)) return;
+    this.#keys = undefined;
     this.#setAt.delete(key);
     if (this.#fresh.delete(key)) this.#dirty.delete(key);
     else this.#dirty.add(key);
@@ -47,7 +53,12 @@ export class MemoryStore<V> implements Store<V>, KeyedState {
 
   *entries(): IterableIterator<[string, V]> {
     if (!this.#listable) throw new TypeError(`${this.codec.store} is a store on disk: it has no entries()`);
-    yield* [...this.#entries].sort(([a], [b]) => (a < b ? -1 : 1));
+    this.#keys ??= [...this.#entries.keys()].sort();
+    // The keys as they are now: what is deleted on the way is left out, what is added is not visited.
+    for (const key of this.#keys) {
+      const value = this.#entries.get(key);
+      if (value !== undefined) yield [key, value];
+    }
   }
 
   advance(logTime: bigint): void {
@@ -75,6 +86,7 @@ export class MemoryStore<V> implements Store<V>, KeyedState {
 
   /** @param writtenAt log time of the changelog record: the set time of a value that has none. */
   load(key: string, bytes: Buffer | null, writtenAt: bigint): void {
+    this.#keys = undefined;
     if (bytes === null) {
       this.#entries.delete(key);
       this.#setAt.delete(key);
