@@ -2,6 +2,8 @@ import type { Client } from 'pg';
 import { AvroDecoder } from '../core/avro/decoder.ts';
 import type { Schemas } from '../core/avro/schemas.ts';
 import { isError, MillraceError } from '../core/errors.ts';
+import { deadTopic, letterId } from '../core/operations/letters.ts';
+import { readRedrives } from '../core/operations/redrive.ts';
 import type { Log } from '../core/runtime/log.ts';
 import { formatTimestamp } from '../core/time.ts';
 import type { DeadLetter } from '../schemas/gen/dead_letter.ts';
@@ -63,10 +65,16 @@ export async function loadExcluded(
   }
   await copyRows(db, 'excluded', late());
   const decoder = new AvroDecoder<TradeChange>(schemas, contracts.trade_change);
+  const redriven = await redrivesOf(log, schemas, processor);
   async function* letters() {
     for await (const portion of readTopic<DeadLetter>(log, schemas, `${processor}.dead`, contracts.dead_letter)) {
       const rows: Cell[][] = [];
-      for (const { value: letter } of portion) {
+      for (const { partition, record, value: letter } of portion) {
+        // Sent to the log again since: what became of that record counts, and if it was refused again it has another letter.
+        if (redriven.has(letterId({ partition, offset: record.offset }))) {
+          dead.add(placeOf(letter.origin));
+          continue;
+        }
         const change = await changeOf(decoder, letter);
         const row = change?.after ?? change?.before ?? undefined;
         dead.add(placeOf(letter.origin));
@@ -93,6 +101,16 @@ export async function loadExcluded(
 
 function isCorrection({ operation, reason }: LateTrade): boolean {
   return reason === 'OUTSIDE_SESSION' && (operation === 'UPDATE' || operation === 'DELETE');
+}
+
+/** Letters that were redriven. A log of an earlier release has no such topic. */
+async function redrivesOf(log: Log, schemas: Schemas, processor: string): Promise<ReadonlyMap<string, unknown>> {
+  try {
+    return await readRedrives(log, schemas, deadTopic(processor));
+  } catch (error) {
+    if (isError(error, 'TOPIC_MISSING')) return new Map();
+    throw error;
+  }
 }
 
 async function changeOf(decoder: AvroDecoder<TradeChange>, letter: DeadLetter): Promise<TradeChange | undefined> {

@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { AvroDecoder } from '../../core/avro/decoder.ts';
 import { AvroEncoder } from '../../core/avro/encoder.ts';
 import { formatDecimal, PRICE_SCALE } from '../../core/decimal.ts';
+import type { LogRecord } from '../../core/runtime/log.ts';
 import { Driver } from '../../core/testing/driver.ts';
 import { ohlcv } from '../../processors/ohlcv/ohlcv.ts';
 import type { OhlcvSettings } from '../../processors/ohlcv/settings.ts';
@@ -12,7 +13,9 @@ import { checkCandles } from '../../proof/candles.ts';
 import { loadExcluded } from '../../proof/excluded.ts';
 import type { Check } from '../../proof/report.ts';
 import type { Candle } from '../../schemas/gen/candle.ts';
+import type { DeadLetter } from '../../schemas/gen/dead_letter.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
+import type { Redrive } from '../../schemas/gen/redrive.ts';
 import type { TradeChange } from '../../schemas/gen/trade_change.ts';
 import { type TestDatabase, testDatabase } from '../capture.ts';
 import { testConfig } from '../stack.ts';
@@ -205,6 +208,40 @@ describe('the proof of candles', () => {
     expect(await found()).toEqual([expect.stringContaining('is filled with 0.00000001, the close before is')]);
     settings = { ...settings, fillMs: 1_800_000 };
     expect(await found()).toContainEqual(expect.stringMatching(/not filled$/));
+  });
+
+  test('takes a dead letter that was redriven for what became of its record', async () => {
+    await change({ at: '12:11:58', log: '12:11:58', id: 'cured' });
+    const { log, schemas } = driver;
+    const { value, key, timestamp } = log.records('cdc.public.trades', 0).at(-1) as LogRecord;
+    const letters = await AvroEncoder.open<DeadLetter>(schemas, 'ohlcv.dead-value', contracts.dead_letter);
+    const letter = letters.encode({
+      processor: 'ohlcv',
+      origin: { topic: 'cdc.public.trades', partition: 0, offset: 900_000n, timestamp },
+      reason: 'BAD_RECORD',
+      error: 'refused by a release that could not read it',
+      key,
+      value,
+      schema_id: null,
+      lsn: null,
+      attempts: 1,
+    });
+    const at = log.append({ topic: 'ohlcv.dead', partition: 0, key: null, value: letter, timestamp });
+    expect(await found()).not.toEqual([]);
+    const notes = await AvroEncoder.open<Redrive>(schemas, 'redrives-value', contracts.redrive);
+    const note = notes.encode({
+      letter_topic: 'ohlcv.dead',
+      letter_partition: 0,
+      letter_offset: at,
+      origin_topic: 'cdc.public.trades',
+      origin_partition: 0,
+      origin_offset: 900_000n,
+      attempts: 1,
+      redriven_at: 1n,
+    });
+    log.create('redrives', 1);
+    log.append({ topic: 'redrives', partition: 0, key: null, value: note, timestamp });
+    expect(await found()).toEqual([]);
   });
 
   test('counts a change that was captured twice once', async () => {
