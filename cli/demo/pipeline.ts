@@ -8,7 +8,7 @@ import { tailOf } from '../../infra/local/start.ts';
 import { projectDir, stackDir } from '../config.ts';
 
 /** Old space is collected before it grows large, and freed buffers go back to the system. */
-export const runtimeFlags = ['--max-old-space-size=256', '--max-semi-space-size=8'];
+export const runtimeFlags = ['--max-old-space-size=256', '--max-semi-space-size=32'];
 export const runtimeEnv = { MALLOC_ARENA_MAX: '2' };
 const killAfterMs = 20_000;
 
