@@ -9,11 +9,12 @@ import { KafkaLog } from '../core/kafka/log.ts';
 import { type Comparison, closedCandles, compare } from './windows/compare.ts';
 import { type Contestant, installPeer, kafkaStreams, millrace, type PeerOptions } from './windows/contestants.ts';
 import { input, openDataset } from './windows/dataset.ts';
-import { type Backlog, backlogOf, type Measured, median, watch } from './windows/measure.ts';
+import { type Backlog, backlogOf, firstOf, type Measured, median, watch } from './windows/measure.ts';
 import { reset } from './windows/reset.ts';
 
-export const help = `bench windows [--rows 2000000] [--runs 3] [--stack bench] [--only NAME,…] [--json]
+export const help = `bench windows [--rows 2000000] [--records ALL] [--runs 3] [--stack bench] [--only NAME,…] [--json]
   candles of the same captured trades by Millrace and by Kafka Streams: records/s, CPU, memory
+  --records  how many of the captured rows a run takes; each run starts at the first
   --only  some of ${['exactly-once', 'at-least-once', 'as-shipped', 'peer', 'peer-2', 'peer-simple', 'peer-simple-2', 'peer-rocksdb'].join(', ')}`;
 
 /** Its rate is what Millrace is measured by. */
@@ -33,6 +34,7 @@ export async function run(args: readonly string[]): Promise<void> {
     args: [...args],
     options: {
       rows: { type: 'string', default: '2000000' },
+      records: { type: 'string' },
       runs: { type: 'string', default: '3' },
       stack: { type: 'string', default: 'bench' },
       only: { type: 'string' },
@@ -66,7 +68,8 @@ export async function run(args: readonly string[]): Promise<void> {
   const names = values.only?.split(',') ?? Object.keys(all);
   await using log = new KafkaLog({ brokers: config.kafka.brokers, clientId: 'bench' });
   await using schemas = new Registry({ url: config.registry.url });
-  const backlog = await backlogOf(log, input);
+  const whole = await backlogOf(log, input);
+  const backlog = firstOf(whole, Number(values.records ?? whole.records));
   note(`${backlog.records} trades in ${backlog.targets.length} partitions`);
   const measured = new Map<string, { title: string; runs: Measured[] }>();
   const candles = new Map<string, ReadonlyMap<string, string>>();

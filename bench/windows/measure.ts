@@ -4,6 +4,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { KafkaLog } from '../../core/kafka/log.ts';
 
 const pollMs = 100;
+/** Without any progress for so long, a contestant counts as broken. On a busy machine a start alone takes a minute. */
+const stalledMs = 300_000;
 /** Clock ticks per second of /proc; Linux has 100 everywhere. */
 const ticksPerSecond = 100;
 
@@ -53,7 +55,7 @@ export async function backlogOf(log: KafkaLog, topic: string): Promise<Backlog> 
  * Waits until the group has committed the whole backlog. The rate is taken from the first commit that is seen to the last, so that neither
  * the start of a process nor its last linger counts; processor time is taken over the same span.
  *
- * @throws Error when the process ends first, or nothing moves for a minute.
+ * @throws Error when the process ends first, or nothing moves for minutes.
  */
 export async function watch(
   log: KafkaLog,
@@ -85,9 +87,16 @@ export async function watch(
         startSeconds: (first.ms - startedMs) / 1000,
       };
     }
-    if (now - movedMs > 60_000) throw new Error(`${group} has stopped moving at ${done} offsets`);
+    if (now - movedMs > stalledMs) throw new Error(`${group} has stopped moving at ${done} offsets`);
     await delay(pollMs);
   }
+}
+
+/** The first part of a backlog, the same share of each partition. */
+export function firstOf(backlog: Backlog, records: number): Backlog {
+  const share = Math.min(1, records / backlog.records);
+  const targets = backlog.targets.map((target) => BigInt(Math.floor(Number(target) * share)));
+  return { ...backlog, records: Math.round(backlog.records * share), targets };
 }
 
 /** Processor time of processes and all their threads so far, seconds. */
