@@ -32,8 +32,13 @@ final class Trade {
     private final Schema narrow;
     private final IntFunction<Schema> writers;
     private final Map<Integer, GenericDatumReader<GenericRecord>> readers = new ConcurrentHashMap<>();
-    private GenericRecord reused;
-    private BinaryDecoder decoder;
+    /** All threads share one reader; what is reused from record to record is each thread's own. */
+    private final ThreadLocal<Reused> reused = ThreadLocal.withInitial(Reused::new);
+
+    private static final class Reused {
+      GenericRecord envelope;
+      BinaryDecoder decoder;
+    }
 
     Reader(Schema narrow, IntFunction<Schema> writers) {
       this.narrow = narrow;
@@ -45,16 +50,18 @@ final class Trade {
       if (bytes == null) return null;
       var reader = readers.computeIfAbsent(
           ByteBuffer.wrap(bytes, 1, 4).getInt(), id -> new GenericDatumReader<>(writers.apply(id), narrow));
+      var mine = reused.get();
       try {
-        decoder = DecoderFactory.get().binaryDecoder(bytes, 5, bytes.length - 5, decoder);
-        reused = reader.read(reused, decoder);
+        mine.decoder = DecoderFactory.get().binaryDecoder(bytes, 5, bytes.length - 5, mine.decoder);
+        mine.envelope = reader.read(mine.envelope, mine.decoder);
       } catch (IOException e) {
         throw new java.io.UncheckedIOException(e);
       }
-      var row = (GenericRecord) reused.get("after");
+      var envelope = mine.envelope;
+      var row = (GenericRecord) envelope.get("after");
       if (row == null) return null;
       var trade = new Trade();
-      trade.op = reused.get("op").toString();
+      trade.op = envelope.get("op").toString();
       trade.id = row.get("trade_id").toString();
       var sequence = (Long) row.get("venue_sequence");
       trade.hasSequence = sequence != null;
@@ -64,7 +71,7 @@ final class Trade {
       trade.notional = BigInteger.valueOf(trade.price).multiply(BigInteger.valueOf(trade.size));
       var at = Instant.parse(row.get("executed_at").toString());
       trade.time = at.getEpochSecond() * 1_000_000 + at.getNano() / 1_000;
-      var lsn = (Long) ((GenericRecord) reused.get("source")).get("lsn");
+      var lsn = (Long) ((GenericRecord) envelope.get("source")).get("lsn");
       trade.lsn = lsn == null ? 0 : lsn;
       return trade;
     }
