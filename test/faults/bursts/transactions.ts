@@ -6,7 +6,8 @@ import { type KafkaRequest, kafkaApi, Link } from '../link.ts';
 
 const sink = { runs: ['parquet'], env: smallCuts };
 const supervisor = { runs: ['supervisor'] };
-const patienceMs = 60_000;
+/** A process that was just killed has to start, join its group and take over first. */
+const patienceMs = 300_000;
 /** The broker lets a transaction be open for 15 s, and looks for those that are older every 10 s. */
 const outlivesMs = 27_000;
 /** Requests are given up after 15 s. */
@@ -45,13 +46,15 @@ async function armed(arm: (hit: () => void) => void, times = 1): Promise<void> {
       if (left === 0) resolve();
     });
   });
+  const over = new AbortController();
   try {
-    const timeout = delay(patienceMs).then(() => {
+    const timeout = delay(patienceMs, undefined, { signal: over.signal }).then(() => {
       throw new Error('the processor did not come to the step of its transaction');
     });
     timeout.catch(() => undefined);
     await Promise.race([seen, timeout]);
   } finally {
+    over.abort();
     link.onRequest = () => undefined;
     link.onAnswer = () => undefined;
   }
