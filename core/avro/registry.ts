@@ -87,7 +87,12 @@ export class Registry implements Schemas, AsyncDisposable {
         return id;
       } catch (error) {
         // Between the first version of a subject and its level, which another process is setting, the level reads NONE.
-        if (isLevelMismatch(error) && ++mismatches < 3) throw this.#unreachable(error);
+        if (isLevelMismatch(error) && ++mismatches < 3) {
+          // Still so at the second look: whoever registered the first version died before it set the level.
+          if (mismatches === 2 && /NONE/.test((error as Error).message))
+            await this.setCompatibility('BACKWARD', subject);
+          throw this.#unreachable(error);
+        }
         throw this.#registrationError(subject, error);
       }
     }, this.#signal);
