@@ -91,12 +91,14 @@ describe('the trades connector', () => {
         cleanup: setting('cleanup.policy'),
         retentionMs: setting('retention.ms'),
         compression: setting('compression.type'),
+        compactionLagMs: setting('min.compaction.lag.ms'),
       }).toEqual({
         name: topic.name,
         partitions: String(topic.partitions),
         cleanup: topic.cleanup,
         retentionMs: String(topic.retentionMs),
         compression: topic.compression,
+        compactionLagMs: topic.compactionLagMs === undefined ? undefined : String(topic.compactionLagMs),
       });
     }
     expect(config['transforms.partition.partition.topic.num']).toBe(

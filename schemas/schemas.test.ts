@@ -136,8 +136,10 @@ describe('topics', () => {
     }
   });
 
-  test('rules that were replaced are kept as long as the journals that name them', () => {
+  test('what a table had before is kept as long as the journals that name it', () => {
     expect(topic('rules').compactionLagMs).toBeGreaterThanOrEqual(topic('anomaly.journal').retentionMs);
+    const { compactionLagMs } = topic('cdc.public.instruments');
+    expect(compactionLagMs).toBeGreaterThanOrEqual(topic('enrichment.journal').retentionMs);
   });
 
   test('changelogs are compacted and hold bytes of their processor only', () => {

@@ -83,6 +83,7 @@ const list = [
     ...connect,
     cleanup: 'compact',
     retentionMs: FOR_EVER,
+    compactionLagMs: INPUT_RETENTION,
     key: 'trade_key',
     value: 'instrument_change',
   },
