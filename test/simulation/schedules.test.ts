@@ -16,7 +16,7 @@ test(`${schedules} schedules of crashes, stalls, rebalances, lost and late answe
   expect(report.runs).toBe(schedules);
   // They were not idle: on average a run starts several processes.
   expect(report.processes).toBeGreaterThan(3 * schedules);
-}, 600_000);
+}, 900_000);
 
 describe.each(Object.entries(scenarios))('%s', (_, make) => {
   test('a seed has one course, whatever ran before it', async () => {
@@ -26,5 +26,5 @@ describe.each(Object.entries(scenarios))('%s', (_, make) => {
     expect(again.hash).toBe(first.hash);
     expect(again.trace).toEqual(first.trace);
     expect(other.hash).not.toBe(first.hash);
-  });
+  }, 120_000);
 });
