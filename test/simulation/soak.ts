@@ -31,7 +31,13 @@ export async function soakSimulation(options: SoakOptions): Promise<boolean> {
   let report = none;
   for (let from = 1; from <= seeds && !signal.aborted; from += portion) {
     const count = Math.min(portion, seeds - from + 1);
-    const more = await runApart({ scenarios: names, from, count, processes: availableParallelism(), signal });
+    const more = await runApart({ scenarios: names, from, count, processes: availableParallelism(), signal }).catch(
+      (error: unknown) => {
+        if (signal.aborted) return none;
+        throw error;
+      },
+    );
+    if (signal.aborted) break;
     for (const failure of more.failures.slice(0, Math.max(0, toldWhole - report.failures.length)))
       say(explain(failure));
     report = {
