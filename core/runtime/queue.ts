@@ -12,6 +12,9 @@ interface Lane {
  */
 export const MERGE_SPAN_MS = 1_000n;
 
+/** One reason for all: without one, each `abort` would make an error with a stack. */
+const woken = 'woken';
+
 function sizeOf(fetched: Fetched): number {
   return fetched.size ?? fetched.records.length;
 }
@@ -78,7 +81,7 @@ export class Queue {
   }
 
   wake(): void {
-    this.#waiting?.abort();
+    this.#waiting?.abort(woken);
   }
 
   /** Resolves at the next `push` or `wake`, or after `timeoutMs`. One waiter at a time. */
