@@ -56,9 +56,11 @@ export async function loadLedger(db: Client, log: Log, schemas: Schemas): Promis
 async function* captured(log: Log, decoder: AvroDecoder<TradeChange>): AsyncGenerator<Cell[][]> {
   for await (const { partition, records } of readRaw(log, tradesTopic)) {
     const rows: Cell[][] = [];
-    for (const { offset, value } of records) {
-      // A tombstone says nothing that the delete before it did not say.
-      if (value !== null) rows.push([partition, offset, ...(await identityOf(decoder, value))]);
+    for (const { offset, value, unreadable } of records) {
+      // A tombstone says nothing that the delete before it did not say; a batch that cannot be read is no change, and no tombstone.
+      if (value !== null || unreadable !== undefined) {
+        rows.push([partition, offset, ...(await identityOf(decoder, value))]);
+      }
     }
     yield rows;
   }
