@@ -4,6 +4,7 @@ import { cpus, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import { projectDir, stackDir } from '../../cli/config.ts';
 import type { Burst, Outcome } from './burst.ts';
+import { bursts } from './bursts/all.ts';
 
 const page = join(projectDir, 'docs', 'soak.md');
 const stateFile = join(stackDir('x'), '..', 'soak.json');
@@ -97,5 +98,11 @@ until all of that agreed; memory is the largest resident size of a Millrace proc
 | fault | what was injected | times | changes committed | violations | settled s | memory MiB | WAL MiB | took s | date |
 |---:|---|---:|---:|---|---:|---:|---:|---:|---|
 ${rows.map((row) => `| ${row} |`).join('\n')}
-`;
+${missing(results)}`;
+}
+
+function missing(results: readonly Result[]): string {
+  const found = new Set(results.map(({ fault }) => fault));
+  const without = bursts.filter(({ fault }) => !found.has(fault)).map(({ fault }) => `${fault}`);
+  return without.length === 0 ? '' : `\nWithout a result so far: ${without.join(', ')}.\n`;
 }
