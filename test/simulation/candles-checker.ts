@@ -110,9 +110,7 @@ export class CandlesChecker {
     for (const interval of Object.keys(lengths)) {
       const refused = new Set(
         late.flatMap((each) =>
-          each.effect === 'NOT_APPLIED' && (each.interval === null || each.interval === interval)
-            ? [each.origin.offset]
-            : [],
+          changesNothing(each) && (each.interval === null || each.interval === interval) ? [each.origin.offset] : [],
         ),
       );
       const due = recompute(interval, meant, refused);
@@ -193,4 +191,9 @@ function difference(what: string, seen: readonly string[], expected: readonly st
       ];
   }
   return [];
+}
+
+/** An update without a difference is told of no interval: where an earlier one was not applied, it must not be taken for that one. */
+function changesNothing({ effect }: LateTrade): boolean {
+  return effect === 'NOT_APPLIED' || effect === 'UNCHANGED';
 }
