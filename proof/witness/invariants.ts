@@ -100,7 +100,7 @@ function candles({ witness }: InvariantOptions, interval: string): string {
   return `
     WITH aside AS (
       SELECT lsn, op, venue, symbol, trade_id FROM late
-       WHERE effect = 'NOT_APPLIED' AND reason <> 'DUPLICATE' AND ("interval" IS NULL OR "interval" = '${interval}')
+       WHERE effect IN ('NOT_APPLIED', 'UNCHANGED') AND reason <> 'DUPLICATE' AND ("interval" IS NULL OR "interval" = '${interval}')
       UNION SELECT lsn, op, venue, symbol, trade_id FROM dead WHERE lsn IS NOT NULL),
     newest AS (
       SELECT DISTINCT ON (venue, symbol, trade_id) w.* FROM ${witness} w
