@@ -16,6 +16,7 @@ import {
   readPaneKey,
   type Span,
 } from './aggregation.ts';
+import { Changed } from './changed.ts';
 import { Owner, Pane } from './pane.ts';
 import type { Level, Plan } from './plan.ts';
 import { type Retired, retire } from './retire.ts';
@@ -47,9 +48,7 @@ export class Board<R, A> {
   #latest: Owner<A> | undefined;
   /** Keys with windows, by the log time at which something happens to the first of them. */
   readonly #due = new Heap<Owner<A>>();
-  /** Windows with a record that no PARTIAL has shown. They are all due at the same time: the cadence is a grid in log time. */
-  readonly #changed = new Set<Pane<A>>();
-  #partialDue = Number.POSITIVE_INFINITY;
+  readonly #changed = new Changed<A>();
   #openPanes = 0;
 
   constructor(options: BoardOptions<R, A>, context: Context) {
@@ -96,7 +95,7 @@ export class Board<R, A> {
 
   /** Earliest log time at which `advance` does something; infinite if never. */
   get deadline(): number {
-    return Math.min(this.#due.first()?.due ?? Number.POSITIVE_INFINITY, this.#partialDue);
+    return Math.min(this.#due.first()?.due ?? Number.POSITIVE_INFINITY, this.#changed.due);
   }
 
   saveProgress(owner: Owner<A>): void {
@@ -111,18 +110,15 @@ export class Board<R, A> {
     return value === null || this.#aggregation.count(value) === 0;
   }
 
-  /** An open window, and the larger ones that it lies in: a PARTIAL of theirs must show it, too. */
+  /**
+   * An open window. The caller saves it: nothing may be due for a window that the state does not have, or a restored task would do
+   * something else. The larger ones that it lies in open when it closes, or when a PARTIAL shows it.
+   */
   open(owner: Owner<A>, level: Level, start: number, state?: PaneState<A>): Pane<A> {
     const pane = new Pane(owner, level, start, this.options.fill > 0, state);
     owner.lane(level).add(pane);
     owner.open.set(pane, pane.end);
     this.#openPanes += 1;
-    for (const parent of level.parents) {
-      const { windows } = parent;
-      for (let at = windows.at(start); !Number.isNaN(at); at = windows.before(at, start)) {
-        if (owner.lane(parent).get(at) === undefined) this.open(owner, parent, at);
-      }
-    }
     return pane;
   }
 
@@ -154,7 +150,7 @@ export class Board<R, A> {
   touch(pane: Pane<A>, now: number): void {
     const { partial } = this.options;
     if (partial === 0 || pane.state.partial_due > 0) return;
-    this.#markChanged(pane, floor(now, partial) + partial);
+    this.#changed.add(pane, floor(now, partial) + partial);
   }
 
   emit(pane: Pane<A>, status: PaneStatus, reason: PaneReason, value = pane.state.value, span: Span = pane.state): void {
@@ -171,7 +167,7 @@ export class Board<R, A> {
     for (let owner = this.#due.first(); owner !== undefined && owner.due <= now; owner = this.#due.first()) {
       this.settle(owner, now, closed);
     }
-    if (this.#partialDue <= now) this.#emitPartials(now);
+    if (this.#changed.due <= now) this.#emitPartials(now);
   }
 
   /** Closes the key's windows that end at or before its watermark, earliest first; forgets what is frozen; schedules what comes next. */
@@ -195,7 +191,7 @@ export class Board<R, A> {
     owner.open.delete(pane);
     this.#openPanes -= 1;
     const { partial_due: due, value } = state;
-    this.#unmark(pane);
+    this.#changed.delete(pane);
     state.closed = true;
     if (value === null && state.revision === 0) {
       // Nobody has heard of it.
@@ -219,7 +215,7 @@ export class Board<R, A> {
         const into = owner.lane(parent).get(at) ?? this.open(owner, parent, at);
         this.merge(into.state, value);
         cover(into.state, pane.state);
-        if (due > 0 && into.state.partial_due === 0) this.#markChanged(into, due);
+        if (due > 0 && into.state.partial_due === 0) this.#changed.add(into, due);
         this.save(into);
       }
     }
@@ -248,42 +244,12 @@ export class Board<R, A> {
     } else this.#due.delete(owner);
   }
 
-  #markChanged(pane: Pane<A>, due: number): void {
-    pane.state.partial_due = due;
-    this.#changed.add(pane);
-    this.#partialDue = Math.min(this.#partialDue, due);
-  }
-
-  #unmark(pane: Pane<A>): void {
-    pane.state.partial_due = 0;
-    if (this.#changed.delete(pane) && this.#changed.size === 0) this.#partialDue = Number.POSITIVE_INFINITY;
-  }
-
   #emitPartials(now: number): void {
-    const panes = new Set(this.#changed);
-    for (const pane of this.#changed) {
-      pane.state.partial_due = 0;
-      this.#addOpenParents(pane, panes);
-    }
-    this.#changed.clear();
-    this.#partialDue = Number.POSITIVE_INFINITY;
-    for (const pane of [...panes].sort(byPlace)) {
+    for (const pane of this.#changed.take((owner, level, start) => this.open(owner, level, start))) {
       const total = this.total(pane, now);
       if (total.value !== null) this.emit(pane, 'PARTIAL', 'CADENCE', total.value, total);
       else if (pane.state.revision > 0) this.emit(pane, 'PARTIAL', 'CADENCE', null, total);
       this.save(pane);
-    }
-  }
-
-  #addOpenParents(pane: Pane<A>, into: Set<Pane<A>>): void {
-    for (const parent of pane.level.parents) {
-      const { windows } = parent;
-      for (let at = windows.at(pane.start); !Number.isNaN(at); at = windows.before(at, pane.start)) {
-        const found = pane.owner.lane(parent).get(at);
-        if (found === undefined || found.state.closed || into.has(found)) continue;
-        into.add(found);
-        this.#addOpenParents(found, into);
-      }
     }
   }
 
@@ -363,12 +329,9 @@ export class Board<R, A> {
       this.#keep(pane);
       return;
     }
-    const known = owner.lane(level).get(start);
-    // It may have been opened for a smaller one already.
-    const pane = known ?? this.open(owner, level, start, state);
-    pane.state = state;
+    const pane = this.open(owner, level, start, state);
     if (state.partial_due === 0) return;
-    if (this.options.partial > 0) this.#markChanged(pane, state.partial_due);
+    if (this.options.partial > 0) this.#changed.add(pane, state.partial_due);
     else state.partial_due = 0;
   }
   /**
@@ -391,10 +354,4 @@ export class Board<R, A> {
       }
     }
   }
-}
-
-/** Smallest windows first, then by key. */
-function byPlace<A>(a: Pane<A>, b: Pane<A>): number {
-  if (a.tie !== b.tie) return a.tie - b.tie;
-  return a.key < b.key ? -1 : 1;
 }

@@ -24,9 +24,9 @@ class Task {
     this.fold.restored();
   }
 
-  send(at: string, log = at): void {
+  send(at: string, log = at, op: 'c' | 'd' = 'c'): void {
     this.advance(log);
-    const value = this.#feed.change({ at, log });
+    const value = this.#feed.change({ at, log, op });
     const record = { topic: 'cdc.public.trades', partition: 0, offset: this.#offset++, lsn: null };
     this.fold.record({ ...record, value, logTime: time(log) });
   }
@@ -138,7 +138,7 @@ test('a greater horizon after a restart revises nothing that was frozen', () => 
 test('a frozen window leaves nothing in the state but its symbol, also of a symbol that is quiet', () => {
   const task = new Task({ intervals: ['1m', '5m'], horizonMs: 60_000 });
   task.send('12:00:10');
-  expect(task.fold.gauges()).toMatchObject({ keys: 1, open_windows: 2 });
+  expect(task.fold.gauges()).toMatchObject({ keys: 1, open_windows: 1 });
   task.advance('12:06:04.999999');
   expect(task.stores.get('windows')?.size).toBe(2);
   task.advance('12:06:05');
@@ -150,6 +150,18 @@ test('a frozen window leaves nothing in the state but its symbol, also of a symb
   const reached = Number(time('12:06:00'));
   expect(task.fold.gauges()).toMatchObject({ keys: 1, open_windows: 0, watermark_min_us: reached });
   expect(task.fold.deadline()).toBeUndefined();
+});
+
+test('a trade that came and went leaves no window that a restarted task would not have: both are due at the same time', () => {
+  const settings = { intervals: ['1s', '1m', '5m'], horizonMs: 60_000 };
+  const task = new Task(settings);
+  task.send('12:00:10');
+  task.send('12:00:10', '12:00:10', 'd');
+  task.advance('12:00:17');
+  const lived = [task.fold.deadline(), task.fold.gauges()];
+  task.restart(settings);
+  expect([task.fold.deadline(), task.fold.gauges()]).toEqual(lived);
+  expect(task.fold.gauges()).toMatchObject({ keys: 1, open_windows: 0 });
 });
 
 test('a window whose symbol is missing is corrupt state, and stops', () => {
