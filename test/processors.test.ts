@@ -9,8 +9,7 @@ import { importProcessor } from '../cli/module.ts';
 import { scaffoldProcessor } from '../cli/scaffold/processor.ts';
 import * as millrace from '../index.ts';
 import * as testing from '../testing.ts';
-
-type Candle = millrace.SchemaTypes['candle'];
+import { candle } from './candle.ts';
 
 let dir: string;
 beforeEach(async () => {
@@ -23,34 +22,6 @@ afterEach(async () => {
 
 const run = promisify(execFile);
 const node = (...args: string[]) => run(process.execPath, args, { cwd: dir });
-
-function candle(symbol: string): Candle {
-  return {
-    venue: 'v',
-    symbol,
-    interval: '1m',
-    window_start: 0n,
-    window_end: 60_000_000n,
-    open: 1n,
-    high: 1n,
-    low: 1n,
-    close: 1n,
-    vwap: 1n,
-    volume: 1n,
-    notional: 1n,
-    trade_count: 3n,
-    first_trade_id: 'a',
-    last_trade_id: 'c',
-    open_time: 0n,
-    high_time: 0n,
-    low_time: 0n,
-    close_time: 0n,
-    status: 'CLOSED',
-    revision: 1,
-    reason: 'WATERMARK',
-    provenance: null,
-  };
-}
 
 test("the guide's example, and its test, do what the guide says", async () => {
   const guide = await readFile(join(projectDir, 'docs/processors.md'), 'utf8');

@@ -5,32 +5,7 @@ import { projectDir } from '../cli/config.ts';
 import type { Processor } from '../core/processor/define.ts';
 import { Driver } from '../core/testing/driver.ts';
 import type { Candle } from '../schemas/gen/candle.ts';
-
-const candle: Candle = {
-  venue: 'v',
-  symbol: 'A',
-  interval: '1m',
-  window_start: 0n,
-  window_end: 60_000_000n,
-  open: 1n,
-  high: 1n,
-  low: 1n,
-  close: 1n,
-  vwap: 1n,
-  volume: 1n,
-  notional: 1n,
-  trade_count: 3n,
-  first_trade_id: 'a',
-  last_trade_id: 'c',
-  open_time: 0n,
-  high_time: 0n,
-  low_time: 0n,
-  close_time: 0n,
-  status: 'CLOSED',
-  revision: 1,
-  reason: 'WATERMARK',
-  provenance: null,
-};
+import { candle } from './candle.ts';
 
 test('the processor of the README does what it says, also over a crash', async () => {
   const readme = await readFile(join(projectDir, 'README.md'), 'utf8');
@@ -43,11 +18,11 @@ test('the processor of the README does what it says, also over a crash', async (
     await writeFile(file, code);
     const { activity } = (await import(file)) as { activity: Processor<Candle> };
     await using driver = await Driver.open(activity, { commitRecords: 1 });
-    driver.send(candle);
+    driver.send(candle('A'));
     await driver.run();
     driver.crash();
-    driver.send({ ...candle, trade_count: 4n });
-    driver.send({ ...candle, status: 'PARTIAL' });
+    driver.send({ ...candle('A'), trade_count: 4n });
+    driver.send({ ...candle('A'), status: 'PARTIAL' });
     await driver.run();
     const emitted = await driver.outputs<{ symbol: string }, { trades: bigint }>('market.activity');
     expect(emitted.map(({ key, value }) => [key?.symbol, value?.trades])).toEqual([

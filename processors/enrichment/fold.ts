@@ -4,11 +4,13 @@ import type { Context, Fold, InputRecord, TableRecord } from '../../core/process
 import { CapturedTable, type Mark, type RowChange } from '../../core/processor/joins/table.ts';
 import { parseTimestamp } from '../../core/time.ts';
 import type { InstrumentRow } from '../../schemas/gen/instrument_change.ts';
-import type { LateReason, LateTrade } from '../../schemas/gen/late_trade.ts';
+import type { LateReason } from '../../schemas/gen/late_trade.ts';
 import type { Instrument, MarketTrade, TradeOperation } from '../../schemas/gen/market_trade.ts';
 import type { MarketTradeKey } from '../../schemas/gen/market_trade_key.ts';
 import type { TradeChange, TradeRow } from '../../schemas/gen/trade_change.ts';
 import type { TradeKey } from '../../schemas/gen/trade_key.ts';
+import { lateTrade } from '../late-trade.ts';
+import { presentRow, unknownOperation } from '../trade-change.ts';
 import { instrumentKey, instrumentStore, marksStore } from './state.ts';
 
 const OPERATIONS: Readonly<Record<string, TradeOperation>> = { c: 'CREATE', r: 'READ', u: 'UPDATE', d: 'DELETE' };
@@ -87,44 +89,19 @@ export class EnrichmentFold implements Fold<TradeChange> {
     };
   }
 
-  #notNew(record: InputRecord<TradeChange>, { row, operation, time }: Change, reason: LateReason): void {
-    const key: TradeKey = { venue: row.venue, symbol: row.symbol };
-    const late: LateTrade = {
-      ...key,
-      trade_id: row.trade_id,
-      venue_sequence: row.venue_sequence,
-      price: row.price,
-      size: row.size,
-      side: row.side,
-      executed_at: time,
-      operation,
-      reason,
-      effect: 'NOT_APPLIED',
-      interval: null,
-      window_start: null,
-      lateness_us: null,
-      log_time: record.logTime,
-      lsn: record.lsn,
-      origin: { topic: record.topic, partition: record.partition, offset: record.offset },
-    };
-    this.#context.emit('enrichment.late', key, late);
+  #notNew(record: InputRecord<TradeChange>, { row, time }: Change, reason: LateReason): void {
+    const { venue, symbol, trade_id: id, venue_sequence: sequence } = row;
+    const outcome = { reason, effect: 'NOT_APPLIED', window: null, lateness: null } as const;
+    const late = lateTrade(record, { ...row, id, sequence, time }, outcome);
+    this.#context.emit('enrichment.late', { venue, symbol } satisfies TradeKey, late);
   }
 }
 
 /** @throws MillraceError BAD_RECORD for a change that is not of one trade, or whose notional has no place in DECIMAL(38,16). */
 function readChange({ op, before, after }: TradeChange): Change {
   const operation = OPERATIONS[op];
-  if (operation === undefined) {
-    throw new MillraceError('BAD_RECORD', `a change that is not of one trade: op ${JSON.stringify(op)}`, {
-      remedy: 'Delete rows instead of truncating.',
-    });
-  }
-  const row = op === 'd' ? before : after;
-  if (row === null) {
-    throw new MillraceError('BAD_RECORD', `a change without its row: op ${JSON.stringify(op)}`, {
-      remedy: 'The table needs REPLICA IDENTITY FULL.',
-    });
-  }
+  if (operation === undefined) throw unknownOperation(op);
+  const row = presentRow(op === 'd' ? before : after, op);
   const notional = row.price * row.size;
   if (!fits(notional, 38)) {
     throw new MillraceError('BAD_RECORD', `trade ${row.trade_id}: its notional exceeds DECIMAL(38,16)`, {

@@ -1,6 +1,5 @@
+import { compareTrades, type Trade } from '../trade.ts';
 import { addVolume, type Bucket, bucketOf } from './profile.ts';
-import type { Trade } from './trade.ts';
-import { compareTrades } from './trade.ts';
 
 /** The trades of one step of one symbol, summed up. Volumes unscaled at scale 8, times microseconds. Mutable: it is state. */
 export interface Bar {
@@ -52,12 +51,12 @@ export function barOf(trade: Trade, origin: Origin, digits: number): Bar {
 }
 
 export function addTrade(bar: Bar, trade: Trade, origin: Origin, digits: number): void {
-  const close = { time: bar.close_time, sequence: bar.close_sequence, id: bar.close_id };
-  if (compareTrades(trade, close) >= 0) {
+  const { time, sequence, id } = trade;
+  if (compareTrades(time, sequence, id, bar.close_time, bar.close_sequence, bar.close_id) >= 0) {
     bar.close = trade.price;
-    bar.close_time = trade.time;
-    bar.close_sequence = trade.sequence;
-    bar.close_id = trade.id;
+    bar.close_time = time;
+    bar.close_sequence = sequence;
+    bar.close_id = id;
   }
   sum(bar, trade, 1, digits);
   touch(bar, origin);

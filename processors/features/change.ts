@@ -1,6 +1,6 @@
-import { MillraceError } from '../../core/errors.ts';
 import type { TradeChange, TradeRow } from '../../schemas/gen/trade_change.ts';
-import { readTrade, type Trade } from './trade.ts';
+import { readTrade, type Trade } from '../trade.ts';
+import { presentRow, unknownOperation } from '../trade-change.ts';
 
 /** A change of a trade, read: what it takes back, what it brings. */
 export interface Change {
@@ -26,15 +26,10 @@ export function readChange({ op, before, after, source }: TradeChange): Change {
     case 'd':
       return { kind: 'delete', before: present(before, op), after: null };
     default:
-      throw new MillraceError('BAD_RECORD', `a change that is not of one trade: op ${JSON.stringify(op)}`, {
-        remedy: 'Delete rows instead of truncating.',
-      });
+      throw unknownOperation(op);
   }
 }
 
 function present(row: TradeRow | null, op: string): Trade {
-  if (row !== null) return readTrade(row);
-  throw new MillraceError('BAD_RECORD', `a change without its row: op ${JSON.stringify(op)}`, {
-    remedy: 'The table needs REPLICA IDENTITY FULL.',
-  });
+  return readTrade(presentRow(row, op));
 }

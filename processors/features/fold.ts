@@ -9,9 +9,10 @@ import type { FeaturesKey } from '../../schemas/gen/features_key.ts';
 import type { LateEffect } from '../../schemas/gen/late_trade.ts';
 import type { TradeChange } from '../../schemas/gen/trade_change.ts';
 import type { TradeKey } from '../../schemas/gen/trade_key.ts';
+import { type LateOutcome, lateTrade } from '../late-trade.ts';
+import type { Trade } from '../trade.ts';
 import { addTrade, type Bar, barOf, rebuilt, subtractTrade } from './bar.ts';
 import { type Change, readChange } from './change.ts';
-import { lateTrade, type Outcome } from './late.ts';
 import { Rebuild } from './rebuild.ts';
 import { figuresAt } from './rolling.ts';
 import type { Rules } from './settings.ts';
@@ -27,7 +28,6 @@ import {
   symbolKey,
   symbolStore,
 } from './state.ts';
-import type { Trade } from './trade.ts';
 
 type TradeRecord = InputRecord<TradeChange>;
 
@@ -76,7 +76,7 @@ export class FeaturesFold implements Fold<TradeChange> {
     else if (after !== null && this.#takes(record, after)) {
       const { kept, lateness, start } = this.#apply(record, after);
       if (lateness === null && kept) return;
-      this.#late(record, after, { reason: 'LATE', effect: effectOf(kept), step: this.#step(start), lateness });
+      this.#late(record, after, { reason: 'LATE', effect: effectOf(kept), window: this.#step(start), lateness });
     }
   }
 
@@ -134,7 +134,7 @@ export class FeaturesFold implements Fold<TradeChange> {
       const kept = next !== null && this.#apply(record, next).kept;
       const reason = after === null ? 'DELETE' : 'UPDATE';
       const effect = effectOf(changed || kept);
-      this.#late(record, after ?? before, { reason, effect, step: this.#step(start), lateness: null });
+      this.#late(record, after ?? before, { reason, effect, window: this.#step(start), lateness: null });
     };
 
     const bar = this.#barAt(key, start)?.value;
@@ -143,7 +143,7 @@ export class FeaturesFold implements Fold<TradeChange> {
       finish(false);
     } else if (micros(record.logTime) - bar.from_log > horizon) {
       const reason = after === null ? 'DELETE' : 'UPDATE';
-      this.#late(record, after ?? before, { reason, effect: 'NOT_APPLIED', step: this.#step(start), lateness: null });
+      this.#late(record, after ?? before, { reason, effect: 'NOT_APPLIED', window: this.#step(start), lateness: null });
     } else if (bar.trade_count === 1) {
       // A bar of one other trade: this one was never in it.
       const inside = bar.close_id === before.id;
@@ -232,15 +232,15 @@ export class FeaturesFold implements Fold<TradeChange> {
 
   #notNew(record: TradeRecord, { before, after }: Change, reason: 'SNAPSHOT' | 'DUPLICATE'): void {
     const trade = after ?? before;
-    if (trade !== null) this.#late(record, trade, { reason, effect: 'NOT_APPLIED', step: null, lateness: null });
+    if (trade !== null) this.#late(record, trade, { reason, effect: 'NOT_APPLIED', window: null, lateness: null });
   }
 
-  #late(record: TradeRecord, trade: Trade, outcome: Outcome): void {
+  #late(record: TradeRecord, trade: Trade, outcome: LateOutcome): void {
     const key: TradeKey = { venue: trade.venue, symbol: trade.symbol };
     this.#context.emit('features.late', key, lateTrade(record, trade, outcome));
   }
 
-  #step(start: number): Outcome['step'] {
+  #step(start: number): LateOutcome['window'] {
     return { name: this.#rules.stepName, start };
   }
 

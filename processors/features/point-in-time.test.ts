@@ -6,10 +6,10 @@ import { formatTimestamp } from '../../core/time.ts';
 import type { Features } from '../../schemas/gen/features.ts';
 import type { LateTrade } from '../../schemas/gen/late_trade.ts';
 import type { TradeChange } from '../../schemas/gen/trade_change.ts';
+import { compareTrades, readTrade, type Trade } from '../trade.ts';
 import { features } from './features.ts';
 import { Feed, type RowFields, SETTINGS, time } from './fixture.ts';
 import { bucketOf, edgesOf } from './profile.ts';
-import { compareTrades, readTrade, type Trade } from './trade.ts';
 
 const MINUTE = 60_000_000;
 const noon = Number(time('12:00:00'));
@@ -106,7 +106,9 @@ test('rows do not depend on the order of trades within the lateness', async () =
 
 /** What a row should say, from a list of all trades that are known: no bars, no state. */
 function expected(trades: readonly Trade[], asOf: number): Pick<Features, 'price' | 'windows' | 'profile'> | undefined {
-  const before = trades.filter((trade) => trade.time < asOf).toSorted(compareTrades);
+  const before = trades
+    .filter((trade) => trade.time < asOf)
+    .toSorted((a, b) => compareTrades(a.time, a.sequence, a.id, b.time, b.sequence, b.id));
   const since = (start: number) => before.filter((trade) => trade.time >= start);
   const priceAt = (instant: number) => before.findLast((trade) => trade.time < instant)?.price;
   const total = (list: readonly Trade[], side?: string) =>

@@ -1,7 +1,7 @@
 import type { InputRecord } from '../../core/processor/define.ts';
 import type { TradeChange } from '../../schemas/gen/trade_change.ts';
+import type { Trade } from '../trade.ts';
 import { readChange } from './change.ts';
-import type { Trade } from './trade.ts';
 
 /** Which trades a second reading is about. */
 export interface Sought {

@@ -3,8 +3,8 @@ import fc from 'fast-check';
 import { parseDecimal } from '../../core/decimal.ts';
 import type { Span } from '../../core/processor/windows/aggregation.ts';
 import type { Candle } from '../../schemas/gen/candle.ts';
-import { type Accumulator, candles, compareUtf8, toCandle } from './candle.ts';
-import type { Trade } from './trade.ts';
+import { compareUtf8, type Trade } from '../trade.ts';
+import { type Accumulator, candles, toCandle } from './candle.ts';
 
 function trade(id: string, time: number, price: string, size = '1', sequence: bigint | null = null): Trade {
   const units = { price: parseDecimal(price, 8), size: parseDecimal(size, 8) };

@@ -2,8 +2,8 @@ import { divideRounded } from '../../core/decimal.ts';
 import { MillraceError } from '../../core/errors.ts';
 import type { Aggregation, Emission } from '../../core/processor/windows/aggregation.ts';
 import type { Candle } from '../../schemas/gen/candle.ts';
+import { compareTrades, type Trade } from '../trade.ts';
 import { accumulatorSchema } from './state.ts';
-import type { Trade } from './trade.ts';
 
 /**
  * What a candle is made of. Prices and sizes are unscaled bigints; times are microseconds as numbers, exact to ±2^53. With a count of 0 it
@@ -27,6 +27,11 @@ export interface Accumulator {
   /** Scale 16. */
   notional: bigint;
   trade_count: number;
+}
+
+/** Whether a candle cannot tell them apart. */
+export function sameTrade(a: Trade, b: Trade): boolean {
+  return a.price === b.price && a.size === b.size && a.time === b.time && a.sequence === b.sequence;
 }
 
 /** What candles are, for any windows. The order of trades does not matter. */
@@ -67,13 +72,13 @@ function create(trade: Trade): Accumulator {
 
 function add(into: Accumulator, trade: Trade): void {
   const { price, time, sequence, id } = trade;
-  if (order(time, sequence, id, into.open_time, into.open_sequence, into.open_id) < 0) {
+  if (compareTrades(time, sequence, id, into.open_time, into.open_sequence, into.open_id) < 0) {
     into.open = price;
     into.open_time = time;
     into.open_sequence = sequence;
     into.open_id = id;
   }
-  if (order(time, sequence, id, into.close_time, into.close_sequence, into.close_id) >= 0) {
+  if (compareTrades(time, sequence, id, into.close_time, into.close_sequence, into.close_id) >= 0) {
     into.close = price;
     into.close_time = time;
     into.close_sequence = sequence;
@@ -87,13 +92,13 @@ function add(into: Accumulator, trade: Trade): void {
 
 function merge(into: Accumulator, other: Accumulator): void {
   const { open_time, open_sequence, open_id, close_time, close_sequence, close_id } = other;
-  if (order(open_time, open_sequence, open_id, into.open_time, into.open_sequence, into.open_id) < 0) {
+  if (compareTrades(open_time, open_sequence, open_id, into.open_time, into.open_sequence, into.open_id) < 0) {
     into.open = other.open;
     into.open_time = open_time;
     into.open_sequence = open_sequence;
     into.open_id = open_id;
   }
-  if (order(close_time, close_sequence, close_id, into.close_time, into.close_sequence, into.close_id) >= 0) {
+  if (compareTrades(close_time, close_sequence, close_id, into.close_time, into.close_sequence, into.close_id) >= 0) {
     into.close = other.close;
     into.close_time = close_time;
     into.close_sequence = close_sequence;
@@ -172,48 +177,6 @@ function check(into: Accumulator | null, trade: Trade | null, share: number): vo
   if (both <= limit && both >= -limit) return;
   const who = trade === null ? 'without the trade' : `trade ${trade.id}: with it`;
   throw new MillraceError('BAD_RECORD', `${who}, the notional of a candle could exceed DECIMAL(38,16)`);
-}
-
-/**
- * The order of trades inside a window: event time, venue sequence (none first), trade id by its UTF-8 bytes. Never arrival. Negative
- * when the first is before the other, 0 when they are the same.
- */
-function order(
-  time: number,
-  sequence: bigint | null,
-  id: string,
-  otherTime: number,
-  otherSequence: bigint | null,
-  otherId: string,
-): number {
-  if (time !== otherTime) return time < otherTime ? -1 : 1;
-  if (sequence !== otherSequence) {
-    if (sequence === null) return -1;
-    if (otherSequence === null) return 1;
-    return sequence < otherSequence ? -1 : 1;
-  }
-  return compareUtf8(id, otherId);
-}
-
-/**
- * Compares by UTF-8 bytes, as Postgres' "C" collation does. UTF-16 code units, which `<` compares, order differently where one side has
- * a surrogate (U+10000 and above) and the other a character from U+E000 to U+FFFF.
- */
-export function compareUtf8(a: string, b: string): number {
-  if (a === b) return 0;
-  const length = Math.min(a.length, b.length);
-  for (let at = 0; at < length; at++) {
-    const left = a.charCodeAt(at);
-    const right = b.charCodeAt(at);
-    if (left !== right) return rank(left) - rank(right);
-  }
-  return a.length - b.length;
-}
-
-/** Moves surrogates above the rest of the basic plane. */
-function rank(unit: number): number {
-  if (unit < 0xd800) return unit;
-  return unit >= 0xe000 ? unit - 0x800 : unit + 0x2000;
 }
 
 /**

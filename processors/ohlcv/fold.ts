@@ -6,15 +6,15 @@ import type { WindowOutcome } from '../../core/processor/windows/revision.ts';
 import type { Version } from '../../core/processor/windows/versions.ts';
 import { Windowed } from '../../core/processor/windows/windowed.ts';
 import type { CandleKey } from '../../schemas/gen/candle_key.ts';
-import type { LateEffect, LateReason } from '../../schemas/gen/late_trade.ts';
 import type { TradeChange, TradeRow } from '../../schemas/gen/trade_change.ts';
 import type { TradeKey } from '../../schemas/gen/trade_key.ts';
-import { type Accumulator, candles, toCandle } from './candle.ts';
-import { lateTrade, type Missed } from './late.ts';
+import { type LateOutcome, lateTrade } from '../late-trade.ts';
+import { readTrade, type Trade } from '../trade.ts';
+import { presentRow, unknownOperation } from '../trade-change.ts';
+import { type Accumulator, candles, sameTrade, toCandle } from './candle.ts';
 import type { Rules } from './settings.ts';
 import { type Held, heldKey } from './state.ts';
 import { Symbols } from './symbols.ts';
-import { readTrade, sameTrade, type Trade } from './trade.ts';
 
 /**
  * Folds the changes of one partition's trades into candles. A change is first judged as a whole (a dead letter changes nothing); then it is
@@ -63,16 +63,16 @@ export class OhlcvFold implements Fold<TradeChange> {
 
   record(record: InputRecord<TradeChange>): void {
     const { op, before, after, source } = record.value;
-    if (op === 'c' || (op === 'r' && source.snapshot !== 'incremental')) this.#create(record, present(after, op));
-    else if (op === 'u') this.#update(record, before, present(after, op));
-    else if (op === 'd') this.#delete(record, present(before, op));
-    else if (op === 'r') this.#late(record, readTrade(present(after, op)), 'SNAPSHOT', 'NOT_APPLIED', null);
+    if (op === 'c' || (op === 'r' && source.snapshot !== 'incremental')) this.#create(record, presentRow(after, op));
+    else if (op === 'u') this.#update(record, before, presentRow(after, op));
+    else if (op === 'd') this.#delete(record, presentRow(before, op));
+    else if (op === 'r') this.#notApplied(record, readTrade(presentRow(after, op)), 'SNAPSHOT');
     else throw unknownOperation(op);
   }
 
   duplicate(record: InputRecord<TradeChange>): void {
     const { op, before, after } = record.value;
-    this.#late(record, readTrade(present(op === 'd' ? before : after, op)), 'DUPLICATE', 'NOT_APPLIED', null);
+    this.#notApplied(record, readTrade(presentRow(op === 'd' ? before : after, op)), 'DUPLICATE');
   }
 
   #create(record: InputRecord<TradeChange>, row: TradeRow): void {
@@ -88,7 +88,8 @@ export class OhlcvFold implements Fold<TradeChange> {
     const held = this.#heldOf(before ?? row, before);
     try {
       const after = readTrade(row);
-      if (held !== null && sameTrade(held, after)) this.#late(record, after, 'UPDATE', 'UNCHANGED', null);
+      const same = held !== null && sameTrade(held, after);
+      if (same) this.#late(record, after, { reason: 'UPDATE', effect: 'UNCHANGED', window: null, lateness: null });
       else this.#windowed.correct(this.#symbols.key(after.venue, after.symbol), { before: held, after }, record);
     } catch (error) {
       this.#refused(row, held, error);
@@ -98,7 +99,7 @@ export class OhlcvFold implements Fold<TradeChange> {
 
   #delete(record: InputRecord<TradeChange>, row: TradeRow): void {
     const held = this.#heldOf(row, row);
-    if (held === null) this.#late(record, readTrade(row), 'DELETE', 'NOT_APPLIED', null);
+    if (held === null) this.#notApplied(record, readTrade(row), 'DELETE');
     else this.#windowed.correct(this.#symbols.key(held.venue, held.symbol), { before: held, after: null }, record);
     this.#held.delete(keyOf(row));
   }
@@ -145,20 +146,18 @@ export class OhlcvFold implements Fold<TradeChange> {
   }
 
   #report({ at, record, reason, effect, level, start, lateness }: WindowOutcome<Trade>): void {
-    const missed = { interval: level, start, lateness };
     const why = reason === 'OUTSIDE' ? 'OUTSIDE_SESSION' : reason;
-    this.#late(at as InputRecord<TradeChange>, record, why, effect, missed);
+    const outcome = { reason: why, effect, window: { name: level, start }, lateness } as const;
+    this.#late(at as InputRecord<TradeChange>, record, outcome);
   }
 
-  #late(
-    record: InputRecord<TradeChange>,
-    trade: Trade,
-    reason: LateReason,
-    effect: LateEffect,
-    missed: Missed | null,
-  ): void {
+  #notApplied(record: InputRecord<TradeChange>, trade: Trade, reason: LateOutcome['reason']): void {
+    this.#late(record, trade, { reason, effect: 'NOT_APPLIED', window: null, lateness: null });
+  }
+
+  #late(record: InputRecord<TradeChange>, trade: Trade, outcome: LateOutcome): void {
     const key: TradeKey = { venue: trade.venue, symbol: trade.symbol };
-    this.#context.emit('ohlcv.late', key, lateTrade(record, trade, reason, effect, missed));
+    this.#context.emit('ohlcv.late', key, lateTrade(record, trade, outcome));
   }
 }
 
@@ -175,18 +174,4 @@ function readable(row: TradeRow | null): Trade | undefined {
     if (error instanceof MillraceError && error.disposition === 'deadLetter') return undefined;
     throw error;
   }
-}
-
-function unknownOperation(op: string): MillraceError {
-  if (op !== 't') return new MillraceError('BAD_RECORD', `a change of an unknown kind: op ${JSON.stringify(op)}`);
-  return new MillraceError('BAD_RECORD', 'the trades table was truncated: that names no trade, so no candle changes', {
-    remedy: 'Delete rows instead of truncating, or rebuild the candles from the table.',
-  });
-}
-
-function present(row: TradeRow | null, op: string): TradeRow {
-  if (row !== null) return row;
-  throw new MillraceError('BAD_RECORD', `a change without its row: op ${JSON.stringify(op)}`, {
-    remedy: 'The table needs REPLICA IDENTITY FULL.',
-  });
 }

@@ -69,6 +69,13 @@ describe('planted violations are found', () => {
     expect(violations(files, shipped)).toEqual([`${path} may not import ${target}`]);
   });
 
+  test('but not of what lies beside the processors for all of them, which imports none of them itself', () => {
+    const shared = { 'processors/ohlcv/a.ts': "import '../trade.ts';", 'processors/trade.ts': ok };
+    expect(violations(program(shared), shipped)).toEqual([]);
+    const back = { 'processors/ohlcv/a.ts': ok, 'processors/trade.ts': "import './ohlcv/a.ts';" };
+    expect(violations(program(back), shipped)).toEqual(['processors/trade.ts may not import processors/ohlcv/a.ts']);
+  });
+
   test('a wrapped package outside its folder', () => {
     const text = "import type { Kafka } from 'kafkajs'; import avro from 'avsc';";
     expect(violations(program({ 'storage/a.ts': text }), shipped)).toHaveLength(2);

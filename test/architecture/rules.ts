@@ -47,7 +47,7 @@ function directions(file: SourceFile): string[] {
   return file.files
     .filter((target) => {
       const to = layerOf(target);
-      if (to === from) return unitOf(target) !== unitOf(file.path) && !isTest(file.path);
+      if (to === from) return ![unitOf(file.path), to].includes(unitOf(target)) && !isTest(file.path);
       if (target === 'package.json') return from !== 'cli';
       return !(allowed[from] ?? []).includes(to);
     })
@@ -80,7 +80,7 @@ function layerOf(path: string): string {
   return path.split('/', 1)[0] ?? '';
 }
 
-/** A processor or a sink; processors do not import each other either. */
+/** A processor or a sink; they do not import each other either, only what lies beside them for all of them. */
 function unitOf(path: string): string {
   const [layer, unit, rest] = path.split('/');
   return (layer === 'processors' || layer === 'sinks') && rest !== undefined ? `${layer}/${unit}` : (layer ?? '');

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import type { TradeRow } from '../../schemas/gen/trade_change.ts';
+import type { TradeRow } from '../schemas/gen/trade_change.ts';
 import { readTrade } from './trade.ts';
 
 const ROW: TradeRow = {
