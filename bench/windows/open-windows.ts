@@ -44,9 +44,14 @@ if (import.meta.main) {
   const metrics = new Metrics();
   const kept: LogRecord[] = [];
 
+  let open = 0;
   const handler = (): FoldHandler<unknown> => {
     const at = { topic, partition: 0, committed: undefined, start: 0n };
-    const task = metrics.task({ name: 'ohlcv', topic, partition: 0 });
+    const task = Object.assign(metrics.task({ name: 'ohlcv', topic, partition: 0 }), {
+      fold: (gauges: Readonly<Record<string, number>>) => {
+        open = gauges['open_windows'] ?? 0;
+      },
+    });
     return new FoldHandler<unknown>(
       { ...at, inputs: [at], log, writer, group: 'bench', signal: new AbortController().signal },
       { processor, codecs, settings: config.runtime, metrics: task, clock: wallClock } as never,
@@ -91,6 +96,7 @@ if (import.meta.main) {
     }
   }
   await filling.close();
+  const filledWindows = open;
   let restoreSeconds = 0;
   if (keeps) {
     const started = process.cpuUsage();
@@ -99,7 +105,7 @@ if (import.meta.main) {
     restoreSeconds = (user + system) / 1e6;
   }
   const filled: Filled = {
-    windows: symbols * config.ohlcv.intervals.length,
+    windows: filledWindows,
     peakMib: peakMib(process.pid),
     restored: kept.length,
     restoreSeconds,
