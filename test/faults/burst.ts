@@ -143,14 +143,12 @@ export async function runBurst(burst: Burst, options: BurstOptions): Promise<Out
   }
   let peakWalBytes = 0;
   const meter = await connection(config, resources);
-  const walMeter = setInterval(() => {
-    readSlot(meter, config.capture.slot)
-      .then((slot) => {
-        peakWalBytes = Math.max(peakWalBytes, Number(slot?.retainedBytes ?? 0n));
-      })
-      .catch(() => undefined);
-  }, 2_000);
-  resources.defer(async () => clearInterval(walMeter));
+  const over = new AbortController();
+  resources.defer(async () => over.abort());
+  void everyTwoSeconds(over.signal, async () => {
+    const slot = await readSlot(meter, config.capture.slot);
+    peakWalBytes = Math.max(peakWalBytes, Number(slot?.retainedBytes ?? 0n));
+  });
   await atWork(stage, signal);
   let injections = 0;
   for (; injections < wanted; injections++) {
@@ -193,6 +191,14 @@ export async function runBurst(burst: Burst, options: BurstOptions): Promise<Out
     seconds: (performance.now() - begun) / 1000,
     seed,
   };
+}
+
+/** One call after the other. What fails is tried again: the parts are being disturbed. */
+async function everyTwoSeconds(signal: AbortSignal, work: () => Promise<void>): Promise<void> {
+  while (!signal.aborted) {
+    await work().catch(() => undefined);
+    await delay(2_000, undefined, { signal }).catch(() => undefined);
+  }
 }
 
 /** Until something of this burst's load has been committed by the processors: a fault before that would meet nobody. */
