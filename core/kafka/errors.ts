@@ -26,6 +26,13 @@ const fencing = new Set([
 ]);
 const missing = new Set(['UNKNOWN_TOPIC_OR_PARTITION', 'INVALID_TOPIC_EXCEPTION']);
 
+const leaderless = new Set(['NOT_LEADER_FOR_PARTITION', 'LEADER_NOT_AVAILABLE']);
+
+/** The partition's leader has moved, or it has none yet: fresh metadata tell who it is. */
+export function isLeaderless(error: unknown): boolean {
+  return leaderless.has(protocolType(error) ?? '');
+}
+
 export function isFenced(error: unknown): boolean {
   return fencing.has(protocolType(error) ?? '');
 }

@@ -1,7 +1,7 @@
 import kafkajs, { type Kafka } from 'kafkajs';
 import { MillraceError } from '../errors.ts';
 import type { Committed, Fetcher, JoinOptions, Log, Writer } from '../runtime/log.ts';
-import { toMillraceError } from './errors.ts';
+import { isLeaderless, toMillraceError } from './errors.ts';
 import { KafkaFetcher } from './fetcher.ts';
 import {
   type Cluster,
@@ -93,22 +93,9 @@ export class KafkaLog implements Log {
   }
 
   async #offsets(topic: string, timestamp: number): Promise<readonly bigint[]> {
-    return this.#ask(`reading offsets of ${topic}`, async (cluster) => {
-      const partitions = await partitionsOf(cluster, topic);
-      const offsets: bigint[] = new Array(partitions.length);
-      const byLeader = Map.groupBy(cluster.findTopicPartitionMetadata(topic), ({ leader }) => leader);
-      for (const [nodeId, led] of byLeader) {
-        const broker = await cluster.findBroker({ nodeId });
-        const { responses } = await broker.listOffsets({
-          replicaId: -1,
-          isolationLevel: 0,
-          topics: [{ topic, partitions: led.map(({ partitionId }) => ({ partition: partitionId, timestamp })) }],
-        });
-        for (const { partition, offset } of responses.flatMap((response) => response.partitions))
-          offsets[partition] = BigInt(offset);
-      }
-      return offsets;
-    });
+    return this.#ask(`reading offsets of ${topic}`, (cluster) =>
+      whileTransient(() => offsetsOf(cluster, topic, timestamp)),
+    );
   }
 
   async #ask<T>(doing: string, request: (cluster: Cluster) => Promise<T>): Promise<T> {
@@ -141,6 +128,28 @@ export class KafkaLog implements Log {
     const cluster = await this.#control?.catch(() => undefined);
     await cluster?.disconnect();
   }
+}
+
+async function offsetsOf(cluster: Cluster, topic: string, timestamp: number): Promise<readonly bigint[]> {
+  const partitions = await partitionsOf(cluster, topic);
+  const offsets: bigint[] = new Array(partitions.length);
+  const byLeader = Map.groupBy(cluster.findTopicPartitionMetadata(topic), ({ leader }) => leader);
+  for (const [nodeId, led] of byLeader) {
+    try {
+      const broker = await cluster.findBroker({ nodeId });
+      const { responses } = await broker.listOffsets({
+        replicaId: -1,
+        isolationLevel: 0,
+        topics: [{ topic, partitions: led.map(({ partitionId }) => ({ partition: partitionId, timestamp })) }],
+      });
+      for (const { partition, offset } of responses.flatMap((response) => response.partitions))
+        offsets[partition] = BigInt(offset);
+    } catch (error) {
+      if (isLeaderless(error)) await cluster.refreshMetadata();
+      throw error;
+    }
+  }
+  return offsets;
 }
 
 async function partitionsOf(cluster: Cluster, topic: string): Promise<number[]> {

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { MillraceError } from '../errors.ts';
 import type { OutRecord, Transaction, Writer, Written } from '../runtime/log.ts';
 import { encodeBatch } from './batch-encoder.ts';
-import { isFenced, protocolType, toMillraceError } from './errors.ts';
+import { isFenced, isLeaderless, protocolType, toMillraceError } from './errors.ts';
 import type { Broker, Cluster } from './internals.ts';
 import { type ProducedBatch, produce } from './produce.ts';
 
@@ -169,6 +169,8 @@ export class KafkaWriter implements Writer {
     const doing = `writing as ${this.#producer.transactionalId}`;
     const known = toMillraceError(error, doing);
     if (known.code === 'FENCED') return known;
+    // Whoever repeats the transaction has to find the new leader, also if the metadata are young.
+    if (isLeaderless(error)) await this.#cluster.refreshMetadata().catch(() => undefined);
     try {
       const coordinator = await this.#coordinator(this.#producer.transactionalId, 'transaction');
       await coordinator.endTxn({ ...this.#producer, transactionResult: false });
@@ -226,7 +228,8 @@ export async function whileTransient<T>(request: () => Promise<T>): Promise<T> {
       return await request();
     } catch (error) {
       const type = protocolType(error) ?? '';
-      if (!(transient.has(type) || moved.has(type)) || performance.now() > giveUpAt) throw error;
+      const passes = transient.has(type) || moved.has(type) || isLeaderless(error);
+      if (!passes || performance.now() > giveUpAt) throw error;
     }
     await delay(waitMs);
   }
