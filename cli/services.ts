@@ -28,6 +28,7 @@ import type { RunningStates } from '../core/state/running.ts';
 import type { RestoreEvent } from '../core/state/state.ts';
 import type { HeartbeatChange } from '../schemas/gen/heartbeat_change.ts';
 import { schemas as contracts } from '../schemas/gen/index.ts';
+import { manifestSink } from '../sinks/manifests/sink.ts';
 import { parquetSink } from '../sinks/parquet/sink.ts';
 import { processors } from './processors.ts';
 import { requireRetention } from './retention.ts';
@@ -62,6 +63,7 @@ export const services: Readonly<Record<string, Start>> = {
     ]),
   ),
   parquet: startParquet,
+  manifests: startManifests,
   supervisor: startSupervisor,
 };
 
@@ -128,20 +130,44 @@ export async function startProcessor<In>(
 
 async function startParquet(context: ServiceContext): Promise<Service> {
   const { config, log, schemas, metrics } = context;
-  const store = new S3Store({ ...config.s3, onRetry: () => metrics.sinkUploadRetries.inc({ name: 'parquet' }) });
-  try {
-    await store.ensureBucket();
+  return startStoring(context, 'parquet', async (store) => {
     const epoch = await log.clusterId();
     const sink = await parquetSink({ schemas, store, settings: config.parquet, epoch, metrics });
     const inputs = sink.topics.map((topic) => [topic] as [string]);
     const runner = await startRunner(context, { name: sink.name, inputs, factory: sink.handler });
+    return { runner };
+  });
+}
+
+async function startManifests(context: ServiceContext): Promise<Service> {
+  const { config, log, schemas, metrics } = context;
+  return startStoring(context, 'manifests', async (store) => {
+    const epoch = await log.clusterId();
+    const { prefix } = config.parquet;
+    const sink = await manifestSink({ schemas, store, settings: config.manifest, prefix, epoch, metrics });
+    const runner = await startRunner(context, { name: sink.name, inputs: [[sink.topic]], factory: sink.handler });
+    return { runner, heartbeats: followHeartbeats(context, sink.name, runner) };
+  });
+}
+
+/** A sink over the bucket, which ends before the store does. */
+async function startStoring(
+  { config, metrics }: ServiceContext,
+  name: string,
+  start: (store: S3Store) => Promise<{ readonly runner: Runner; readonly heartbeats?: AsyncDisposable }>,
+): Promise<Service> {
+  const store = new S3Store({ ...config.s3, onRetry: () => metrics.sinkUploadRetries.inc({ name }) });
+  try {
+    await store.ensureBucket();
+    const { runner, heartbeats } = await start(store);
     return {
-      name: sink.name,
+      name,
       done: runner.done,
       get ready() {
         return runner.ready;
       },
       async [Symbol.asyncDispose]() {
+        await heartbeats?.[Symbol.asyncDispose]();
         await runner[Symbol.asyncDispose]();
         await store[Symbol.asyncDispose]();
       },

@@ -138,6 +138,14 @@ export const configSchema = z.strictObject({
       prefix: z.string().default(''),
     })
     .prefault({}),
+  manifest: z
+    .strictObject({
+      /** Wall time between two manifests of a day; longer for days with more than 1,000 files. */
+      intervalMs: positive.default(10_000),
+      /** How far log time has to be past the end of a day before the day is complete. */
+      latenessMs: ms.default(3_600_000),
+    })
+    .prefault({}),
   http: z
     .strictObject({
       host: z.string().default('127.0.0.1'),

@@ -1,4 +1,5 @@
 import type { Client } from 'pg';
+import { isSuccessKey } from '../core/archive/keys.ts';
 import { listObjects } from '../core/archive/objects.ts';
 import { tables } from '../core/archive/tables.ts';
 import type { Schemas } from '../core/avro/schemas.ts';
@@ -62,6 +63,7 @@ async function unlisted(
   const planned = committed.filter(({ metadata }) => metadata !== '').map(({ partition }) => `/${topic}+${partition}+`);
   for (const tree of trees) {
     for await (const { key } of store.list(tree)) {
+      if (isSuccessKey(key)) continue;
       if (!listed.has(key) && !planned.some((name) => key.includes(name))) {
         differences.add(`${key} is in the bucket, but no record lists it`);
       }

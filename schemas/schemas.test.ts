@@ -115,6 +115,7 @@ describe('topics', () => {
       ['control', 1],
       ['aliases', 1],
       ['redrives', 1],
+      ['archive.partitions', 1],
     ]);
   });
 

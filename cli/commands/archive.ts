@@ -6,7 +6,9 @@ import { MillraceError } from '../../core/errors.ts';
 import { KafkaLog } from '../../core/kafka/log.ts';
 import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
+import { printDays, readDayLines } from '../archive-days.ts';
 import { loadConfig } from '../config.ts';
+import { withLog } from '../log.ts';
 import { printJson, printTable } from '../print.ts';
 import { untilSignal } from '../signals.ts';
 
@@ -42,6 +44,18 @@ export function register(program: Command): void {
       const branches = byDay(await list(command, archivedTopics));
       if (options.json === true) printJson(branches);
       else printTree(branches);
+    });
+  group
+    .command('days')
+    .description('print how each day stands: open, complete or reopened, with its newest manifest')
+    .argument('[topic]', `one of ${archivedTopics.join(', ')}; without it all`, archivedTopic)
+    .option('--json', 'print JSON, with ranges, hashes and keys')
+    .action(async (topic: ArchivedTopic | undefined, options: { json?: boolean }, command: Command) => {
+      const signal = untilSignal(() => new MillraceError('INTERRUPTED', 'interrupted'));
+      const topics = topic === undefined ? archivedTopics : [topic];
+      const lines = await withLog(loadConfig(command), (log, schemas) => readDayLines(log, schemas, topics, signal));
+      if (options.json === true) printJson(lines.map(({ stands, ...line }) => ({ ...line, ...stands })));
+      else printDays(lines);
     });
 }
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { normalPrefix, type ObjectName, objectKey } from './keys.ts';
+import { isSuccessKey, manifestKey, normalPrefix, type ObjectName, objectKey, successKey } from './keys.ts';
 
 const name: ObjectName = {
   prefix: 'archive/',
@@ -67,5 +67,24 @@ describe('a prefix', () => {
 
   test('cannot climb out', () => {
     expect(() => normalPrefix('a/../b')).toThrow('not a part of an object key');
+  });
+});
+
+describe('what lies beside the objects', () => {
+  const name = { prefix: 'a/', epoch: 'cluster-1', topic: 'cdc.public.trades', day: '2013-11-25' };
+
+  test('is a manifest for each number, in the order of a listing', () => {
+    expect(manifestKey(name, 1)).toBe('a/cluster-1/_manifest/cdc.public.trades/2013-11-25/00000001.json');
+    expect([manifestKey(name, 10), manifestKey(name, 9)].sort()[0]).toBe(manifestKey(name, 9));
+  });
+
+  test('is a mark of success in the day, under a name of its own for each later revision', () => {
+    const folder = 'a/cluster-1/cdc.public.trades/year=2013/month=11/day=25';
+    expect(successKey(name, 1)).toBe(`${folder}/_SUCCESS.json`);
+    expect(successKey(name, 2)).toBe(`${folder}/_SUCCESS.2.json`);
+    for (const revision of [1, 2, 10]) expect(isSuccessKey(successKey(name, revision))).toBe(true);
+    for (const key of [`${folder}/stray.parquet`, `${folder}/x_SUCCESS.json`, 'a/_SUCCESS.json']) {
+      expect(isSuccessKey(key)).toBe(false);
+    }
   });
 });

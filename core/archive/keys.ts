@@ -1,14 +1,18 @@
 import { MillraceError } from '../errors.ts';
 
-export interface ObjectName {
+/** A day of a topic in one archive. */
+export interface DayName {
   /** Put before everything; empty or ending with a slash. */
   readonly prefix: string;
   /** Epoch of the archive: the cluster id of the log. */
   readonly epoch: string;
   readonly topic: string;
-  readonly partition: number;
   /** `YYYY-MM-DD` */
   readonly day: string;
+}
+
+export interface ObjectName extends DayName {
+  readonly partition: number;
   /** Offset of the object's first row. */
   readonly firstOffset: bigint;
 }
@@ -17,10 +21,36 @@ const longestPart = 200;
 
 /** `<prefix><epoch>/<topic>/year=YYYY/month=MM/day=DD/<topic>+<partition>+<first offset>.parquet` @throws MillraceError CONFIG_INVALID */
 export function objectKey(name: ObjectName): string {
-  const { prefix, epoch, topic, partition, day, firstOffset } = name;
+  const { topic, partition, firstOffset } = name;
+  return `${dayFolder(name)}${part(topic)}+${partition}+${firstOffset.toString().padStart(20, '0')}.parquet`;
+}
+
+/**
+ * `<prefix><epoch>/_manifest/<topic>/<day>/<number>.json`, the number with 8 digits, so that the newest is the last of a listing.
+ *
+ * @throws MillraceError CONFIG_INVALID
+ */
+export function manifestKey({ prefix, epoch, topic, day }: DayName, number: number): string {
+  return `${prefix}${part(epoch)}/_manifest/${part(topic)}/${part(day)}/${String(number).padStart(8, '0')}.json`;
+}
+
+/**
+ * `_SUCCESS.json` beside the day's objects; of a later revision, since nothing is overwritten, `_SUCCESS.<revision>.json`.
+ *
+ * @throws MillraceError CONFIG_INVALID
+ */
+export function successKey(name: DayName, revision: number): string {
+  return `${dayFolder(name)}_SUCCESS${revision === 1 ? '' : `.${revision}`}.json`;
+}
+
+/** Whether a key is one that `successKey` gives. */
+export function isSuccessKey(key: string): boolean {
+  return /\/day=\d\d\/_SUCCESS(\.\d+)?\.json$/.test(key);
+}
+
+function dayFolder({ prefix, epoch, topic, day }: DayName): string {
   const [year = '', month = '', date = ''] = day.split('-');
-  const file = `${part(topic)}+${partition}+${firstOffset.toString().padStart(20, '0')}.parquet`;
-  return `${prefix}${part(epoch)}/${part(topic)}/year=${part(year)}/month=${part(month)}/day=${part(date)}/${file}`;
+  return `${prefix}${part(epoch)}/${part(topic)}/year=${part(year)}/month=${part(month)}/day=${part(date)}/`;
 }
 
 /** One part of a key. Encoded on its own, so that no value can leave its place in the tree. */

@@ -13,6 +13,41 @@ export interface ListOptions {
 
 const fetchOptions = { maxWaitMs: 250, maxBytesPerPartition: 1 << 20 };
 
+/** A portion of object records of one partition of an objects topic. */
+export interface ObjectRecords {
+  readonly partition: number;
+  readonly records: readonly { readonly offset: bigint; readonly timestamp: bigint; readonly object: ArchiveObject }[];
+}
+
+/**
+ * The object records of `[from, to)`, partition by partition, each in the order of offsets. Waits for transactions that are open there.
+ *
+ * @param from by partition; a partition without one is read from its start
+ * @throws as `listObjects`
+ */
+export async function* readObjects(
+  log: Log,
+  schemas: Schemas,
+  topic: ArchivedTopic,
+  range: { readonly from: readonly bigint[]; readonly to: readonly bigint[] },
+  signal: AbortSignal,
+): AsyncGenerator<ObjectRecords> {
+  const decoder = new AvroDecoder<ArchiveObject>(schemas, archiveObjectSchema);
+  const name = objectsTopic(topic);
+  for (const [partition, to] of range.to.entries()) {
+    const at = { topic: name, partition, from: range.from[partition] ?? 0n, to };
+    for await (const records of readRange(log, at, { ...fetchOptions, signal })) {
+      await prepareDecoder(decoder, valuesOf(records), signal);
+      const found: ObjectRecords['records'][number][] = [];
+      for (const { offset, timestamp, value, unreadable } of records) {
+        if (unreadable !== undefined) throw unreadable;
+        if (value !== null) found.push({ offset, timestamp, object: decoder.decode(value) });
+      }
+      yield { partition, records: found };
+    }
+  }
+}
+
 /**
  * The objects that the archive lists of a topic, as of now: the exact answer to "which files hold it". What is in the bucket and not
  * here is not visible yet, or was left behind by a cut that is being finished.
@@ -28,20 +63,12 @@ export async function listObjects(
   options: ListOptions = {},
 ): Promise<ArchiveObject[]> {
   const signal = options.signal ?? new AbortController().signal;
-  const decoder = new AvroDecoder<ArchiveObject>(schemas, archiveObjectSchema);
   const name = objectsTopic(topic);
-  const [starts, ends] = await Promise.all([log.starts(name), log.ends(name)]);
+  const [from, to] = await Promise.all([log.starts(name), log.ends(name)]);
   const found: ArchiveObject[] = [];
-  for (const [partition, to] of ends.entries()) {
-    const range = { topic: name, partition, from: starts[partition] ?? 0n, to };
-    for await (const records of readRange(log, range, { ...fetchOptions, signal })) {
-      await prepareDecoder(decoder, valuesOf(records), signal);
-      for (const { value, unreadable } of records) {
-        if (unreadable !== undefined) throw unreadable;
-        if (value === null) continue;
-        const object = decoder.decode(value);
-        if (options.day === undefined || object.day === options.day) found.push(object);
-      }
+  for await (const { records } of readObjects(log, schemas, topic, { from, to }, signal)) {
+    for (const { object } of records) {
+      if (options.day === undefined || object.day === options.day) found.push(object);
     }
   }
   return found;

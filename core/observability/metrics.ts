@@ -8,6 +8,9 @@ export interface TaskLabels {
   readonly partition: number;
 }
 
+/** Who tells how old the oldest record is that is not archived. */
+export type Witness = 'sink' | 'log';
+
 const task = ['name', 'topic', 'partition'] as const;
 type Task = (typeof task)[number];
 
@@ -27,7 +30,8 @@ export class Metrics {
   readonly registry: Registry = new Registry();
   readonly #now: () => number;
   readonly #tasks = new Map<string, TaskMetrics>();
-  readonly #oldest = new Map<string, Map<number, number | undefined>>();
+  /** By topic, then by who tells it and the partition. */
+  readonly #oldest = new Map<string, Map<string, number | undefined>>();
 
   readonly recordsProcessed: Counter<Task>;
   readonly lagRecords: Gauge<Task>;
@@ -57,6 +61,8 @@ export class Metrics {
   readonly sinkUploadRetries: Counter<'name'>;
   /** Filled at each scrape from `coldStorageOldest`. */
   readonly coldStorageLagSeconds: Gauge<'topic'>;
+  readonly archiveDays: Gauge<'topic' | 'state'>;
+  readonly archivePassedSeconds: Gauge<'topic'>;
 
   readonly connectorStatus: Gauge<'connector' | 'task'>;
   readonly connectorRestarts: Counter<'connector'>;
@@ -158,6 +164,16 @@ export class Metrics {
       collect: () => this.#collectColdStorageLag(),
     });
 
+    this.archiveDays = gauge('millrace_archive_days', 'Days that the archive has manifests of, by state.', [
+      'topic',
+      'state',
+    ]);
+    this.archivePassedSeconds = gauge(
+      'millrace_archive_passed_seconds',
+      'Log time that the archive of every partition has passed, seconds since the epoch; days that ended before it by the lateness are complete.',
+      ['topic'],
+    );
+
     this.connectorStatus = gauge(
       'kafka_connect_connector_status',
       'State of a connector (task "connector") or of one of its tasks: 1 = RUNNING, 0 = anything else or no answer.',
@@ -198,18 +214,21 @@ export class Metrics {
 
   /**
    * Tells since when a partition's oldest unarchived record exists (log time, milliseconds since the epoch); undefined when all is
-   * archived. The age is computed at each scrape, so a sink that hangs shows a growing lag. One value per topic: its worst partition.
+   * archived. The age is computed at each scrape, so a sink that hangs shows a growing lag. One value per topic: its worst partition, as
+   * the worst of those says who tell of it.
+   *
+   * @param by the sink tells of what it has taken; who reads the log tells of partitions that no sink has taken, too
    */
-  coldStorageOldest(topic: string, partition: number, logTimeMs: number | undefined): void {
-    const partitions = this.#oldest.get(topic) ?? new Map<number, number | undefined>();
-    partitions.set(partition, logTimeMs);
+  coldStorageOldest(topic: string, partition: number, logTimeMs: number | undefined, by: Witness = 'sink'): void {
+    const partitions = this.#oldest.get(topic) ?? new Map<string, number | undefined>();
+    partitions.set(`${by} ${partition}`, logTimeMs);
     this.#oldest.set(topic, partitions);
   }
 
   /** The partition has another owner now. */
-  forgetColdStorage(topic: string, partition: number): void {
+  forgetColdStorage(topic: string, partition: number, by: Witness = 'sink'): void {
     const partitions = this.#oldest.get(topic);
-    partitions?.delete(partition);
+    partitions?.delete(`${by} ${partition}`);
     if (partitions?.size === 0) this.#oldest.delete(topic);
   }
 

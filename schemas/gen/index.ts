@@ -4,6 +4,7 @@ import { type Alias, aliasSchema } from './alias.ts';
 import { type Anomaly, anomalySchema } from './anomaly.ts';
 import { type AnomalyKey, anomalyKeySchema } from './anomaly_key.ts';
 import { type ArchiveObject, archiveObjectSchema } from './archive_object.ts';
+import { type ArchivePartition, archivePartitionSchema } from './archive_partition.ts';
 import { type Candle, candleSchema } from './candle.ts';
 import { type CandleKey, candleKeySchema } from './candle_key.ts';
 import { type ControlEntry, controlEntrySchema } from './control_entry.ts';
@@ -28,6 +29,7 @@ export const schemas = {
   anomaly: anomalySchema,
   anomaly_key: anomalyKeySchema,
   archive_object: archiveObjectSchema,
+  archive_partition: archivePartitionSchema,
   candle: candleSchema,
   candle_key: candleKeySchema,
   control_entry: controlEntrySchema,
@@ -55,6 +57,7 @@ export interface SchemaTypes {
   anomaly: Anomaly;
   anomaly_key: AnomalyKey;
   archive_object: ArchiveObject;
+  archive_partition: ArchivePartition;
   candle: Candle;
   candle_key: CandleKey;
   control_entry: ControlEntry;

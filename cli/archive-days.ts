@@ -1,0 +1,72 @@
+/** How the days of the archive stand: from the manifests' own records, and what is listed since. */
+import { readDays } from '../core/archive/days.ts';
+import { readObjects } from '../core/archive/objects.ts';
+import type { Schemas } from '../core/avro/schemas.ts';
+import type { Log } from '../core/runtime/log.ts';
+import type { ArchiveObject } from '../schemas/gen/archive_object.ts';
+import type { ArchivePartition } from '../schemas/gen/archive_partition.ts';
+import { type ArchivedTopic, objectsTopic } from '../schemas/topics.ts';
+import { printTable } from './print.ts';
+
+export interface DayLine {
+  readonly topic: string;
+  readonly day: string;
+  /** Undefined while it has no manifest. */
+  readonly stands: ArchivePartition | undefined;
+  /** Files that are listed and not in its manifest yet. */
+  readonly waiting: number;
+}
+
+/** By topic and day. @throws MillraceError KAFKA_UNREACHABLE, TOPIC_MISSING */
+export async function readDayLines(
+  log: Log,
+  schemas: Schemas,
+  topics: readonly ArchivedTopic[],
+  signal: AbortSignal,
+): Promise<readonly DayLine[]> {
+  const days = await readDays(log, schemas, signal);
+  const lines: DayLine[] = [];
+  for (const topic of topics) {
+    const own = days.filter((day) => day.topic === topic);
+    const name = objectsTopic(topic);
+    const [starts, to] = await Promise.all([log.starts(name), log.ends(name)]);
+    const from = starts.map((start, i) => own.map(({ covers }) => covers[i] ?? 0n).reduce(greater, start));
+    const objects: ArchiveObject[] = [];
+    for await (const { records } of readObjects(log, schemas, topic, { from, to }, signal)) {
+      for (const { object } of records) objects.push(object);
+    }
+    const names = new Set([...own, ...objects].map(({ day }) => day));
+    for (const day of [...names].sort()) {
+      const stands = own.find((each) => each.day === day);
+      lines.push({ topic, day, stands, waiting: objects.filter((object) => object.day === day).length });
+    }
+  }
+  return lines;
+}
+
+function greater(a: bigint, b: bigint): bigint {
+  return a > b ? a : b;
+}
+
+export function printDays(lines: readonly DayLine[]): void {
+  if (lines.length === 0) {
+    process.stdout.write('the archive is empty\n');
+    return;
+  }
+  printTable(
+    ['topic', 'day', 'state', 'revision', 'files', 'rows', 'waiting', 'manifest'],
+    lines.map(({ topic, day, stands, waiting }, i) => [
+      lines[i - 1]?.topic === topic ? '' : topic,
+      day,
+      stands?.state ?? '–',
+      stands === undefined ? '–' : String(stands.revision),
+      (stands?.files ?? 0n).toLocaleString('en-US'),
+      (stands?.rows ?? 0n).toLocaleString('en-US'),
+      String(waiting),
+      stands?.manifest_key ?? '–',
+    ]),
+  );
+  if (lines.some(({ stands }) => stands === undefined)) {
+    process.stdout.write('days without a manifest get one from millrace run manifests\n');
+  }
+}

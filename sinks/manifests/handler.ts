@@ -1,0 +1,290 @@
+import { dayId, daysTopic, readDays } from '../../core/archive/days.ts';
+import { readObjects } from '../../core/archive/objects.ts';
+import type { AvroEncoder } from '../../core/avro/encoder.ts';
+import type { Schemas } from '../../core/avro/schemas.ts';
+import { MillraceError } from '../../core/errors.ts';
+import type { Metrics, TaskMetrics } from '../../core/observability/metrics.ts';
+import type { Beat, Handler, Ownership } from '../../core/runtime/handler.ts';
+import type { Fetched, OutRecord } from '../../core/runtime/log.ts';
+import { groupOf } from '../../core/runtime/runner.ts';
+import type { ObjectStore } from '../../core/s3/store.ts';
+import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
+import type { ArchivePartition } from '../../schemas/gen/archive_partition.ts';
+import { type ArchivedTopic, archivedTopics, objectsTopic } from '../../schemas/topics.ts';
+import { PassedTime } from './passed.ts';
+import { formatPlan, type Plan, parsePlan } from './plan.ts';
+import { byDay, TopicDays } from './topic-days.ts';
+import { waitingOf } from './waiting.ts';
+import { DayWriter } from './writer.ts';
+
+export interface ManifestSettings {
+  /** Wall time between two steps of a topic; longer after a step that wrote more than `filesPerInterval` files. */
+  readonly intervalMs: number;
+  /** How far log time has to be past the end of a day before the day is complete. */
+  readonly latenessMs: number;
+}
+
+export interface ManifestEnvironment {
+  readonly schemas: Schemas;
+  readonly store: ObjectStore;
+  readonly settings: ManifestSettings;
+  /** Normal prefix: empty or ending with a slash. */
+  readonly prefix: string;
+  readonly epoch: string;
+  readonly encoder: AvroEncoder<ArchivePartition>;
+  readonly metrics: Metrics;
+  readonly taskMetrics: TaskMetrics;
+  /** Wall clock in milliseconds: when to take a step, never what is in it. */
+  readonly now: () => number;
+}
+
+/** Most object records, and days, of one step: what is in memory at once, and one transaction. */
+const recordsPerStep = 5_000;
+const daysPerStep = 500;
+/** Days that are written side by side, each with one manifest in memory. */
+const lanes = 4;
+/** A manifest lists the whole day, so days with many files are written less often: this many files an interval. */
+const filesPerInterval = 1_000;
+
+/**
+ * Keeps the manifests of all archived topics. It owns `archive.partitions`, whose records are its state, and reads the objects topics
+ * whole: a day has objects of every partition. A step of a topic is three, and a crash after any of them makes the next owner do the same:
+ *
+ *   1. commit the plan as metadata of the offset: which object records it takes, and up to where days are complete
+ *   2. write the manifest of each day that got objects, then the `_SUCCESS` object of each day that is complete now
+ *   3. commit how these days stand, and with it the positions, and drop the plan, in one transaction
+ *
+ * Nothing is in memory only: how the days stand is read back when the task is taken over.
+ */
+export class ManifestHandler implements Handler {
+  readonly #env: ManifestEnvironment;
+  readonly #own: Ownership;
+  readonly #passed: PassedTime;
+  readonly #writer: DayWriter;
+  readonly #topics = new Map<ArchivedTopic, TopicDays>();
+  /** When the next step of a topic is due. */
+  readonly #dueMs = new Map<ArchivedTopic, number>();
+  #measuredMs: number | undefined;
+  /** In the task's own topic. */
+  #position = 0n;
+
+  constructor(ownership: Ownership, environment: ManifestEnvironment) {
+    this.#own = ownership;
+    this.#env = environment;
+    const { signal } = ownership;
+    this.#passed = new PassedTime(ownership.log, signal);
+    const { store, prefix, epoch, taskMetrics } = environment;
+    this.#writer = new DayWriter({
+      store,
+      prefix,
+      epoch,
+      signal,
+      recall: (day) => this.#recall(day),
+      onRepeated: () => taskMetrics.duplicate(),
+    });
+  }
+
+  async open(): Promise<readonly bigint[]> {
+    const { log, committed, signal } = this.#own;
+    const startedMs = this.#env.now();
+    const days = await readDays(log, this.#env.schemas, signal);
+    for (const topic of archivedTopics) {
+      this.#topics.set(topic, new TopicDays(topic, await log.starts(objectsTopic(topic)), days));
+    }
+    // The metadata is that of the last commit, whatever the offset is: nothing but the task's own records is read here.
+    const plan = parsePlan(committed?.metadata ?? '');
+    this.#position = (await log.ends(daysTopic))[0] ?? 0n;
+    if (plan !== undefined) await this.#finish(plan, await this.#take(plan));
+    for (const topic of archivedTopics) this.#show(this.#daysOf(topic));
+    this.#env.taskMetrics.takenOver((this.#env.now() - startedMs) / 1000);
+    return [this.#position];
+  }
+
+  /** Its own records. */
+  async process(fetched: Fetched): Promise<void> {
+    this.#position = fetched.next;
+  }
+
+  async beat({ logTime }: Beat): Promise<void> {
+    this.#passed.beat(logTime);
+  }
+
+  async tick(): Promise<void> {
+    const { now, settings } = this.#env;
+    if (this.#measuredMs === undefined || now() - this.#measuredMs >= settings.intervalMs) {
+      this.#measuredMs = now();
+      for (const topic of archivedTopics) await this.#measure(topic);
+    }
+    for (const topic of archivedTopics) {
+      if (now() < (this.#dueMs.get(topic) ?? 0)) continue;
+      const files = await this.#step(this.#daysOf(topic));
+      this.#dueMs.set(topic, now() + settings.intervalMs * Math.max(1, files / filesPerInterval));
+    }
+  }
+
+  async close(): Promise<void> {}
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const { metrics } = this.#env;
+    for (const [topic, { positions }] of this.#topics) {
+      metrics.archivePassedSeconds.remove({ topic });
+      for (const state of ['OPEN', 'COMPLETE', 'REOPENED'] as const) metrics.archiveDays.remove({ topic, state });
+      for (const partition of positions.keys()) metrics.forgetColdStorage(topic, partition, 'log');
+    }
+  }
+
+  /** Steps until everything is taken that was listed when the last one began. Returns how many files were written into manifests. */
+  async #step(days: TopicDays): Promise<number> {
+    const { topic } = days;
+    // In this order: what the archive has passed is listed before the ends that are asked for next.
+    await this.#passed.advance(topic);
+    let files = 0;
+    // A day is complete when an interval has brought nothing for it: while history is loaded, days are not opened and closed all the time.
+    let quiet = true;
+    for (;;) {
+      const { objects, ends, time, more } = await this.#next(days);
+      const complete = more || !quiet ? undefined : this.#completeness(topic);
+      const due = complete === undefined ? [] : days.due(complete.through, byDay(objects));
+      if (objects.length === 0 && due.length === 0) break;
+      const plan: Plan = { topic, ends, complete, time };
+      await this.#transact([], formatPlan(plan));
+      files += await this.#finish(plan, objects);
+      quiet &&= objects.length === 0;
+      this.#env.taskMetrics.processed(objects.length);
+    }
+    this.#show(days);
+    return files;
+  }
+
+  #completeness(topic: ArchivedTopic): Plan['complete'] {
+    const passed = this.#passed.of(topic);
+    return passed === undefined
+      ? undefined
+      : { passed, through: passed - BigInt(this.#env.settings.latenessMs) * 1000n };
+  }
+
+  /** The object records that a step takes from where the last one ended, at most so many that memory and a transaction hold them. */
+  async #next(days: TopicDays): Promise<Taken & { readonly ends: readonly bigint[]; readonly more: boolean }> {
+    const { log, signal } = this.#own;
+    const to = await log.ends(objectsTopic(days.topic));
+    const ends = to.map((_, partition) => days.positions[partition] ?? 0n);
+    const objects: ArchiveObject[] = [];
+    const touched = new Set<string>();
+    let time = (this.#passed.newest ?? 0n) / 1000n;
+    for await (const { partition, records } of readObjects(
+      log,
+      this.#env.schemas,
+      days.topic,
+      { from: ends, to },
+      signal,
+    )) {
+      for (const { offset, timestamp, object } of records) {
+        if (objects.length >= recordsPerStep || (touched.size >= daysPerStep && !touched.has(object.day))) {
+          return { objects, ends, time, more: true };
+        }
+        objects.push(object);
+        touched.add(object.day);
+        ends[partition] = offset + 1n;
+        if (timestamp > time) time = timestamp;
+      }
+    }
+    return { objects, ends: to, time, more: false };
+  }
+
+  /** The object records of a planned step. */
+  async #take({ topic, ends }: Plan): Promise<readonly ArchiveObject[]> {
+    return this.#read(topic, this.#daysOf(topic).positions, ends);
+  }
+
+  /** All object records of a day that its manifest takes into account. */
+  async #recall({ topic, day, covers }: ArchivePartition): Promise<readonly ArchiveObject[]> {
+    const own = topic as ArchivedTopic;
+    const starts = await this.#own.log.starts(objectsTopic(own));
+    return (await this.#read(own, starts, covers)).filter((object) => object.day === day);
+  }
+
+  async #read(topic: ArchivedTopic, from: readonly bigint[], to: readonly bigint[]): Promise<readonly ArchiveObject[]> {
+    const { log, signal } = this.#own;
+    const objects: ArchiveObject[] = [];
+    for await (const { records } of readObjects(log, this.#env.schemas, topic, { from, to }, signal)) {
+      for (const { object } of records) objects.push(object);
+    }
+    return objects;
+  }
+
+  /** Steps 2 and 3. Returns how many files were written into manifests. */
+  async #finish({ topic, ends, complete, time }: Plan, objects: readonly ArchiveObject[]): Promise<number> {
+    const days = this.#daysOf(topic);
+    const touched = byDay(objects);
+    const listed = await inLanes([...touched], ([day, own]) => this.#writer.list(topic, day, days.get(day), own, ends));
+    const due = complete === undefined ? [] : days.due(complete.through, touched);
+    const completed = await inLanes(due, (day) => this.#writer.complete(day, complete?.passed ?? 0n));
+    const changed = [...listed, ...completed];
+    await this.#transact(changed.map((day) => this.#record(day, time)));
+    days.committed(changed);
+    return listed.reduce((sum, { files }) => sum + Number(files), 0);
+  }
+
+  #record(day: ArchivePartition, timestamp: bigint): OutRecord {
+    const { topic, partition } = this.#own;
+    return { topic, partition, key: Buffer.from(dayId(day)), value: this.#env.encoder.encode(day), timestamp };
+  }
+
+  async #transact(records: readonly OutRecord[], metadata = ''): Promise<void> {
+    const { group, topic, partition, writer } = this.#own;
+    const { taskMetrics, now } = this.#env;
+    const startedMs = now();
+    try {
+      const positions = [{ topic, partition, offset: this.#position, metadata }];
+      await writer.transact({ records, offsets: { group, positions } });
+      taskMetrics.committed((now() - startedMs) / 1000);
+    } catch (error) {
+      taskMetrics.aborted(error instanceof MillraceError ? error.code : 'UNKNOWN');
+      throw error;
+    }
+  }
+
+  /** How old the oldest record is that is not in a listed object: read from the log, so also of partitions that no sink has taken. */
+  async #measure(topic: ArchivedTopic): Promise<void> {
+    const { log, signal } = this.#own;
+    await using fetcher = log.fetcher();
+    const reader = { group: groupOf('parquet'), topic };
+    for await (const { partition, waiting } of waitingOf(log, fetcher, reader, await log.ends(topic), signal)) {
+      const since = typeof waiting === 'string' ? undefined : Number(waiting.timestamp);
+      this.#env.metrics.coldStorageOldest(topic, partition, since, 'log');
+    }
+  }
+
+  #show(days: TopicDays): void {
+    const { topic } = days;
+    const { metrics } = this.#env;
+    for (const [state, count] of Object.entries(days.count())) metrics.archiveDays.set({ topic, state }, count);
+    const passed = this.#passed.of(topic);
+    if (passed !== undefined) metrics.archivePassedSeconds.set({ topic }, Number(passed / 1000n) / 1000);
+  }
+
+  #daysOf(topic: ArchivedTopic): TopicDays {
+    const days = this.#topics.get(topic);
+    if (days === undefined) throw new TypeError(`${topic} is not archived`);
+    return days;
+  }
+}
+
+interface Taken {
+  readonly objects: readonly ArchiveObject[];
+  /** Timestamp of what is published, milliseconds. */
+  readonly time: bigint;
+}
+
+/** A few at a time, results in order. Nothing of it goes on after it has failed. */
+async function inLanes<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
+  const results: R[] = [];
+  for (let at = 0; at < items.length; at += lanes) {
+    const outcomes = await Promise.allSettled(items.slice(at, at + lanes).map(work));
+    for (const outcome of outcomes) {
+      if (outcome.status === 'rejected') throw outcome.reason;
+      results.push(outcome.value);
+    }
+  }
+  return results;
+}

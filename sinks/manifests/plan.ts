@@ -1,0 +1,51 @@
+import { MillraceError } from '../../core/errors.ts';
+import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
+
+/**
+ * A planned step of one topic's manifests: which object records it takes, and up to where days are complete. It decides every byte that
+ * is written, so it is committed before the first of them, as metadata of the task's offset, until the step is done.
+ */
+export interface Plan {
+  readonly topic: ArchivedTopic;
+  /** By partition of the objects topic: first offset after what is taken. */
+  readonly ends: readonly bigint[];
+  /** Log time that the archive of every partition has passed, and that less the lateness; microseconds. Undefined when none is known. */
+  readonly complete: { readonly passed: bigint; readonly through: bigint } | undefined;
+  /** Timestamp of what is published, milliseconds. */
+  readonly time: bigint;
+}
+
+const format = 1;
+
+export function formatPlan({ topic, ends, complete, time }: Plan): string {
+  return JSON.stringify({
+    v: format,
+    topic,
+    ends: ends.map(String),
+    ...(complete === undefined ? {} : { passed: `${complete.passed}`, through: `${complete.through}` }),
+    time: `${time}`,
+  });
+}
+
+/** The planned step, or undefined for an offset without one. @throws MillraceError CUT_UNREADABLE */
+export function parsePlan(metadata: string): Plan | undefined {
+  if (metadata === '') return undefined;
+  try {
+    const parsed = JSON.parse(metadata) as Record<string, unknown>;
+    const topic = archivedTopics.find((each) => each === parsed['topic']);
+    if (parsed['v'] !== format || topic === undefined) throw new TypeError('not of this format');
+    const { ends, passed, through, time } = parsed;
+    return {
+      topic,
+      ends: (ends as string[]).map(BigInt),
+      complete:
+        passed === undefined ? undefined : { passed: BigInt(passed as string), through: BigInt(through as string) },
+      time: BigInt(time as string),
+    };
+  } catch (cause) {
+    throw new MillraceError('CUT_UNREADABLE', `this version cannot finish the planned step ${metadata.slice(0, 200)}`, {
+      cause,
+      remedy: 'run the version of Millrace that planned it, or a newer one; nothing is lost meanwhile',
+    });
+  }
+}

@@ -1,0 +1,127 @@
+import { createHash } from 'node:crypto';
+import { manifestKey, successKey } from '../../core/archive/keys.ts';
+import {
+  formatManifest,
+  formatSuccess,
+  type Manifest,
+  type ManifestFile,
+  manifestFormat,
+  parseManifest,
+  totalsOf,
+  withObjects,
+} from '../../core/archive/manifest.ts';
+import { MillraceError } from '../../core/errors.ts';
+import { putOnce } from '../../core/s3/put-once.ts';
+import type { ObjectStore } from '../../core/s3/store.ts';
+import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
+import type { ArchivePartition } from '../../schemas/gen/archive_partition.ts';
+import type { ArchivedTopic } from '../../schemas/topics.ts';
+
+export interface DayWriterOptions {
+  readonly store: ObjectStore;
+  /** Normal prefix: empty or ending with a slash. */
+  readonly prefix: string;
+  readonly epoch: string;
+  readonly signal: AbortSignal;
+  /** The day's object records before the offsets that a manifest covers, from the log. */
+  readonly recall: (day: ArchivePartition) => Promise<readonly ArchiveObject[]>;
+  /** Told of an object that is listed already. */
+  readonly onRepeated: (key: string) => void;
+}
+
+/**
+ * Writes what the bucket has of a day beside its objects. Everything is a function of its arguments, so that who does it again writes the
+ * same, and each object is created only if it is not there.
+ *
+ * @throws MillraceError S3_CONFLICT: something else is there; what `ObjectStore` throws.
+ */
+export class DayWriter {
+  readonly #options: DayWriterOptions;
+
+  constructor(options: DayWriterOptions) {
+    this.#options = options;
+  }
+
+  /** The next manifest of a day: the one before, and these objects. Returns how the day stands with it. */
+  async list(
+    topic: ArchivedTopic,
+    day: string,
+    before: ArchivePartition | undefined,
+    objects: readonly ArchiveObject[],
+    covers: readonly bigint[],
+  ): Promise<ArchivePartition> {
+    const { prefix, epoch, onRepeated } = this.#options;
+    const had = before === undefined ? [] : await this.#filesOf(before);
+    const files = withObjects(had, objects, onRepeated);
+    const number = (before?.manifest ?? 0) + 1;
+    const manifest: Manifest = { epoch, topic, day, number, covers, files };
+    const key = manifestKey({ prefix, epoch, topic, day }, number);
+    return {
+      epoch,
+      topic,
+      day,
+      ...standing(before),
+      manifest: number,
+      manifest_key: key,
+      manifest_sha256: await this.#put(key, formatManifest(manifest)),
+      success_key: null,
+      ...totalsOf(files),
+      covers,
+      passed: null,
+    };
+  }
+
+  /** Marks a day as complete. Returns how it stands then. */
+  async complete(before: ArchivePartition, passed: bigint): Promise<ArchivePartition> {
+    const { prefix } = this.#options;
+    const key = successKey({ prefix, ...before }, before.revision);
+    const day: ArchivePartition = { ...before, state: 'COMPLETE', success_key: key, passed };
+    await this.#put(key, formatSuccess(day));
+    return day;
+  }
+
+  /** The files of a committed manifest. One that is gone is made again from the log. */
+  async #filesOf(day: ArchivePartition): Promise<readonly ManifestFile[]> {
+    const stored = await this.#options.store.get(day.manifest_key, this.#options.signal);
+    if (stored !== undefined && sha256Of(stored.bytes) === day.manifest_sha256)
+      return parseManifest(stored.bytes).files;
+    const { epoch, topic, manifest, covers } = day;
+    const files = withObjects([], await this.#options.recall(day));
+    const bytes = formatManifest({ epoch, topic, day: day.day, number: manifest, covers, files });
+    if (sha256Of(bytes) !== day.manifest_sha256) {
+      throw new MillraceError(
+        'S3_CONFLICT',
+        `${day.manifest_key} is not what was committed, nor does the log make it`,
+        {
+          remedy: 'see runbooks/errors/S3_CONFLICT.md',
+        },
+      );
+    }
+    await this.#put(day.manifest_key, bytes);
+    return files;
+  }
+
+  /** Returns the SHA-256. */
+  async #put(key: string, bytes: Buffer): Promise<string> {
+    const { store, signal } = this.#options;
+    const sha256 = sha256Of(bytes);
+    // Its own digest as content: only equal bytes are the same.
+    await putOnce(
+      store,
+      { key, bytes, sha256, content: { digest: sha256 }, build: `manifest/${manifestFormat}` },
+      signal,
+    );
+    return sha256;
+  }
+}
+
+/** State and revision of a day that gets objects. */
+function standing(before: ArchivePartition | undefined): Pick<ArchivePartition, 'state' | 'revision'> {
+  if (before === undefined) return { state: 'OPEN', revision: 1 };
+  const { state, revision } = before;
+  return state === 'COMPLETE' ? { state: 'REOPENED', revision: revision + 1 } : { state, revision };
+}
+
+function sha256Of(bytes: Buffer): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}

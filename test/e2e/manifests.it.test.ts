@@ -1,0 +1,171 @@
+/** Days of the archive on a real stack: complete, read from the listed files alone, and reopened by a late trade. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { projectDir } from '../../cli/config.ts';
+import { parseManifest } from '../../core/archive/manifest.ts';
+import { tables } from '../../core/archive/tables.ts';
+import { type Config, parseConfig } from '../../core/config.ts';
+import { connectPostgres } from '../../core/postgres.ts';
+import { duckdbHash, formatRowHash } from '../../core/rowhash.ts';
+import { S3Store } from '../../core/s3/s3.ts';
+import { Files } from '../../proof/files.ts';
+import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
+import type { ArchivedTopic } from '../../schemas/topics.ts';
+import { syntheticTrades } from '../../storage/load/synthetic.ts';
+
+const stack = 'manifests-test';
+const rows = 3_000;
+const topic = 'cdc.public.trades';
+const env = {
+  MILLRACE_MANIFEST_INTERVAL_MS: '1000',
+  MILLRACE_PARQUET_FLUSH_MS: '1500',
+};
+let home: string;
+let config: Config;
+let store: S3Store;
+const running = new Map<string, (signal: NodeJS.Signals) => Promise<void>>();
+
+function spawnCli(...args: string[]) {
+  return spawn(process.execPath, [join(projectDir, 'cli', 'main.ts'), '--stack', stack, ...args], {
+    env: { ...process.env, ...env, MILLRACE_HOME: home },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+}
+
+async function cli(...args: string[]): Promise<{ code: number; output: string }> {
+  const child = spawnCli(...args);
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      output += text;
+    });
+  }
+  const [code] = (await once(child, 'close')) as [number];
+  return { code, output };
+}
+
+function start(...names: string[]): void {
+  const child = spawnCli('run', ...names, '--port', '0');
+  for (const stream of [child.stdout, child.stderr]) stream.resume();
+  const closed = once(child, 'close');
+  running.set(names.join(' '), async (signal) => {
+    child.kill(signal);
+    await closed;
+  });
+}
+
+interface DayLine {
+  readonly day: string;
+  readonly state?: string;
+  readonly revision: number;
+  readonly waiting: number;
+  readonly rows: string;
+  readonly row_hash: string;
+  readonly manifest_key: string;
+  readonly success_key: string;
+}
+
+/** Waits until the days are as they should be, and returns them. */
+async function daysOf(of: ArchivedTopic, are: (days: readonly DayLine[]) => boolean): Promise<readonly DayLine[]> {
+  const giveUpAt = Date.now() + 150_000;
+  for (;;) {
+    const { output } = await cli('archive', 'days', of, '--json');
+    const days = JSON.parse(output) as readonly DayLine[];
+    if (are(days)) return days;
+    if (Date.now() > giveUpAt) throw new Error(output);
+    await delay(1_000);
+  }
+}
+
+const complete = ({ state, waiting }: DayLine): boolean => state === 'COMPLETE' && waiting === 0;
+const sum = (days: readonly DayLine[]): number => days.reduce((total, each) => total + Number(each.rows), 0);
+
+async function json(key: string): Promise<Record<string, unknown> & { readonly totals: Record<string, unknown> }> {
+  const stored = await store.get(key);
+  if (stored === undefined) throw new Error(`${key} is not there`);
+  return JSON.parse(stored.bytes.toString('utf8'));
+}
+
+/** What DuckDB finds in exactly the files of the day's newest manifest. */
+async function found({ day, manifest_key }: DayLine): Promise<{ rows: string; row_hash: string; days: string }> {
+  const { files } = parseManifest((await store.get(manifest_key))?.bytes as Buffer);
+  const objects = files.map((file): ArchiveObject => ({ ...file, epoch: '', topic, day, dead_letters: 0n }));
+  await using read = await Files.download(store, topic, objects);
+  expect(read.differences.count).toBe(0);
+  const [row] = await read.query(
+    `SELECT count(*) AS n, ${duckdbHash.sum(tables[topic].columns)} AS hash,
+            string_agg(DISTINCT strftime(executed_at, '%Y-%m-%d')) AS days FROM archived`,
+  );
+  return {
+    rows: String(row?.['n']),
+    row_hash: formatRowHash(BigInt(String(row?.['hash']))),
+    days: String(row?.['days']),
+  };
+}
+
+beforeAll(async () => {
+  home = await mkdtemp(join(tmpdir(), 'millrace-manifests-'));
+  const up = await cli('up');
+  if (up.code !== 0) throw new Error(up.output);
+  await cli('connectors', 'apply');
+  config = parseConfig(JSON.parse(await readFile(join(home, stack, 'stack.json'), 'utf8')).config);
+  store = new S3Store(config.s3);
+}, 240_000);
+
+afterAll(async () => {
+  await Promise.all([...running.values()].map((kill) => kill('SIGKILL')));
+  await store?.[Symbol.asyncDispose]();
+  await cli('down', '--wipe');
+  await rm(home, { recursive: true, force: true });
+}, 120_000);
+
+test('each day becomes complete, and its mark says what DuckDB reads from exactly the listed files', async () => {
+  start('ohlcv', 'parquet');
+  start('manifests');
+  const file = join(home, 'trades.csv');
+  await writeFile(file, [...syntheticTrades({ rows, symbols: 4, seed: 5, perSecond: 0.02 })].join(''));
+  expect((await cli('load', 'trades', file)).code).toBe(0);
+  const days = await daysOf(topic, (all) => sum(all) === rows && all.every(complete));
+  expect(days.length).toBeGreaterThan(1);
+  for (const day of days) {
+    const { totals, manifest_key } = await json(day.success_key);
+    expect(manifest_key).toBe(day.manifest_key);
+    expect(await found(day)).toEqual({ rows: totals['rows'], row_hash: totals['row_hash'], days: day.day });
+    expect(totals).toMatchObject({ rows: day.rows, row_hash: day.row_hash });
+  }
+  const candles = await daysOf('market.candles', (all) => all.length > 0 && all.every(complete));
+  expect(candles.map(({ day }) => day)).toEqual(days.map(({ day }) => day));
+}, 300_000);
+
+test('a late trade reopens its day with revision 2, over a kill of the task, and what was said before stays', async () => {
+  const [first] = await daysOf(topic, (all) => all.every(complete));
+  if (first === undefined) throw new Error('there is no day');
+  const before = await store.get(first.success_key);
+  await running.get('manifests')?.('SIGKILL');
+  const db = await connectPostgres({ url: config.postgres.url, name: 'manifests test' });
+  try {
+    await db.query(`INSERT INTO trades VALUES ('v', 'LATE', 'l1', NULL, 1, 1, 'buy', '${first.day}T12:00:00Z')`);
+  } finally {
+    await db.end();
+  }
+  start('manifests');
+  const again = await daysOf(
+    topic,
+    (all) => all.some(({ revision }) => revision > first.revision) && all.every(complete),
+  );
+  const reopened = again.find(({ day }) => day === first.day) as DayLine;
+  expect(reopened).toMatchObject({ revision: first.revision + 1, rows: String(Number(first.rows) + 1) });
+  expect((await found(reopened)).row_hash).toBe((await json(reopened.success_key)).totals['row_hash']);
+  expect((await store.get(first.success_key))?.bytes.equals(before?.bytes as Buffer)).toBe(true);
+}, 300_000);
+
+test('verification finds nothing in the bucket that should not be there', async () => {
+  const { output, code } = await cli('verify');
+  expect(output).not.toContain('is in the bucket, but no record lists it');
+  expect([code, output]).toEqual([0, expect.any(String)]);
+}, 120_000);
