@@ -22,6 +22,7 @@ export {
   type Output,
   type Processor,
   type Range,
+  type Settings,
   type Store,
   type StoreDefinition,
   type Table,

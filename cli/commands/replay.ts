@@ -1,4 +1,4 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { MillraceError } from '../../core/errors.ts';
 import { TopicAdmin } from '../../core/kafka/admin.ts';
 import { GroupAdmin } from '../../core/kafka/groups.ts';
@@ -21,6 +21,7 @@ interface ReplayCommandOptions {
   readonly partition?: string;
   readonly into?: string;
   readonly replace?: boolean;
+  readonly settings?: 'then' | 'now';
   readonly verify?: boolean;
   readonly module?: string;
   readonly json?: boolean;
@@ -33,7 +34,7 @@ export function register(program: Command): void {
   program
     .command('replay')
     .description(
-      'run a processor over its history again, with the code and settings of now; its own topics, state and offsets stay untouched',
+      'run a processor over its history again, with the code of now; its own topics, state and offsets stay untouched',
     )
     .argument('[processor]', 'its name')
     .option(
@@ -49,6 +50,12 @@ export function register(program: Command): void {
     )
     .option('--into <suffix>', 'write outputs to side topics, e.g. market.candles.SUFFIX')
     .option('--replace', 'with --into: delete side topics of that name first')
+    .addOption(
+      new Option(
+        '--settings <when>',
+        'those of then, as the journal has them, or those of now. Default: then, with --into now',
+      ).choices(['then', 'now']),
+    )
     .option('--module <file>', 'your own processor, instead of a name')
     .option('--json', 'print JSON')
     .action(replayCommand);
@@ -83,6 +90,7 @@ async function replayCommand(name: string | undefined, options: ReplayCommandOpt
       from,
       to,
       verify: options.verify ?? into === undefined,
+      settings: options.settings ?? (into === undefined ? 'then' : 'now'),
       signal,
       onProgress: (each) => progress?.update(shown(each)),
       ...(into === undefined ? {} : { into }),

@@ -21,8 +21,18 @@ export interface Processor<In> {
   readonly stores: readonly StoreDefinition<In>[];
   /** How long input has to be kept so that what a fold reads again is there, milliseconds. Compared with the topic's retention at start. */
   readonly inputRetentionMs?: number;
+  /** Declare what the processor was made with if it decides results: it is journalled whenever it changes, and a replay repeats it. */
+  readonly settings?: Settings<In>;
   /** A fresh fold for one partition. It keeps what it must not lose in its stores, anything else is derived in `restored`. */
   create(context: Context<In>): Fold<In>;
+}
+
+/** What a processor was made with. */
+export interface Settings<In> {
+  /** As JSON has it. */
+  readonly value: object;
+  /** The processor with another value, as a journal has it. @throws MillraceError CONFIG_INVALID */
+  remake(value: never): Processor<In>;
 }
 
 /** A topic that a processor reads, and how. */

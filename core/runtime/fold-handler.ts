@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts';
 import type { TaskMetrics } from '../observability/metrics.ts';
 import type { Processor, Range } from '../processor/define.ts';
-import type { TaskState } from '../state/changelog.ts';
+import type { JournalledSettings, TaskState } from '../state/changelog.ts';
 import type { StateDirectory } from '../state/local-copy.ts';
 import type { RunningStates } from '../state/running.ts';
 import { type RestoreEvent, State } from '../state/state.ts';
@@ -46,6 +46,7 @@ export class FoldHandler<In> implements Handler {
   /** By topic, in the order of the inputs. */
   readonly #positions = new Map<string, bigint>();
   #tables: Record<string, readonly bigint[]> = {};
+  #settings: JournalledSettings | undefined;
   #engine: Engine<In> | undefined;
   #state: State | undefined;
   #hide: (() => void) | undefined;
@@ -94,6 +95,7 @@ export class FoldHandler<In> implements Handler {
     metrics.state(stores.size);
     for (const input of inputs) this.#positions.set(input.topic, input.committed?.offset ?? input.start);
     this.#committer.begin(this.#positions);
+    this.#takeSettings(task?.settings);
     if (task === undefined) await this.tables(await this.#tableEnds());
     return [...this.#positions.values()];
   }
@@ -160,6 +162,17 @@ export class FoldHandler<In> implements Handler {
     onRestore?.(event);
   }
 
+  /** The next commit says which settings it was made with, unless they are those of before. */
+  #takeSettings(before: JournalledSettings | undefined): void {
+    const { settings } = this.#env.processor;
+    this.#settings = before;
+    if (settings === undefined) return;
+    const text = JSON.stringify(settings.value);
+    if (text === before?.text) return;
+    this.#settings = { ordinal: (before?.ordinal ?? 0) + 1, text };
+    this.#journal.settings(this.#settings, this.#place());
+  }
+
   /** Takes a table's new records; the next commit says so. */
   async #table(topic: string, partition: number, end: bigint): Promise<void> {
     const { codecs, clock } = this.#env;
@@ -209,36 +222,33 @@ export class FoldHandler<In> implements Handler {
     return this.#engine;
   }
 
+  /** Each under the log time that it came at, whichever commit takes it. Before the first record that is 0: retention would take it at once. */
+  #journalled(): OutRecord[] {
+    const { processor, codecs, clock } = this.#env;
+    const topic = `${processor.name}.journal`;
+    return this.#journal.take().map((entry) => ({
+      topic,
+      partition: this.#own.partition,
+      key: null,
+      value: codecs.journal.encode(entry),
+      timestamp: entry.log_time > 0n ? entry.log_time / 1000n : BigInt(clock.now()),
+    }));
+  }
+
   async #commit(): Promise<void> {
     await this.#committer.commit(this.#positions, () => {
-      const { processor, codecs, metrics } = this.#env;
-      const { partition } = this.#own;
+      const { processor, metrics } = this.#env;
       const engine = this.#opened();
       const state = this.#state as State;
       const { logTime, identities, stores, gauges } = engine;
       const timestamp = logTime / 1000n;
-      // Tables come before the first record, when log time is still 0: retention would take such an entry at once.
-      const noted = logTime > 0n ? timestamp : BigInt(this.#env.clock.now());
-      const task: TaskState = { logTime, identities, tables: this.#tables };
+      const task: TaskState = { logTime, identities, tables: this.#tables, settings: this.#settings };
       const snapshot = state.snapshot({ processor, task, positions: this.#positions });
       const changelog = state.take(task, timestamp);
-      const entries = this.#journal.take().map((entry) => codecs.journal.encode(entry));
       metrics.state(stores.size, stores.misses);
       if (gauges !== undefined) metrics.fold(gauges);
       return {
-        outputs: [
-          ...engine.takeOutputs(),
-          ...entries.map(
-            (value): OutRecord => ({
-              topic: `${processor.name}.journal`,
-              partition,
-              key: null,
-              value,
-              timestamp: noted,
-            }),
-          ),
-          ...snapshot,
-        ],
+        outputs: [...engine.takeOutputs(), ...this.#journalled(), ...snapshot],
         changelog,
         committed: (written) => state.committed(written),
       };

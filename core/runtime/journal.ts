@@ -1,13 +1,14 @@
 import type { JournalEntry } from '../../schemas/gen/journal_entry.ts';
 import type { Range } from '../processor/define.ts';
+import type { JournalledSettings } from '../state/changelog.ts';
 import type { Beat } from './handler.ts';
 
 /**
  * The journal of one task: whatever decides an output and is not in an input partition itself, in the order in which it happened, written
  * in the same transaction as the outputs. A replay follows it.
  *
- * With one input the input's own order is the order of records, and only heartbeats and tables are journalled, each with the
- * position it came at. With several, the runs of records are entries, too.
+ * With one input the input's own order is the order of records, and only heartbeats, tables and settings are journalled, each
+ * with the position it came at. With several, the runs of records are entries, too.
  */
 export class Journal {
   readonly #primary: string;
@@ -41,6 +42,11 @@ export class Journal {
     this.#push({ ...empty, kind: 'TABLE', topic, partition, from_offset: from, to_offset: to }, at);
   }
 
+  /** From here on the task works with other settings. */
+  settings({ text, ordinal }: JournalledSettings, at: Place): void {
+    this.#push({ ...empty, kind: 'SETTINGS', topic: this.#primary, settings: text, ordinal }, at);
+  }
+
   /** The entries since the last call. */
   take(): readonly JournalEntry[] {
     const entries = this.#entries;
@@ -67,6 +73,8 @@ const empty = {
   from_offset: null,
   to_offset: null,
   output_ends: null,
+  settings: null,
+  ordinal: null,
 } as const;
 
 /** The entry of a reset: the state was dropped, and the primary input is read on from `next`. */

@@ -26,6 +26,15 @@ export interface TaskState {
   readonly identities: Readonly<Record<string, IdentitySnapshot>>;
   /** Where each table is read on: a position for each of its partitions. */
   readonly tables: Readonly<Record<string, readonly bigint[]>>;
+  /** The settings that it works with; undefined if none were declared so far. */
+  readonly settings?: JournalledSettings | undefined;
+}
+
+export interface JournalledSettings {
+  /** From 1, one more with every change. */
+  readonly ordinal: number;
+  /** JSON. */
+  readonly text: string;
 }
 
 export function changelogTopic(processor: string): string {
@@ -112,8 +121,8 @@ export function taskRecord(topic: string, partition: number, state: TaskState, t
 }
 
 /** `readTask` reads it. */
-export function taskValue({ logTime, identities, tables }: TaskState): Buffer {
-  const value = JSON.stringify({ version, logTime, identities, tables }, (_, each: unknown) =>
+export function taskValue({ logTime, identities, tables, settings }: TaskState): Buffer {
+  const value = JSON.stringify({ version, logTime, identities, tables, settings }, (_, each: unknown) =>
     typeof each === 'bigint' ? each.toString() : each,
   );
   return Buffer.from(value);
@@ -133,6 +142,7 @@ export function readTask(value: Buffer | null, primary: string): TaskState | und
     identity?: IdentitySnapshot;
     identities: Record<string, IdentitySnapshot>;
     tables: Record<string, string[]>;
+    settings?: JournalledSettings;
   };
   if (parsed.version === 1) {
     const identities = parsed.identity === undefined ? {} : { [primary]: parsed.identity };
@@ -158,5 +168,6 @@ export function readTask(value: Buffer | null, primary: string): TaskState | und
     tables: Object.fromEntries(
       Object.entries(parsed.tables).map(([table, positions]) => [table, positions.map((each) => BigInt(each))]),
     ),
+    settings: parsed.settings,
   };
 }

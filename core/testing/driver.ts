@@ -66,9 +66,9 @@ export class Driver<In> implements AsyncDisposable {
   readonly log = new MemoryLog();
   readonly schemas: MemorySchemas;
   readonly metrics = new Metrics({ node: false });
-  readonly #processor: Processor<In>;
+  #processor: Processor<In>;
   readonly #options: DriverOptions;
-  readonly #codecs: Codecs<In>;
+  #codecs: Codecs<In>;
   /** By topic. */
   readonly #inputs: ReadonlyMap<string, AvroEncoder<In>>;
   readonly #tables: ReadonlyMap<string, { key: AvroEncoder<unknown>; value: AvroEncoder<unknown> }>;
@@ -163,6 +163,13 @@ export class Driver<In> implements AsyncDisposable {
   /** The process dies: all memory is lost, nothing is committed. The next `run` takes over. */
   crash(): void {
     this.#owners.clear();
+  }
+
+  /** The process dies and starts again with another version, or other settings, of the same processor. Its topics are the same. */
+  async deploy(processor: Processor<In>): Promise<void> {
+    this.crash();
+    this.#codecs = await openCodecs(processor, this.schemas);
+    this.#processor = processor;
   }
 
   /** The next transactions of a partition meet these faults. */

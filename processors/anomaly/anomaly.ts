@@ -26,13 +26,11 @@ const VERSION = '2';
 /**
  * Candles and trades to anomalies, by rules that are data: those of the topic `rules`, and the one that is built in from settings.
  *
- * @param builtIn the rules that apply without any in the topic; default: the one that the settings make.
+ * @param instead the rules that apply without any in the topic; default: the one that the settings make.
  * @throws MillraceError CONFIG_INVALID naming the setting.
  */
-export function anomaly(
-  settings: AnomalySettings,
-  builtIn: readonly Rule[] = builtInRules(settings),
-): Processor<Candle | TradeNews> {
+export function anomaly(settings: AnomalySettings, instead?: readonly Rule[]): Processor<Candle | TradeNews> {
+  const builtIn = instead ?? builtInRules(settings);
   const revisable = revisableCandles(settings);
   return defineProcessor<Candle | TradeNews>({
     name: 'anomaly',
@@ -52,6 +50,7 @@ export function anomaly(
       { topic: 'anomaly.late', keySchema: schemas.candle_key, valueSchema: schemas.candle },
     ],
     stores: anomalyStores,
+    settings: { value: settings, remake: (value) => anomaly(value, instead) },
     create: (context) => new AnomalyFold(context, builtIn, revisable),
   });
 }

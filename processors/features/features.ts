@@ -35,6 +35,7 @@ export function features(settings: FeaturesSettings): Processor<TradeChange> {
     ],
     stores: [symbolStore, barStore, refusedStore(rules), shapeStore],
     inputRetentionMs: settings.horizonMs,
+    settings: { value: settings, remake: features },
     create: (context) => new FeaturesFold(rules, context),
   });
 }

@@ -38,6 +38,7 @@ export function ohlcv(settings: OhlcvSettings): Processor<TradeChange> {
     ],
     stores: [...windowStores(candles), heldStore(memoryMs)],
     inputRetentionMs: memoryMs,
+    settings: { value: settings, remake: ohlcv },
     create: (context) => new OhlcvFold(rules, context),
   });
 }

@@ -40,6 +40,8 @@ export type Step =
       readonly position: bigint;
     }
   | { readonly kind: 'beat'; readonly logTime: bigint; readonly position: bigint }
+  /** From here on it worked with these settings, JSON. */
+  | { readonly kind: 'settings'; readonly text: string; readonly position: bigint }
   | {
       readonly kind: 'table';
       readonly topic: string;
@@ -141,6 +143,7 @@ export async function* steps(
     }
     position = next;
     if (kind === 'HEARTBEAT') yield { kind: 'beat', logTime: entry.log_time, position };
+    else if (kind === 'SETTINGS') yield { kind: 'settings', text: entry.settings ?? '{}', position };
     else if (kind === 'TABLE') yield* table(log, entry, position, signal);
     else if (kind === 'RUN' && first !== null && end !== null) {
       for await (const records of readers.of(topic, first).until(end)) {
@@ -164,6 +167,8 @@ function isIn({ task, positions }: Snapshot, entry: JournalEntry): boolean {
       return (end ?? 0n) <= (positions.get(topic) ?? 0n);
     case 'TABLE':
       return (end ?? 0n) <= (task.tables[topic]?.[partition ?? 0] ?? 0n);
+    case 'SETTINGS':
+      return (entry.ordinal ?? 0) <= (task.settings?.ordinal ?? 0);
     case 'RESET':
       return true;
   }

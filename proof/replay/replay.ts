@@ -7,6 +7,7 @@ import { type Codecs, openCodecs } from '../../core/runtime/codecs.ts';
 import { keysOf, prepareDecoder, valuesOf } from '../../core/runtime/decoding.ts';
 import { Engine } from '../../core/runtime/engine.ts';
 import { type Log, type OutRecord, readRange, type Writer } from '../../core/runtime/log.ts';
+import type { TaskState } from '../../core/state/changelog.ts';
 import { Stores } from '../../core/state/stores.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import { Differences } from '../report.ts';
@@ -29,6 +30,8 @@ export interface ReplayOptions<In> {
   readonly into?: string;
   /** Compares with what was published. */
   readonly verify: boolean;
+  /** The settings of then, as the journal has them, or those that `processor` was made with. Default: then. */
+  readonly settings?: 'then' | 'now';
   readonly onProgress?: (progress: Progress) => void;
   readonly signal?: AbortSignal;
 }
@@ -69,7 +72,7 @@ const recordsPerTransaction = 5_000;
 
 /**
  * Runs a processor's history once more: the same records, heartbeats and table records in the order that its journal tells, through the same engine,
- * with the code and the settings of now. Nothing of the processor itself is touched: no offsets, no state, no topics of its own.
+ * with the code of now, and the settings of then or of now. Nothing of the processor itself is touched: no offsets, no state, no topics of its own.
  *
  * @throws MillraceError REPLAY_IMPOSSIBLE when the history is not kept from a point whose state is known.
  */
@@ -147,37 +150,58 @@ class PartitionReplay<In> {
   async run(): Promise<void> {
     const { log, schemas, history, into, processor, signal } = this.#options;
     const { partition } = history;
-    const engine = await this.#engine();
+    const { snapshot } = history.base;
+    const stores = new Stores(processor.stores);
+    for (const { key, value } of snapshot?.entries ?? []) stores.load(key, value, snapshot?.task.logTime);
+    let engine = await this.#engine(this.#with(snapshot?.task.settings?.text), stores, snapshot?.task);
     await using stack = new AsyncDisposableStack();
     if (into !== undefined) {
       this.#writer = stack.use(await log.writer(`millrace.replay.${processor.name}.${into}.${partition}`));
     }
     await this.#follow(stack);
-    for await (const step of steps(log, schemas, history, this.#to, signal)) await this.#step(engine, step);
+    for await (const step of steps(log, schemas, history, this.#to, signal)) {
+      if (step.kind === 'settings') engine = await this.#restart(engine, step.text);
+      else await this.#step(engine, step);
+    }
     await this.#write(0);
     await this.#finish();
   }
 
-  async #engine(): Promise<Engine<In>> {
-    const { log, processor, codecs, history } = this.#options;
-    const { partition, base } = history;
+  /** The processor with the settings of then, unless those of now are wanted. */
+  #with(text: string | undefined): Processor<In> {
+    const { processor, settings } = this.#options;
+    const own = processor.settings;
+    if (settings === 'now' || text === undefined || own === undefined) return processor;
+    return text === JSON.stringify(own.value) ? processor : own.remake(JSON.parse(text) as never);
+  }
+
+  /** As the task did: other settings begin with a takeover of the state. */
+  async #restart(engine: Engine<In>, text: string): Promise<Engine<In>> {
+    if (this.#options.settings === 'now') return engine;
+    const processor = this.#with(text);
+    const { logTime, identities } = engine;
+    const stores = new Stores(processor.stores);
+    for (const { key, value } of engine.stores.encoded()) stores.load(key, value, logTime);
+    return this.#engine(processor, stores, { logTime, identities, tables: {} });
+  }
+
+  async #engine(processor: Processor<In>, stores: Stores, task: TaskState | undefined): Promise<Engine<In>> {
+    const { log, codecs, history } = this.#options;
     const counts = new Map<string, number>();
     for (const { topic, partitionBy } of processor.outputs) {
       if (partitionBy !== undefined) counts.set(topic, (await log.ends(topic)).length);
     }
-    const stores = new Stores(processor.stores);
-    for (const { key, value } of base.snapshot?.entries ?? []) stores.load(key, value, base.snapshot?.task.logTime);
     return new Engine<In>(
       {
         processor,
         codecs,
-        partition,
+        partition: history.partition,
         metrics: nothing,
         partitionsOf: (topic) => counts.get(topic) ?? 1,
         read: (range) => this.#again(range),
       },
       stores,
-      base.snapshot?.task,
+      task,
     );
   }
 
@@ -198,7 +222,7 @@ class PartitionReplay<In> {
     }
   }
 
-  async #step(engine: Engine<In>, step: Step): Promise<void> {
+  async #step(engine: Engine<In>, step: Exclude<Step, { kind: 'settings' }>): Promise<void> {
     const { codecs, processor, total, differences, history, partitions, onProgress, signal } = this.#options;
     if (step.kind === 'beat') {
       total.beats++;

@@ -2,7 +2,7 @@
 
 /** What decided an output and is not in the input partition itself. The entries of a partition are in the order in which they happened; a replay follows them. */
 export interface JournalEntry {
-  /** HEARTBEAT: log time advanced to log_time without a record. RUN: of several inputs, this one was read next. TABLE: records of a table were taken. RESET: an operator dropped the state and moved the offsets; what was before explains nothing that comes after. */
+  /** HEARTBEAT: log time advanced to log_time without a record. RUN: of several inputs, this one was read next. TABLE: records of a table were taken. RESET: an operator dropped the state and moved the offsets; what was before explains nothing that comes after. SETTINGS: from here on the processor works with others. */
   readonly kind: JournalKind;
   /** HEARTBEAT: the primary input. RUN: the input that was read; its partition is the journal's own. TABLE: the table. */
   readonly topic: string;
@@ -20,10 +20,14 @@ export interface JournalEntry {
   readonly to_offset: bigint | null;
   /** RESET: where each output's partition ended: outputs after it are of the new history. */
   readonly output_ends: Readonly<Record<string, bigint>> | null;
+  /** SETTINGS: what the processor was made with, JSON. */
+  readonly settings: string | null;
+  /** SETTINGS: the how many-th they are of this task since its first start or reset, from 1. */
+  readonly ordinal: number | null;
 }
 
 /** What was decided. */
-export type JournalKind = 'HEARTBEAT' | 'RUN' | 'TABLE' | 'RESET';
+export type JournalKind = 'HEARTBEAT' | 'RUN' | 'TABLE' | 'RESET' | 'SETTINGS';
 
 /** Avro schema journal_entry. What decided an output and is not in the input partition itself. The entries of a partition are in the order in which they happened; a replay follows them. */
 export const journalEntrySchema = {
@@ -41,11 +45,12 @@ export const journalEntrySchema = {
           "HEARTBEAT",
           "RUN",
           "TABLE",
-          "RESET"
+          "RESET",
+          "SETTINGS"
         ],
         "doc": "What was decided."
       },
-      "doc": "HEARTBEAT: log time advanced to log_time without a record. RUN: of several inputs, this one was read next. TABLE: records of a table were taken. RESET: an operator dropped the state and moved the offsets; what was before explains nothing that comes after."
+      "doc": "HEARTBEAT: log time advanced to log_time without a record. RUN: of several inputs, this one was read next. TABLE: records of a table were taken. RESET: an operator dropped the state and moved the offsets; what was before explains nothing that comes after. SETTINGS: from here on the processor works with others."
     },
     {
       "name": "topic",
@@ -112,6 +117,24 @@ export const journalEntrySchema = {
       ],
       "default": null,
       "doc": "RESET: where each output's partition ended: outputs after it are of the new history."
+    },
+    {
+      "name": "settings",
+      "type": [
+        "null",
+        "string"
+      ],
+      "default": null,
+      "doc": "SETTINGS: what the processor was made with, JSON."
+    },
+    {
+      "name": "ordinal",
+      "type": [
+        "null",
+        "int"
+      ],
+      "default": null,
+      "doc": "SETTINGS: the how many-th they are of this task since its first start or reset, from 1."
     }
   ]
 } as const;

@@ -164,9 +164,11 @@ async function bytes(
     const emitted = await driver.outputs(topic);
     return [
       topic,
-      emitted.map(
-        (each) => `${each.timestamp} ${each.bytes.key?.toString('hex')} ${each.bytes.value?.toString('hex')}`,
-      ),
+      emitted.map(({ timestamp, bytes: { key, value } }) => {
+        // A journal's timestamps are for retention: before the first record they are the wall clock's.
+        const at = topic === 'ohlcv.journal' ? '' : timestamp;
+        return `${at} ${key?.toString('hex')} ${value?.toString('hex')}`;
+      }),
     ];
   });
   return Object.fromEntries(await Promise.all(outputs));
