@@ -7,7 +7,7 @@ export function printError(error: unknown, debug: boolean): void {
   };
   if (error instanceof MillraceError) {
     write(`error: ${error.message} [${error.code}]`);
-    for (const cause of causesOf(error)) write(`  because: ${cause}`);
+    for (const cause of causesOf(error)) write(`  because: ${cause.replaceAll('\n', `\n${' '.repeat(11)}`)}`);
     if (error.remedy !== undefined) write(`  remedy: ${error.remedy}`);
   } else {
     write(`error: ${error instanceof Error ? error.message || error.name : String(error)}`);

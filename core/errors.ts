@@ -52,6 +52,9 @@ export const errorCodes = {
   S3_BUCKET_MISSING: 'stop',
   S3_CONFLICT: 'stop',
   CUT_UNREADABLE: 'stop',
+  ARCHIVE_DAMAGED: 'stop',
+  COPIES_FULL: 'stop',
+  QUERY_FAILED: 'stop',
   // commands
   PIPELINE_STUCK: 'retry',
   // configuration

@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type DuckDBConnection, DuckDBInstance } from '@duckdb/node-api';
+import { duckdbType } from '../core/archive/reading/duckdb.ts';
 import { lineageColumns, tables } from '../core/archive/tables.ts';
 import { duckdbHash, type TypedColumn } from '../core/rowhash.ts';
 import type { ObjectStore } from '../core/s3/store.ts';
@@ -114,20 +115,5 @@ export class Files implements AsyncDisposable {
     await this.db.run(
       `CREATE VIEW archived AS SELECT ${columns.join(', ')}, NULL::VARCHAR AS filename FROM range(1) WHERE false`,
     );
-  }
-}
-
-function duckdbType(type: TypedColumn['type']): string {
-  switch (type.kind) {
-    case 'text':
-      return 'VARCHAR';
-    case 'int':
-      return 'INTEGER';
-    case 'long':
-      return 'BIGINT';
-    case 'timestamp':
-      return 'TIMESTAMPTZ';
-    case 'decimal':
-      return `DECIMAL(${type.precision},${type.scale})`;
   }
 }

@@ -1,11 +1,11 @@
 /** `millrace archive`: what cold storage holds, as the archive itself lists it. */
-import { type Command, InvalidArgumentError } from 'commander';
-import { listObjects } from '../../core/archive/objects.ts';
-import { Registry } from '../../core/avro/registry.ts';
+import type { Command } from 'commander';
 import { MillraceError } from '../../core/errors.ts';
-import { KafkaLog } from '../../core/kafka/log.ts';
 import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
+import { register as registerDdl } from '../archive/ddl.ts';
+import { archivedTopic, type Days, dayOf, listed, urlOf } from '../archive/list.ts';
+import { register as registerSql } from '../archive/sql.ts';
 import { printDays, readDayLines } from '../archive-days.ts';
 import { loadConfig } from '../config.ts';
 import { withLog } from '../log.ts';
@@ -29,7 +29,7 @@ export function register(program: Command): void {
     .option('--json', 'print JSON, with offsets and hashes')
     .action(async (topic: ArchivedTopic, options: FilesOptions, command: Command) => {
       const config = loadConfig(command);
-      const objects = await list(command, [topic], options.day);
+      const objects = await list(command, [topic], options.day === undefined ? {} : { day: options.day });
       if (options.json === true) {
         printJson(objects.map((object) => ({ ...object, url: urlOf(config.s3.bucket, object) })));
         return;
@@ -57,6 +57,8 @@ export function register(program: Command): void {
       if (options.json === true) printJson(lines.map(({ stands, ...line }) => ({ ...line, ...stands })));
       else printDays(lines);
     });
+  registerSql(group);
+  registerDdl(group);
 }
 
 export interface Branch {
@@ -81,20 +83,9 @@ export function byDay(objects: readonly ArchiveObject[]): Branch[] {
   return [...branches].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, branch]) => branch);
 }
 
-async function list(command: Command, topics: readonly ArchivedTopic[], day?: string): Promise<ArchiveObject[]> {
-  const config = loadConfig(command);
+async function list(command: Command, topics: readonly ArchivedTopic[], days: Days = {}): Promise<ArchiveObject[]> {
   const signal = untilSignal(() => new MillraceError('INTERRUPTED', 'interrupted'));
-  await using log = new KafkaLog({ brokers: config.kafka.brokers, clientId: config.kafka.clientId });
-  await using registry = new Registry({ url: config.registry.url, signal });
-  const objects: ArchiveObject[] = [];
-  for (const topic of topics) {
-    objects.push(...(await listObjects(log, registry, topic, day === undefined ? { signal } : { signal, day })));
-  }
-  return objects;
-}
-
-function urlOf(bucket: string, { key }: ArchiveObject): string {
-  return `s3://${bucket}/${key}`;
+  return [...(await listed(command, topics, days, signal)).values()].flat();
 }
 
 export function printTree(branches: readonly Branch[]): void {
@@ -112,18 +103,4 @@ export function printTree(branches: readonly Branch[]): void {
       bytes.toLocaleString('en-US'),
     ]),
   );
-}
-
-function archivedTopic(text: string): ArchivedTopic {
-  const found = archivedTopics.find((topic) => topic === text);
-  if (found === undefined) throw new InvalidArgumentError(`Archived are ${archivedTopics.join(', ')}.`);
-  return found;
-}
-
-function dayOf(text: string): string {
-  const time = /^\d{4}-\d\d-\d\d$/.test(text) ? Date.parse(`${text}T00:00:00Z`) : Number.NaN;
-  if (Number.isNaN(time) || new Date(time).toISOString().slice(0, 10) !== text) {
-    throw new InvalidArgumentError('A day is written YYYY-MM-DD.');
-  }
-  return text;
 }

@@ -50,7 +50,13 @@ export function isSuccessKey(key: string): boolean {
 
 function dayFolder({ prefix, epoch, topic, day }: DayName): string {
   const [year = '', month = '', date = ''] = day.split('-');
-  return `${prefix}${part(epoch)}/${part(topic)}/year=${part(year)}/month=${part(month)}/day=${part(date)}/`;
+  const folder = topicFolder({ prefix, epoch, topic });
+  return `${folder}year=${part(year)}/month=${part(month)}/day=${part(date)}/`;
+}
+
+/** What all objects of a topic and epoch are under: `<prefix><epoch>/<topic>/` @throws MillraceError CONFIG_INVALID */
+export function topicFolder({ prefix, epoch, topic }: Pick<ObjectName, 'prefix' | 'epoch' | 'topic'>): string {
+  return `${prefix}${part(epoch)}/${part(topic)}/`;
 }
 
 /** One part of a key. Encoded on its own, so that no value can leave its place in the tree. */

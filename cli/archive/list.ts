@@ -1,0 +1,72 @@
+/** What the archive lists, for commands. */
+import { type Command, InvalidArgumentError } from 'commander';
+import { listObjects } from '../../core/archive/objects.ts';
+import { Registry } from '../../core/avro/registry.ts';
+import { MillraceError } from '../../core/errors.ts';
+import { KafkaLog } from '../../core/kafka/log.ts';
+import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
+import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
+import { loadConfig } from '../config.ts';
+
+/** Days of rows, `YYYY-MM-DD`, inclusive. */
+export interface Days {
+  readonly day?: string;
+  readonly from?: string;
+  readonly to?: string;
+}
+
+/** The listed objects of the topics, in their order. */
+export async function listed(
+  command: Command,
+  topics: readonly ArchivedTopic[],
+  days: Days,
+  signal: AbortSignal,
+): Promise<ReadonlyMap<ArchivedTopic, readonly ArchiveObject[]>> {
+  const within = daysOf(days);
+  const config = loadConfig(command);
+  await using log = new KafkaLog({ brokers: config.kafka.brokers, clientId: config.kafka.clientId });
+  await using registry = new Registry({ url: config.registry.url, signal });
+  const found = new Map<ArchivedTopic, readonly ArchiveObject[]>();
+  for (const topic of topics) {
+    const objects = await listObjects(log, registry, topic, { signal });
+    found.set(
+      topic,
+      objects.filter(({ day }) => within(day)),
+    );
+  }
+  return found;
+}
+
+/** Whether a day is among them. @throws MillraceError CONFIG_INVALID for days that exclude each other */
+export function daysOf({ day, from, to }: Days): (day: string) => boolean {
+  if (day !== undefined && (from !== undefined || to !== undefined)) {
+    throw new MillraceError('CONFIG_INVALID', '--day is one day, --from and --to are a range of days', {
+      remedy: 'give --day, or --from and --to',
+    });
+  }
+  if (from !== undefined && to !== undefined && from > to) {
+    throw new MillraceError('CONFIG_INVALID', `--from ${from} is after --to ${to}`, { remedy: 'exchange them' });
+  }
+  const [first, last] = [day ?? from ?? '', day ?? to ?? '9999-12-31'];
+  return (each) => first <= each && each <= last;
+}
+
+export function urlOf(bucket: string, { key }: ArchiveObject): string {
+  return `s3://${bucket}/${key}`;
+}
+
+/** For commander. */
+export function archivedTopic(text: string): ArchivedTopic {
+  const found = archivedTopics.find((topic) => topic === text);
+  if (found === undefined) throw new InvalidArgumentError(`Archived are ${archivedTopics.join(', ')}.`);
+  return found;
+}
+
+/** For commander. */
+export function dayOf(text: string): string {
+  const time = /^\d{4}-\d\d-\d\d$/.test(text) ? Date.parse(`${text}T00:00:00Z`) : Number.NaN;
+  if (Number.isNaN(time) || new Date(time).toISOString().slice(0, 10) !== text) {
+    throw new InvalidArgumentError('A day is written YYYY-MM-DD.');
+  }
+  return text;
+}

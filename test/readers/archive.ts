@@ -1,0 +1,95 @@
+/** An archive with values at the edges of their types, made by the real sink over a bucket in memory. */
+import { mkdir, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { MemoryStore } from '../../core/s3/memory.ts';
+import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
+import type { Candle } from '../../schemas/gen/candle.ts';
+import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
+import { Harness, trade } from '../../sinks/parquet/fixtures/harness.ts';
+
+export interface Archive {
+  readonly store: MemoryStore;
+  readonly objects: ReadonlyMap<ArchivedTopic, readonly ArchiveObject[]>;
+}
+
+const widest = 10n ** 38n - 1n;
+
+export const candle: Candle = {
+  venue: 'bitstamp',
+  symbol: 'BTC-USD',
+  interval: '1m',
+  window_start: 1_385_423_940_000_000n,
+  window_end: 1_385_424_000_000_000n,
+  open: 85_012_000_001n,
+  high: 10n ** 20n - 1n,
+  low: -(10n ** 20n - 1n),
+  close: null,
+  vwap: -1n,
+  volume: widest,
+  notional: -widest,
+  trade_count: 9_007_199_254_740_993n,
+  first_trade_id: 'a',
+  last_trade_id: null,
+  open_time: 1_385_423_940_000_001n,
+  high_time: -1n,
+  low_time: null,
+  close_time: null,
+  status: 'CLOSED',
+  revision: 1,
+  reason: 'WATERMARK',
+  provenance: {
+    processor_version: '1',
+    from_offset: 1n,
+    to_offset: 2n ** 63n - 1n,
+    from_lsn: -(2n ** 63n),
+    to_lsn: 4_611_686_018_427_387_905n,
+  },
+};
+
+/**
+ * Trades of two days in files of three changes: one that is updated, one that is deleted, one that moves to the next day, texts of all
+ * kinds. Candles of two revisions. No anomaly.
+ */
+export async function makeArchive(): Promise<Archive> {
+  const harness = await Harness.open({ settings: { flushRows: 3, prefix: 'archive' } });
+  const trades = [
+    trade({ trade_id: 'plain' }),
+    trade({ trade_id: 'changed', price: 1n, venue_sequence: 9_007_199_254_740_993n }),
+    trade({ trade_id: 'deleted' }),
+    trade({ trade_id: 'changed', price: 10n ** 20n - 1n, op: 'u' }),
+    trade({ trade_id: 'deleted', op: 'd' }),
+    trade({ trade_id: 'moved' }),
+    trade({ trade_id: 'moved', executed_at: '2013-11-26T00:00:00.000001Z', op: 'u' }),
+    trade({ trade_id: 'text', conditions: 'é\u0000 "x",\n\u{1f600}' }),
+    trade({ trade_id: 'empty', conditions: '', size: 0n }),
+  ];
+  for (const each of trades) harness.send('cdc.public.trades', each);
+  for (const each of [candle, { ...candle, revision: 2, provenance: null, close: 0n }]) {
+    harness.send('market.candles', each);
+  }
+  const objects = new Map<ArchivedTopic, readonly ArchiveObject[]>();
+  for (const topic of archivedTopics) {
+    await harness.run(topic);
+    objects.set(topic, await harness.listed(topic));
+  }
+  return { store: harness.memory, objects };
+}
+
+/** Writes the objects under a folder, by their keys, and returns the paths of each topic. */
+export async function writeArchive(
+  { store, objects }: Archive,
+  dir: string,
+): Promise<ReadonlyMap<ArchivedTopic, readonly string[]>> {
+  const paths = new Map<ArchivedTopic, readonly string[]>();
+  for (const [topic, listed] of objects) {
+    for (const { key } of listed) {
+      await mkdir(dirname(join(dir, key)), { recursive: true });
+      await writeFile(join(dir, key), store.objects.get(key)?.bytes ?? '');
+    }
+    paths.set(
+      topic,
+      listed.map(({ key }) => join(dir, key)),
+    );
+  }
+  return paths;
+}
