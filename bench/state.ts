@@ -225,7 +225,7 @@ async function restored(home: string, keys: number, measure: Measure): Promise<v
     await using state = await State.open({
       processor: 'bench',
       definitions: [definition],
-      ownership: { ...position, inputs: [position], partition: 0, log, writer, group: 'bench', signal },
+      ownership: { ...position, inputs: [position], partition: 0, log, writer, group: 'bench', signal, ending: signal },
       clock: wallClock,
       directory: { path: join(home, 'restored'), epoch: 'bench', disks: new LevelDisks() },
     });

@@ -8,7 +8,7 @@ import type { TradeChange } from '../schemas/gen/trade_change.ts';
 import { topic as entryOf, isTopic } from '../schemas/topics.ts';
 import type { EventTimeOf } from './stages.ts';
 
-/** Trades: when they were executed. Candles and anomalies: the start of their window. A record that cannot be read has none. */
+/** Trades: when they were executed. Candles and anomalies: the start of their window. Features: what they are as of. A record that cannot be read has none. */
 export function eventTimes(schemas: Schemas): EventTimeOf {
   const decoders = new Map<string, AvroDecoder<unknown>>();
   return async (topic, { value }) => {
@@ -29,6 +29,7 @@ export function eventTimes(schemas: Schemas): EventTimeOf {
 function eventTimeOf(value: unknown): bigint | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
   if ('window_start' in value) return value.window_start as bigint;
+  if ('as_of' in value) return value.as_of as bigint;
   const { after, before } = value as TradeChange;
   const executedAt = (after ?? before)?.executed_at;
   return executedAt === undefined ? undefined : parseTimestamp(executedAt);

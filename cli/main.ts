@@ -10,6 +10,7 @@ import { register as registerDead } from './commands/dead.ts';
 import { register as registerDemo } from './commands/demo.ts';
 import { register as registerDeploy } from './commands/deploy.ts';
 import { register as registerFeatures } from './commands/features.ts';
+import { register as registerHotStore } from './commands/hot-store.ts';
 import { register as registerLoad } from './commands/load.ts';
 import { register as registerNew } from './commands/new.ts';
 import { register as registerOffsets } from './commands/offsets.ts';
@@ -48,6 +49,7 @@ for (const register of [
   registerArchive,
   registerCandles,
   registerFeatures,
+  registerHotStore,
   registerDb,
   registerConnectors,
   registerTopics,

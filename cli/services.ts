@@ -28,6 +28,9 @@ import type { RunningStates } from '../core/state/running.ts';
 import type { RestoreEvent } from '../core/state/state.ts';
 import type { HeartbeatChange } from '../schemas/gen/heartbeat_change.ts';
 import { schemas as contracts } from '../schemas/gen/index.ts';
+import { PostgresHotStore } from '../sinks/hot-store/postgres.ts';
+import { keepRetention } from '../sinks/hot-store/retention.ts';
+import { hotStoreSink } from '../sinks/hot-store/sink.ts';
 import { manifestSink } from '../sinks/manifests/sink.ts';
 import { parquetSink } from '../sinks/parquet/sink.ts';
 import { processors } from './processors.ts';
@@ -64,6 +67,7 @@ export const services: Readonly<Record<string, Start>> = {
   ),
   parquet: startParquet,
   manifests: startManifests,
+  'hot-store': startHotStore,
   supervisor: startSupervisor,
 };
 
@@ -176,6 +180,54 @@ async function startStoring(
     await store[Symbol.asyncDispose]();
     throw error;
   }
+}
+
+/** Does not ask the database: while it is down the service runs and waits, and nothing else in the process does. */
+async function startHotStore(context: ServiceContext): Promise<Service> {
+  const { config, schemas, metrics, logger } = context;
+  const { retentionDays: days, ...settings } = config.hotStore;
+  const url = hotStoreUrl(config);
+  const name = 'hot-store';
+  const store = new PostgresHotStore({ url });
+  const stop = new AbortController();
+  const sink = await hotStoreSink({
+    schemas,
+    store,
+    settings,
+    metrics,
+    onBreaker: (open, err) => {
+      if (open) logger.warn({ name, err }, 'the hot store takes nothing: its partitions wait');
+      else logger.info({ name }, 'the hot store takes rows again');
+    },
+  });
+  const inputs = sink.topics.map((topic) => [topic] as [string]);
+  const runner = await startRunner(context, { name: sink.name, inputs, factory: sink.handler });
+  const retention = keepRetention({
+    url,
+    days,
+    clock: wallClock,
+    signal: stop.signal,
+    onDropped: ({ name: partition, bytes }) => logger.info({ name, partition, bytes }, 'dropped by retention'),
+    onError: (err) => logger.warn({ name, err }, 'the retention of the hot store failed; it is tried again'),
+  });
+  return {
+    name: sink.name,
+    done: runner.done,
+    get ready() {
+      return runner.ready;
+    },
+    async [Symbol.asyncDispose]() {
+      stop.abort();
+      await runner[Symbol.asyncDispose]();
+      await retention;
+      await store[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** Its own database, or that of the source. */
+export function hotStoreUrl(config: Config): string {
+  return config.hotStore.url || config.postgres.url;
 }
 
 async function startRunner(

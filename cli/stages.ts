@@ -2,7 +2,7 @@
 
 import type { Fetcher, Log, LogRecord, Position } from '../core/runtime/log.ts';
 import { groupOf } from '../core/runtime/runner.ts';
-import { archivedTopics } from '../schemas/topics.ts';
+import { archivedTopics, hotTopics } from '../schemas/topics.ts';
 
 export interface Stage {
   readonly name: string;
@@ -17,6 +17,7 @@ export const stages: readonly Stage[] = [
   { name: 'enrichment', kind: 'processor', inputs: ['cdc.public.trades'] },
   { name: 'features', kind: 'processor', inputs: ['cdc.public.trades'] },
   { name: 'parquet', kind: 'sink', inputs: archivedTopics },
+  { name: 'hot-store', kind: 'sink', inputs: hotTopics },
 ];
 
 export interface StageLag {

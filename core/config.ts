@@ -146,6 +146,21 @@ export const configSchema = z.strictObject({
       latenessMs: ms.default(3_600_000),
     })
     .prefault({}),
+  hotStore: z
+    .strictObject({
+      /** The database of the hot store; empty is that of postgres.url. */
+      url: z
+        .string()
+        .refine((text) => text === '' || text.startsWith('postgres'), 'postgres://…, or empty')
+        .default(''),
+      /** Rows per partition after which they are written. */
+      batchRows: positive.max(10_000).default(1_000),
+      /** Wall time since the first row that waits after which it is written. */
+      flushMs: ms.default(200),
+      /** Days of event time that are kept, today included; 0 keeps all. */
+      retentionDays: z.number().int().min(0).max(36_500).default(0),
+    })
+    .prefault({}),
   http: z
     .strictObject({
       host: z.string().default('127.0.0.1'),

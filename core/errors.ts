@@ -55,6 +55,8 @@ export const errorCodes = {
   ARCHIVE_DAMAGED: 'stop',
   COPIES_FULL: 'stop',
   QUERY_FAILED: 'stop',
+  // the hot store
+  HOT_STORE_UNAVAILABLE: 'retry',
   // commands
   PIPELINE_STUCK: 'retry',
   // configuration

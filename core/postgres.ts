@@ -8,6 +8,8 @@ export interface PostgresOptions {
   readonly name: string;
   /** Default 10,000. */
   readonly connectTimeoutMs?: number;
+  /** Longest wait for the answer to one query; then it fails, and the connection is of no use any more. Default: without end. */
+  readonly answerTimeoutMs?: number;
   readonly signal?: AbortSignal;
 }
 
@@ -19,6 +21,7 @@ export async function connectPostgres(options: PostgresOptions): Promise<Client>
     application_name: options.name,
     connectionTimeoutMillis: options.connectTimeoutMs ?? 10_000,
     keepAlive: true,
+    ...(options.answerTimeoutMs === undefined ? {} : { query_timeout: options.answerTimeoutMs }),
   });
   // Without a listener a connection that breaks while idle ends the process; the next query reports it anyway.
   client.on('error', () => {});

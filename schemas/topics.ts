@@ -123,6 +123,7 @@ const list = [
   { name: 'features.late', ...side, key: 'trade_key', value: 'late_trade' },
   { name: 'features.dead', ...dead },
   { name: 'parquet.dead', ...dead },
+  { name: 'hot-store.dead', ...dead },
   { name: 'control', ...compacted, key: null, value: 'control_entry' },
   { name: 'aliases', ...compacted, key: null, value: 'alias' },
   { name: 'redrives', ...side, partitions: 1, key: null, value: 'redrive' },
@@ -157,6 +158,11 @@ export function isTopic(name: string): name is TopicName {
 export const archivedTopics = Object.freeze(['cdc.public.trades', 'market.candles', 'market.anomalies'] as const);
 
 export type ArchivedTopic = (typeof archivedTopics)[number];
+
+/** The topics whose newest revisions are in the hot store. */
+export const hotTopics = Object.freeze(['market.candles', 'market.anomalies', 'market.features'] as const);
+
+export type HotTopic = (typeof hotTopics)[number];
 
 /** Where the archive lists the objects it made of a topic. */
 export function objectsTopic<T extends ArchivedTopic>(name: T): `archive.${T}.objects` {

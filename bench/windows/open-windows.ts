@@ -52,10 +52,14 @@ if (import.meta.main) {
         open = gauges['open_windows'] ?? 0;
       },
     });
-    return new FoldHandler<unknown>(
-      { ...at, inputs: [at], log, writer, group: 'bench', signal: new AbortController().signal },
-      { processor, codecs, settings: config.runtime, metrics: task, clock: wallClock } as never,
-    );
+    const { signal } = new AbortController();
+    return new FoldHandler<unknown>({ ...at, inputs: [at], log, writer, group: 'bench', signal, ending: signal }, {
+      processor,
+      codecs,
+      settings: config.runtime,
+      metrics: task,
+      clock: wallClock,
+    } as never);
   };
   const writer: Writer = {
     async transact({ records }) {

@@ -23,6 +23,7 @@ import { type Counted, countRecords, readStages, type StageLag, stages } from '.
 const sideTopics = [
   ...['ohlcv', 'anomaly', 'enrichment', 'features'].flatMap((name) => [`${name}.late`, `${name}.dead`]),
   'parquet.dead',
+  'hot-store.dead',
 ];
 /** Counting reads the topic; more than this is told as "at least". */
 const countLimit = 10_000;

@@ -77,6 +77,33 @@ test('the cold-storage lag is the age of the oldest unarchived record of the top
   });
 });
 
+test('a task that goes leaves the cold-storage lag to the sink that reads the same topic', async () => {
+  const metrics = new Metrics({ node: false, now: () => 10_000 });
+  metrics.task({ name: 'parquet', topic: 'market.candles', partition: 0 }).unarchivedSince(4_000);
+  metrics.task({ name: 'hot-store', topic: 'market.candles', partition: 0 })[Symbol.dispose]();
+  expect(await valuesOf(metrics, 'cold_storage_lag_seconds')).toEqual([
+    { labels: { topic: 'market.candles' }, value: 6 },
+  ]);
+});
+
+test('the lag of the hot store is the age of the oldest record that waits, and of a partition that went nobody waits', async () => {
+  let now = 100_000;
+  const metrics = new Metrics({ node: false, now: () => now });
+  metrics.hotStoreOldest.set('market.candles', 0, 90_000);
+  metrics.hotStoreOldest.set('market.candles', 1, 40_000);
+  metrics.hotStoreOldest.set('market.features', 0, undefined);
+  now = 101_000;
+  expect(await valuesOf(metrics, 'millrace_hot_store_lag_seconds')).toEqual([
+    { labels: { topic: 'market.candles' }, value: 61 },
+    { labels: { topic: 'market.features' }, value: 0 },
+  ]);
+  metrics.hotStoreOldest.forget('market.candles', 1);
+  expect(await valuesOf(metrics, 'millrace_hot_store_lag_seconds')).toContainEqual({
+    labels: { topic: 'market.candles' },
+    value: 11,
+  });
+});
+
 test('two processes in one test do not share a registry', () => {
   expect(() => [new Metrics(), new Metrics()]).not.toThrow();
 });

@@ -1,5 +1,6 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import { errorCodes } from '../errors.ts';
+import { Oldest } from './oldest.ts';
 
 /** Who is counted: `name` is the processor's or sink's, topic and partition are its input's. */
 export interface TaskLabels {
@@ -31,7 +32,7 @@ export class Metrics {
   readonly #now: () => number;
   readonly #tasks = new Map<string, TaskMetrics>();
   /** By topic, then by who tells it and the partition. */
-  readonly #oldest = new Map<string, Map<string, number | undefined>>();
+  readonly #oldest = new Oldest();
 
   readonly recordsProcessed: Counter<Task>;
   readonly lagRecords: Gauge<Task>;
@@ -63,6 +64,12 @@ export class Metrics {
   readonly coldStorageLagSeconds: Gauge<'topic'>;
   readonly archiveDays: Gauge<'topic' | 'state'>;
   readonly archivePassedSeconds: Gauge<'topic'>;
+
+  readonly hotStoreBreakerOpen: Gauge;
+  /** Filled at each scrape from `hotStoreOldest`. */
+  readonly hotStoreLagSeconds: Gauge<'topic'>;
+  /** Log time, milliseconds, of the oldest record of a partition that is not in the hot store. */
+  readonly hotStoreOldest: Oldest = new Oldest();
 
   readonly connectorStatus: Gauge<'connector' | 'task'>;
   readonly connectorRestarts: Counter<'connector'>;
@@ -146,7 +153,11 @@ export class Metrics {
       'gauge',
     ]);
 
-    this.sinkRows = counter('millrace_sink_rows_total', 'Rows in committed objects.', ['name', 'topic']);
+    this.sinkRows = counter(
+      'millrace_sink_rows_total',
+      'Rows in committed objects, and rows that changed the hot store.',
+      ['name', 'topic'],
+    );
     this.sinkBytes = counter('millrace_sink_bytes_total', 'Bytes of committed objects.', ['name', 'topic']);
     this.sinkFiles = counter('millrace_sink_files_total', 'Committed objects.', ['name', 'topic']);
     this.sinkUploadSeconds = histogram(
@@ -161,7 +172,7 @@ export class Metrics {
       help: 'Age of the oldest record that is in the topic and not yet in a committed object; 0 when all is archived.',
       labelNames: ['topic'],
       registers,
-      collect: () => this.#collectColdStorageLag(),
+      collect: () => this.#oldest.show(this.coldStorageLagSeconds, this.#now()),
     });
 
     this.archiveDays = gauge('millrace_archive_days', 'Days that the archive has manifests of, by state.', [
@@ -173,6 +184,19 @@ export class Metrics {
       'Log time that the archive of every partition has passed, seconds since the epoch; days that ended before it by the lateness are complete.',
       ['topic'],
     );
+
+    this.hotStoreBreakerOpen = new Gauge({
+      name: 'millrace_hot_store_breaker_open',
+      help: '1 while the hot store does not take what it is given, and is asked from time to time only; 0 otherwise.',
+      registers,
+    });
+    this.hotStoreLagSeconds = new Gauge({
+      name: 'millrace_hot_store_lag_seconds',
+      help: 'Age of the oldest record that was read and is not in the hot store; 0 when all is.',
+      labelNames: ['topic'],
+      registers,
+      collect: () => this.hotStoreOldest.show(this.hotStoreLagSeconds, this.#now()),
+    });
 
     this.connectorStatus = gauge(
       'kafka_connect_connector_status',
@@ -220,16 +244,12 @@ export class Metrics {
    * @param by the sink tells of what it has taken; who reads the log tells of partitions that no sink has taken, too
    */
   coldStorageOldest(topic: string, partition: number, logTimeMs: number | undefined, by: Witness = 'sink'): void {
-    const partitions = this.#oldest.get(topic) ?? new Map<string, number | undefined>();
-    partitions.set(`${by} ${partition}`, logTimeMs);
-    this.#oldest.set(topic, partitions);
+    this.#oldest.set(topic, `${by} ${partition}`, logTimeMs);
   }
 
   /** The partition has another owner now. */
   forgetColdStorage(topic: string, partition: number, by: Witness = 'sink'): void {
-    const partitions = this.#oldest.get(topic);
-    partitions?.delete(`${by} ${partition}`);
-    if (partitions?.size === 0) this.#oldest.delete(topic);
+    this.#oldest.forget(topic, `${by} ${partition}`);
   }
 
   /** Names of all metrics as a rule can use them: a histogram counts as its three series. */
@@ -242,15 +262,6 @@ export class Metrics {
           : [metric.name],
       );
   }
-
-  #collectColdStorageLag(): void {
-    this.coldStorageLagSeconds.reset();
-    for (const [topic, partitions] of this.#oldest) {
-      const known = [...partitions.values()].filter((at) => at !== undefined);
-      const lag = known.length === 0 ? 0 : (this.#now() - Math.min(...known)) / 1000;
-      this.coldStorageLagSeconds.set({ topic }, Math.max(0, lag));
-    }
-  }
 }
 
 /** One task's metrics with the labels bound. All methods are synchronous and cheap enough for once per batch. */
@@ -258,6 +269,7 @@ export class TaskMetrics implements Disposable {
   readonly #metrics: Metrics;
   readonly #labels: { name: string; topic: string; partition: number };
   readonly #foldGauges = new Set<string>();
+  #archives = false;
 
   readonly #onDispose: () => void;
 
@@ -351,6 +363,7 @@ export class TaskMetrics implements Disposable {
 
   /** See `Metrics.coldStorageOldest`. */
   unarchivedSince(logTimeMs: number | undefined): void {
+    this.#archives = true;
     this.#metrics.coldStorageOldest(this.#labels.topic, this.#labels.partition, logTimeMs);
   }
 
@@ -365,7 +378,8 @@ export class TaskMetrics implements Disposable {
     this.#metrics.stateMisses.remove(this.#ownPartition());
     this.#metrics.restoreRemaining.remove(this.#ownPartition());
     for (const gauge of this.#foldGauges) this.#metrics.foldGauges.remove({ ...this.#ownPartition(), gauge });
-    this.#metrics.forgetColdStorage(this.#labels.topic, this.#labels.partition);
+    // Other tasks of this process read the same topic.
+    if (this.#archives) this.#metrics.forgetColdStorage(this.#labels.topic, this.#labels.partition);
   }
 
   #ownPartition(): { name: string; partition: number } {

@@ -37,6 +37,7 @@ async function committerOver(fail: (transaction: number) => boolean) {
     writer: slow,
     group: 'g',
     signal: new AbortController().signal,
+    ending: new AbortController().signal,
   };
   const committer = new Committer(ownership, { commitIntervalMs: 0 }, metrics, Date.now);
   committer.begin(new Map([['in', 0n]]));

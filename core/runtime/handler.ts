@@ -19,6 +19,8 @@ export interface Ownership extends InputPosition {
   readonly group: string;
   /** Aborted when the task is closed or fenced: let go of everything that waits. */
   readonly signal: AbortSignal;
+  /** Aborted then, and when the task ends in order: who waits for something outside gives up, and what is not committed is read again. */
+  readonly ending: AbortSignal;
 }
 
 /** A heartbeat row as read from the log. */

@@ -16,6 +16,8 @@ export interface TakeoverOptions {
   readonly group: string;
   readonly factory: HandlerFactory;
   readonly signal: AbortSignal;
+  /** Default: `signal`. */
+  readonly ending?: AbortSignal;
 }
 
 export function transactionalId(group: string, at: TopicPartition): string {
@@ -31,7 +33,7 @@ export function transactionalId(group: string, at: TopicPartition): string {
  *   4. the caller reads on from the positions the handler returns, and only from there
  */
 export async function takeOver(options: TakeoverOptions): Promise<Taken> {
-  const { log, group, topics, partition, factory, signal } = options;
+  const { log, group, topics, partition, factory, signal, ending = signal } = options;
   const topic = topics[0] as string;
   const writer = await log.writer(transactionalId(group, { topic, partition }));
   let handler: Handler | undefined;
@@ -39,7 +41,7 @@ export async function takeOver(options: TakeoverOptions): Promise<Taken> {
     const inputs: InputPosition[] = [];
     for (const each of topics) inputs.push(await inputPosition(log, group, { topic: each, partition }));
     signal.throwIfAborted();
-    handler = factory({ ...(inputs[0] as InputPosition), partition, inputs, log, writer, group, signal });
+    handler = factory({ ...(inputs[0] as InputPosition), partition, inputs, log, writer, group, signal, ending });
     return { handler, writer, positions: await handler.open() };
   } catch (error) {
     await handler?.[Symbol.asyncDispose]?.();

@@ -46,6 +46,7 @@ export class Task implements AsyncDisposable {
   readonly at: TopicPartition;
   readonly #options: TaskOptions;
   readonly #stop = new AbortController();
+  readonly #ending = new AbortController();
   #queue = new Queue();
   /** Where to fetch each input; undefined while nothing may be fetched. */
   #fetchAt: Map<string, bigint> | undefined;
@@ -116,6 +117,7 @@ export class Task implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing = true;
     this.#fetchAt = undefined;
+    this.#ending.abort(new MillraceError('FENCED', `${partitionId(this.at)} ends`));
     this.#queue.wake();
     await this.done.catch(() => undefined);
   }
@@ -124,7 +126,9 @@ export class Task implements AsyncDisposable {
   abandon(): void {
     this.#closing = true;
     this.#fetchAt = undefined;
-    this.#stop.abort(new MillraceError('FENCED', `${partitionId(this.at)} is assigned elsewhere`));
+    const reason = new MillraceError('FENCED', `${partitionId(this.at)} is assigned elsewhere`);
+    this.#stop.abort(reason);
+    this.#ending.abort(reason);
     this.#queue.wake();
   }
 
@@ -151,7 +155,11 @@ export class Task implements AsyncDisposable {
   /** One ownership, from takeover to its end. All memory of it is local, so a failure leaves nothing behind. */
   async #own(onProgress: () => void): Promise<void> {
     const { topics, partition, onEvent, clock } = this.#options;
-    const { handler, writer, positions } = await takeOver({ ...this.#options, signal: this.#stop.signal });
+    const { handler, writer, positions } = await takeOver({
+      ...this.#options,
+      signal: this.#stop.signal,
+      ending: this.#ending.signal,
+    });
     try {
       this.#queue = new Queue();
       this.#beat = undefined;

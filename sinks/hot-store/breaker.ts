@@ -1,0 +1,128 @@
+import type { Clock } from '../../core/clock.ts';
+import { isError } from '../../core/errors.ts';
+
+export interface BreakerOptions {
+  readonly clock: Clock;
+  /** Failures in a row after which it opens. Default 3. */
+  readonly failures?: number;
+  /** The first wait after a failure, milliseconds; it doubles. Default 250. */
+  readonly firstWaitMs?: number;
+  /** Default 10,000. */
+  readonly longestWaitMs?: number;
+  /** Told when it opens, with the failure that opened it, and when it closes. */
+  readonly onChange?: (open: boolean, error?: unknown) => void;
+}
+
+/**
+ * Stands between all tasks of a process and a hot store that may be down. Closed, it lets everything through. After some failures in a row
+ * it opens: then one caller at a time tries, after waits that double, and the others wait for what comes of it. The first success closes
+ * it and lets all of them go.
+ *
+ * Waiting is the back pressure: a task that waits takes no further records, its queue fills, and fetching for it pauses, while the
+ * membership of the group goes on. It waits by the runtime's clock, which no setting of the system's clock makes jump; cockatiel's breaker
+ * asks the system's.
+ */
+export class Breaker {
+  readonly #clock: Clock;
+  readonly #limit: number;
+  readonly #firstWaitMs: number;
+  readonly #longestWaitMs: number;
+  readonly #onChange: NonNullable<BreakerOptions['onChange']>;
+  #failures = 0;
+  /** Counts outcomes: calls that ran side by side and failed of one cause count as one failure. */
+  #outcomes = 0;
+  #open = false;
+  #probing = false;
+  /** When the next try is due. */
+  #dueMs = 0;
+  #waitMs: number;
+  /** Wakes whoever waits, at every outcome. */
+  #outcome = new AbortController();
+  #last: unknown;
+
+  constructor(options: BreakerOptions) {
+    const { clock, failures = 3, firstWaitMs = 250, longestWaitMs = 10_000, onChange = () => undefined } = options;
+    this.#clock = clock;
+    this.#limit = failures;
+    this.#firstWaitMs = firstWaitMs;
+    this.#longestWaitMs = longestWaitMs;
+    this.#waitMs = firstWaitMs;
+    this.#onChange = onChange;
+  }
+
+  get open(): boolean {
+    return this.#open;
+  }
+
+  /**
+   * Does the work, again and again until it does not fail with HOT_STORE_UNAVAILABLE.
+   *
+   * @throws what else the work fails with; and once the signal is aborted, the failure that it would have waited for. While open, an aborted
+   *   caller does not try at all.
+   */
+  async run<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    for (;;) {
+      await this.#turn(signal);
+      const before = this.#outcomes;
+      try {
+        const result = await work();
+        this.#succeeded();
+        return result;
+      } catch (error) {
+        // The store has answered: what it says of this work is not the breaker's.
+        if (!isError(error, 'HOT_STORE_UNAVAILABLE')) {
+          this.#succeeded();
+          throw error;
+        }
+        if (before === this.#outcomes) this.#failed(error);
+        if (signal.aborted) throw error;
+      }
+    }
+  }
+
+  /** Resolves when the caller may try. */
+  async #turn(signal: AbortSignal): Promise<void> {
+    while (this.#failures > 0) {
+      if (signal.aborted && this.#open) throw this.#last;
+      const waitMs = this.#dueMs - this.#clock.now();
+      if (waitMs <= 0 && !this.#probing) {
+        this.#probing = true;
+        return;
+      }
+      if (signal.aborted) return;
+      const sleepMs = this.#probing ? this.#longestWaitMs : Math.max(waitMs, 1);
+      await this.#clock.sleep(sleepMs, AbortSignal.any([signal, this.#outcome.signal]));
+    }
+  }
+
+  #succeeded(): void {
+    this.#failures = 0;
+    this.#probing = false;
+    this.#waitMs = this.#firstWaitMs;
+    if (this.#open) {
+      this.#open = false;
+      this.#onChange(false);
+    }
+    this.#wake();
+  }
+
+  #failed(error: unknown): void {
+    this.#failures++;
+    this.#probing = false;
+    this.#last = error;
+    this.#dueMs = this.#clock.now() + this.#waitMs;
+    this.#waitMs = Math.min(this.#waitMs * 2, this.#longestWaitMs);
+    if (!this.#open && this.#failures >= this.#limit) {
+      this.#open = true;
+      this.#onChange(true, error);
+    }
+    this.#wake();
+  }
+
+  #wake(): void {
+    this.#outcomes++;
+    const outcome = this.#outcome;
+    this.#outcome = new AbortController();
+    outcome.abort('outcome');
+  }
+}

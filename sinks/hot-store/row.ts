@@ -1,0 +1,57 @@
+import type { AvroDecoder } from '../../core/avro/decoder.ts';
+import { MillraceError } from '../../core/errors.ts';
+import type { LogRecord } from '../../core/runtime/log.ts';
+import type { HotTable } from './tables.ts';
+
+/** A record as a row of its table. */
+export interface HotRow {
+  /** The same for the same primary key. */
+  readonly key: string;
+  readonly revision: number;
+  /** UTC day of its event time, YYYY-MM-DD: its partition. */
+  readonly day: string;
+  /** One for each column of the table, in their order. */
+  readonly values: readonly (string | null)[];
+  /** Where it came from. */
+  readonly record: LogRecord;
+}
+
+/** @throws MillraceError of a dead letter for a record that is no row. The decoder has its schema. */
+export function rowOf(table: HotTable, record: LogRecord, decoder: AvroDecoder<object>): HotRow {
+  if (record.unreadable !== undefined) throw record.unreadable;
+  if (record.value === null) throw new MillraceError('BAD_RECORD', 'the record has no value');
+  const value = decoder.decode(record.value);
+  const values = table.columns.map((column) => column.text(value));
+  let key = '';
+  let day = '';
+  for (const [i, { name }] of table.columns.entries()) {
+    const text = values[i] ?? '';
+    // No text contains U+0000.
+    if (table.key.includes(name)) key += `${text}\0`;
+    if (name === table.eventTime) day = text.slice(0, 10);
+  }
+  return { key, day, revision: table.revision(value), values, record };
+}
+
+/** The newest row of each key. Of equal revisions the first stays, as in the table. */
+export class Newest {
+  readonly #rows = new Map<string, HotRow>();
+
+  get size(): number {
+    return this.#rows.size;
+  }
+
+  add(row: HotRow): void {
+    const known = this.#rows.get(row.key);
+    if (known === undefined || row.revision > known.revision) this.#rows.set(row.key, row);
+  }
+
+  /** In the order of keys: two writers of the same rows lock them in the same order. */
+  rows(): readonly HotRow[] {
+    return [...this.#rows.values()].sort((a, b) => (a.key < b.key ? -1 : 1));
+  }
+
+  clear(): void {
+    this.#rows.clear();
+  }
+}

@@ -1,0 +1,121 @@
+/** The tables of the hot store: which topic, which columns, which key, which day. */
+import { columnsOf } from '../../core/archive/columns.ts';
+import { MillraceError } from '../../core/errors.ts';
+import type { ColumnType, ColumnValue } from '../../core/rowhash.ts';
+import { schemas } from '../../schemas/gen/index.ts';
+import type { HotTopic } from '../../schemas/topics.ts';
+import { type ArrayType, isArrayType, renderJson } from './json.ts';
+import { decimalText, timestampText } from './text.ts';
+
+/** Its tables, partitions and nothing else are in it. */
+export const hotSchema = 'hot';
+
+export interface HotColumn {
+  readonly name: string;
+  /** As Postgres writes it: numeric(20,8). */
+  readonly sqlType: string;
+  /** The value as Postgres reads it. @throws MillraceError BAD_RECORD for a value that Postgres has no room for. */
+  text(record: object): string | null;
+}
+
+export interface HotTable {
+  readonly topic: HotTopic;
+  readonly name: 'candles' | 'anomalies' | 'features';
+  /** The schema to decode the topic's values by. */
+  readonly schema: object;
+  /** In schema order; `revision` is one of them. */
+  readonly columns: readonly HotColumn[];
+  /** Columns of the primary key: those of the record's key. */
+  readonly key: readonly string[];
+  /** The column whose UTC day decides the partition; part of the key. */
+  readonly eventTime: string;
+  revision(record: object): number;
+}
+
+interface AvroRecord {
+  readonly fields: readonly { readonly name: string; readonly type: unknown }[];
+}
+
+/** The columns of the archive, but arrays are `jsonb` in which every number is exact. */
+function hotColumns(schema: AvroRecord): readonly HotColumn[] {
+  const arrays = new Map<string, ArrayType>();
+  for (const { name, type } of schema.fields) if (isArrayType(type)) arrays.set(name, type);
+  return columnsOf(schema).map(({ name, type, read }): HotColumn => {
+    const array = arrays.get(name);
+    if (array === undefined)
+      return { name, sqlType: sqlTypeOf(type), text: (record) => textOf(name, type, read(record)) };
+    return {
+      name,
+      sqlType: 'jsonb',
+      text: (record) => renderJson(name, array, (record as Record<string, unknown>)[name]),
+    };
+  });
+}
+
+function sqlTypeOf(type: ColumnType): string {
+  switch (type.kind) {
+    case 'text':
+      return 'text';
+    case 'int':
+      return 'integer';
+    case 'long':
+      return 'bigint';
+    case 'decimal':
+      return `numeric(${type.precision},${type.scale})`;
+    case 'timestamp':
+      return 'timestamp with time zone';
+  }
+}
+
+function textOf(name: string, type: ColumnType, value: ColumnValue): string | null {
+  if (value === null) return null;
+  if (type.kind === 'decimal') return decimalText(name, value as bigint, type);
+  if (type.kind === 'timestamp') return timestampText(name, value as bigint);
+  if (type.kind === 'text' && (value as string).includes('\0')) {
+    throw new MillraceError('BAD_RECORD', `${name} contains U+0000, which Postgres has no text for`);
+  }
+  return String(value);
+}
+
+function keyOf(schema: AvroRecord): readonly string[] {
+  return schema.fields.map(({ name }) => name);
+}
+
+const revised = (record: object): number => (record as { readonly revision: number }).revision;
+
+const candles: HotTable = {
+  topic: 'market.candles',
+  name: 'candles',
+  schema: schemas.candle,
+  columns: hotColumns(schemas.candle),
+  key: keyOf(schemas.candle_key),
+  eventTime: 'window_start',
+  revision: revised,
+};
+
+const anomalies: HotTable = {
+  topic: 'market.anomalies',
+  name: 'anomalies',
+  schema: schemas.anomaly,
+  columns: hotColumns(schemas.anomaly),
+  key: keyOf(schemas.anomaly_key),
+  eventTime: 'window_start',
+  revision: revised,
+};
+
+/** A row of features is never revised: it has one revision. */
+const features: HotTable = {
+  topic: 'market.features',
+  name: 'features',
+  schema: schemas.features,
+  columns: [...hotColumns(schemas.features), { name: 'revision', sqlType: 'integer', text: () => '1' }],
+  key: keyOf(schemas.features_key),
+  eventTime: 'as_of',
+  revision: () => 1,
+};
+
+export const hotTables: Readonly<Record<HotTopic, HotTable>> = Object.freeze({
+  'market.candles': candles,
+  'market.anomalies': anomalies,
+  'market.features': features,
+});
