@@ -23,6 +23,7 @@ import { register as registerState } from './commands/state.ts';
 import { register as registerStatus } from './commands/status.ts';
 import { register as registerTask } from './commands/task.ts';
 import { register as registerTopics } from './commands/topics.ts';
+import { register as registerTrace } from './commands/trace.ts';
 import { register as registerVerify } from './commands/verify.ts';
 import { printError } from './print.ts';
 
@@ -54,6 +55,7 @@ for (const register of [
   registerConnectors,
   registerTopics,
   registerVerify,
+  registerTrace,
   registerRun,
   registerNew,
   registerTask,

@@ -49,7 +49,7 @@ export async function checkLogged(log: Log, schemas: Schemas, topic: ArchivedTop
 }
 
 /** What the archive is to hold of a record, by the reader's own decoding. */
-class RowReader {
+export class RowReader {
   readonly table: Table;
   readonly columns;
   readonly #decoder: AvroDecoder<object>;

@@ -1,0 +1,132 @@
+import type { DeadLetter } from '../../../schemas/gen/dead_letter.ts';
+import { schemas as contracts } from '../../../schemas/gen/index.ts';
+import type { LateTrade } from '../../../schemas/gen/late_trade.ts';
+import type { MarketTrade } from '../../../schemas/gen/market_trade.ts';
+import { find, offsetAt } from '../find.ts';
+import { type TraceSources, tradesTopic } from '../sources.ts';
+import type { Trail } from '../trail.ts';
+
+/** A record and where it is. */
+export interface Placed {
+  readonly topic: string;
+  readonly partition: number;
+  readonly offset: bigint;
+}
+
+/** A late record: what a processor did with a change that did not simply join. */
+export interface LedgerEntry extends Placed {
+  readonly processor: string;
+  readonly reason: string;
+  readonly effect: string;
+  /** Null when it is not about one candle. */
+  readonly interval: string | null;
+  /** Microseconds. */
+  readonly windowStart: bigint | null;
+  /** Microseconds behind the watermark; null when it was not. */
+  readonly latenessUs: bigint | null;
+}
+
+/** A dead letter: who refused a change, and why. */
+export interface Refusal extends Placed {
+  readonly processor: string;
+  readonly reason: string;
+  readonly error: string;
+  readonly attempts: number;
+}
+
+/** What processors said of one change, beside the candles it is in. */
+export interface Outcome {
+  readonly ledger: LedgerEntry[];
+  readonly refusals: Refusal[];
+  /** The change with its instrument in `market.trades`. */
+  readonly enriched: Placed[];
+}
+
+/** Changes whose outcomes are asked for. */
+export interface Asked {
+  readonly partition: number;
+  readonly offsets: ReadonlySet<bigint>;
+  /** Texts that every late record of them has. */
+  readonly texts: readonly string[];
+  /** Milliseconds: nothing that was made of them has an earlier log time, no dead letter an earlier timestamp. Undefined: unknown. */
+  readonly since: { readonly logTime: bigint | undefined; readonly recordTime: bigint | undefined };
+}
+
+/** Who reads trades. The candle processor may run under the name of a variant. */
+export interface Readers {
+  readonly candles: string;
+}
+
+/** What every processor that reads trades did with these changes, by offset. */
+export async function findOutcomes(
+  sources: TraceSources,
+  trail: Trail,
+  asked: Asked,
+  readers: Readers,
+): Promise<ReadonlyMap<bigint, Outcome>> {
+  const outcomes = new Map<bigint, Outcome>();
+  for (const offset of asked.offsets) outcomes.set(offset, { ledger: [], refusals: [], enriched: [] });
+  if (asked.offsets.size === 0) return outcomes;
+  const bytes = asked.texts.map((text) => Buffer.from(text));
+  const processors = [readers.candles, 'enrichment', 'features'];
+  for (const processor of processors) {
+    const where = await since(sources, `${processor}.late`, asked, asked.since.logTime);
+    for await (const { record, value, searched } of find<LateTrade>(sources, trail, where, {
+      reader: contracts.late_trade,
+      bytes,
+    })) {
+      const outcome = outcomeOf(outcomes, asked, value.origin);
+      if (outcome === undefined) continue;
+      searched.found++;
+      const { reason, effect, interval, window_start: windowStart, lateness_us: latenessUs } = value;
+      const place = { topic: where.topic, partition: where.partition, offset: record.offset };
+      outcome.ledger.push({ ...place, processor, reason, effect, interval, windowStart, latenessUs });
+    }
+  }
+  for (const processor of [...processors, 'anomaly', 'parquet']) {
+    const where = await since(sources, `${processor}.dead`, asked, asked.since.recordTime);
+    for await (const { record, value, searched } of find<DeadLetter>(sources, trail, where, {
+      reader: contracts.dead_letter,
+      bytes: [],
+    })) {
+      const outcome = outcomeOf(outcomes, asked, value.origin);
+      if (outcome === undefined) continue;
+      searched.found++;
+      const place = { topic: where.topic, partition: where.partition, offset: record.offset };
+      const { reason, error, attempts } = value;
+      outcome.refusals.push({ ...place, processor, reason, error, attempts });
+    }
+  }
+  const where = await since(sources, 'market.trades', asked, asked.since.logTime);
+  for await (const { record, value, searched } of find<MarketTrade>(sources, trail, where, {
+    reader: contracts.market_trade,
+    bytes,
+  })) {
+    const outcome = outcomeOf(outcomes, asked, value.origin);
+    if (outcome === undefined) continue;
+    searched.found++;
+    outcome.enriched.push({ topic: where.topic, partition: where.partition, offset: record.offset });
+  }
+  return outcomes;
+}
+
+/** Where a search of a derived topic begins, and what it says of that. */
+export async function since(
+  sources: TraceSources,
+  topic: string,
+  { partition }: Pick<Asked, 'partition'>,
+  millis: bigint | undefined,
+): Promise<{ topic: string; partition: number; from?: bigint; note?: string }> {
+  const from = await offsetAt(sources, topic, partition, millis);
+  return from === undefined
+    ? { topic, partition }
+    : { topic, partition, from, note: 'from the time of the first change on' };
+}
+
+function outcomeOf(
+  outcomes: ReadonlyMap<bigint, Outcome>,
+  { partition }: Asked,
+  origin: { readonly topic: string; readonly partition: number; readonly offset: bigint },
+): Outcome | undefined {
+  return origin.topic === tradesTopic && origin.partition === partition ? outcomes.get(origin.offset) : undefined;
+}

@@ -1,0 +1,66 @@
+import type { Client } from 'pg';
+import { type Clock, wallClock } from '../../../core/clock.ts';
+import type { TradeId } from '../sources.ts';
+import { readTexts, selectTexts, type Texts, tradeColumns } from '../texts.ts';
+
+/** The row as Postgres has it now. */
+export interface PostgresRow {
+  /** Null when it is not there. */
+  readonly texts: Texts | null;
+  /** The transaction that wrote this version of the row, 32 bits as Postgres keeps them; null without a row. */
+  readonly xmin: bigint | null;
+  /** When it was committed, if Postgres keeps such times (`track_commit_timestamp`). ISO 8601. */
+  readonly committedAt: string | null;
+  /** Where the write-ahead log was just after the row was read, decimal text. */
+  readonly walLsn: string;
+}
+
+export async function readRow(db: Client, { venue, symbol, trade_id }: TradeId): Promise<PostgresRow> {
+  const { rows } = await db.query<Record<string, string>>(
+    `SELECT ${selectTexts('postgres', tradeColumns)}, xmin::text AS xmin FROM public.trades WHERE (venue, symbol, trade_id) = ($1, $2, $3)`,
+    [venue, symbol, trade_id],
+  );
+  const { rows: now } = await db.query<{ lsn: string; tracks: string }>(
+    `SELECT (pg_current_wal_insert_lsn() - '0/0')::text AS lsn, current_setting('track_commit_timestamp') AS tracks`,
+  );
+  const [row] = rows;
+  const walLsn = now[0]?.lsn ?? '0';
+  if (row === undefined) return { texts: null, xmin: null, committedAt: null, walLsn };
+  const xmin = BigInt(row['xmin'] as string);
+  const committedAt = now[0]?.tracks === 'on' ? await commitTime(db, xmin) : null;
+  return { texts: readTexts(tradeColumns, row), xmin, committedAt, walLsn };
+}
+
+async function commitTime(db: Client, xmin: bigint): Promise<string | null> {
+  const { rows } = await db.query<{ at: string | null }>(
+    `SELECT to_char(pg_xact_commit_timestamp($1::xid) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS at`,
+    [xmin.toString()],
+  );
+  return rows[0]?.at ?? null;
+}
+
+const pollMs = 250;
+
+/**
+ * Waits until Kafka has all that was committed before `walLsn`: the slot has confirmed it. False when it has not within the time, or there is
+ * no such slot; then nobody can tell whether a missing change is lost or on its way.
+ */
+export async function untilCaptured(
+  db: Client,
+  slot: string,
+  walLsn: string,
+  options: { readonly waitMs: number; readonly signal?: AbortSignal; readonly clock?: Clock },
+): Promise<boolean> {
+  const { waitMs, signal = new AbortController().signal, clock = wallClock } = options;
+  const giveUpAt = clock.now() + waitMs;
+  for (;;) {
+    const { rows } = await db.query<{ captured: boolean | null }>(
+      `SELECT confirmed_flush_lsn - '0/0' >= $2::numeric AS captured FROM pg_replication_slots WHERE slot_name = $1`,
+      [slot, walLsn],
+    );
+    if (rows[0]?.captured === true) return true;
+    if (rows.length === 0 || clock.now() >= giveUpAt) return false;
+    await clock.sleep(pollMs, signal);
+    signal.throwIfAborted();
+  }
+}

@@ -1,0 +1,36 @@
+import type { Client } from 'pg';
+import type { Schemas } from '../../core/avro/schemas.ts';
+import type { Log } from '../../core/runtime/log.ts';
+import type { ObjectStore } from '../../core/s3/store.ts';
+import type { CandleSettings } from '../windows.ts';
+
+/** Where a trace looks. Nothing is written anywhere. */
+export interface TraceSources {
+  readonly log: Log;
+  readonly schemas: Schemas;
+  readonly store: ObjectStore;
+  readonly bucket: string;
+  readonly db: Client;
+  /** The candles that `ohlcv` is configured to make. */
+  readonly candles: CandleSettings;
+  /** By partition, the offset of the first record at or after a time (milliseconds). Without it, derived topics are read from their start. */
+  readonly offsetsAt?: (topic: string, millis: number) => Promise<readonly bigint[]>;
+  readonly onProgress?: (progress: TraceProgress) => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface TraceProgress {
+  /** What is being read: a partition, or the archive. */
+  readonly what: string;
+  readonly done: number;
+  readonly total: number;
+}
+
+export const tradesTopic = 'cdc.public.trades';
+
+/** The identity of a trade. */
+export interface TradeId {
+  readonly venue: string;
+  readonly symbol: string;
+  readonly trade_id: string;
+}

@@ -1,0 +1,61 @@
+/** A row as texts by column, in the canonical form of core/rowhash.ts: what every store can be brought to, and compared in, exactly. */
+import { lineageColumns, tables } from '../../core/archive/tables.ts';
+import { formatLsn } from '../../core/lsn.ts';
+import { type ColumnValue, canonicalText, duckdbHash, postgresHash, type TypedColumn } from '../../core/rowhash.ts';
+import { formatTimestamp } from '../../core/time.ts';
+import type { ArchivedTopic } from '../../schemas/topics.ts';
+
+export type Texts = Readonly<Record<string, string>>;
+
+/** How the canonical form writes null. */
+export const nothing = canonicalText([{ name: '', type: { kind: 'text' } }], [null]);
+
+export const tradeColumns: readonly TypedColumn[] = tables['cdc.public.trades'].columns;
+
+export function allColumns(topic: ArchivedTopic): readonly TypedColumn[] {
+  return [...tables[topic].columns, ...lineageColumns];
+}
+
+export function textsOf(columns: readonly TypedColumn[], values: readonly ColumnValue[]): Texts {
+  return Object.fromEntries(columns.map((column, i) => [column.name, canonicalText([column], [values[i] ?? null])]));
+}
+
+/** A SELECT list that gives each column's canonical text under `c0`, `c1`, …; `readTexts` reads it. */
+export function selectTexts(dialect: 'postgres' | 'duckdb', columns: readonly TypedColumn[]): string {
+  const { text } = dialect === 'postgres' ? postgresHash : duckdbHash;
+  return columns.map((column, i) => `${text([column])} AS c${i}`).join(', ');
+}
+
+export function readTexts(columns: readonly TypedColumn[], record: Readonly<Record<string, unknown>>): Texts {
+  return Object.fromEntries(columns.map(({ name }, i) => [name, String(record[`c${i}`])]));
+}
+
+/** `price is 1.5, in the log 1.6`, for each column that differs. */
+export function differencesOf(columns: readonly TypedColumn[], is: Texts, should: Texts, where: string): string[] {
+  return columns.flatMap((column) => {
+    const [a, b] = [is[column.name] ?? nothing, should[column.name] ?? nothing];
+    return a === b ? [] : [`${column.name} is ${readable(column, a)}, ${where} ${readable(column, b)}`];
+  });
+}
+
+/** For people and JSON: null as null, instants as ISO 8601, LSNs as Postgres writes them, the rest as it is. */
+export function shown(columns: readonly TypedColumn[], texts: Texts): Readonly<Record<string, string | null>> {
+  return Object.fromEntries(
+    columns.map((column) => {
+      const text = texts[column.name] ?? nothing;
+      return [column.name, text === nothing ? null : readable(column, text)];
+    }),
+  );
+}
+
+function readable({ name, type }: TypedColumn, text: string): string {
+  if (text === nothing) return 'null';
+  if (name === '_lsn') return formatLsn(BigInt(text));
+  return type.kind === 'timestamp' ? formatTimestamp(BigInt(text)) : text;
+}
+
+/** The number in a canonical text; undefined for null. */
+export function numberIn(texts: Texts, name: string): bigint | undefined {
+  const text = texts[name] ?? nothing;
+  return text === nothing ? undefined : BigInt(text);
+}
