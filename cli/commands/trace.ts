@@ -20,6 +20,7 @@ import { printJson } from '../print.ts';
 import { Progress } from '../progress.ts';
 import { untilSignal } from '../signals.ts';
 import { candleLines } from '../trace/candle.ts';
+import { readable } from '../trace/json.ts';
 import { objectLines } from '../trace/object.ts';
 import { rowLines } from '../trace/row.ts';
 
@@ -133,7 +134,7 @@ async function traceOneObject(text: string, options: ObjectOptions, command: Com
     const { row } = trace;
     const further = row === null ? null : await furtherOf(config, sources, row);
     done();
-    if (options.json === true) printJson({ ...trace, ...further?.json });
+    if (options.json === true) printJson(readable({ ...trace, ...further?.json }));
     else print([...objectLines(trace), ...(further === null ? [] : ['', ...further.lines])]);
     if (!trace.ok || further?.ok === false) process.exitCode = 1;
   });
@@ -167,7 +168,7 @@ async function followTrade(
 ): Promise<void> {
   const trace = await traceRow(sources, id, { slot: config.capture.slot, ...(range === undefined ? {} : { range }) });
   sources.done();
-  if (json) printJson(trace);
+  if (json) printJson(readable(trace));
   else print(rowLines(trace));
   if (!trace.ok || !trace.found) process.exitCode = 1;
 }
@@ -180,7 +181,7 @@ async function followCandle(
 ): Promise<void> {
   const trace = await traceCandle(sources, id, options);
   sources.done();
-  if (json) printJson(trace);
+  if (json) printJson(readable(trace));
   else print(candleLines(trace));
   if (!trace.ok || !trace.found) process.exitCode = 1;
 }

@@ -1,6 +1,7 @@
 /** How traces are written for people: labelled, aligned lines. */
 import { formatTimestamp } from '../../core/time.ts';
 import type { RevisionView } from '../../proof/trace/candle/revisions.ts';
+import type { ManifestView } from '../../proof/trace/object/manifest.ts';
 import type { Finding, Searched } from '../../proof/trace/trail.ts';
 
 /** Lines under a label that is written once: `label     first` and `          second`. */
@@ -58,6 +59,13 @@ export function revision({
 }: RevisionView): string[] {
   const made = input === null ? 'no input' : `input ${input.from}–${input.to}`;
   return [`${status}#${number}`, reason, `${topic}/${partition} offset ${offset}`, made];
+}
+
+/** `manifest 3 lists it; the day is COMPLETE, revision 1` */
+export function manifestLine(manifest: ManifestView | null): string {
+  if (manifest === null) return 'the day has no manifest yet';
+  const { number, lists, state, revision } = manifest;
+  return `manifest ${number} ${lists ? 'lists it' : 'does not list it'}; the day is ${state}, revision ${revision}`;
 }
 
 export function searchedLines(searched: readonly Searched[]): string[] {

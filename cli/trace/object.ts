@@ -1,9 +1,9 @@
 /** The trace of an object, for people. */
 import type { FileView, ObjectTrace, RowInFile } from '../../proof/trace/object/trace.ts';
-import { aligned, findingLines, labelled, shorter, values } from './lines.ts';
+import { aligned, findingLines, labelled, manifestLine, shorter, values } from './lines.ts';
 
 export function objectLines(trace: ObjectTrace): string[] {
-  const { name, listed, siblings, file, log, row } = trace;
+  const { name, listed, siblings, manifest, file, log, row } = trace;
   return [
     listed?.url ?? name.key,
     '',
@@ -18,6 +18,7 @@ export function objectLines(trace: ObjectTrace): string[] {
           ...labelled('written', [`by schema ${listed.schemaId}, writer version ${listed.writerVersion}`]),
           ...labelled('SHA-256', [listed.sha256]),
           ...labelled('row hash', [listed.rowHash]),
+          ...labelled('manifest', [manifestLine(manifest)]),
         ]),
     ...(file === null ? labelled('file', ['cannot be read']) : fileLines(file)),
     ...(log === null ? [] : labelled('log', [logLine(log)])),

@@ -3,7 +3,18 @@ import type { Partials, WindowTrace } from '../../proof/trace/candle/revisions.t
 import type { AnomalyView } from '../../proof/trace/row/anomalies.ts';
 import type { Located } from '../../proof/trace/row/located.ts';
 import type { ChangeTrace, RowTrace } from '../../proof/trace/row/trace.ts';
-import { aligned, at, findingLines, instant, labelled, revision, searchedLines, shorter, values } from './lines.ts';
+import {
+  aligned,
+  at,
+  findingLines,
+  instant,
+  labelled,
+  manifestLine,
+  revision,
+  searchedLines,
+  shorter,
+  values,
+} from './lines.ts';
 
 const key = ['venue', 'symbol', 'trade_id'];
 
@@ -112,7 +123,7 @@ const states: Readonly<Record<Located['state'], string>> = {
   missing: 'in no listed object',
 };
 
-function archiveLines({ state, object, place, equal }: Located, sameObject: bigint | undefined): string[] {
+function archiveLines({ state, object, place, equal, manifest }: Located, sameObject: bigint | undefined): string[] {
   if (object === null) return [states[state]];
   const row =
     place === null
@@ -123,6 +134,7 @@ function archiveLines({ state, object, place, equal }: Located, sameObject: bigi
     object.url,
     `day ${object.day}  cut ${object.cut.from}–${object.cut.to}  ${object.rows} rows  schema ${object.schemaId}`,
     `SHA-256 ${object.sha256}`,
+    manifestLine(manifest),
     row,
   ];
 }

@@ -68,13 +68,20 @@ export class Recompute implements AsyncDisposable {
 
   static async open(): Promise<Recompute> {
     const dir = await mkdtemp(join(tmpdir(), 'millrace-trace-'));
-    const instance = await DuckDBInstance.create(':memory:');
-    const db = await instance.connect();
-    await db.run(`SET memory_limit = '512MB'; SET temp_directory = '${dir}'; SET TimeZone = 'UTC'`);
-    await db.run(`
-      CREATE TABLE inputs (o BIGINT, op VARCHAR, id VARCHAR, seq BIGINT, price HUGEINT, size HUGEINT, event_us BIGINT, lsn BIGINT, tx BIGINT);
-      CREATE TABLE aside (o BIGINT, whole BOOLEAN)`);
-    return new Recompute(dir, instance, db);
+    let recompute: Recompute | undefined;
+    try {
+      const instance = await DuckDBInstance.create(':memory:');
+      recompute = new Recompute(dir, instance, await instance.connect());
+      await recompute.#db.run(`SET memory_limit = '512MB'; SET temp_directory = '${dir}'; SET TimeZone = 'UTC'`);
+      await recompute.#db.run(`
+        CREATE TABLE inputs (o BIGINT, op VARCHAR, id VARCHAR, seq BIGINT, price HUGEINT, size HUGEINT, event_us BIGINT, lsn BIGINT, tx BIGINT);
+        CREATE TABLE aside (o BIGINT, whole BOOLEAN)`);
+      return recompute;
+    } catch (error) {
+      if (recompute === undefined) await rm(dir, { recursive: true, force: true });
+      else await recompute[Symbol.asyncDispose]();
+      throw error;
+    }
   }
 
   /** Adds changes of the symbol, in any order. */

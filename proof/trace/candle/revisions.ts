@@ -75,7 +75,13 @@ export async function findRevisions(
   trail: Trail,
   id: TradeId,
   taken: ReadonlyMap<string, Taken>,
-  at: { readonly topic: string; readonly partition: number; readonly since: bigint | undefined },
+  at: {
+    readonly topic: string;
+    readonly partition: number;
+    readonly since: bigint | undefined;
+    /** Revisions whose input reaches this offset are younger than what is known of the changes. */
+    readonly before: bigint;
+  },
 ): Promise<ReadonlyMap<bigint, readonly WindowTrace[]>> {
   const traces = new Map<bigint, Map<string, WindowTrace>>();
   for (const window of taken.values()) for (const change of window.changes) trace(traces, window, change);
@@ -90,7 +96,7 @@ export async function findRevisions(
       { topic: at.topic, partition: at.partition, offset: record.offset },
       record.timestamp,
     );
-    if (window === undefined || view.input === null) continue;
+    if (window === undefined || view.input === null || view.input.to >= at.before) continue;
     const change = madeWith(window, view.input);
     if (change === undefined) continue;
     if (!change.covered) {

@@ -13,6 +13,7 @@ import { allColumns, differencesOf, readTexts, selectTexts, shown, type Texts, t
 import { type Finding, Trail } from '../trail.ts';
 import { footer, type Place, parquetGroups, placeOf, type RowGroup } from './groups.ts';
 import { Listing, type ObjectView, viewOf } from './listing.ts';
+import { Manifests, type ManifestView } from './manifest.ts';
 import type { ObjectName } from './name.ts';
 
 /** Where an object comes from. */
@@ -22,6 +23,8 @@ export interface ObjectTrace {
   readonly listed: ObjectView | null;
   /** Other objects of the same cut: other days of the same offsets. */
   readonly siblings: readonly ObjectView[];
+  /** The newest manifest of its day; null while there is none. */
+  readonly manifest: ManifestView | null;
   /** What the file itself says, read by DuckDB; null when it cannot be read. */
   readonly file: FileView | null;
   /** Where its records are in the log now. */
@@ -84,6 +87,7 @@ export async function traceObject(sources: TraceSources, name: ObjectName, offse
   return {
     name,
     listed: record === undefined ? null : viewOf(bucket, record),
+    manifest: record === undefined ? null : await new Manifests(sources, trail).of(record),
     siblings: siblings.map((each) => viewOf(bucket, each)),
     file,
     log: bounds === undefined ? null : { ...bounds, holds: holdsOf(bounds, record) },

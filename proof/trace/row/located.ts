@@ -1,8 +1,8 @@
-import { groupOf } from '../../../core/runtime/runner.ts';
 import { formatDay } from '../../../core/time.ts';
 import type { ArchiveObject } from '../../../schemas/gen/archive_object.ts';
 import { type Place, parquetGroups, placeOf } from '../object/groups.ts';
-import { type Listing, type ObjectView, viewOf } from '../object/listing.ts';
+import { Listing, type ObjectView, viewOf } from '../object/listing.ts';
+import { Manifests, type ManifestView } from '../object/manifest.ts';
 import { type TraceSources, tradesTopic } from '../sources.ts';
 import { allColumns, differencesOf, numberIn, readTexts, selectTexts } from '../texts.ts';
 import type { Trail } from '../trail.ts';
@@ -15,29 +15,35 @@ export interface Located {
   readonly object: ObjectView | null;
   /** Where in the file; null when the file does not hold it. */
   readonly place: Place | null;
+  /** The newest manifest of the object's day; null without an object, or while the day has none. */
+  readonly manifest: ManifestView | null;
   /** The row that is there equals the change in the log, column by column; null when the log has it no more. */
   readonly equal: boolean | null;
 }
 
 const columns = allColumns(tradesTopic);
 
+/** How the sink stands with the partition, read before its list is. */
+export interface SinkState {
+  readonly committed: bigint;
+  /** Offsets that are dead letters of the sink. */
+  readonly refused: ReadonlySet<bigint>;
+}
+
 /** Finds each change's row in the listed objects, and reads it there. One object at a time is on disk. */
 export async function locate(
   sources: TraceSources,
   trail: Trail,
-  listing: Listing,
   partition: number,
   changes: readonly Change[],
-  /** Offsets that are dead letters of the sink. */
-  refused: ReadonlySet<bigint>,
+  { committed, refused }: SinkState,
 ): Promise<ReadonlyMap<bigint, Located>> {
   const found = new Map<bigint, Located>();
   if (changes.length === 0) return found;
+  const listing = new Listing(sources, trail, tradesTopic);
   const objects = await listing.of(partition);
   const searched = trail.search(`archive of ${tradesTopic}/${partition}`, null, 'objects');
   searched.records = objects.length;
-  const positions = await sources.log.committed(groupOf('parquet'), tradesTopic);
-  const committed = positions.find((each) => each.partition === partition)?.offset ?? 0n;
   const byObject = new Map<ArchiveObject, Change[]>();
   for (const change of changes) {
     const object = holderOf(objects, change, trail);
@@ -48,14 +54,19 @@ export async function locate(
         state: unlisted(trail, partition, offset, committed, refused),
         object: null,
         place: null,
+        manifest: null,
         equal: null,
       });
   }
   searched.found = byObject.size;
+  const manifests = new Manifests(sources, trail);
   let done = 0;
   for (const [object, held] of byObject) {
     sources.onProgress?.({ what: `archive of ${tradesTopic}/${partition}`, done: done++, total: byObject.size });
-    for (const [offset, located] of await read(sources, trail, listing, object, held)) found.set(offset, located);
+    const manifest = await manifests.of(object);
+    for (const [offset, located] of await read(sources, trail, listing, object, held)) {
+      found.set(offset, { ...located, manifest });
+    }
   }
   return found;
 }
@@ -101,11 +112,11 @@ async function read(
   listing: Listing,
   object: ArchiveObject,
   changes: readonly Change[],
-): Promise<Map<bigint, Located>> {
+): Promise<Map<bigint, Omit<Located, 'manifest'>>> {
   await using files = await listing.open(object);
   const path = files.pathOf(0);
   const groups = files.differences.count > 0 ? await parquetGroups(files).catch(() => []) : await parquetGroups(files);
-  const found = new Map<bigint, Located>();
+  const found = new Map<bigint, Omit<Located, 'manifest'>>();
   const view = viewOf(bucket, object);
   for (const change of changes) {
     const { offset } = change;

@@ -1,19 +1,21 @@
 import { formatDecimal, PRICE_SCALE } from '../../../core/decimal.ts';
 import { formatLsn } from '../../../core/lsn.ts';
+import { groupOf } from '../../../core/runtime/runner.ts';
 import { formatTimestamp, parseTimestamp } from '../../../core/time.ts';
 import type { TradeRow } from '../../../schemas/gen/trade_change.ts';
 import { candlePlace, candlesTopic, findRevisions, nameOf, type WindowTrace } from '../candle/revisions.ts';
+import { boundsOf } from '../find.ts';
 import { Listing } from '../object/listing.ts';
 import { type TraceSources, type TradeId, tradesTopic } from '../sources.ts';
 import { numberIn, shown, tradeColumns } from '../texts.ts';
 import { type Finding, type Searched, Trail } from '../trail.ts';
-import { agreement } from './agreement.ts';
+import { type Agreement, agreement } from './agreement.ts';
 import { type AnomalyView, findAnomalies } from './anomalies.ts';
 import { type Change, type ChangeRange, findChanges, partitionOfTrade, repeated } from './changes.ts';
 import { type Located, locate } from './located.ts';
 import { type Step, type Taken, windowKey, windowsTaken } from './membership.ts';
 import { findOutcomes, type LedgerEntry, type Outcome, type Placed, type Refusal } from './outcomes.ts';
-import { readRow, untilCaptured } from './postgres.ts';
+import { type PostgresRow, readRow, untilCaptured } from './postgres.ts';
 
 /** The whole way of one row. Instants are ISO 8601 or, where a name says so, microseconds; decimals are texts. */
 export interface RowTrace {
@@ -87,24 +89,9 @@ export async function traceRow(sources: TraceSources, id: TradeId, options: RowT
   const postgres = await readRow(sources.db, id);
   searchedPostgres.records = searchedPostgres.found = postgres.texts === null ? 0 : 1;
   const changes = await findChanges(sources, trail, listing, id, partition, range);
-  let verdict = agreement(postgres, changes, repeated(changes));
-  if (verdict.problem !== undefined && range.to === undefined) {
-    const captured = await untilCaptured(sources.db, options.slot, postgres.walLsn, {
-      waitMs: options.waitMs ?? 10_000,
-      ...(sources.signal === undefined ? {} : { signal: sources.signal }),
-    });
-    const from = trail.searched.find(({ where }) => where === `${tradesTopic}/${partition}`)?.to ?? 0n;
-    changes.push(...(await findChanges(sources, trail, listing, id, partition, { from })));
-    verdict = agreement(postgres, changes, repeated(changes));
-    if (verdict.problem !== undefined) {
-      if (captured) trail.difference(verdict.problem);
-      else trail.pending(`${verdict.problem}; the slot ${options.slot} has not confirmed that it was captured`);
-    }
-  } else if (verdict.problem !== undefined) {
-    trail.gone(`${verdict.problem}; the search ended at offset ${range.to}`);
-  }
+  const verdict = await reconcile(sources, trail, { id, partition, postgres, changes, range, options, listing });
   incomplete(trail, changes, partition);
-  const parts = await follow(sources, trail, listing, id, partition, changes);
+  const parts = await follow(sources, trail, id, partition, changes);
   return {
     table: 'trades',
     key: id,
@@ -123,17 +110,74 @@ export async function traceRow(sources: TraceSources, id: TradeId, options: RowT
   };
 }
 
+interface Reconciling {
+  readonly id: TradeId;
+  readonly partition: number;
+  readonly postgres: PostgresRow;
+  /** What is captured meanwhile is added. */
+  readonly changes: Change[];
+  readonly range: ChangeRange;
+  readonly options: RowTraceOptions;
+  readonly listing: Listing;
+}
+
+/**
+ * Compares Postgres with the log. Before they are said to contradict each other, all that was committed before the row was read has to be in the log, and
+ * all of the log that may hold a change has to have been searched.
+ */
+async function reconcile(sources: TraceSources, trail: Trail, of: Reconciling): Promise<Agreement> {
+  const { id, partition, postgres, changes, range, options, listing } = of;
+  const first = agreement(postgres, changes, repeated(changes));
+  if (first.problem === undefined) return first;
+  if (range.from !== undefined || range.to !== undefined) {
+    trail.gone(`${first.problem}; but only a part of the log was searched`);
+    return first;
+  }
+  const captured = await untilCaptured(sources.db, options.slot, postgres.walLsn, {
+    waitMs: options.waitMs ?? 10_000,
+    ...(sources.signal === undefined ? {} : { signal: sources.signal }),
+  });
+  const from = trail.searched.find(({ where }) => where === `${tradesTopic}/${partition}`)?.to ?? 0n;
+  changes.push(...(await findChanges(sources, trail, listing, id, partition, { from })));
+  const verdict = agreement(postgres, changes, repeated(changes));
+  const { problem } = verdict;
+  if (problem === undefined) return verdict;
+  const lost = await unreachable(sources, listing, partition);
+  if (lost !== undefined) trail.gone(`${problem}; ${lost}`);
+  else if (captured) trail.difference(problem);
+  else trail.pending(`${problem}; the slot ${options.slot} has not confirmed that it was captured`);
+  return verdict;
+}
+
+/** Why a change may be in neither: the log begins after it, and the archive did not take all that was before. */
+async function unreachable(sources: TraceSources, listing: Listing, partition: number): Promise<string | undefined> {
+  const { start } = (await boundsOf(sources.log, tradesTopic, partition)) ?? { start: 0n };
+  if (start === 0n) return undefined;
+  const objects = await listing.of(partition);
+  const isWhole =
+    objects.some((each) => each.from_offset === 0n) && (await positionOf(sources, 'parquet', partition)) >= start;
+  return isWhole ? undefined : `the log begins at ${start}, and the archive does not hold all that was before`;
+}
+
+/** How far a processor or sink has committed the log of trades; 0 for one that never ran. */
+async function positionOf({ log }: TraceSources, name: string, partition: number): Promise<bigint> {
+  const positions = await log.committed(groupOf(name), tradesTopic);
+  return positions.find((each) => each.partition === partition)?.offset ?? 0n;
+}
+
 /** What became of the changes downstream. */
 async function follow(
   sources: TraceSources,
   trail: Trail,
-  listing: Listing,
   id: TradeId,
   partition: number,
   changes: readonly Change[],
 ): Promise<Pick<RowTrace, 'changes' | 'anomalies'>> {
   const offsets = new Set(changes.map(({ offset }) => offset));
   const candles = await candlePlace(sources, id);
+  // Outputs are committed with the position in the log: what is read after it holds all that was made of what is before it.
+  const archived = await positionOf(sources, 'parquet', partition);
+  const processed = await positionOf(sources, candles.processor, partition);
   const since = {
     logTime: least(changes.map(({ texts }) => numberIn(texts, '_source_time'))),
     recordTime: least(
@@ -143,11 +187,17 @@ async function follow(
   };
   const asked = { partition, offsets, texts: [id.trade_id], since };
   const outcomes = await findOutcomes(sources, trail, asked, { candles: candles.processor });
+  const reached = changes.filter(({ offset }) => offset < processed);
+  for (const { offset } of changes.slice(reached.length)) {
+    trail.pending(
+      `${tradesTopic}/${partition} offset ${offset} is in no candle yet: ${candles.processor} has committed up to ${processed}`,
+    );
+  }
   const taken = windowsTaken(
-    changes.map((change) => stepOf(change, outcomes.get(change.offset), candles.processor)),
+    reached.map((change) => stepOf(change, outcomes.get(change.offset), candles.processor)),
     sources.candles,
   );
-  const at = { ...candles, since: since.logTime };
+  const at = { ...candles, since: since.logTime, before: processed };
   const revisions = await findRevisions(sources, trail, id, taken, at);
   checkRevised(trail, id, outcomes, taken, revisions, candles.processor);
   const anomalies = await findAnomalies(sources, trail, id, offsets, taken, {
@@ -159,7 +209,7 @@ async function follow(
       refusals.some(({ processor }) => processor === 'parquet') ? [offset] : [],
     ),
   );
-  const located = await locate(sources, trail, listing, partition, changes, refused);
+  const located = await locate(sources, trail, partition, changes, { committed: archived, refused });
   const repeats = repeated(changes);
   return {
     changes: changes.map((change) => {
