@@ -110,8 +110,8 @@ describe('the trace of a row says to people', () => {
     ];
     expect(lines({ changes: [change(5n, { candles })] })).toEqual(
       expect.arrayContaining([
-        '  candles   in      1m 1970-01-01T00:00:00Z  PARTIAL#1–3         CADENCE    market.candles/2 offset 11  input 3–6',
-        '            in      1m 1970-01-01T00:00:00Z  CLOSED#4            WATERMARK  market.candles/2 offset 12  input 3–6',
+        '  candles   in      1m 1970-01-01T00:00:00Z  PARTIAL#1–3        CADENCE    market.candles/2 offset 11  input 3–6',
+        '            in      1m 1970-01-01T00:00:00Z  CLOSED#4           WATERMARK  market.candles/2 offset 12  input 3–6',
         '            out of  5m 1970-01-01T00:00:00Z  not emitted since',
       ]),
     );
