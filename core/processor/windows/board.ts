@@ -164,10 +164,18 @@ export class Board<R, A> {
 
   /** What is due at `now`. `closed` is called for each window that has closed. */
   advance(now: number, closed: (pane: Pane<A>) => void): void {
-    for (let owner = this.#due.first(); owner !== undefined && owner.due <= now; owner = this.#due.first()) {
-      this.settle(owner, now, closed);
-    }
+    for (const owner of this.#takeDue(now)) this.settle(owner, now, closed);
     if (this.#changed.due <= now) this.#emitPartials(now);
+  }
+
+  /** In the order in which they are due. Each is settled once, which schedules it again. */
+  #takeDue(now: number): Owner<A>[] {
+    const due: Owner<A>[] = [];
+    for (let owner = this.#due.first(); owner !== undefined && owner.due <= now; owner = this.#due.first()) {
+      this.#due.delete(owner);
+      due.push(owner);
+    }
+    return due;
   }
 
   /** Closes the key's windows that end at or before its watermark, earliest first; forgets what is frozen; schedules what comes next. */
