@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DuckDBInstance } from '@duckdb/node-api';
 import { lineageColumns, tables } from '../core/archive/tables.ts';
+import { ParquetFile } from '../core/archive/writing/writer.ts';
 import { AvroDecoder } from '../core/avro/decoder.ts';
 import { AvroEncoder } from '../core/avro/encoder.ts';
 import { envelope, envelopeSchema, tradeRow } from '../core/avro/fixtures/debezium.ts';
@@ -14,7 +15,6 @@ import { MemorySchemas } from '../core/avro/memory.ts';
 import { formatTimestamp } from '../core/time.ts';
 import { RecordBuffer } from '../sinks/parquet/buffer.ts';
 import { buildObjects } from '../sinks/parquet/build.ts';
-import { ParquetFile } from '../sinks/parquet/writer.ts';
 
 export const help = `bench parquet [rows]
   Parquet of trade changes beside DuckDB, no broker and no bucket: rows per second of CPU time`;

@@ -1,4 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
+import { queryParquet } from '../../core/archive/fixtures/read.ts';
 import { tables } from '../../core/archive/tables.ts';
 import { AvroDecoder } from '../../core/avro/decoder.ts';
 import { duckdbHash } from '../../core/rowhash.ts';
@@ -8,7 +9,6 @@ import type { Candle } from '../../schemas/gen/candle.ts';
 import type { ArchivedTopic } from '../../schemas/topics.ts';
 import { type Built, buildObjects } from './build.ts';
 import { Harness, trade } from './fixtures/harness.ts';
-import { queryParquet } from './fixtures/read.ts';
 
 const trades = 'cdc.public.trades';
 const widest = 10n ** 38n - 1n;

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { setImmediate as yieldLoop } from 'node:timers/promises';
 import { lineageColumns, type Table } from '../../core/archive/tables.ts';
+import { ParquetFile, writerVersion } from '../../core/archive/writing/writer.ts';
 import { type AvroDecoder, schemaIdOf } from '../../core/avro/decoder.ts';
 import { fits } from '../../core/decimal.ts';
 import { MillraceError } from '../../core/errors.ts';
@@ -8,7 +9,6 @@ import { type ColumnValue, RowHash, type TypedColumn } from '../../core/rowhash.
 import { prepareDecoder, valuesOf } from '../../core/runtime/decoding.ts';
 import type { LogRecord, TopicPartition } from '../../core/runtime/log.ts';
 import { DAY, floorTo, formatDay } from '../../core/time.ts';
-import { ParquetFile, writerVersion } from './writer.ts';
 
 /** One finished object of a cut. */
 export interface BuiltObject {

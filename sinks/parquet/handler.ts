@@ -1,5 +1,6 @@
 import { objectKey } from '../../core/archive/keys.ts';
 import type { Table } from '../../core/archive/tables.ts';
+import { writerBuild, writerVersion, writerVersions } from '../../core/archive/writing/writer.ts';
 import type { AvroDecoder } from '../../core/avro/decoder.ts';
 import type { AvroEncoder } from '../../core/avro/encoder.ts';
 import { MillraceError } from '../../core/errors.ts';
@@ -18,7 +19,6 @@ import { RecordBuffer } from './buffer.ts';
 import { type Built, type BuiltObject, buildObjects, type Refused } from './build.ts';
 import { type Cut, formatCut, parseCut } from './cut.ts';
 import type { Turns } from './turns.ts';
-import { writerBuild, writerVersion, writerVersions } from './writer.ts';
 
 export interface ParquetSettings {
   /** Records after which a cut is due. */

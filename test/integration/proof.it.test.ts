@@ -1,6 +1,7 @@
 /** A checker is worth what it catches: every difference that is planted here has to be found and named. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { lineageColumns, tables } from '../../core/archive/tables.ts';
+import { ParquetFile } from '../../core/archive/writing/writer.ts';
 import { AvroDecoder } from '../../core/avro/decoder.ts';
 import { AvroEncoder } from '../../core/avro/encoder.ts';
 import { formatDecimal, PRICE_SCALE } from '../../core/decimal.ts';
@@ -13,7 +14,6 @@ import { schemas as contracts } from '../../schemas/gen/index.ts';
 import type { TradeChange, TradeRow } from '../../schemas/gen/trade_change.ts';
 import { objectsTopic } from '../../schemas/topics.ts';
 import { Harness, trade } from '../../sinks/parquet/fixtures/harness.ts';
-import { ParquetFile } from '../../sinks/parquet/writer.ts';
 import { type TestDatabase, testDatabase } from '../capture.ts';
 import { testConfig } from '../stack.ts';
 

@@ -10,7 +10,7 @@
 import { zstdCompressSync } from 'node:zlib';
 import type { SchemaElement } from 'hyparquet';
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
-import type { ColumnValue, TypedColumn } from '../../core/rowhash.ts';
+import type { ColumnValue, TypedColumn } from '../../rowhash.ts';
 import { type ColumnData, columnData, decimalBytes } from './column-data.ts';
 
 export const writerVersion = 1;

@@ -1,5 +1,5 @@
 import type { ColumnSource } from 'hyparquet-writer/src/types.js';
-import type { ColumnValue, TypedColumn } from '../../core/rowhash.ts';
+import type { ColumnValue, TypedColumn } from '../../rowhash.ts';
 
 /**
  * One column of the row group in the making. Statistics are made here, while values pass: the writer would go over them again, and of

@@ -1,8 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import type { ColumnValue, TypedColumn } from '../../core/rowhash.ts';
+import type { ColumnValue, TypedColumn } from '../../rowhash.ts';
+import { queryParquet } from '../fixtures/read.ts';
 import { columnData, compareAsUtf8 } from './column-data.ts';
-import { queryParquet } from './fixtures/read.ts';
 import { ParquetFile } from './writer.ts';
 
 const long = fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n });
