@@ -1,6 +1,7 @@
 import type { AvroDecoder } from '../../core/avro/decoder.ts';
 import type { AvroEncoder } from '../../core/avro/encoder.ts';
 import { MillraceError } from '../../core/errors.ts';
+import type { HotTable } from '../../core/hot-store/tables.ts';
 import type { Metrics, TaskMetrics } from '../../core/observability/metrics.ts';
 import { deadLetter } from '../../core/runtime/dead-letter.ts';
 import { prepareDecoder, valuesOf } from '../../core/runtime/decoding.ts';
@@ -10,7 +11,6 @@ import type { DeadLetter } from '../../schemas/gen/dead_letter.ts';
 import type { Breaker } from './breaker.ts';
 import { Newest, rowOf } from './row.ts';
 import type { HotStore } from './store.ts';
-import type { HotTable } from './tables.ts';
 
 export interface HotStoreSettings {
   /** Rows after which they are written. */

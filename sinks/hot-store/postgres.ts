@@ -1,10 +1,10 @@
 import { type Client, DatabaseError } from 'pg';
 import { MillraceError } from '../../core/errors.ts';
+import { type HotTable, hotSchema } from '../../core/hot-store/tables.ts';
 import { address, connectPostgres } from '../../core/postgres.ts';
 import { ensureDays, prepareSchema, quote } from './partitions.ts';
 import type { HotRow } from './row.ts';
 import type { HotStore, RefusedRow, Upserted } from './store.ts';
-import { type HotTable, hotSchema } from './tables.ts';
 
 export interface PostgresHotStoreOptions {
   readonly url: string;

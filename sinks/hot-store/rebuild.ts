@@ -1,12 +1,12 @@
 import type { Client } from 'pg';
 import { MillraceError } from '../../core/errors.ts';
+import { hotSchema, hotTables } from '../../core/hot-store/tables.ts';
 import type { Groups } from '../../core/operations/groups.ts';
 import type { Log, TopicPartition } from '../../core/runtime/log.ts';
 import { groupOf } from '../../core/runtime/runner.ts';
 import { transactionalId } from '../../core/runtime/takeover.ts';
 import { type HotTopic, hotTopics } from '../../schemas/topics.ts';
 import { changingSchema } from './partitions.ts';
-import { hotSchema, hotTables } from './tables.ts';
 
 export interface RebuildOptions {
   readonly log: Log;

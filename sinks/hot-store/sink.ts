@@ -3,6 +3,7 @@ import { AvroDecoder } from '../../core/avro/decoder.ts';
 import { AvroEncoder } from '../../core/avro/encoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
 import { type Clock, wallClock } from '../../core/clock.ts';
+import { hotTables } from '../../core/hot-store/tables.ts';
 import type { Metrics } from '../../core/observability/metrics.ts';
 import type { HandlerFactory } from '../../core/runtime/handler.ts';
 import type { DeadLetter } from '../../schemas/gen/dead_letter.ts';
@@ -11,7 +12,6 @@ import { type HotTopic, hotTopics, valueSubject } from '../../schemas/topics.ts'
 import { Breaker } from './breaker.ts';
 import { type HotStoreEnvironment, HotStoreHandler, type HotStoreSettings } from './handler.ts';
 import type { HotStore } from './store.ts';
-import { hotTables } from './tables.ts';
 
 export interface HotStoreSinkOptions {
   readonly schemas: Schemas;

@@ -1,6 +1,6 @@
 import type { MillraceError } from '../../core/errors.ts';
+import type { HotTable } from '../../core/hot-store/tables.ts';
 import type { HotRow } from './row.ts';
-import type { HotTable } from './tables.ts';
 
 /** A row that the store will never take. */
 export interface RefusedRow {

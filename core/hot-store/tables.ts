@@ -1,9 +1,10 @@
 /** The tables of the hot store: which topic, which columns, which key, which day. */
-import { columnsOf } from '../../core/archive/columns.ts';
-import { MillraceError } from '../../core/errors.ts';
-import type { ColumnType, ColumnValue } from '../../core/rowhash.ts';
+
 import { schemas } from '../../schemas/gen/index.ts';
 import type { HotTopic } from '../../schemas/topics.ts';
+import { columnsOf } from '../archive/columns.ts';
+import { MillraceError } from '../errors.ts';
+import type { ColumnType, ColumnValue } from '../rowhash.ts';
 import { type ArrayType, isArrayType, renderJson } from './json.ts';
 import { decimalText, timestampText } from './text.ts';
 
@@ -12,6 +13,8 @@ export const hotSchema = 'hot';
 
 export interface HotColumn {
   readonly name: string;
+  /** What it is; `json` for arrays. */
+  readonly type: ColumnType | { readonly kind: 'json' };
   /** As Postgres writes it: numeric(20,8). */
   readonly sqlType: string;
   /** The value as Postgres reads it. @throws MillraceError BAD_RECORD for a value that Postgres has no room for. */
@@ -43,9 +46,10 @@ function hotColumns(schema: AvroRecord): readonly HotColumn[] {
   return columnsOf(schema).map(({ name, type, read }): HotColumn => {
     const array = arrays.get(name);
     if (array === undefined)
-      return { name, sqlType: sqlTypeOf(type), text: (record) => textOf(name, type, read(record)) };
+      return { name, type, sqlType: sqlTypeOf(type), text: (record) => textOf(name, type, read(record)) };
     return {
       name,
+      type: { kind: 'json' },
       sqlType: 'jsonb',
       text: (record) => renderJson(name, array, (record as Record<string, unknown>)[name]),
     };
@@ -108,7 +112,10 @@ const features: HotTable = {
   topic: 'market.features',
   name: 'features',
   schema: schemas.features,
-  columns: [...hotColumns(schemas.features), { name: 'revision', sqlType: 'integer', text: () => '1' }],
+  columns: [
+    ...hotColumns(schemas.features),
+    { name: 'revision', type: { kind: 'int' }, sqlType: 'integer', text: () => '1' },
+  ],
   key: keyOf(schemas.features_key),
   eventTime: 'as_of',
   revision: () => 1,

@@ -1,5 +1,5 @@
 /** Arrays as JSON by their Avro type. Every number is written with all its digits, and `jsonb` keeps them: its numbers are `numeric`. */
-import { MillraceError } from '../../core/errors.ts';
+import { MillraceError } from '../errors.ts';
 import { decimalText, timestampText } from './text.ts';
 
 export interface ArrayType {
