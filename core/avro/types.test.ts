@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import avro from 'avsc';
-import fc from 'fast-check';
+import fc from '../testing/property.ts';
 import { decimals, longs } from './fixtures/arbitrary.ts';
 import { avroType } from './types.ts';
 
@@ -128,6 +128,24 @@ describe('decimal', () => {
   test('a nullable decimal keeps null and zero apart', () => {
     const type = avroType(['null', { type: 'bytes', logicalType: 'decimal', precision: 20, scale: 8 }]);
     for (const value of [null, 0n, -1n]) expect(type.fromBuffer(type.toBuffer(value))).toBe(value);
+  });
+});
+
+describe('map', () => {
+  const type = avroType({ type: 'map', values: 'long' });
+
+  test('every key is read back, one that objects have of their own too', () => {
+    const value = Object.fromEntries(
+      [...['__proto__', 'constructor', ''].entries()].map(([i, key]) => [key, BigInt(i)]),
+    );
+    const read = type.fromBuffer(type.toBuffer(value)) as object;
+    expect(Object.entries(read)).toEqual(Object.entries(value));
+    expect(Object.getPrototypeOf(read)).toBe(Object.prototype);
+  });
+
+  test('blocks that state their length are read like those that do not', () => {
+    const blocks = Buffer.from('01' + '06' + '0261' + '02' + '02' + '0262' + '04' + '00', 'hex');
+    expect(type.fromBuffer(blocks)).toEqual({ a: 1n, b: 2n });
   });
 });
 

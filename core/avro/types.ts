@@ -2,8 +2,8 @@
  * Avro types as Millrace reads and writes them: every `long` (timestamps too) is a `bigint`, and a `decimal` is a `bigint` of
  * unscaled units.
  *
- * avsc offers `LongType.__with` for other longs, but that way copies eight bytes per long; `_read` and `_write` of longs, decimals and
- * strings are overridden here to work on the buffer itself. avsc is pinned exactly because of it.
+ * avsc offers `LongType.__with` for other longs, but that way copies eight bytes per long; `_read` and `_write` of longs, decimals,
+ * strings and maps are overridden here to work on the buffer itself. avsc is pinned exactly because of it.
  */
 import avro from 'avsc';
 import { readText, type Utf8Buffer } from './strings.ts';
@@ -114,6 +114,20 @@ function readString(tap: Tap): string {
 const cachedString: avro.Type = Object.create(avro.Type.forSchema('string'), {
   _read: { value: readString },
 }) as avro.Type;
+
+/** Avro `map` as an object that has every key the map had: one of `__proto__` would change avsc's own instead of being in it. */
+class MapType extends avro.types.MapType {
+  _read(tap: Tap): object {
+    const values = this.valuesType as { _read(tap: Tap): unknown };
+    const entries: [string, unknown][] = [];
+    for (let count = tap.readLong(); count !== 0; count = tap.readLong()) {
+      // A negative count is followed by the length of its block in bytes, for readers that skip it.
+      if (count < 0) tap.readLong();
+      for (let left = Math.abs(count); left > 0; left--) entries.push([readString(tap), values._read(tap)]);
+    }
+    return Object.fromEntries(entries);
+  }
+}
 
 const scratch = Buffer.alloc(8);
 
@@ -240,8 +254,9 @@ function isCount(value: unknown): value is number {
 }
 
 /** The type that stands for one of avsc's own. */
-function replacement(schema: unknown): avro.Type | undefined {
+function replacement(schema: unknown, options: unknown): avro.Type | undefined {
   const type = typeof schema === 'object' && schema !== null ? (schema as { type?: unknown }).type : schema;
+  if (type === 'map') return new MapType(schema as never, options) as avro.Type;
   if (type === 'long') return bigintLong;
   return type === 'string' ? cachedString : undefined;
 }
