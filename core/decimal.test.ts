@@ -1,5 +1,4 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
 import {
   divide,
   divideRounded,
@@ -12,6 +11,7 @@ import {
   rescale,
 } from './decimal.ts';
 import { MillraceError } from './errors.ts';
+import fc from './testing/property.ts';
 
 const scale = fc.integer({ min: 0, max: 20 });
 const units = fc.bigInt({ min: -(10n ** 38n), max: 10n ** 38n });

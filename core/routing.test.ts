@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
-import fc from 'fast-check';
 import { javaHash, partitionOf } from './routing.ts';
+import fc from './testing/property.ts';
 
 test('javaHash is the hash that the Java language specifies', () => {
   expect(javaHash('')).toBe(0);

@@ -1,6 +1,5 @@
 import { type DuckDBConnection, DuckDBInstance } from '@duckdb/node-api';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
 import { formatDecimal } from './decimal.ts';
 import {
   addRowHashes,
@@ -12,6 +11,7 @@ import {
   RowHash,
   type TypedColumn,
 } from './rowhash.ts';
+import fc from './testing/property.ts';
 
 const columns: readonly TypedColumn[] = [
   { name: 'name', type: { kind: 'text' } },

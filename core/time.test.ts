@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
 import { MillraceError } from './errors.ts';
+import fc from './testing/property.ts';
 import { floorTo, formatDay, formatInterval, formatTimestamp, MINUTE, parseInterval, parseTimestamp } from './time.ts';
 
 /** From 0000-01-01 to 9999-12-31. */

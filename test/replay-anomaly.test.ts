@@ -1,6 +1,6 @@
 /** Anomalies are decided by two inputs, a table and heartbeats: a replay takes all of them in the journal's order. */
 import { expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import fc from '../core/testing/property.ts';
 import { anomaly } from '../processors/anomaly/anomaly.ts';
 import { Bench, candle, SETTINGS } from '../processors/anomaly/testing/fixture.ts';
 import { replay } from '../proof/replay/replay.ts';

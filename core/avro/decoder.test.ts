@@ -1,8 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import type { TradeChange } from '../../schemas/gen/trade_change.ts';
 import { MillraceError } from '../errors.ts';
+import fc from '../testing/property.ts';
 import { AvroDecoder, type DecodeLimits, schemaIdOf } from './decoder.ts';
 import { AvroEncoder } from './encoder.ts';
 import { envelope, envelopeSchema, tradeFields, tradeRow } from './fixtures/debezium.ts';

@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import type { JournalEntry } from '../../schemas/gen/journal_entry.ts';
+import fc from '../testing/property.ts';
 import { AvroDecoder } from './decoder.ts';
 import { AvroEncoder } from './encoder.ts';
 import { valuesOf } from './fixtures/arbitrary.ts';

@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
-import fc from 'fast-check';
 import type { OutRecord } from '../runtime/log.ts';
+import fc from '../testing/property.ts';
 import { encodeBatch } from './batch-encoder.ts';
 import { crc32c } from './crc32c.ts';
 import { decodeBatches } from './record-batch.ts';

@@ -1,6 +1,6 @@
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import fc from '../testing/property.ts';
 import { decodeBatches, maxBatchBytes, scanBatches } from './record-batch.ts';
 
 interface Batch {

@@ -1,6 +1,6 @@
 import { zstdCompressSync } from 'node:zlib';
 import { expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import fc from '../testing/property.ts';
 import { ZstdReader } from './zstd.ts';
 
 const limit = 1024 * 1024;

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import fc from '../testing/property.ts';
 import { type Assignment, assignSticky } from './assignment.ts';
 
 const sizes = (assignments: Map<string, Assignment>) =>

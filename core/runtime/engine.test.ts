@@ -1,9 +1,9 @@
 import { expect, test } from '@jest/globals';
-import fc from 'fast-check';
 import { MillraceError } from '../errors.ts';
 import { type Context, defineProcessor, type Fold, type InputRecord, type TableRecord } from '../processor/define.ts';
 import { partitionOf } from '../routing.ts';
 import { Driver, type DriverOptions } from '../testing/driver.ts';
+import fc from '../testing/property.ts';
 
 /** Two inputs and a table: says each number with the price level of its moment and the unit that the table has for it. */
 interface Entry {

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import fc from '../testing/property.ts';
 import { type Change, ChangeIdentity, parseSequence, type Sequence } from './identity.ts';
 
 const at = (text: string): Sequence => parseSequence(text) as Sequence;

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import fc from '../testing/property.ts';
 import type { Fetched } from './log.ts';
 import { MERGE_SPAN_MS, Queue } from './queue.ts';
 

@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
-import fc from 'fast-check';
 import { avroType } from '../avro/types.ts';
+import fc from '../testing/property.ts';
 import { ValueCodec } from './value.ts';
 
 const record = (name: string, ...fields: object[]) => ({ type: 'record', name, fields });

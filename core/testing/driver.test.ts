@@ -1,8 +1,8 @@
 import { expect, test } from '@jest/globals';
-import fc from 'fast-check';
 import { MillraceError } from '../errors.ts';
 import { type Context, defineProcessor, type Fold, type InputRecord } from '../processor/define.ts';
 import { Driver, type DriverOptions } from './driver.ts';
+import fc from './property.ts';
 
 /** Counts changes per word, and says at a deadline what it has counted. */
 interface WordChange {

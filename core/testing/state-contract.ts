@@ -1,9 +1,9 @@
 import { expect, test } from '@jest/globals';
-import fc from 'fast-check';
 import type { InputRecord, StoreDefinition } from '../processor/define.ts';
 import type { Disk } from '../state/disk.ts';
 import type { Change } from '../state/keyed.ts';
 import { Stores } from '../state/stores.ts';
+import fc from './property.ts';
 
 /** What the contract needs of a kind of store. */
 export interface StoreKind {

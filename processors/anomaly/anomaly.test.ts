@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
 import { parseDecimal } from '../../core/decimal.ts';
+import fc from '../../core/testing/property.ts';
 import type { Candle } from '../../schemas/gen/candle.ts';
 import type { AnomalySettings } from './settings.ts';
 import { Bench, candle, type Fields, MINUTE } from './testing/fixture.ts';

@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals';
-import fc from 'fast-check';
 import { divide, divideRounded, formatDecimal, PRICE_SCALE, pow10 } from '../../core/decimal.ts';
 import { Driver, type Emitted } from '../../core/testing/driver.ts';
+import fc from '../../core/testing/property.ts';
 import { formatTimestamp } from '../../core/time.ts';
 import type { Features } from '../../schemas/gen/features.ts';
 import type { LateTrade } from '../../schemas/gen/late_trade.ts';

@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
 import { parseDecimal } from '../../core/decimal.ts';
 import type { Span } from '../../core/processor/windows/aggregation.ts';
+import fc from '../../core/testing/property.ts';
 import type { Candle } from '../../schemas/gen/candle.ts';
 import { compareUtf8, type Trade } from '../trade.ts';
 import { type Accumulator, candles, toCandle } from './candle.ts';

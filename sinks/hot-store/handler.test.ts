@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
 import type { TransactionFault } from '../../core/testing/memory-log.ts';
+import fc from '../../core/testing/property.ts';
 import type { Candle } from '../../schemas/gen/candle.ts';
 import { Harness } from './fixtures/harness.ts';
 import type { StoreFault } from './fixtures/memory-store.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
 import { formatDecimal } from '../../core/decimal.ts';
+import fc from '../../core/testing/property.ts';
 import { type Field, type Format, formats, layoutOf } from './formats.ts';
 import { parseRow, RowError, type TradeRow } from './row.ts';
 

@@ -19,6 +19,7 @@ const wrapped: Readonly<Record<string, string>> = {
   kafkajs: 'core/kafka/',
   avsc: 'core/avro/',
   '@kafkajs/confluent-schema-registry': 'core/avro/',
+  'fast-check': 'core/testing/property.ts',
 };
 
 /** Belong to the composition root. */

@@ -1,5 +1,5 @@
 /**
- * The long tests: bursts of faults on the real stack, and the simulation at length.
+ * The long tests: bursts of faults on the real stack, the simulation and the property tests at length.
  *
  *   npm run soak                                    every burst that has no result yet
  *   npm run soak -- faults 2 8 9                    these bursts, again
@@ -7,6 +7,8 @@
  *   npm run soak -- faults --fresh                  forgets the results of before
  *   npm run soak -- simulation --seeds 10000        that many simulated schedules
  *   npm run soak -- simulation --seed 7             one of them, with its trace; docs/simulation.md
+ *   npm run soak -- properties --seeds 20           property tests, with that many seeds by chance
+ *   npm run soak -- properties --seed 7             with this one, as a failure is reported
  *
  * Bursts follow each other on one stack of their own, fresh at the beginning and after a broken promise, and removed at the end. Results are kept in `.millrace/soak.json` after each burst, so what was
  * interrupted goes on when it is started again; docs/soak.md is written from them. Ends with an error when a promise was broken.
@@ -15,6 +17,7 @@ import { parseArgs } from 'node:util';
 import { untilSignal } from '../../cli/signals.ts';
 import { stackOptions } from '../../cli/stack.ts';
 import { stopStack } from '../../infra/local/stack.ts';
+import { soakProperties } from '../properties/soak.ts';
 import { soakSimulation } from '../simulation/soak.ts';
 import { runBurst } from './burst.ts';
 import { bursts } from './bursts/all.ts';
@@ -82,20 +85,17 @@ async function faults(numbers: readonly number[], signal: AbortSignal): Promise<
 
 const signal = untilSignal(() => new Error('interrupted'));
 const [part = 'faults', ...rest] = positionals;
-const number = (text: string | undefined): number | undefined => (text === undefined ? undefined : Number(text));
+const seeded = {
+  ...(values.seed === undefined ? {} : { seed: Number(values.seed) }),
+  ...(values.seeds === undefined ? {} : { seeds: Number(values.seeds) }),
+};
 const parts: Readonly<Record<string, () => Promise<boolean>>> = {
   faults: () => faults(rest.map(Number), signal),
   simulation: () => {
     const { scenario } = values;
-    const [seed, seeds] = [number(values.seed), number(values.seeds)];
-    return soakSimulation({
-      ...(seed === undefined ? {} : { seed }),
-      ...(seeds === undefined ? {} : { seeds }),
-      ...(scenario === undefined ? {} : { scenario }),
-      signal,
-      say,
-    });
+    return soakSimulation({ ...seeded, ...(scenario === undefined ? {} : { scenario }), signal, say });
   },
+  properties: () => soakProperties({ ...seeded, signal, say }),
 };
 const run = parts[part];
 if (run === undefined) {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
 import type { ColumnValue, TypedColumn } from '../../rowhash.ts';
+import fc from '../../testing/property.ts';
 import { queryParquet } from '../fixtures/read.ts';
 import { columnData, compareAsUtf8 } from './column-data.ts';
 import { ParquetFile } from './writer.ts';

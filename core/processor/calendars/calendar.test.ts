@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import fc from '../../testing/property.ts';
 import { formatTimestamp, parseTimestamp } from '../../time.ts';
 import { assign } from '../windows/windows.ts';
 import { Calendar, CalendarWindows, calendar, calendarSchema } from './calendar.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import fc from '../../testing/property.ts';
 import { Dedup, type Seen } from './dedup.ts';
 
 describe('dedup by id', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import fc from '../../testing/property.ts';
 import type { TableRecord } from '../define.ts';
 import { CapturedTable, type Mark, type RowChange } from './table.ts';
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import fc from '../../testing/property.ts';
 import { MemoryStore } from './fixture.ts';
 import { KeyedPattern } from './keyed.ts';
 import { advance, offer, startPattern } from './matcher.ts';

@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
-import fc from 'fast-check';
 import { Driver } from '../../testing/driver.ts';
+import fc from '../../testing/property.ts';
 import { defineProcessor } from '../define.ts';
 import type { Aggregation } from './aggregation.ts';
 import { Sessions, sessionStores } from './sessions.ts';

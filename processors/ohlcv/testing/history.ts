@@ -1,6 +1,7 @@
 /** Histories of a table of trades, as arbitrary data: trades in time, late and from the future, updates, deletes, duplicates and poison. */
-import type fastCheck from 'fast-check';
+
 import { formatDecimal } from '../../../core/decimal.ts';
+import type fastCheck from '../../../core/testing/property.ts';
 import { formatTimestamp } from '../../../core/time.ts';
 import type { TradeChange, TradeRow } from '../../../schemas/gen/trade_change.ts';
 import type { OhlcvSettings } from '../settings.ts';

@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
-import fc from 'fast-check';
 import { Driver, type DriverOptions } from '../../../core/testing/driver.ts';
+import fc from '../../../core/testing/property.ts';
 import { formatTimestamp } from '../../../core/time.ts';
 import type { Candle } from '../../../schemas/gen/candle.ts';
 import type { TradeChange } from '../../../schemas/gen/trade_change.ts';

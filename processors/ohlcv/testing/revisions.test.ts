@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
-import fc from 'fast-check';
 import { Driver } from '../../../core/testing/driver.ts';
+import fc from '../../../core/testing/property.ts';
 import { formatTimestamp, parseInterval, parseTimestamp } from '../../../core/time.ts';
 import type { Candle } from '../../../schemas/gen/candle.ts';
 import type { LateTrade } from '../../../schemas/gen/late_trade.ts';
