@@ -7,8 +7,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DuckDBInstance } from '@duckdb/node-api';
 import { lineageColumns, tables } from '../core/archive/tables.ts';
+import { TableDecoder } from '../core/archive/writing/decoder.ts';
 import { ParquetFile } from '../core/archive/writing/writer.ts';
-import { AvroDecoder } from '../core/avro/decoder.ts';
 import { AvroEncoder } from '../core/avro/encoder.ts';
 import { envelope, envelopeSchema, tradeRow } from '../core/avro/fixtures/debezium.ts';
 import { MemorySchemas } from '../core/avro/memory.ts';
@@ -28,7 +28,7 @@ export async function run(args: readonly string[]): Promise<void> {
   const { signal } = new AbortController();
   const schemas = new MemorySchemas();
   const writer = await AvroEncoder.open<object>(schemas, 'cdc.public.trades-value', envelopeSchema());
-  const decoder = new AvroDecoder<object>(schemas, table.schema);
+  const decoder = new TableDecoder(schemas, table);
 
   const buffer = new RecordBuffer();
   for (let i = 0; i < ROWS; i++) {

@@ -26,6 +26,10 @@ export interface Table {
   readonly columns: readonly Column[];
   /** The record that holds the data columns; undefined when the change has no row. @throws MillraceError BAD_RECORD */
   row(value: object): object | undefined;
+  /** Name of the record in `schema` whose fields are the data columns. */
+  readonly rowRecord: string;
+  /** The row before a change; only of topics of changes. */
+  before?(value: object): object | undefined;
   /** The data column with the event time, which decides the day. */
   readonly eventTime: string;
   /** @param timestamp of the Kafka record, milliseconds */
@@ -58,6 +62,8 @@ const trades: Table = {
     const { after, before } = value as TradeChange;
     return after ?? before ?? undefined;
   },
+  rowRecord: 'TradeRow',
+  before: (value) => (value as TradeChange).before ?? undefined,
   lineage(value) {
     const { op, source } = value as TradeChange;
     if (source.ts_us === null) throw new MillraceError('BAD_RECORD', 'the change has no commit time (source.ts_us)');
@@ -71,6 +77,7 @@ const candles: Table = {
   columns: columnsOf(schemas.candle),
   eventTime: 'window_start',
   row: (value) => value,
+  rowRecord: schemas.candle.name,
   lineage(value, timestamp) {
     const { provenance } = value as Candle;
     return { op: null, lsn: provenance?.to_lsn ?? null, sourceTime: timestamp * 1000n, txId: null };
@@ -83,6 +90,7 @@ const anomalies: Table = {
   columns: columnsOf(schemas.anomaly),
   eventTime: 'window_start',
   row: (value) => value as Anomaly,
+  rowRecord: schemas.anomaly.name,
   lineage: (_value, timestamp) => ({ op: null, lsn: null, sourceTime: timestamp * 1000n, txId: null }),
 };
 

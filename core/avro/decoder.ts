@@ -26,7 +26,14 @@ export const HEADER_BYTES = 5;
 
 type Resolver = ReturnType<AvroType['createResolver']>;
 
+export interface DecoderOptions extends Partial<DecodeLimits> {
+  /** The schema to read one writer by: `reader` with fields of the writer's own in it. Undefined reads by `reader` alone. */
+  readonly extend?: (writer: object) => object | undefined;
+}
+
 interface Reader {
+  /** As it was registered. */
+  readonly writer: object;
   readonly type: AvroType;
   readonly resolver: Resolver | undefined;
   readonly guard: Guard | undefined;
@@ -41,6 +48,7 @@ export class AvroDecoder<T> {
   readonly #schemas: Schemas;
   readonly #reader: AvroType | undefined;
   readonly #limits: DecodeLimits;
+  readonly #extend: DecoderOptions['extend'];
   /** By schema id. */
   readonly #readers = new Map<number, Reader>();
   /** What every record of a schema id gets that cannot be read. */
@@ -50,9 +58,11 @@ export class AvroDecoder<T> {
    * `reader` is the schema to read by, or null to read by each writer's own. Record names are matched without their namespaces, and
    * by aliases: Debezium puts the capture prefix and the table into its names.
    */
-  constructor(schemas: Schemas, reader: object | null, limits: Partial<DecodeLimits> = {}) {
+  constructor(schemas: Schemas, reader: object | null, options: DecoderOptions = {}) {
+    const { extend, ...limits } = options;
     this.#schemas = schemas;
     this.#reader = reader === null ? undefined : avroType(reader);
+    this.#extend = extend;
     this.#limits = { ...decodeLimits, ...limits };
   }
 
@@ -86,6 +96,11 @@ export class AvroDecoder<T> {
       if (reader instanceof MillraceError) this.#refused.set(id, reader);
       else this.#readers.set(id, reader);
     }
+  }
+
+  /** The schema of an id that `prepare` has seen and whose records can be read. */
+  writerOf(id: number): object | undefined {
+    return this.#readers.get(id)?.writer;
   }
 
   /**
@@ -147,7 +162,7 @@ export class AvroDecoder<T> {
       });
     }
     const guard = guardOf(writer, this.#limits.maxItems);
-    if (this.#reader === undefined) return { type: writer, resolver: undefined, guard };
+    if (this.#reader === undefined) return { writer: schema, type: writer, resolver: undefined, guard };
     if (!sharesName(this.#reader, writer)) {
       return new MillraceError(
         'SCHEMA_FOREIGN',
@@ -155,12 +170,13 @@ export class AvroDecoder<T> {
       );
     }
     try {
-      const resolver = this.#reader.createResolver(writer, { ignoreNamespaces: true });
-      return { type: this.#reader, resolver, guard };
+      const extended = this.#extend?.(schema);
+      const type = extended === undefined ? this.#reader : avroType(extended);
+      return { writer: schema, type, resolver: type.createResolver(writer, { ignoreNamespaces: true }), guard };
     } catch (cause) {
       throw new MillraceError(
         'SCHEMA_INCOMPATIBLE',
-        `schema ${id} (${nameOf(writer)}) cannot be read as ${nameOf(this.#reader)}: ${mismatchOf(this.#reader, writer)}`,
+        `schema ${id} (${nameOf(writer)}) cannot be read as ${nameOf(this.#reader)}: ${mismatchOf(this.#reader, writer) ?? messageOf(cause)}`,
         {
           cause,
           remedy: 'Undo the change of the source table, or deploy a version that knows it; nothing was skipped.',

@@ -1,3 +1,4 @@
+import { HEADER_BYTES, schemaIdOf } from '../../core/avro/decoder.ts';
 import type { LogRecord } from '../../core/runtime/log.ts';
 
 const slabBytes = 1 << 20;
@@ -18,6 +19,9 @@ export class RecordBuffer implements Iterable<LogRecord> {
   #offsets = new BigInt64Array(firstEntries);
   #timestamps = new BigInt64Array(firstEntries);
   #places = new Int32Array(firstEntries * 4);
+  /** The first header of each schema id. */
+  readonly #headers = new Map<number, Buffer>();
+  #lastId: number | undefined;
   readonly #unreadable = new Map<number, NonNullable<LogRecord['unreadable']>>();
 
   get length(): number {
@@ -27,6 +31,11 @@ export class RecordBuffer implements Iterable<LogRecord> {
   /** What it holds, bookkeeping included. */
   get bytes(): number {
     return this.#bytes;
+  }
+
+  /** The schema ids that its values claim, each with a value's header. */
+  get headers(): ReadonlyMap<number, Buffer> {
+    return this.#headers;
   }
 
   get firstTimestamp(): bigint | undefined {
@@ -53,6 +62,7 @@ export class RecordBuffer implements Iterable<LogRecord> {
     this.#places[at + 2] = key === null ? absent : keyLength;
     this.#places[at + 3] = value === null ? absent : value.length;
     if (record.unreadable !== undefined) this.#unreadable.set(this.#count, record.unreadable);
+    if (value !== null) this.#noteSchema(value);
     this.#used += length;
     this.#count++;
     this.#bytes += length + entryBytes;
@@ -64,6 +74,8 @@ export class RecordBuffer implements Iterable<LogRecord> {
     this.#count = 0;
     this.#bytes = 0;
     this.#unreadable.clear();
+    this.#headers.clear();
+    this.#lastId = undefined;
   }
 
   /** In the order they came. Keys and values are views: valid until `clear`. */
@@ -86,6 +98,13 @@ export class RecordBuffer implements Iterable<LogRecord> {
     };
     const unreadable = this.#unreadable.get(index);
     return unreadable === undefined ? record : { ...record, unreadable };
+  }
+
+  #noteSchema(value: Buffer): void {
+    const id = schemaIdOf(value);
+    if (id === undefined || id === this.#lastId) return;
+    this.#lastId = id;
+    if (!this.#headers.has(id)) this.#headers.set(id, Buffer.from(value.subarray(0, HEADER_BYTES)));
   }
 
   #room(length: number): Buffer {

@@ -1,12 +1,14 @@
 import { describe, expect, test } from '@jest/globals';
 import { queryParquet } from '../../core/archive/fixtures/read.ts';
 import { tables } from '../../core/archive/tables.ts';
-import { AvroDecoder } from '../../core/avro/decoder.ts';
+import { TableDecoder } from '../../core/archive/writing/decoder.ts';
 import { duckdbHash } from '../../core/rowhash.ts';
 import type { LogRecord } from '../../core/runtime/log.ts';
 import type { Anomaly } from '../../schemas/gen/anomaly.ts';
 import type { Candle } from '../../schemas/gen/candle.ts';
+import { schemas as contracts } from '../../schemas/gen/index.ts';
 import type { ArchivedTopic } from '../../schemas/topics.ts';
+import { RecordBuffer } from './buffer.ts';
 import { type Built, buildObjects } from './build.ts';
 import { Harness, trade } from './fixtures/harness.ts';
 
@@ -73,9 +75,10 @@ const anomaly: Anomaly = {
 
 async function build(topic: ArchivedTopic, records: readonly LogRecord[], harness: Harness): Promise<Built> {
   const table = tables[topic];
-  const decoder = new AvroDecoder<object>(harness.schemas, table.schema);
-  await decoder.prepare(decoder.missing(records.map(({ value }) => value)));
-  return buildObjects(table, { topic, partition: 3 }, records, decoder, { signal: new AbortController().signal });
+  const decoder = new TableDecoder(harness.schemas, table);
+  const buffer = new RecordBuffer();
+  for (const record of records) buffer.push(record);
+  return buildObjects(table, { topic, partition: 3 }, buffer, decoder, { signal: new AbortController().signal });
 }
 
 async function buildOne(topic: ArchivedTopic, ...values: Parameters<Harness['send']>[1][]) {
@@ -214,11 +217,13 @@ describe('an archive object', () => {
       'millrace.first_offset': '0',
       'millrace.last_offset': '1',
       'millrace.schema_id': '1',
-      'millrace.writer_version': '1',
+      'millrace.schema_ids': '1',
+      'millrace.avro_schema': JSON.stringify(contracts.trade_change),
+      'millrace.writer_version': '2',
       'millrace.row_hash': rowHash,
     });
     const [file] = await queryParquet(bytes, 'SELECT created_by FROM parquet_file_metadata(FILE)');
-    expect(file).toEqual({ created_by: 'millrace parquet writer 1' });
+    expect(file).toEqual({ created_by: 'millrace parquet writer 2' });
   });
 
   test('has the same bytes for the same rows', async () => {

@@ -1,14 +1,18 @@
 import { createHash } from 'node:crypto';
 import { setImmediate as yieldLoop } from 'node:timers/promises';
 import { lineageColumns, type Table } from '../../core/archive/tables.ts';
-import { ParquetFile, writerVersion } from '../../core/archive/writing/writer.ts';
-import { type AvroDecoder, schemaIdOf } from '../../core/avro/decoder.ts';
+import type { TableDecoder } from '../../core/archive/writing/decoder.ts';
+import { Projection } from '../../core/archive/writing/projection.ts';
+import type { FileColumn, FileValue } from '../../core/archive/writing/source-columns.ts';
+import { type Form, flattened, ParquetFile } from '../../core/archive/writing/writer.ts';
+import { schemaIdOf } from '../../core/avro/decoder.ts';
 import { fits } from '../../core/decimal.ts';
 import { MillraceError } from '../../core/errors.ts';
 import { type ColumnValue, RowHash, type TypedColumn } from '../../core/rowhash.ts';
 import { prepareDecoder, valuesOf } from '../../core/runtime/decoding.ts';
 import type { LogRecord, TopicPartition } from '../../core/runtime/log.ts';
 import { DAY, floorTo, formatDay } from '../../core/time.ts';
+import type { RecordBuffer } from './buffer.ts';
 
 /** One finished object of a cut. */
 export interface BuiltObject {
@@ -32,8 +36,16 @@ export interface Built {
   readonly objects: readonly BuiltObject[];
   /** In offset order. */
   readonly refused: readonly Refused[];
-  /** Newest schema id of the rows; 0 without rows. */
+  /** Newest schema id of the range whose records can be read; 0 when there is none. */
   readonly schemaId: number;
+}
+
+export interface BuildOptions {
+  /** Of a cut that was planned before. */
+  readonly schemaId?: number;
+  /** Default `flattened`. */
+  readonly form?: Form;
+  readonly signal: AbortSignal;
 }
 
 /** How many records are taken before others get a turn: group heartbeats must go on. */
@@ -51,77 +63,132 @@ function* portions(records: Iterable<LogRecord>): Generator<LogRecord[]> {
 }
 
 /**
- * Makes the objects of a range of records: a pure function of the records, their partition and, when it is given, the schema id.
- *
- * @param schemaId of a cut that was planned before
+ * Makes the objects of a range of records: a pure function of the records, their partition, the form and, when it is given, the schema id.
+ * The records of the range alone decide which schemas there are, and so which columns.
  */
 export async function buildObjects(
   table: Table,
   at: TopicPartition,
-  records: Iterable<LogRecord>,
-  decoder: AvroDecoder<object>,
-  options: { readonly schemaId?: number; readonly signal: AbortSignal },
+  records: RecordBuffer,
+  decoder: TableDecoder,
+  options: BuildOptions,
 ): Promise<Built> {
+  const { form = flattened, signal } = options;
   /** By the day's first microsecond. */
   const days = new Map<bigint, DayObject>();
   const refused: Refused[] = [];
-  const columns = [...table.columns, ...lineageColumns];
-  const eventTime = table.columns.findIndex(({ name }) => name === table.eventTime);
-  let newest = 0;
+  // Buffered records may be older than what the decoder remembers of ids that nobody knows.
+  await prepareDecoder(decoder, records.headers.values(), signal);
+  const projection = new Projection(table, decoder, records.headers.keys(), form);
+  const rows = new Rows(table, at, decoder, projection);
   for (const portion of portions(records)) {
-    // Buffered records may be older than what the decoder remembers of ids that nobody knows.
-    await prepareDecoder(decoder, valuesOf(portion), options.signal);
+    await prepareDecoder(decoder, valuesOf(portion), signal);
     for (const record of portion) {
       try {
-        const row = rowOf(table, at, record, decoder);
-        const day = floorTo(dayTime(row, eventTime, table.columns.length), DAY);
+        const row = rows.of(record);
+        const day = floorTo(rows.time(row), DAY);
         let object = days.get(day);
         if (object === undefined) {
-          object = new DayObject(table, columns, formatDay(day), record.offset);
+          object = new DayObject(table, projection.columns, form, formatDay(day), record.offset);
           days.set(day, object);
         }
         object.add(row, record.offset);
-        newest = Math.max(newest, schemaIdOf(record.value as Buffer) ?? 0);
       } catch (error) {
         if (!(error instanceof MillraceError) || error.disposition !== 'deadLetter') throw error;
         refused.push({ record, error });
       }
     }
     await yieldLoop();
-    options.signal.throwIfAborted();
+    signal.throwIfAborted();
   }
-  const schemaId = options.schemaId ?? newest;
+  const schemaId = options.schemaId ?? projection.schemaIds.at(-1) ?? 0;
+  const footer = footerOf(at, projection, decoder, form, schemaId);
   const objects: BuiltObject[] = [];
   for (const [, object] of [...days].sort(([a], [b]) => (a < b ? -1 : 1))) {
-    objects.push(object.finish(at, schemaId));
+    objects.push(object.finish(footer));
     await yieldLoop();
   }
   return { objects, refused, schemaId };
 }
 
-function rowOf(table: Table, at: TopicPartition, record: LogRecord, decoder: AvroDecoder<object>): ColumnValue[] {
-  if (record.unreadable !== undefined) throw record.unreadable;
-  if (record.value === null) throw new MillraceError('BAD_RECORD', 'the record has no value');
-  const value = decoder.decode(record.value);
-  const { op, lsn, sourceTime, txId } = table.lineage(value, record.timestamp);
-  const data = table.row(value);
-  const row: ColumnValue[] = table.columns.map((column) => (data === undefined ? null : column.read(data)));
-  for (let i = 0; i < table.columns.length; i++) {
-    const { name, type } = table.columns[i] as TypedColumn;
-    const units = row[i];
-    if (type.kind === 'decimal' && typeof units === 'bigint' && !fits(units, type.precision)) {
-      throw new MillraceError('BAD_RECORD', `${name} has more than ${type.precision} digits`);
-    }
-  }
-  row.push(at.topic, at.partition, record.offset, lsn, op, sourceTime, txId);
-  return row;
+/** What the footers of all objects of a cut say. */
+function footerOf(
+  { topic, partition }: TopicPartition,
+  { schemaIds }: Projection,
+  decoder: TableDecoder,
+  { version, sourceColumns }: Form,
+  schemaId: number,
+): Readonly<Record<string, string>> {
+  const footer = {
+    'millrace.topic': topic,
+    'millrace.partition': String(partition),
+    'millrace.schema_id': String(schemaId),
+    'millrace.writer_version': String(version),
+  };
+  if (!sourceColumns) return footer;
+  return {
+    ...footer,
+    'millrace.schema_ids': schemaIds.join(','),
+    'millrace.avro_schema': JSON.stringify(decoder.writerOf(schemaId) ?? null),
+  };
 }
 
-/** The event time; of a change without a row, such as a truncate, the commit time. */
-function dayTime(row: readonly ColumnValue[], eventTime: number, dataColumns: number): bigint {
-  const time = (row[eventTime] ?? row[dataColumns + sourceTimeAt]) as bigint;
-  if (time < firstTime || time >= endOfTime) throw new MillraceError('BAD_RECORD', `no day has the time ${time}`);
-  return time;
+/** Makes rows of records, in the order of the projection's columns. */
+class Rows {
+  readonly #table: Table;
+  readonly #at: TopicPartition;
+  readonly #decoder: TableDecoder;
+  readonly #projection: Projection;
+  readonly #eventTime: number;
+  readonly #sourceTime: number;
+
+  constructor(table: Table, at: TopicPartition, decoder: TableDecoder, projection: Projection) {
+    this.#table = table;
+    this.#at = at;
+    this.#decoder = decoder;
+    this.#projection = projection;
+    this.#eventTime = table.columns.findIndex(({ name }) => name === table.eventTime);
+    const { columns } = projection;
+    this.#sourceTime = columns.length - lineageColumns.length + sourceTimeAt;
+  }
+
+  /** @throws MillraceError to be dead-lettered */
+  of(record: LogRecord): FileValue[] {
+    if (record.unreadable !== undefined) throw record.unreadable;
+    if (record.value === null) throw new MillraceError('BAD_RECORD', 'the record has no value');
+    const table = this.#table;
+    const value = this.#decoder.decode(record.value);
+    const { op, lsn, sourceTime, txId } = table.lineage(value, record.timestamp);
+    const { source, before } = this.#projection.reading(schemaIdOf(record.value) ?? 0);
+    const row: FileValue[] = [];
+    const data = table.row(value);
+    for (const column of table.columns) row.push(data === undefined ? null : fitting(column, column.read(data)));
+    for (const read of source) row.push(data === undefined ? null : read(data));
+    if (before.length > 0) {
+      const old = table.before?.(value);
+      for (const [i, read] of before.entries()) {
+        const was = old === undefined ? null : read(old);
+        const column = table.columns[i];
+        row.push(column === undefined ? was : fitting(column, was as ColumnValue));
+      }
+    }
+    row.push(this.#at.topic, this.#at.partition, record.offset, lsn, op, sourceTime, txId);
+    return row;
+  }
+
+  /** The event time; of a change without a row, such as a truncate, the commit time. */
+  time(row: readonly FileValue[]): bigint {
+    const time = (row[this.#eventTime] ?? row[this.#sourceTime]) as bigint;
+    if (time < firstTime || time >= endOfTime) throw new MillraceError('BAD_RECORD', `no day has the time ${time}`);
+    return time;
+  }
+}
+
+function fitting({ name, type }: TypedColumn, value: ColumnValue): ColumnValue {
+  if (type.kind === 'decimal' && typeof value === 'bigint' && !fits(value, type.precision)) {
+    throw new MillraceError('BAD_RECORD', `${name} has more than ${type.precision} digits`);
+  }
+  return value;
 }
 
 /** Years 0000 to 9999: what a day's name has room for. */
@@ -138,28 +205,30 @@ class DayObject {
   readonly #hash = new RowHash();
   #lastOffset = 0n;
 
-  constructor(table: Table, columns: readonly TypedColumn[], day: string, firstOffset: bigint) {
+  constructor(table: Table, columns: readonly FileColumn[], form: Form, day: string, firstOffset: bigint) {
     this.#table = table;
     this.#day = day;
     this.#firstOffset = firstOffset;
-    this.#file = new ParquetFile(columns);
+    this.#file = new ParquetFile(columns, form);
   }
 
-  add(row: readonly ColumnValue[], offset: bigint): void {
+  add(row: readonly FileValue[], offset: bigint): void {
     this.#file.add(row);
-    this.#hash.add(this.#table.columns, row);
+    // The table's columns are the first of a row, and all that the hash covers: stores are compared by what all of them have.
+    this.#hash.add(this.#table.columns, row as readonly ColumnValue[]);
     this.#lastOffset = offset;
   }
 
-  finish(at: TopicPartition, schemaId: number): BuiltObject {
+  /** @param footer what the cut's objects have in common */
+  finish(footer: Readonly<Record<string, string>>): BuiltObject {
     const rowHash = this.#hash.toString();
+    const { 'millrace.topic': topic = '', 'millrace.partition': partition = '', ...schema } = footer;
     const bytes = this.#file.finish({
-      'millrace.topic': at.topic,
-      'millrace.partition': String(at.partition),
+      'millrace.topic': topic,
+      'millrace.partition': partition,
       'millrace.first_offset': this.#firstOffset.toString(),
       'millrace.last_offset': this.#lastOffset.toString(),
-      'millrace.schema_id': String(schemaId),
-      'millrace.writer_version': String(writerVersion),
+      ...schema,
       'millrace.row_hash': rowHash,
     });
     return {

@@ -156,7 +156,7 @@ describe('a crash of the Parquet sink', () => {
     const other = await Harness.open();
     send(other, [['row', 0]]);
     await other.memory.putIfAbsent(key, Buffer.concat([object?.bytes ?? Buffer.alloc(0), Buffer.alloc(1)]), {
-      metadata: { ...object?.metadata, build: '1/zstd-0' },
+      metadata: { ...object?.metadata, build: '2/zstd-0' },
     });
     await other.run(topic);
     expect(await other.listed(topic)).toMatchObject([{ key, bytes: BigInt((object?.bytes.length ?? 0) + 1) }]);

@@ -1,7 +1,7 @@
 import { objectKey } from '../../core/archive/keys.ts';
 import type { Table } from '../../core/archive/tables.ts';
-import { writerBuild, writerVersion, writerVersions } from '../../core/archive/writing/writer.ts';
-import type { AvroDecoder } from '../../core/avro/decoder.ts';
+import type { TableDecoder } from '../../core/archive/writing/decoder.ts';
+import { buildOf, type Form, formOf, forms } from '../../core/archive/writing/writer.ts';
 import type { AvroEncoder } from '../../core/avro/encoder.ts';
 import { MillraceError } from '../../core/errors.ts';
 import type { Metrics, TaskMetrics } from '../../core/observability/metrics.ts';
@@ -43,7 +43,9 @@ export interface ParquetEnvironment {
   /** Normal prefix: empty or ending with a slash. */
   readonly prefix: string;
   readonly epoch: string;
-  readonly decoder: AvroDecoder<object>;
+  readonly decoder: TableDecoder;
+  /** What new cuts are written as; planned ones are finished as they were planned. */
+  readonly form: Form;
   readonly objectEncoder: AvroEncoder<ArchiveObject>;
   readonly deadEncoder: AvroEncoder<DeadLetter>;
   readonly metrics: Metrics;
@@ -92,7 +94,10 @@ export class ParquetHandler implements Handler {
     const startedMs = this.#env.now();
     this.#committed = committed?.offset ?? start;
     this.#position = this.#committed;
-    const cut = parseCut(committed?.metadata ?? '', writerVersions);
+    const cut = parseCut(
+      committed?.metadata ?? '',
+      forms.map(({ version }) => version),
+    );
     if (cut !== undefined) await this.#resume(cut);
     this.#showOldest(); // nothing waits: 0 is a statement, no series would be an alarm
     this.#env.taskMetrics.takenOver((this.#env.now() - startedMs) / 1000);
@@ -136,7 +141,7 @@ export class ParquetHandler implements Handler {
     }
     this.#position = cut.end;
     this.#showOldest();
-    await this.#finish(cut, await this.#build(cut.schemaId));
+    await this.#finish(cut, await this.#build(formOf(cut.writerVersion), cut.schemaId));
   }
 
   /** Cuts at the position. */
@@ -145,8 +150,9 @@ export class ParquetHandler implements Handler {
       this.#firstBufferedMs = undefined;
       return;
     }
-    const built = await this.#build();
-    const cut = { end: this.#position, schemaId: built.schemaId, writerVersion };
+    const { form } = this.#env;
+    const built = await this.#build(form);
+    const cut = { end: this.#position, schemaId: built.schemaId, writerVersion: form.version };
     // Without objects there is nothing that a second try could make differently.
     if (built.objects.length > 0) {
       await this.#transact({ records: [], offsets: this.#offsets(this.#committed, formatCut(cut)) });
@@ -154,17 +160,17 @@ export class ParquetHandler implements Handler {
     await this.#finish(cut, built);
   }
 
-  async #build(schemaId?: number): Promise<Built> {
+  async #build(form: Form, schemaId?: number): Promise<Built> {
     const { table, decoder, turns } = this.#env;
     const { signal } = this.#own;
-    const options = schemaId === undefined ? { signal } : { schemaId, signal };
+    const options = schemaId === undefined ? { form, signal } : { form, schemaId, signal };
     return turns.take(() => buildObjects(table, this.#own, this.#buffer, decoder, options), signal);
   }
 
   /** Steps 2 and 3. */
   async #finish(cut: Cut, built: Built): Promise<void> {
     const keys = built.objects.map((object) => this.#key(object));
-    const kept = await this.#upload(built.objects, keys);
+    const kept = await this.#upload(formOf(cut.writerVersion), built.objects, keys);
     const timestamp = this.#buffer.lastTimestamp ?? 0n;
     const listed = built.objects.map((object, i) =>
       this.#objectRecord(cut, object, keys[i] ?? '', kept[i] as Kept, built.refused.length, timestamp),
@@ -183,13 +189,13 @@ export class ParquetHandler implements Handler {
   }
 
   /** A few at a time, in order of days. */
-  async #upload(objects: readonly BuiltObject[], keys: readonly string[]): Promise<Kept[]> {
+  async #upload(form: Form, objects: readonly BuiltObject[], keys: readonly string[]): Promise<Kept[]> {
     const kept: Kept[] = [];
     let next = 0;
     const lane = async (): Promise<void> => {
       for (let i = next++; i < objects.length; i = next++) {
         const object = objects[i] as BuiltObject;
-        kept[i] = await this.#put(object, keys[i] ?? '');
+        kept[i] = await this.#put(form, object, keys[i] ?? '');
       }
     };
     const lanes = Array.from({ length: Math.min(this.#env.settings.uploads ?? 4, objects.length) }, lane);
@@ -199,12 +205,12 @@ export class ParquetHandler implements Handler {
     return kept;
   }
 
-  async #put(object: BuiltObject, key: string): Promise<Kept> {
+  async #put(form: Form, object: BuiltObject, key: string): Promise<Kept> {
     const { store, metrics, name, now } = this.#env;
     const { bytes, sha256, rows, rowHash } = object;
     const startedMs = now();
     const content = { rows: String(rows), 'row-hash': rowHash };
-    const kept = await putOnce(store, { key, bytes, sha256, content, build: writerBuild }, this.#own.signal);
+    const kept = await putOnce(store, { key, bytes, sha256, content, build: buildOf(form) }, this.#own.signal);
     metrics.sinkUploadSeconds.observe({ name }, (now() - startedMs) / 1000);
     return kept;
   }

@@ -49,7 +49,7 @@ describe('a cut', () => {
     await expect(owner.flush()).rejects.toThrow('lost');
     expect(await harness.committed(topic)).toMatchObject({
       offset: 0n,
-      metadata: '{"v":1,"end":"1","schemaId":1,"writerVersion":1}',
+      metadata: '{"v":1,"end":"1","schemaId":1,"writerVersion":2}',
     });
     const before = [...harness.memory.objects.values()].map(({ bytes }) => bytes);
     harness.send(topic, trade({ trade_id: 'later' }));

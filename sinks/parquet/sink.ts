@@ -2,10 +2,12 @@
 
 import { normalPrefix } from '../../core/archive/keys.ts';
 import { tables } from '../../core/archive/tables.ts';
-import { AvroDecoder } from '../../core/avro/decoder.ts';
+import { TableDecoder } from '../../core/archive/writing/decoder.ts';
+import { changeLog, type Form, flattened } from '../../core/archive/writing/writer.ts';
 import { AvroEncoder } from '../../core/avro/encoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
 import { wallClock } from '../../core/clock.ts';
+import { MillraceError } from '../../core/errors.ts';
 import type { Metrics } from '../../core/observability/metrics.ts';
 import type { HandlerFactory } from '../../core/runtime/handler.ts';
 import type { ObjectStore } from '../../core/s3/store.ts';
@@ -20,7 +22,11 @@ import { Turns } from './turns.ts';
 export interface ParquetSinkOptions {
   readonly schemas: Schemas;
   readonly store: ObjectStore;
-  readonly settings: ParquetSettings & { readonly prefix?: string };
+  readonly settings: ParquetSettings & {
+    readonly prefix?: string;
+    /** Topics of changes whose rows carry the row before the change, too. Default none. */
+    readonly changeLogTopics?: readonly string[];
+  };
   /** Epoch of the archive: the cluster id of the log. Another log never overwrites what this one made. */
   readonly epoch: string;
   readonly metrics: Metrics;
@@ -36,11 +42,27 @@ export interface ParquetSink {
 
 const name = 'parquet';
 
+const changeTopics: readonly string[] = archivedTopics.filter((topic) => tables[topic].before !== undefined);
+
+function formFor(topic: string, changeLogTopics: readonly string[]): Form {
+  return changeLogTopics.includes(topic) ? changeLog : flattened;
+}
+
 /** Registers the schemas of its outputs. @throws MillraceError REGISTRY_UNREACHABLE, SCHEMA_INCOMPATIBLE, CONFIG_INVALID */
 export async function parquetSink(options: ParquetSinkOptions): Promise<ParquetSink> {
   const { schemas, store, settings, epoch, metrics, now = wallClock.now } = options;
   const prefix = normalPrefix(settings.prefix ?? '');
   const deadEncoder = await AvroEncoder.open<DeadLetter>(schemas, valueSubject(`${name}.dead`), contracts.dead_letter);
+  const unknown = (settings.changeLogTopics ?? []).filter((topic) => !changeTopics.includes(topic));
+  if (unknown.length > 0) {
+    throw new MillraceError(
+      'CONFIG_INVALID',
+      `parquet.changeLogTopics: ${unknown.join(', ')} has no row before a change`,
+      {
+        remedy: `name topics of changes that are archived: ${changeTopics.join(', ')}`,
+      },
+    );
+  }
   const turns = new Turns();
   const budget = new Budget(settings.bufferBytes);
   const shared = new Map<string, Omit<ParquetEnvironment, 'taskMetrics'>>();
@@ -53,7 +75,8 @@ export async function parquetSink(options: ParquetSinkOptions): Promise<ParquetS
       settings,
       prefix,
       epoch,
-      decoder: new AvroDecoder<object>(schemas, tables[topic].schema),
+      decoder: new TableDecoder(schemas, tables[topic]),
+      form: formFor(topic, settings.changeLogTopics ?? []),
       objectEncoder: await AvroEncoder.open<ArchiveObject>(schemas, subject, contracts.archive_object),
       deadEncoder,
       metrics,

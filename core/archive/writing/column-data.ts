@@ -1,26 +1,26 @@
 import type { ColumnSource } from 'hyparquet-writer/src/types.js';
-import type { ColumnValue, TypedColumn } from '../../rowhash.ts';
+import type { FileColumn, FileValue } from './source-columns.ts';
 
 /**
  * One column of the row group in the making. Statistics are made here, while values pass: the writer would go over them again, and of
  * decimals, which it is given as bytes, it would compare the bytes without sign.
  */
 export interface ColumnData {
-  add(value: ColumnValue): void;
+  add(value: FileValue): void;
   /** What the writer is given. */
   readonly source: Omit<ColumnSource, 'name'>;
   readonly statistics: Statistics;
 }
 
 export interface Statistics {
-  readonly min_value?: ColumnValue & {};
-  readonly max_value?: ColumnValue & {};
+  readonly min_value?: FileValue & {};
+  readonly max_value?: FileValue & {};
   readonly null_count: bigint;
 }
 
 export const decimalBytes = 16;
 
-export function columnData({ type }: TypedColumn): ColumnData {
+export function columnData({ type }: FileColumn): ColumnData {
   switch (type.kind) {
     case 'decimal':
       return new DecimalData();
@@ -28,6 +28,9 @@ export function columnData({ type }: TypedColumn): ColumnData {
       return new TextData();
     case 'int':
       return new NumberData({});
+    case 'boolean':
+    case 'double':
+      return new PlainData();
     case 'long':
     case 'timestamp':
       // Offsets, times and LSNs grow steadily: as differences they take half of the object's size away.
@@ -35,13 +38,13 @@ export function columnData({ type }: TypedColumn): ColumnData {
   }
 }
 
-abstract class Data<T extends ColumnValue & {}> implements ColumnData {
+abstract class Data<T extends FileValue & {}> implements ColumnData {
   protected readonly values: unknown[] = [];
   #min: T | undefined;
   #max: T | undefined;
   #nulls = 0;
 
-  abstract add(value: ColumnValue): void;
+  abstract add(value: FileValue): void;
 
   get source(): Omit<ColumnSource, 'name'> {
     return { data: this.values, statistics: false };
@@ -74,6 +77,14 @@ abstract class Data<T extends ColumnValue & {}> implements ColumnData {
   }
 }
 
+/** Values without bounds: of doubles they would need rules for NaN and zero, and of booleans they say little. */
+class PlainData extends Data<boolean | number> {
+  add(value: FileValue): void {
+    if (value === null) this.addNull();
+    else this.values.push(value);
+  }
+}
+
 class NumberData extends Data<number | bigint> {
   readonly #options: Pick<ColumnSource, 'encoding'>;
 
@@ -82,7 +93,7 @@ class NumberData extends Data<number | bigint> {
     this.#options = options;
   }
 
-  add(value: ColumnValue): void {
+  add(value: FileValue): void {
     if (value === null) {
       this.addNull();
       return;
@@ -99,7 +110,7 @@ class NumberData extends Data<number | bigint> {
 class TextData extends Data<string> {
   #last: string | undefined;
 
-  add(value: ColumnValue): void {
+  add(value: FileValue): void {
     if (value === null) {
       this.addNull();
       return;
@@ -122,7 +133,7 @@ class DecimalData extends Data<bigint> {
   #slab = new DataView(new ArrayBuffer(0));
   #used = 0;
 
-  add(value: ColumnValue): void {
+  add(value: FileValue): void {
     if (value === null) {
       this.addNull();
       return;

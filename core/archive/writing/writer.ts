@@ -10,14 +10,40 @@
 import { zstdCompressSync } from 'node:zlib';
 import type { SchemaElement } from 'hyparquet';
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
-import type { ColumnValue, TypedColumn } from '../../rowhash.ts';
 import { type ColumnData, columnData, decimalBytes } from './column-data.ts';
+import type { FileColumn, FileValue } from './source-columns.ts';
 
-export const writerVersion = 1;
-export const writerVersions: readonly number[] = [1];
-export const writerBuild = `${writerVersion}/zstd-${process.versions['zstd'] ?? 'unknown'}`;
+/** What a writer version puts into a file. */
+export interface Form {
+  readonly version: number;
+  /** Columns that the source has and our schemas do not; the footer says which schemas the rows were written by. */
+  readonly sourceColumns: boolean;
+  /** The row before each change. */
+  readonly before: boolean;
+}
 
-const createdBy = 'millrace parquet writer 1';
+/** Every form that a planned cut may name. */
+export const forms: readonly Form[] = Object.freeze([
+  { version: 1, sourceColumns: false, before: false },
+  { version: 2, sourceColumns: true, before: false },
+  { version: 3, sourceColumns: true, before: true },
+]);
+
+export const flattened = forms[1] as Form;
+export const changeLog = forms[2] as Form;
+
+/** @throws RangeError */
+export function formOf(version: number): Form {
+  const form = forms.find((each) => each.version === version);
+  if (form === undefined) throw new RangeError(`there is no writer version ${version}`);
+  return form;
+}
+
+/** What decides the bytes beside the rows and the schema. */
+export function buildOf({ version }: Form): string {
+  return `${version}/zstd-${process.versions['zstd'] ?? 'unknown'}`;
+}
+
 /** One row group's columns are in memory while it is filled. */
 const rowGroupRows = 50_000;
 const pageBytes = 1 << 20;
@@ -26,14 +52,14 @@ const compressors = { ZSTD: (bytes: Uint8Array): Uint8Array => zstdCompressSync(
 
 /** One object in the making. Not its job: deciding which rows are in it. */
 export class ParquetFile {
-  readonly #columns: readonly TypedColumn[];
+  readonly #columns: readonly FileColumn[];
   readonly #bytes = new ByteWriter(1 << 16);
   readonly #file: ParquetWriter;
   readonly #schema: SchemaElement[];
   #data: ColumnData[];
   #buffered = 0;
 
-  constructor(columns: readonly TypedColumn[]) {
+  constructor(columns: readonly FileColumn[], form: Form = flattened) {
     this.#columns = columns;
     this.#schema = schemaOf(columns);
     this.#data = columns.map(columnData);
@@ -42,12 +68,12 @@ export class ParquetFile {
       schema: this.#schema,
       codec: 'ZSTD',
       compressors,
-      createdBy,
+      createdBy: `millrace parquet writer ${form.version}`,
     });
   }
 
   /** @param row values in the order of the columns */
-  add(row: readonly ColumnValue[]): void {
+  add(row: readonly FileValue[]): void {
     for (let i = 0; i < this.#data.length; i++) this.#data[i]?.add(row[i] ?? null);
     if (++this.#buffered === rowGroupRows) this.#flush();
   }
@@ -80,12 +106,12 @@ export class ParquetFile {
   }
 }
 
-function schemaOf(columns: readonly TypedColumn[]): SchemaElement[] {
+function schemaOf(columns: readonly FileColumn[]): SchemaElement[] {
   return [{ name: 'root', num_children: columns.length }, ...columns.map(elementOf)];
 }
 
 /** All columns are nullable, so that a column which comes or goes does not change the others' types. */
-function elementOf({ name, type }: TypedColumn): SchemaElement {
+function elementOf({ name, type }: FileColumn): SchemaElement {
   const optional = { name, repetition_type: 'OPTIONAL' } as const;
   switch (type.kind) {
     case 'text':
@@ -94,6 +120,10 @@ function elementOf({ name, type }: TypedColumn): SchemaElement {
       return { ...optional, type: 'INT32' };
     case 'long':
       return { ...optional, type: 'INT64' };
+    case 'boolean':
+      return { ...optional, type: 'BOOLEAN' };
+    case 'double':
+      return { ...optional, type: 'DOUBLE' };
     case 'timestamp':
       return {
         ...optional,
