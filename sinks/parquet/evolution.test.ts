@@ -11,10 +11,14 @@ const optional = (name: string, type: unknown): object => ({ name, type: ['null'
 
 /** The source table in one of its states: registered as Debezium registers it, so later states have greater schema ids. */
 async function table(harness: Harness, ...added: object[]): Promise<(row?: object, over?: object) => void> {
-  const schema = envelopeSchema(topic, [...tradeFields, ...added]);
+  return tableOf(harness, tradeFields, added);
+}
+
+async function tableOf(harness: Harness, fields: readonly object[], added: readonly object[] = []) {
+  const schema = envelopeSchema(topic, [...fields, ...added]);
   const encoder = await AvroEncoder.open<object>(harness.schemas, `${topic}-value`, schema);
   const empty = Object.fromEntries(added.map((field) => [(field as { name: string }).name, null]));
-  return (row = {}, over = {}) =>
+  return (row: object = {}, over: object = {}): void =>
     void harness.send(topic, encoder.encode(envelope({ after: tradeRow({ ...empty, ...row }), ...over })));
 }
 
@@ -208,7 +212,7 @@ describe('a column of the source that our schema does not have', () => {
       bin: '\\x00ff',
       list: '["1",null,"1152921504606846976"]',
       tags: '{"a":"b"}',
-      wide: '15',
+      wide: '1.5',
       any: '-0.001',
       other: '700',
       point_x: 1.5,
@@ -244,6 +248,36 @@ describe('a column of the source that our schema does not have', () => {
     expect(b).toEqual({ ...a, fee: '3' });
     const hashes = [...(await plain.listed(topic)), ...(await rich.listed(topic))].map(({ row_hash }) => row_hash);
     expect(new Set(hashes).size).toBe(1);
+  });
+});
+
+describe('a column of our schema that the source dropped', () => {
+  const without = (harness: Harness, name: string) =>
+    tableOf(
+      harness,
+      tradeFields.filter((field) => (field as { name: string }).name !== name),
+    );
+
+  test('has the default of our schema from then on', async () => {
+    const harness = await Harness.open();
+    (await table(harness))({ conditions: 'x', side: 'buy' });
+    (await without(harness, 'conditions'))({ side: 'buy' });
+    (await without(harness, 'side'))();
+    expect(await archived(harness, 'SELECT conditions, side FROM FILE ORDER BY _offset')).toMatchObject([
+      { conditions: 'x', side: 'buy' },
+      { conditions: null, side: 'buy' },
+      { side: 'unknown' },
+    ]);
+  });
+
+  test('stops the sink when our schema has none', async () => {
+    const harness = await Harness.open();
+    (await without(harness, 'price'))();
+    await expect(harness.run(topic)).rejects.toMatchObject({
+      code: 'SCHEMA_INCOMPATIBLE',
+      message: expect.stringContaining('price is not written, and has no default'),
+    });
+    expect(await harness.listed(topic)).toEqual([]);
   });
 });
 

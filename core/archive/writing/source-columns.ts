@@ -81,6 +81,8 @@ export function extensionOf(reader: object, writer: object, rowRecord: string): 
 }
 
 const namespace = 'millrace.source';
+/** Digits that every reader of Parquet holds. */
+const widestDecimal = 38;
 
 /** Types of another schema, by their names there, and defined again where ours uses them. */
 class Foreign {
@@ -137,7 +139,9 @@ class Foreign {
       return;
     }
     const scalar = scalarOf(bare);
-    if (scalar === undefined) yield column({ kind: 'text' }, jsonText);
+    if (scalar?.kind === 'decimal' && scalar.precision > widestDecimal) {
+      yield column({ kind: 'text' }, (found) => formatDecimal(found as bigint, scalar.scale));
+    } else if (scalar === undefined) yield column({ kind: 'text' }, jsonText);
     else yield column(scalar, scalar.kind === 'text' ? plainText : (found) => found as FileValue);
   }
 }
@@ -146,7 +150,7 @@ class Foreign {
 function scalarOf(type: unknown): FileType | undefined {
   const { type: inner, logicalType, precision, scale = 0 } = asObject(type);
   if (logicalType === 'decimal' && inner === 'bytes' && isCount(precision) && isCount(scale) && scale <= precision) {
-    return precision > 38 ? undefined : { kind: 'decimal', precision, scale };
+    return { kind: 'decimal', precision, scale };
   }
   if (logicalType === 'timestamp-micros') return { kind: 'timestamp' };
   switch (inner) {
@@ -176,7 +180,7 @@ export function widened(a: FileType, b: FileType): FileType {
   if (a.kind === 'decimal' && b.kind === 'decimal') {
     const scale = Math.max(a.scale, b.scale);
     const precision = Math.max(a.precision - a.scale, b.precision - b.scale) + scale;
-    return precision > 38 ? { kind: 'text' } : { kind: 'decimal', precision, scale };
+    return precision > widestDecimal ? { kind: 'text' } : { kind: 'decimal', precision, scale };
   }
   if (a.kind === b.kind) return a;
   const kinds = [a.kind, b.kind].sort().join(' ');
