@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DuckDBInstance } from '@duckdb/node-api';
-import { lineageColumns, tables } from '../core/archive/tables.ts';
+import { columnsWithLineage, lineageValues, tables } from '../core/archive/tables.ts';
 import { TableDecoder } from '../core/archive/writing/decoder.ts';
 import { ParquetFile } from '../core/archive/writing/writer.ts';
 import { AvroEncoder } from '../core/avro/encoder.ts';
@@ -59,12 +59,11 @@ export async function run(args: readonly string[]): Promise<void> {
   const build = () => buildObjects(table, at, buffer, decoder, { signal });
   await rate('decode, row hash, encode, zstd, sha256', build);
 
-  const columns = [...table.columns, ...lineageColumns];
-  const rows = [...buffer].map(({ value, offset }) => {
-    const change = decoder.decode(value as Buffer);
+  const columns = columnsWithLineage(table);
+  const rows = [...buffer].map((record) => {
+    const change = decoder.decode(record.value as Buffer);
     const row = table.row(change) ?? {};
-    const { lsn, op, sourceTime, txId } = table.lineage(change, 0n);
-    return [...table.columns.map((column) => column.read(row)), at.topic, 0, offset, lsn, op, sourceTime, txId];
+    return [...table.columns.map((column) => column.read(row)), ...lineageValues(table, at, record, change)];
   });
   await rate(`encode and zstd alone, ${columns.length} columns`, () => {
     const file = new ParquetFile(columns);

@@ -136,8 +136,8 @@ export const configSchema = z.strictObject({
       flushMs: positive.default(10_000),
       /** Key prefix in the bucket. */
       prefix: z.string().default(''),
-      /** Topics of changes whose rows carry the row before the change, too (`before_…`). */
-      changeLogTopics: z.array(z.string()).default([]),
+      /** Topics of changes whose rows carry the row before the change, too (`before_…`): without it no update is replayed from the archive. */
+      changeLogTopics: z.array(z.string()).default(['cdc.public.trades']),
     })
     .prefault({}),
   manifest: z

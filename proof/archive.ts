@@ -60,7 +60,9 @@ async function unlisted(
   const listed = new Set(objects.map(({ key }) => key));
   const trees = new Set(objects.map(({ key }) => key.slice(0, key.indexOf('/year=') + 1)));
   const committed = await log.committed(groupOf('parquet'), topic);
-  const planned = committed.filter(({ metadata }) => metadata !== '').map(({ partition }) => `/${topic}+${partition}+`);
+  const planned = committed
+    .filter(({ metadata }) => metadata.includes('"end"'))
+    .map(({ partition }) => `/${topic}+${partition}+`);
   for (const tree of trees) {
     for await (const { key } of store.list(tree)) {
       if (isSuccessKey(key)) continue;

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type DuckDBConnection, DuckDBInstance } from '@duckdb/node-api';
 import { duckdbType } from '../core/archive/reading/duckdb.ts';
-import { lineageColumns, tables } from '../core/archive/tables.ts';
+import { columnsWithLineage, tables } from '../core/archive/tables.ts';
 import { duckdbHash, type TypedColumn } from '../core/rowhash.ts';
 import type { ObjectStore } from '../core/s3/store.ts';
 import type { ArchiveObject } from '../schemas/gen/archive_object.ts';
@@ -12,11 +12,6 @@ import type { ArchivedTopic } from '../schemas/topics.ts';
 import { Differences } from './report.ts';
 
 const downloads = 8;
-
-/** Columns with the data and where it came from: what an object holds. */
-export function archivedColumns(topic: ArchivedTopic): readonly TypedColumn[] {
-  return [...tables[topic].columns, ...lineageColumns];
-}
 
 /** A SQL expression in DuckDB for the 64-bit hash of one row, as `hashText(canonicalText(…))` in JavaScript. */
 export function duckdbRowHash(columns: readonly TypedColumn[]): string {
@@ -30,11 +25,14 @@ export function duckdbRowHash(columns: readonly TypedColumn[]): string {
 export class Files implements AsyncDisposable {
   /** Objects that are missing, unreadable, or not the bytes of their record. */
   readonly differences = new Differences();
+  /** Data and lineage: the columns that all the objects have. */
+  readonly columns: readonly TypedColumn[];
   readonly db: DuckDBConnection;
   readonly dir: string;
   readonly #instance: DuckDBInstance;
 
-  private constructor(dir: string, instance: DuckDBInstance, db: DuckDBConnection) {
+  private constructor(columns: readonly TypedColumn[], dir: string, instance: DuckDBInstance, db: DuckDBConnection) {
+    this.columns = columns;
     this.dir = dir;
     this.#instance = instance;
     this.db = db;
@@ -43,11 +41,13 @@ export class Files implements AsyncDisposable {
   static async download(store: ObjectStore, topic: ArchivedTopic, objects: readonly ArchiveObject[]): Promise<Files> {
     const dir = await mkdtemp(join(tmpdir(), 'millrace-verify-'));
     const instance = await DuckDBInstance.create(':memory:');
-    const files = new Files(dir, instance, await instance.connect());
+    const oldest = objects.reduce((least, object) => Math.min(least, object.writer_version), Number.POSITIVE_INFINITY);
+    const columns = columnsWithLineage(tables[topic], oldest);
+    const files = new Files(columns, dir, instance, await instance.connect());
     try {
       await files.db.run(`SET memory_limit = '1GB'; SET temp_directory = '${dir}'; SET TimeZone = 'UTC'`);
       const readable = await files.#fetchAll(store, objects);
-      await files.#open(topic, readable);
+      await files.#open(readable);
       return files;
     } catch (error) {
       await files[Symbol.asyncDispose]();
@@ -103,7 +103,7 @@ export class Files implements AsyncDisposable {
     );
   }
 
-  async #open(topic: ArchivedTopic, paths: readonly string[]): Promise<void> {
+  async #open(paths: readonly string[]): Promise<void> {
     if (paths.length > 0) {
       const list = paths.map((path) => `'${path}'`).join(', ');
       await this.db.run(
@@ -111,7 +111,7 @@ export class Files implements AsyncDisposable {
       );
       return;
     }
-    const columns = archivedColumns(topic).map(({ name, type }) => `NULL::${duckdbType(type)} AS "${name}"`);
+    const columns = this.columns.map(({ name, type }) => `NULL::${duckdbType(type)} AS "${name}"`);
     await this.db.run(
       `CREATE VIEW archived AS SELECT ${columns.join(', ')}, NULL::VARCHAR AS filename FROM range(1) WHERE false`,
     );

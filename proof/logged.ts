@@ -1,14 +1,14 @@
-import { lineageColumns, type Table, tables } from '../core/archive/tables.ts';
+import { lineageValues, type Table, tables } from '../core/archive/tables.ts';
 import { AvroDecoder } from '../core/avro/decoder.ts';
 import type { Schemas } from '../core/avro/schemas.ts';
 import { MillraceError } from '../core/errors.ts';
-import { type ColumnValue, canonicalText, duckdbHash, hashText } from '../core/rowhash.ts';
+import { type ColumnValue, canonicalText, duckdbHash, hashText, type TypedColumn } from '../core/rowhash.ts';
 import type { Log, LogRecord } from '../core/runtime/log.ts';
 import { groupOf } from '../core/runtime/runner.ts';
 import type { DeadLetter } from '../schemas/gen/dead_letter.ts';
 import { schemas as contracts } from '../schemas/gen/index.ts';
 import type { ArchivedTopic } from '../schemas/topics.ts';
-import { archivedColumns, duckdbRowHash, type Files } from './files.ts';
+import { duckdbRowHash, type Files } from './files.ts';
 import { type Check, Differences, maxExamples } from './report.ts';
 import { readRaw, readTopic } from './topic.ts';
 
@@ -21,10 +21,10 @@ const sink = 'parquet';
 export async function checkLogged(log: Log, schemas: Schemas, topic: ArchivedTopic, files: Files): Promise<Check> {
   const startedMs = performance.now();
   const differences = new Differences();
-  const reader = new RowReader(schemas, topic);
+  const reader = new RowReader(schemas, topic, files.columns);
   const counts = await load(log, topic, files, reader);
   await loadDead(log, schemas, topic, files);
-  const columns = archivedColumns(topic);
+  const { columns } = files;
   const wrong = await files.query(`
     WITH archived_rows AS (SELECT _partition AS p, _offset AS o, ${duckdbRowHash(columns)} AS h, false AS dead FROM archived),
     found AS (
@@ -51,12 +51,12 @@ export async function checkLogged(log: Log, schemas: Schemas, topic: ArchivedTop
 /** What the archive is to hold of a record, by the reader's own decoding. */
 export class RowReader {
   readonly table: Table;
-  readonly columns;
+  readonly columns: readonly TypedColumn[];
   readonly #decoder: AvroDecoder<object>;
 
-  constructor(schemas: Schemas, topic: ArchivedTopic) {
+  constructor(schemas: Schemas, topic: ArchivedTopic, columns: readonly TypedColumn[]) {
     this.table = tables[topic];
-    this.columns = archivedColumns(topic);
+    this.columns = columns;
     this.#decoder = new AvroDecoder<object>(schemas, this.table.schema);
   }
 
@@ -66,24 +66,15 @@ export class RowReader {
   }
 
   /** Undefined for a record that nobody can read: it has to be a dead letter. */
-  row(partition: number, { offset, timestamp, value, unreadable }: LogRecord): ColumnValue[] | undefined {
+  row(partition: number, record: LogRecord): ColumnValue[] | undefined {
+    const { value, unreadable } = record;
     if (value === null || unreadable !== undefined) return undefined;
     try {
       const { table } = this;
       const decoded = this.#decoder.decode(value);
       const data = table.row(decoded);
-      const { op, lsn, sourceTime, txId } = table.lineage(decoded, timestamp);
       const values = table.columns.map((column) => (data === undefined ? null : column.read(data)));
-      const lineage: Record<string, ColumnValue> = {
-        _topic: table.topic,
-        _partition: partition,
-        _offset: offset,
-        _lsn: lsn,
-        _op: op,
-        _source_time: sourceTime,
-        _tx_id: txId,
-      };
-      return [...values, ...lineageColumns.map(({ name }) => lineage[name] ?? null)];
+      return [...values, ...lineageValues(table, { topic: table.topic, partition }, record, decoded)];
     } catch (error) {
       if (error instanceof MillraceError && error.disposition === 'deadLetter') return undefined;
       throw error;

@@ -29,7 +29,8 @@ export interface Topic {
 
 const DAY = 86_400_000;
 const FOR_EVER = -1;
-/** One number for inputs and the journals that explain them: a replay needs both, from the same point on. */
+const CENTURY = 36_525 * DAY;
+/** Of inputs, and of the snapshots from which they are replayed. */
 const INPUT_RETENTION = 30 * DAY;
 const SIDE_RETENTION = 90 * DAY;
 /** Trades and everything derived from them have one partition count: a task writes to the partition it reads. */
@@ -49,7 +50,13 @@ const changelog = {
   key: null,
   value: null,
 } as const satisfies Shape;
-const journal = { ...stream, key: null, value: 'journal_entry' } as const satisfies Shape;
+/** Kept for ever: what the archive has of the inputs can be replayed only with the journal of then. */
+const journal = {
+  ...stream,
+  retentionMs: FOR_EVER,
+  key: null,
+  value: 'journal_entry',
+} as const satisfies Shape;
 /** Where replays begin: kept as long as what they read on from there. */
 const snapshots = { ...stream, key: null, value: null } as const satisfies Shape;
 const dead = { ...side, key: null, value: 'dead_letter' } as const satisfies Shape;
@@ -98,8 +105,8 @@ const list = [
   },
   { name: 'market.candles', ...stream, key: 'candle_key', value: 'candle' },
   { name: 'market.anomalies', ...stream, key: 'anomaly_key', value: 'anomaly' },
-  // A replay needs the versions that its journal names.
-  { name: 'rules', ...compacted, compactionLagMs: INPUT_RETENTION, key: 'rule_key', value: 'rule' },
+  // A replay, also of archived input, needs the versions that its journal names; people write them, so they are few.
+  { name: 'rules', ...compacted, compactionLagMs: CENTURY, key: 'rule_key', value: 'rule' },
   { name: 'market.trades', ...stream, key: 'market_trade_key', value: 'market_trade' },
   { name: 'market.features', ...stream, key: 'features_key', value: 'features' },
   { name: 'ohlcv.changelog', ...changelog },

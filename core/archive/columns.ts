@@ -29,7 +29,7 @@ export function columnsOf(schema: object, options: ColumnOptions = {}): readonly
   return Object.freeze([...flatten(schema as { fields: readonly AvroField[] }, [], new Map(), options)]);
 }
 
-type Named = Map<string, object>;
+export type Named = Map<string, object>;
 
 function* flatten(
   record: { readonly fields: readonly AvroField[] },
@@ -88,7 +88,7 @@ function scalar(name: string, type: unknown): ColumnType {
 }
 
 /** The type behind a nullable union or the name of a record that was defined before. */
-function resolve(type: unknown, named: Named): unknown {
+export function resolve(type: unknown, named: Named): unknown {
   if (Array.isArray(type)) {
     const [only, ...others] = type.filter((each) => each !== 'null') as unknown[];
     if (others.length > 0) throw new TypeError('the archive has no column type for a union');
@@ -100,7 +100,7 @@ function resolve(type: unknown, named: Named): unknown {
   return type;
 }
 
-function isRecord(type: unknown): type is { fields: readonly AvroField[] } {
+export function isRecord(type: unknown): type is { fields: readonly AvroField[] } {
   return typeof type === 'object' && type !== null && (type as { type?: unknown }).type === 'record';
 }
 

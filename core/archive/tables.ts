@@ -5,9 +5,12 @@ import { schemas } from '../../schemas/gen/index.ts';
 import type { TradeChange } from '../../schemas/gen/trade_change.ts';
 import type { ArchivedTopic } from '../../schemas/topics.ts';
 import { MillraceError } from '../errors.ts';
-import type { TypedColumn } from '../rowhash.ts';
+import type { ColumnValue, TypedColumn } from '../rowhash.ts';
+import type { LogRecord, TopicPartition } from '../runtime/log.ts';
+import { redrivenOf } from '../runtime/redriven.ts';
 import { parseTimestamp } from '../time.ts';
 import { type Column, columnsOf } from './columns.ts';
+import { commitLsnOf, expectedRow, formatRest } from './origin.ts';
 
 /** Where a row comes from. Null where the topic has no such thing. */
 export interface Lineage {
@@ -16,7 +19,16 @@ export interface Lineage {
   /** Commit time in Postgres, or log time of a derived record; microseconds. */
   readonly sourceTime: bigint;
   readonly txId: bigint | null;
+  /** LSN of the last commit before the change, which with the change's own is its sequence; 0 before the first commit. */
+  readonly commitLsn: bigint | null;
+  /** `source.snapshot` of Debezium. */
+  readonly snapshot: string | null;
+  /** What else the record was, and no column says. */
+  readonly rest: string | null;
 }
+
+/** What of a record's envelope is kept. */
+export type Origin = Pick<LogRecord, 'timestamp' | 'headers'>;
 
 export interface Table {
   readonly topic: ArchivedTopic;
@@ -32,11 +44,13 @@ export interface Table {
   before?(value: object): object | undefined;
   /** The data column with the event time, which decides the day. */
   readonly eventTime: string;
-  /** @param timestamp of the Kafka record, milliseconds */
-  lineage(value: object, timestamp: bigint): Lineage;
+  lineage(value: object, record: Origin): Lineage;
 }
 
-/** Columns that follow the data in every object: where the row came from. `_offset` is what makes a row unique within its partition. */
+/**
+ * Columns that follow the data in every object: where the row came from, and with what else the record can be made again. `_offset` is
+ * what makes a row unique within its partition.
+ */
 export const lineageColumns: readonly TypedColumn[] = Object.freeze([
   { name: '_topic', type: { kind: 'text' } },
   { name: '_partition', type: { kind: 'int' } },
@@ -45,7 +59,39 @@ export const lineageColumns: readonly TypedColumn[] = Object.freeze([
   { name: '_op', type: { kind: 'text' } },
   { name: '_source_time', type: { kind: 'timestamp' } },
   { name: '_tx_id', type: { kind: 'long' } },
+  { name: '_timestamp', type: { kind: 'timestamp' } },
+  { name: '_commit_lsn', type: { kind: 'long' } },
+  { name: '_snapshot', type: { kind: 'text' } },
+  { name: '_rest', type: { kind: 'text' } },
 ]);
+
+/** Those of them that version 1 of the writer had. */
+const firstLineageColumns = lineageColumns.slice(0, 7);
+
+export function lineageOfVersion(writerVersion: number): readonly TypedColumn[] {
+  return writerVersion === 1 ? firstLineageColumns : lineageColumns;
+}
+
+/**
+ * The columns that every object of a topic has.
+ *
+ * @param writerVersion of the oldest one. Default: the newest.
+ */
+export function columnsWithLineage({ columns }: Table, writerVersion = 2): readonly TypedColumn[] {
+  return [...columns, ...lineageOfVersion(writerVersion)];
+}
+
+/** Values of the lineage columns. @throws MillraceError BAD_RECORD */
+export function lineageValues(
+  table: Table,
+  { topic, partition }: TopicPartition,
+  record: Origin & Pick<LogRecord, 'offset'>,
+  value: object,
+): ColumnValue[] {
+  const { lsn, op, sourceTime, txId, commitLsn, snapshot, rest } = table.lineage(value, record);
+  const timestamp = record.timestamp * 1000n;
+  return [topic, partition, record.offset, lsn, op, sourceTime, txId, timestamp, commitLsn, snapshot, rest];
+}
 
 const tradeRowSchema = (
   schemas.trade_change.fields[0].type as unknown as readonly [string, { readonly fields: readonly [] }]
@@ -64,12 +110,32 @@ const trades: Table = {
   },
   rowRecord: 'TradeRow',
   before: (value) => (value as TradeChange).before ?? undefined,
-  lineage(value) {
-    const { op, source } = value as TradeChange;
-    if (source.ts_us === null) throw new MillraceError('BAD_RECORD', 'the change has no commit time (source.ts_us)');
-    return { op, lsn: source.lsn, sourceTime: source.ts_us, txId: source.txId };
+  lineage(value, { headers }) {
+    const { op, source, after, before } = value as TradeChange;
+    const { lsn, txId, ts_us: sourceTime, sequence, snapshot } = source;
+    if (sourceTime === null) throw new MillraceError('BAD_RECORD', 'the change has no commit time (source.ts_us)');
+    const commitLsn = commitLsnOf(sequence, lsn);
+    const rest = formatRest({
+      redriven: redrivenOf(headers),
+      sequence: commitLsn === undefined ? (sequence ?? undefined) : undefined,
+      row: unexpectedRow(op, before, after),
+    });
+    return { op, lsn, sourceTime, txId, commitLsn: commitLsn ?? null, snapshot, rest };
   },
 };
+
+/** Which row the data columns are, where the operation does not say it. */
+function unexpectedRow(op: string, before: object | null, after: object | null): 'before' | 'after' | undefined {
+  if (before === null && after === null) return undefined;
+  const row = after === null ? 'before' : 'after';
+  return row === expectedRow(op) ? undefined : row;
+}
+
+/** Of a record that a processor made: it is what its columns say. */
+function derived({ timestamp, headers }: Origin, lsn: bigint | null): Lineage {
+  const rest = formatRest({ redriven: redrivenOf(headers) });
+  return { op: null, lsn, sourceTime: timestamp * 1000n, txId: null, commitLsn: null, snapshot: null, rest };
+}
 
 const candles: Table = {
   topic: 'market.candles',
@@ -78,10 +144,7 @@ const candles: Table = {
   eventTime: 'window_start',
   row: (value) => value,
   rowRecord: schemas.candle.name,
-  lineage(value, timestamp) {
-    const { provenance } = value as Candle;
-    return { op: null, lsn: provenance?.to_lsn ?? null, sourceTime: timestamp * 1000n, txId: null };
-  },
+  lineage: (value, record) => derived(record, (value as Candle).provenance?.to_lsn ?? null),
 };
 
 const anomalies: Table = {
@@ -91,7 +154,7 @@ const anomalies: Table = {
   eventTime: 'window_start',
   row: (value) => value as Anomaly,
   rowRecord: schemas.anomaly.name,
-  lineage: (_value, timestamp) => ({ op: null, lsn: null, sourceTime: timestamp * 1000n, txId: null }),
+  lineage: (_value, record) => derived(record, null),
 };
 
 export const tables: Readonly<Record<ArchivedTopic, Table>> = Object.freeze({

@@ -1,5 +1,5 @@
 /** A row as texts by column, in the canonical form of core/rowhash.ts: what every store can be brought to, and compared in, exactly. */
-import { lineageColumns, tables } from '../../core/archive/tables.ts';
+import { columnsWithLineage, tables } from '../../core/archive/tables.ts';
 import { formatLsn } from '../../core/lsn.ts';
 import { type ColumnValue, canonicalText, duckdbHash, postgresHash, type TypedColumn } from '../../core/rowhash.ts';
 import { formatTimestamp } from '../../core/time.ts';
@@ -12,8 +12,9 @@ export const nothing = canonicalText([{ name: '', type: { kind: 'text' } }], [nu
 
 export const tradeColumns: readonly TypedColumn[] = tables['cdc.public.trades'].columns;
 
+/** Data and lineage, as the files of every writer have them. */
 export function allColumns(topic: ArchivedTopic): readonly TypedColumn[] {
-  return [...tables[topic].columns, ...lineageColumns];
+  return columnsWithLineage(tables[topic], 1);
 }
 
 export function textsOf(columns: readonly TypedColumn[], values: readonly ColumnValue[]): Texts {

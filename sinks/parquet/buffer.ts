@@ -1,5 +1,6 @@
 import { HEADER_BYTES, schemaIdOf } from '../../core/avro/decoder.ts';
 import type { LogRecord } from '../../core/runtime/log.ts';
+import { redrivenOf } from '../../core/runtime/redriven.ts';
 
 const slabBytes = 1 << 20;
 const firstEntries = 1024;
@@ -23,6 +24,7 @@ export class RecordBuffer implements Iterable<LogRecord> {
   readonly #headers = new Map<number, Buffer>();
   #lastId: number | undefined;
   readonly #unreadable = new Map<number, NonNullable<LogRecord['unreadable']>>();
+  readonly #redriven = new Map<number, NonNullable<LogRecord['headers']>>();
 
   get length(): number {
     return this.#count;
@@ -62,6 +64,7 @@ export class RecordBuffer implements Iterable<LogRecord> {
     this.#places[at + 2] = key === null ? absent : keyLength;
     this.#places[at + 3] = value === null ? absent : value.length;
     if (record.unreadable !== undefined) this.#unreadable.set(this.#count, record.unreadable);
+    if (redrivenOf(record.headers) !== undefined) this.#redriven.set(this.#count, copied(record.headers));
     if (value !== null) this.#noteSchema(value);
     this.#used += length;
     this.#count++;
@@ -74,6 +77,7 @@ export class RecordBuffer implements Iterable<LogRecord> {
     this.#count = 0;
     this.#bytes = 0;
     this.#unreadable.clear();
+    this.#redriven.clear();
     this.#headers.clear();
     this.#lastId = undefined;
   }
@@ -97,7 +101,13 @@ export class RecordBuffer implements Iterable<LogRecord> {
       value: valueLength === absent || slab === undefined ? null : slab.subarray(split, split + valueLength),
     };
     const unreadable = this.#unreadable.get(index);
-    return unreadable === undefined ? record : { ...record, unreadable };
+    const headers = this.#redriven.get(index);
+    if (unreadable === undefined && headers === undefined) return record;
+    return {
+      ...record,
+      ...(unreadable === undefined ? {} : { unreadable }),
+      ...(headers === undefined ? {} : { headers }),
+    };
   }
 
   #noteSchema(value: Buffer): void {
@@ -128,4 +138,9 @@ export class RecordBuffer implements Iterable<LogRecord> {
     this.#timestamps = timestamps;
     this.#places = places;
   }
+}
+
+/** Not as the log gives them: those keep a whole batch alive. */
+function copied(headers: LogRecord['headers']): NonNullable<LogRecord['headers']> {
+  return Object.fromEntries(Object.entries(headers ?? {}).map(([name, value]) => [name, Buffer.from(value)]));
 }

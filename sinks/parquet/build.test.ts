@@ -111,6 +111,10 @@ describe('an archive object', () => {
         _op: 'c',
         _source_time: '2023-11-14 22:13:20.000001+00',
         _tx_id: '7',
+        _timestamp: '2023-11-14 22:13:20+00',
+        _commit_lsn: null,
+        _snapshot: 'false',
+        _rest: null,
       },
     ]);
   });

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { setImmediate as yieldLoop } from 'node:timers/promises';
-import { lineageColumns, type Table } from '../../core/archive/tables.ts';
+import { lineageColumns, lineageOfVersion, lineageValues, type Table } from '../../core/archive/tables.ts';
 import type { TableDecoder } from '../../core/archive/writing/decoder.ts';
 import { Projection } from '../../core/archive/writing/projection.ts';
 import type { FileColumn, FileValue } from '../../core/archive/writing/source-columns.ts';
@@ -80,7 +80,7 @@ export async function buildObjects(
   // Buffered records may be older than what the decoder remembers of ids that nobody knows.
   await prepareDecoder(decoder, records.headers.values(), signal);
   const projection = new Projection(table, decoder, records.headers.keys(), form);
-  const rows = new Rows(table, at, decoder, projection);
+  const rows = new Rows(table, at, decoder, projection, form);
   for (const portion of portions(records)) {
     await prepareDecoder(decoder, valuesOf(portion), signal);
     for (const record of portion) {
@@ -142,23 +142,23 @@ class Rows {
   readonly #eventTime: number;
   readonly #sourceTime: number;
 
-  constructor(table: Table, at: TopicPartition, decoder: TableDecoder, projection: Projection) {
+  constructor(table: Table, at: TopicPartition, decoder: TableDecoder, projection: Projection, { version }: Form) {
     this.#table = table;
     this.#at = at;
     this.#decoder = decoder;
     this.#projection = projection;
     this.#eventTime = table.columns.findIndex(({ name }) => name === table.eventTime);
     const { columns } = projection;
-    this.#sourceTime = columns.length - lineageColumns.length + sourceTimeAt;
+    this.#sourceTime = columns.length - lineageOfVersion(version).length + sourceTimeAt;
   }
 
-  /** @throws MillraceError to be dead-lettered */
+  /** With the lineage of the newest version, of which an earlier one has the first columns. @throws MillraceError to be dead-lettered */
   of(record: LogRecord): FileValue[] {
     if (record.unreadable !== undefined) throw record.unreadable;
     if (record.value === null) throw new MillraceError('BAD_RECORD', 'the record has no value');
     const table = this.#table;
     const value = this.#decoder.decode(record.value);
-    const { op, lsn, sourceTime, txId } = table.lineage(value, record.timestamp);
+    const lineage = lineageValues(table, this.#at, record, value);
     const { source, before } = this.#projection.reading(schemaIdOf(record.value) ?? 0);
     const row: FileValue[] = [];
     const data = table.row(value);
@@ -172,7 +172,7 @@ class Rows {
         row.push(column === undefined ? was : fitting(column, was as ColumnValue));
       }
     }
-    row.push(this.#at.topic, this.#at.partition, record.offset, lsn, op, sourceTime, txId);
+    row.push(...lineage);
     return row;
   }
 

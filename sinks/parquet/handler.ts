@@ -17,7 +17,7 @@ import { objectsTopic } from '../../schemas/topics.ts';
 import type { Budget } from './budget.ts';
 import { RecordBuffer } from './buffer.ts';
 import { type Built, type BuiltObject, buildObjects, type Refused } from './build.ts';
-import { type Cut, formatCut, parseCut } from './cut.ts';
+import { type Cut, formatCut, formatUnlisted, parseCut, parseUnlisted, type Unlisted } from './cut.ts';
 import type { Turns } from './turns.ts';
 
 export interface ParquetSettings {
@@ -78,6 +78,7 @@ export class ParquetHandler implements Handler {
   /** Everything before is in the buffer or committed. */
   #position = 0n;
   #firstBufferedMs: number | undefined;
+  #unlisted: Unlisted | undefined;
 
   constructor(ownership: Ownership, environment: ParquetEnvironment) {
     this.#own = ownership;
@@ -98,6 +99,7 @@ export class ParquetHandler implements Handler {
       committed?.metadata ?? '',
       forms.map(({ version }) => version),
     );
+    this.#unlisted = parseUnlisted(committed?.metadata ?? '');
     if (cut !== undefined) await this.#resume(cut);
     this.#showOldest(); // nothing waits: 0 is a statement, no series would be an alarm
     this.#env.taskMetrics.takenOver((this.#env.now() - startedMs) / 1000);
@@ -152,7 +154,8 @@ export class ParquetHandler implements Handler {
     }
     const { form } = this.#env;
     const built = await this.#build(form);
-    const cut = { end: this.#position, schemaId: built.schemaId, writerVersion: form.version };
+    const { schemaId } = built;
+    const cut = { end: this.#position, schemaId, writerVersion: form.version, unlisted: this.#unlisted };
     // Without objects there is nothing that a second try could make differently.
     if (built.objects.length > 0) {
       await this.#transact({ records: [], offsets: this.#offsets(this.#committed, formatCut(cut)) });
@@ -172,16 +175,21 @@ export class ParquetHandler implements Handler {
     const keys = built.objects.map((object) => this.#key(object));
     const kept = await this.#upload(formOf(cut.writerVersion), built.objects, keys);
     const timestamp = this.#buffer.lastTimestamp ?? 0n;
+    const { since, deadLetters } = this.#unlisted ?? { since: this.#committed, deadLetters: 0 };
+    const range = { from: since, deadLetters: deadLetters + built.refused.length };
     const listed = built.objects.map((object, i) =>
-      this.#objectRecord(cut, object, keys[i] ?? '', kept[i] as Kept, built.refused.length, timestamp),
+      this.#objectRecord(cut, object, keys[i] ?? '', kept[i] as Kept, range, timestamp),
     );
     const dead = built.refused.map((refused) => this.#deadLetter(refused));
-    await this.#transact({ records: [...listed, ...dead], offsets: this.#offsets(cut.end) });
+    const unlisted = listed.length > 0 ? undefined : { since, deadLetters: range.deadLetters };
+    const metadata = unlisted === undefined ? undefined : formatUnlisted(unlisted);
+    await this.#transact({ records: [...listed, ...dead], offsets: this.#offsets(cut.end, metadata) });
     const rows = built.objects.reduce((sum, object) => sum + object.rows, 0);
     const bytes = kept.reduce((sum, object) => sum + object.bytes, 0);
     this.#env.taskMetrics.archived({ files: kept.length, rows, bytes });
     for (const { error } of built.refused) this.#env.taskMetrics.deadLetter(error.code);
     this.#committed = cut.end;
+    this.#unlisted = unlisted;
     this.#buffer.clear();
     this.#env.budget.set(this.#id, 0);
     this.#firstBufferedMs = undefined;
@@ -226,7 +234,7 @@ export class ParquetHandler implements Handler {
     object: BuiltObject,
     key: string,
     kept: Kept,
-    deadLetters: number,
+    range: { readonly from: bigint; readonly deadLetters: number },
     timestamp: bigint,
   ): OutRecord {
     const { epoch, table, objectEncoder } = this.#env;
@@ -237,7 +245,7 @@ export class ParquetHandler implements Handler {
       topic,
       partition,
       day: object.day,
-      from_offset: this.#committed,
+      from_offset: range.from,
       to_offset: cut.end,
       first_offset: object.firstOffset,
       last_offset: object.lastOffset,
@@ -245,7 +253,7 @@ export class ParquetHandler implements Handler {
       row_hash: object.rowHash,
       sha256: kept.sha256,
       bytes: BigInt(kept.bytes),
-      dead_letters: BigInt(deadLetters),
+      dead_letters: BigInt(range.deadLetters),
       schema_id: cut.schemaId,
       writer_version: cut.writerVersion,
     });

@@ -2,9 +2,10 @@ import { createHash } from 'node:crypto';
 import { describe, expect, test } from '@jest/globals';
 import { MillraceError } from '../../core/errors.ts';
 import type { Fetched, LogRecord } from '../../core/runtime/log.ts';
+import { redrivenHeaders } from '../../core/runtime/redriven.ts';
 import { Budget } from './budget.ts';
 import { RecordBuffer } from './buffer.ts';
-import { formatCut, parseCut } from './cut.ts';
+import { formatCut, formatUnlisted, parseCut, parseUnlisted } from './cut.ts';
 import { Harness, trade } from './fixtures/harness.ts';
 import { Turns } from './turns.ts';
 
@@ -142,7 +143,7 @@ describe('a range without rows', () => {
     const harness = await Harness.open();
     for (let i = 0; i < 3; i++) harness.log.appendMarker({ topic, partition: 0 });
     await harness.run(topic);
-    expect(await harness.committed(topic)).toMatchObject({ offset: 3n, metadata: '' });
+    expect(await harness.committed(topic)).toMatchObject({ offset: 3n, metadata: '{"v":1,"since":"0","dead":0}' });
     expect(await harness.listed(topic)).toEqual([]);
   });
 
@@ -151,7 +152,7 @@ describe('a range without rows', () => {
     harness.send(topic, Buffer.from([0, 0, 0, 0, 99, 1]));
     harness.send(topic, Buffer.from('not Avro'));
     await harness.run(topic);
-    expect(await harness.committed(topic)).toMatchObject({ offset: 2n, metadata: '' });
+    expect(await harness.committed(topic)).toMatchObject({ offset: 2n, metadata: '{"v":1,"since":"0","dead":2}' });
     expect(await harness.dead()).toMatchObject([
       { processor: 'parquet', reason: 'SCHEMA_UNKNOWN', schema_id: 99, origin: { topic, partition: 0, offset: 0n } },
       { reason: 'BAD_MAGIC', key: Buffer.from('key'), value: Buffer.from('not Avro'), schema_id: null, attempts: 1 },
@@ -196,6 +197,15 @@ describe('a planned cut', () => {
     expect(parseCut('', [1])).toBeUndefined();
   });
 
+  test('keeps what is committed before it and in no object', () => {
+    const unlisted = { since: 2n ** 61n, deadLetters: 3 };
+    expect(parseCut(formatCut({ ...cut, unlisted }), [1])).toEqual({ ...cut, unlisted });
+    expect(parseUnlisted(formatCut({ ...cut, unlisted }))).toEqual(unlisted);
+    expect(parseCut(formatUnlisted(unlisted), [1])).toBeUndefined();
+    expect(parseUnlisted(formatUnlisted(unlisted))).toEqual(unlisted);
+    expect(parseUnlisted(formatCut(cut))).toBeUndefined();
+  });
+
   test.each([
     'x',
     '{}',
@@ -226,6 +236,15 @@ describe('the buffer', () => {
     buffer.clear();
     expect([buffer.length, buffer.bytes, buffer.firstTimestamp, [...buffer]]).toEqual([0, 0, undefined, []]);
   });
+
+  test('keeps the headers of a redriven record, and no others', () => {
+    const buffer = new RecordBuffer();
+    const plain = { timestamp: 0n, key: null, value: Buffer.from('x') };
+    const headers = redrivenHeaders({ processor: 'ohlcv', attempts: 2, firstOrigin: 't/0/1', letter: 'd/0/0' });
+    buffer.push({ ...plain, offset: 0n, headers: { trace: Buffer.from('abc') } });
+    buffer.push({ ...plain, offset: 1n, headers });
+    expect([...buffer].map((record) => record.headers)).toEqual([undefined, headers]);
+  });
 });
 
 describe('the budget', () => {
@@ -238,6 +257,32 @@ describe('the budget', () => {
     budget.set('a', 0);
     expect([budget.total, budget.exceededBy('b')]).toEqual([4, false]);
   });
+});
+
+test('a cut without a row is in the range of the next object, dead letters included, whoever is the owner then', async () => {
+  const harness = await Harness.open();
+  const flush = async () => {
+    const owner = await harness.own(topic);
+    await owner.drain();
+    await owner.flush();
+  };
+  harness.send(topic, trade());
+  await flush();
+  harness.log.appendMarker({ topic, partition: 0 });
+  await flush();
+  harness.send(topic, Buffer.from('poison'));
+  await flush();
+  harness.send(topic, trade({ trade_id: '2' }));
+  harness.send(topic, Buffer.from('poison'));
+  harness.fault(topic, 'unknown-committed');
+  await harness.run(topic);
+  harness.send(topic, trade({ trade_id: '3' }));
+  await flush();
+  expect(await harness.listed(topic)).toMatchObject([
+    { from_offset: 0n, to_offset: 1n, dead_letters: 0n },
+    { from_offset: 1n, to_offset: 5n, first_offset: 3n, dead_letters: 2n },
+    { from_offset: 5n, to_offset: 6n, dead_letters: 0n },
+  ]);
 });
 
 describe('turns', () => {

@@ -1,6 +1,6 @@
 /** A checker is worth what it catches: every difference that is planted here has to be found and named. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { lineageColumns, tables } from '../../core/archive/tables.ts';
+import { columnsWithLineage, lineageValues, tables } from '../../core/archive/tables.ts';
 import { ParquetFile } from '../../core/archive/writing/writer.ts';
 import { AvroDecoder } from '../../core/avro/decoder.ts';
 import { AvroEncoder } from '../../core/avro/encoder.ts';
@@ -98,17 +98,17 @@ async function list(object: ArchiveObject): Promise<void> {
 
 /** Writes an object anew with some rows changed, as a hand on the bucket would. */
 async function rewrite(object: ArchiveObject, edit: (row: ColumnValue[]) => ColumnValue[]): Promise<Buffer> {
-  const columns = tables[topic].columns;
-  const file = new ParquetFile([...columns, ...lineageColumns]);
-  for (const { offset, value } of harness.log.records(topic, 0)) {
+  const table = tables[topic];
+  const file = new ParquetFile(columnsWithLineage(table));
+  for (const record of harness.log.records(topic, 0)) {
+    const { offset, value } = record;
     if (offset < object.first_offset || offset > object.last_offset || value === null || value[0] !== 0) continue;
     const decoder = new AvroDecoder<TradeChange>(harness.schemas, contracts.trade_change);
     await decoder.prepare(decoder.missing([value]));
     const decoded = decoder.decode(value);
-    const row = columns.map((column) => column.read(decoded.after ?? {}));
+    const row = table.columns.map((column) => column.read(decoded.after ?? {}));
     if (!decoded.after?.executed_at.startsWith(object.day)) continue;
-    const { lsn: at, ts_us, txId } = decoded.source;
-    file.add(edit([...row, topic, 0, offset, at, decoded.op, ts_us, txId]));
+    file.add(edit([...row, ...lineageValues(table, { topic, partition: 0 }, record, decoded)]));
   }
   return file.finish({});
 }

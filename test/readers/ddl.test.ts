@@ -5,7 +5,7 @@ import { DuckDBInstance } from '@duckdb/node-api';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { duckdbScript, trinoScript } from '../../cli/archive/ddl.ts';
 import { trinoType } from '../../core/archive/reading/trino.ts';
-import { lineageColumns, tables } from '../../core/archive/tables.ts';
+import { columnsWithLineage, tables } from '../../core/archive/tables.ts';
 import { parseConfig } from '../../core/config.ts';
 import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
 import { type Archive, makeArchive, writeArchive } from './archive.ts';
@@ -79,7 +79,7 @@ describe('the script for Trino', () => {
     const script = trinoScript(archive.objects, config, 'cluster-1');
     const name = { 'cdc.public.trades': 'trades', 'market.candles': 'candles', 'market.anomalies': 'anomalies' }[topic];
     expect(columnsIn(script, `${name}_files`)).toEqual([
-      ...[...tables[topic].columns, ...lineageColumns].map((column) => `"${column.name}" ${trinoType(column.type)}`),
+      ...columnsWithLineage(tables[topic]).map((column) => `"${column.name}" ${trinoType(column.type)}`),
       '"year" varchar',
       '"month" varchar',
       '"day" varchar',

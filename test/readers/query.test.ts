@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { ArchiveQuery, topicsToFetch } from '../../core/archive/reading/query.ts';
-import { lineageColumns, tables } from '../../core/archive/tables.ts';
+import { columnsWithLineage, tables } from '../../core/archive/tables.ts';
 import { MillraceError } from '../../core/errors.ts';
 import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
 import { makeArchive, writeArchive } from './archive.ts';
@@ -46,7 +46,7 @@ describe('the views', () => {
       ];
       const described = await rows(`DESCRIBE ${short}`);
       expect(described.map(([name]) => name)).toEqual([
-        ...[...tables[topic].columns, ...lineageColumns].map(({ name }) => name),
+        ...columnsWithLineage(tables[topic]).map(({ name }) => name),
         'year',
         'month',
         'day',

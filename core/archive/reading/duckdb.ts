@@ -1,7 +1,7 @@
 /** The archive in the words of DuckDB: types, views over files, and a script for any DuckDB that reaches the bucket. */
 import type { ArchivedTopic } from '../../../schemas/topics.ts';
 import type { ColumnType } from '../../rowhash.ts';
-import { lineageColumns, tables } from '../tables.ts';
+import { columnsWithLineage, tables } from '../tables.ts';
 import { literal, namings, newestOf, pathColumns, quoted } from './views.ts';
 
 export function duckdbType(type: ColumnType): string {
@@ -39,7 +39,7 @@ export function duckdbUnread(topic: ArchivedTopic, message: string): string {
 }
 
 function emptySource(topic: ArchivedTopic, condition: string): string {
-  const typed = [...tables[topic].columns, ...lineageColumns].map(
+  const typed = columnsWithLineage(tables[topic]).map(
     ({ name, type }) => `NULL::${duckdbType(type)} AS ${quoted(name)}`,
   );
   return `SELECT ${[...typed, ...pathColumns.map((name) => `NULL::VARCHAR AS ${name}`)].join(', ')} WHERE ${condition}`;

@@ -1,7 +1,7 @@
 /** The archive in the words of Trino's Hive connector, which reads by prefix and not by list. */
 import type { ArchivedTopic } from '../../../schemas/topics.ts';
 import type { ColumnType } from '../../rowhash.ts';
-import { lineageColumns, tables } from '../tables.ts';
+import { columnsWithLineage, tables } from '../tables.ts';
 import { literal, namings, newestOf, pathColumns, quoted } from './views.ts';
 
 const schema = 'hive.millrace';
@@ -31,7 +31,9 @@ export function trinoType(type: ColumnType): string {
 export function trinoTables(topic: ArchivedTopic, trees: readonly string[]): string {
   const { all, newest } = namings[topic];
   const names = trees.map((_tree, i) => `${all}_files${i === 0 ? '' : `_${i + 1}`}`);
-  const columns = [...tables[topic].columns, ...lineageColumns].map(({ name }) => quoted(name)).join(', ');
+  const columns = columnsWithLineage(tables[topic])
+    .map(({ name }) => quoted(name))
+    .join(', ');
   const selected = `${columns}, ${pathColumns.map(quoted).join(', ')}`;
   // A row is of one day; with the path's columns a filter on them reaches the files.
   const identity = [...pathColumns, '_topic', '_partition', '_offset'].map(quoted).join(', ');
@@ -49,9 +51,7 @@ ${newestOf(topic, `${schema}.${all}`, selected)};
 }
 
 function externalTable(topic: ArchivedTopic, name: string, tree: string): string {
-  const columns = [...tables[topic].columns, ...lineageColumns].map(
-    ({ name, type }) => `  ${quoted(name)} ${trinoType(type)}`,
-  );
+  const columns = columnsWithLineage(tables[topic]).map(({ name, type }) => `  ${quoted(name)} ${trinoType(type)}`);
   const path = pathColumns.map((name) => `  ${quoted(name)} varchar`);
   return `CREATE TABLE IF NOT EXISTS ${schema}.${name} (
 ${[...columns, ...path].join(',\n')}

@@ -1,5 +1,5 @@
 import { pathColumns } from '../reading/views.ts';
-import { lineageColumns, type Table } from '../tables.ts';
+import { lineageColumns, lineageOfVersion, type Table } from '../tables.ts';
 import type { TableDecoder } from './decoder.ts';
 import {
   type FileColumn,
@@ -46,7 +46,7 @@ export class Projection {
     const source = [...merged].map(([name, type]) => ({ name: names.take(name), type }));
     const images = form.before && table.before !== undefined ? [...table.columns, ...source] : [];
     const before = images.map(({ name, type }) => ({ name: names.take(`before_${name}`), type }));
-    this.columns = [...table.columns, ...source, ...before, ...lineageColumns];
+    this.columns = [...table.columns, ...source, ...before, ...lineageOfVersion(form.version)];
     for (const { id, columns } of known) {
       const reads = [...merged].map(([name, type]) =>
         reading(

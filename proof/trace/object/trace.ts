@@ -117,7 +117,7 @@ async function unlisted(
     return;
   }
   const committed = (await log.committed(groupOf('parquet'), topic)).find((each) => each.partition === partition);
-  if (committed !== undefined && committed.metadata !== '') {
+  if (committed?.metadata.includes('"end"') === true) {
     trail.pending(`${key} is in the bucket and not listed yet: a cut of its partition is being finished`);
     return;
   }
@@ -249,7 +249,7 @@ async function recordAt(
   const bounds = await boundsOf(log, topic, partition);
   if (bounds === undefined || offset < bounds.start) return undefined;
   if (offset >= bounds.end) return null;
-  const reader = new RowReader(schemas, topic);
+  const reader = new RowReader(schemas, topic, allColumns(topic));
   const range = { partition, from: offset, to: offset + 1n };
   for await (const { records } of readRaw(log, topic, signal, range)) {
     await reader.prepare(records);

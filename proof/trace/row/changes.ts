@@ -57,7 +57,7 @@ export async function findChanges(
   const bounds = (await boundsOf(sources.log, tradesTopic, partition)) ?? { start: 0n, end: 0n };
   const archived = await fromArchive(sources, trail, listing, id, partition, range, bounds);
   const logged: Change[] = [];
-  const rows = new RowReader(sources.schemas, tradesTopic);
+  const rows = new RowReader(sources.schemas, tradesTopic, columns);
   const wanted = { reader: contracts.trade_change, bytes: [Buffer.from(id.trade_id)] };
   const where = { topic: tradesTopic, partition, ...range };
   for await (const { record, value, searched } of find<TradeChange>(sources, trail, where, wanted)) {

@@ -1,0 +1,45 @@
+/** What the archive keeps of a record beside its row, so that the record can be made again: for replays, when the log has it no more. */
+import { parseSequence } from '../runtime/identity.ts';
+import type { Redriven } from '../runtime/redriven.ts';
+
+/** What no column says, of the few records that have any of it. */
+export interface Rest {
+  /** The record was a dead letter before. */
+  readonly redriven?: Redriven | undefined;
+  /** A sequence that is not made of the two LSNs. */
+  readonly sequence?: string | undefined;
+  /** Which row the data columns are, if not `expectedRow`. */
+  readonly row?: 'before' | 'after' | undefined;
+}
+
+/** JSON, or null when there is nothing to say. */
+export function formatRest(rest: Rest): string | null {
+  const { redriven, sequence, row } = rest;
+  return redriven === undefined && sequence === undefined && row === undefined ? null : JSON.stringify(rest);
+}
+
+export function parseRest(text: string | null): Rest {
+  return text === null ? {} : (JSON.parse(text) as Rest);
+}
+
+/** Which row of a change is in the data columns: that after it, of a delete that before it. */
+export function expectedRow(op: string | null): 'before' | 'after' {
+  return op === 'd' ? 'before' : 'after';
+}
+
+/**
+ * The first half of a change's `source.sequence`, the LSN of the last commit before it, where the second half is the change's own LSN: 0
+ * before the first commit, null without a sequence, undefined for a sequence that is something else.
+ */
+export function commitLsnOf(sequence: string | null, lsn: bigint | null): bigint | null | undefined {
+  if (sequence === null) return null;
+  const parsed = parseSequence(sequence);
+  if (parsed === undefined || lsn === null) return undefined;
+  const commit = BigInt(parsed.commit);
+  return sequence === sequenceOf(commit, lsn) ? commit : undefined;
+}
+
+/** `source.sequence` as Debezium writes it. */
+export function sequenceOf(commitLsn: bigint, lsn: bigint): string {
+  return commitLsn === 0n ? `[null,"${lsn}"]` : `["${commitLsn}","${lsn}"]`;
+}
