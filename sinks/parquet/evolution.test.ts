@@ -334,6 +334,7 @@ test('a cut that an older version planned is finished as that version would have
     ({ key }) => key,
   );
   expect(keys).not.toContain('millrace.avro_schema');
+  expect(await types(harness)).not.toHaveProperty('_timestamp');
   expect(await types(harness)).not.toHaveProperty('fee');
   expect(await harness.listed(topic)).toMatchObject([{ writer_version: 1 }]);
 });
