@@ -1,9 +1,15 @@
 /** The capture as configuration describes it: definitions with their placeholders filled in, and the migrations' place. */
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { ConnectClient } from '../connectors/client.ts';
 import { type Definition, readDefinition } from '../connectors/definition.ts';
+import { lossOf, type SlotLoss } from '../connectors/guard.ts';
 import { captureSettings } from '../connectors/settings.ts';
+import { readSlot, type Slot } from '../connectors/slot.ts';
 import type { Config } from '../core/config.ts';
+import { isError, MillraceError } from '../core/errors.ts';
+import { connectPostgres } from '../core/postgres.ts';
+import type { Log } from '../core/runtime/log.ts';
 import { type MigrateOptions, migrate } from '../storage/migrate.ts';
 import { projectDir } from './config.ts';
 
@@ -35,4 +41,60 @@ export function migrateDatabase(
     ...(password === '' ? {} : { capturePassword: password }),
     ...options,
   });
+}
+
+export function slotLost(reason: string): MillraceError {
+  return new MillraceError('SLOT_LOST', `${reason}: changes are missing`, {
+    remedy: 'Run `millrace connectors recapture`: it shows what it would do, and fills the gap with --yes.',
+  });
+}
+
+export interface SlotState {
+  readonly slot: Slot | undefined;
+  readonly loss: SlotLoss | undefined;
+}
+
+/** The slot first, then the position: see `lossOf`. */
+export async function slotState(config: Config, client: ConnectClient, { name }: Definition): Promise<SlotState> {
+  const { slot: slotName } = config.capture;
+  const db = await connectPostgres({ url: config.postgres.url, name: 'millrace connectors' });
+  try {
+    const slot = await readSlot(db, slotName);
+    return { slot, loss: lossOf(slotName, slot, await client.position(name)) };
+  } finally {
+    await db.end();
+  }
+}
+
+/**
+ * Before a connector is told to run.
+ *
+ * @throws MillraceError SLOT_LOST. POSITION_LOST: the connector would begin with a snapshot, and the log has those rows already.
+ */
+export async function requireNoGap(
+  config: Config,
+  client: ConnectClient,
+  definition: Definition,
+  log: Pick<Log, 'ends'>,
+): Promise<void> {
+  const { loss } = await slotState(config, client, definition);
+  if (loss !== undefined) throw slotLost(loss.reason);
+  if ((await client.position(definition.name)) !== undefined) return;
+  const topic = `${config.capture.prefix}.public.trades`;
+  let ends: readonly bigint[];
+  try {
+    ends = await log.ends(topic);
+  } catch (error) {
+    if (isError(error, 'TOPIC_MISSING')) return;
+    throw error;
+  }
+  if (ends.every((end) => end === 0n)) return;
+  throw new MillraceError(
+    'POSITION_LOST',
+    `connector ${definition.name} has no position, and ${topic} has records: its first snapshot would count them twice`,
+    {
+      remedy:
+        'Run `millrace connectors recapture`: it shows what it would do, and writes what the log lacks with --yes.',
+    },
+  );
 }

@@ -2,13 +2,14 @@
 import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ConnectClient } from '../connectors/client.ts';
-import { readSlot, requireKept } from '../connectors/slot.ts';
+import { SlotGuard } from '../connectors/guard.ts';
+import { readSlot } from '../connectors/slot.ts';
 import { Supervisor } from '../connectors/supervisor.ts';
 import { AvroDecoder } from '../core/avro/decoder.ts';
 import type { Registry } from '../core/avro/registry.ts';
 import { wallClock } from '../core/clock.ts';
 import type { Config } from '../core/config.ts';
-import { dispositionOf, MillraceError } from '../core/errors.ts';
+import { MillraceError } from '../core/errors.ts';
 import type { KafkaLog } from '../core/kafka/log.ts';
 import type { Logger } from '../core/observability/logger.ts';
 import type { Metrics } from '../core/observability/metrics.ts';
@@ -33,6 +34,7 @@ import { keepRetention } from '../sinks/hot-store/retention.ts';
 import { hotStoreSink } from '../sinks/hot-store/sink.ts';
 import { manifestSink } from '../sinks/manifests/sink.ts';
 import { parquetSink } from '../sinks/parquet/sink.ts';
+import { slotLost } from './capture.ts';
 import { processors } from './processors.ts';
 import { requireRetention } from './retention.ts';
 
@@ -277,12 +279,15 @@ function followHeartbeats(context: ServiceContext, name: string, runner: Runner)
   });
 }
 
+const capturing = 'millrace-trades';
+
 async function startSupervisor(context: ServiceContext): Promise<Service> {
   const { config, metrics, logger } = context;
   const stop = new AbortController();
+  const client = new ConnectClient({ url: config.connect.url });
   const supervisor = new Supervisor({
-    client: new ConnectClient({ url: config.connect.url }),
-    connectors: ['millrace-trades'],
+    client,
+    connectors: [capturing],
     listener: {
       state: ({ connector, task, running }) => {
         metrics.connectUp.set(1);
@@ -299,11 +304,14 @@ async function startSupervisor(context: ServiceContext): Promise<Service> {
       },
     },
   });
-  const running = Promise.all([supervisor.run(stop.signal), watchSlot(context, stop.signal)]).then(() => undefined);
+  const guard = slotGuard(context, client);
+  const running = Promise.all([supervisor.run(stop.signal), guardSlot(context, guard, stop.signal)]);
   return {
     name: 'supervisor',
-    done: running,
-    ready: true,
+    done: running.then(() => undefined),
+    get ready() {
+      return guard.loss === undefined;
+    },
     async [Symbol.asyncDispose]() {
       stop.abort();
       await running.catch(() => undefined);
@@ -311,28 +319,49 @@ async function startSupervisor(context: ServiceContext): Promise<Service> {
   };
 }
 
-/** Measures the slot. @throws MillraceError SLOT_LOST: changes are missing, which nobody may overlook. */
-async function watchSlot({ config, metrics, logger }: ServiceContext, signal: AbortSignal): Promise<void> {
-  while (!signal.aborted) {
-    try {
-      const db = await connectPostgres({ url: config.postgres.url, name: 'millrace supervisor', signal });
+/** A loss is told at every look, in the log and as a metric: the process stays, so that an alert can be made of it. */
+function slotGuard({ config, metrics, logger }: ServiceContext, client: ConnectClient): SlotGuard {
+  const { slot } = config.capture;
+  return new SlotGuard({
+    slot,
+    connector: capturing,
+    client,
+    read: async (signal) => {
+      const db = await connectPostgres({
+        url: config.postgres.url,
+        name: 'millrace supervisor',
+        ...(signal === undefined ? {} : { signal }),
+      });
       try {
-        const slot = await readSlot(db, config.capture.slot);
-        if (slot === undefined) {
-          metrics.slotActive.set({ slot: config.capture.slot }, 0);
-        } else {
-          metrics.walSizeBytes.set({ slot: slot.slot }, Number(slot.retainedBytes));
-          metrics.slotLagBytes.set({ slot: slot.slot }, Number(slot.confirmedLagBytes));
-          metrics.slotActive.set({ slot: slot.slot }, slot.active ? 1 : 0);
-          requireKept(slot);
-        }
+        return await readSlot(db, slot);
       } finally {
         await db.end();
       }
+    },
+    listener: {
+      measured: (found) => {
+        metrics.slotActive.set({ slot }, found?.active === true ? 1 : 0);
+        metrics.walSizeBytes.set({ slot }, Number(found?.retainedBytes ?? 0n));
+        metrics.slotLagBytes.set({ slot }, Number(found?.confirmedLagBytes ?? 0n));
+        if (found?.safeBytes == null) metrics.slotSafeBytes.remove({ slot });
+        else metrics.slotSafeBytes.set({ slot }, Number(found.safeBytes));
+      },
+      lost: ({ reason }, first) => {
+        metrics.slotLost.set({ slot }, 1);
+        if (first) logger.error({ err: slotLost(reason) }, 'capture is stopped: changes are missing');
+      },
+      kept: () => logger.info({ slot }, 'slot and position fit again: capture goes on'),
+    },
+  });
+}
+
+async function guardSlot({ config, metrics, logger }: ServiceContext, guard: SlotGuard, signal: AbortSignal) {
+  while (!signal.aborted) {
+    try {
+      await guard.look(signal);
+      if (guard.loss === undefined) metrics.slotLost.set({ slot: config.capture.slot }, 0);
     } catch (error) {
-      if (signal.aborted) return;
-      if (dispositionOf(error) === 'stop' && error instanceof MillraceError && error.code === 'SLOT_LOST') throw error;
-      logger.warn({ err: error }, 'the replication slot cannot be measured');
+      if (!signal.aborted) logger.warn({ err: error }, 'the replication slot cannot be measured');
     }
     await delay(slotPollMs, undefined, { signal }).catch(() => undefined);
   }

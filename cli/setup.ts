@@ -5,9 +5,10 @@ import { applyTopics } from '../connectors/topics.ts';
 import { Registry } from '../core/avro/registry.ts';
 import type { Config } from '../core/config.ts';
 import { TopicAdmin } from '../core/kafka/admin.ts';
+import { KafkaLog } from '../core/kafka/log.ts';
 import { S3Store } from '../core/s3/s3.ts';
 import { topics } from '../schemas/topics.ts';
-import { definitions, migrateDatabase } from './capture.ts';
+import { definitions, migrateDatabase, requireNoGap } from './capture.ts';
 
 export interface SetUpOptions {
   /** A line for each thing that was changed. */
@@ -29,7 +30,9 @@ export async function setUp(config: Config, options: SetUpOptions = {}): Promise
   ]);
   if (options.connectors !== true) return;
   const client = new ConnectClient({ url: config.connect.url });
+  await using kafka = new KafkaLog(config.kafka);
   for (const definition of await definitions(config)) {
+    await requireNoGap(config, client, definition, kafka);
     const { name, action } = await applyConnector(client, definition, signal);
     if (action !== 'unchanged') log(`connector ${name} ${action}`);
   }

@@ -17,6 +17,17 @@ const validationShape = z.object({
 });
 const pluginsShape = z.array(z.object({ class: z.string() }));
 const configShape = z.record(z.string(), z.string().nullable());
+const number = z.number().int();
+const offsetsShape = z.object({
+  offsets: z.array(
+    z.object({
+      partition: z.record(z.string(), z.unknown()),
+      offset: z
+        .looseObject({ lsn: number.nullish(), lsn_proc: number.nullish(), ts_usec: number.nullish() })
+        .nullable(),
+    }),
+  ),
+});
 const tasksShape = z.array(z.object({ id: z.object({ task: z.number() }), config: configShape }));
 
 /** States are Kafka Connect's: RUNNING, PAUSED, STOPPED, UNASSIGNED, RESTARTING, FAILED. */
@@ -36,6 +47,14 @@ export interface TaskStatus {
   readonly trace: string | undefined;
 }
 
+/** How far a Debezium connector for Postgres has come, as Kafka Connect keeps it. */
+export interface CapturePosition {
+  /** The last change that was passed on whole; changes before it are in Kafka. */
+  readonly lsn: bigint;
+  /** Commit time of that change, microseconds; 0 when it is not told. */
+  readonly time: bigint;
+}
+
 export interface FieldErrors {
   readonly field: string;
   readonly errors: readonly string[];
@@ -51,7 +70,7 @@ export interface ConnectClientOptions {
   readonly random?: () => number;
 }
 
-type Method = 'GET' | 'PUT' | 'POST' | 'DELETE';
+type Method = 'GET' | 'PUT' | 'POST' | 'PATCH' | 'DELETE';
 
 /**
  * Every call may throw MillraceError CONNECT_UNREACHABLE (nobody answers, an answer in 5xx, or a rebalance that does not end) and
@@ -150,6 +169,26 @@ export class ConnectClient {
   /** Ends the tasks and keeps the definition. Returns before they have ended. */
   async stop(name: string, signal?: AbortSignal): Promise<void> {
     await this.#call('PUT', `${path(name)}/stop`, undefined, signal);
+  }
+
+  /** Creates a connector that does nothing until it is resumed. */
+  async createStopped(name: string, config: ConnectorConfig, signal?: AbortSignal): Promise<void> {
+    await this.#call('POST', '/connectors', { name, config, initial_state: 'STOPPED' }, signal);
+  }
+
+  /** Where the connector is; undefined when it never got anywhere. Outlives the connector. */
+  async position(name: string, signal?: AbortSignal): Promise<CapturePosition | undefined> {
+    const answer = await this.#call('GET', `${path(name)}/offsets`, undefined, signal);
+    const offset = answer === undefined ? undefined : offsetsShape.parse(answer).offsets[0]?.offset;
+    const lsn = offset?.lsn_proc ?? offset?.lsn;
+    return lsn === undefined || lsn === null ? undefined : { lsn: BigInt(lsn), time: BigInt(offset?.ts_usec ?? 0) };
+  }
+
+  /** Lets a stopped connector go on from there: it takes no snapshot. `server` is its topic prefix. */
+  async setPosition(name: string, server: string, { lsn, time }: CapturePosition, signal?: AbortSignal): Promise<void> {
+    const at = Number(lsn);
+    const offset = { lsn: at, lsn_proc: at, lsn_commit: at, ts_usec: Number(time), messageType: 'COMMIT' };
+    await this.#call('PATCH', `${path(name)}/offsets`, { offsets: [{ partition: { server }, offset }] }, signal);
   }
 
   /** Forgets where a stopped connector was, so that it begins with a new snapshot. */

@@ -1,6 +1,5 @@
 /** The replication slot, as Postgres sees it: who reads it, how far behind, and how much disk it holds. */
 import type { ClientBase } from 'pg';
-import { MillraceError } from '../core/errors.ts';
 
 export interface Slot {
   readonly slot: string;
@@ -10,6 +9,8 @@ export interface Slot {
   readonly walStatus: string;
   /** Why Postgres gave the slot up; null while it is good. */
   readonly invalidation: string | null;
+  /** What its consumer has confirmed: changes before it are not given again. Null while the slot is being made. */
+  readonly confirmedLsn: bigint | null;
   /** Write-ahead log that Postgres keeps because of the slot. */
   readonly retainedBytes: bigint;
   /** Write-ahead log that the consumer has not confirmed. */
@@ -22,18 +23,19 @@ interface Row {
   active: boolean;
   wal_status: string | null;
   invalidation_reason: string | null;
+  confirmed: string | null;
   retained: string | null;
   lag: string | null;
   safe: string | null;
 }
 
 const query = `
-  SELECT active, wal_status, invalidation_reason, safe_wal_size::text AS safe,
+  SELECT active, wal_status, invalidation_reason, safe_wal_size::text AS safe, (confirmed_flush_lsn - '0/0'::pg_lsn)::text AS confirmed,
          pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint::text AS retained,
          pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn)::bigint::text AS lag
     FROM pg_replication_slots WHERE slot_name = $1`;
 
-/** @returns undefined when there is no such slot: the connector makes it when it first runs. Errors are the database's. */
+/** @returns undefined when there is no such slot: a connector that never ran has not made it yet. Errors are the database's. */
 export async function readSlot(db: Pick<ClientBase, 'query'>, slot: string): Promise<Slot | undefined> {
   const { rows } = await db.query<Row>(query, [slot]);
   const row = rows[0];
@@ -43,20 +45,9 @@ export async function readSlot(db: Pick<ClientBase, 'query'>, slot: string): Pro
     active: row.active,
     walStatus: row.wal_status ?? 'lost',
     invalidation: row.invalidation_reason,
+    confirmedLsn: row.confirmed === null ? null : BigInt(row.confirmed),
     retainedBytes: BigInt(row.retained ?? 0),
     confirmedLagBytes: BigInt(row.lag ?? 0),
     safeBytes: row.safe === null ? null : BigInt(row.safe),
   };
-}
-
-/** @throws MillraceError SLOT_LOST: changes are missing that no restart brings back. */
-export function requireKept(slot: Slot): void {
-  if (slot.walStatus !== 'lost' && slot.invalidation === null) return;
-  throw new MillraceError(
-    'SLOT_LOST',
-    `replication slot ${slot.slot} is lost (${slot.invalidation ?? slot.walStatus}): changes are missing`,
-    {
-      remedy: 'Run `millrace connectors delete --reset`, then `millrace connectors apply`: it takes a new snapshot.',
-    },
-  );
 }

@@ -43,6 +43,7 @@ export const errorCodes = {
   CONNECTOR_FAILED: 'stop',
   CONNECTOR_UNKNOWN: 'stop',
   SLOT_LOST: 'stop',
+  POSITION_LOST: 'stop',
   TOPIC_DIFFERS: 'stop',
   LOAD_REFUSED: 'stop',
   INTERRUPTED: 'stop',

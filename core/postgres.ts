@@ -1,5 +1,5 @@
 /** One Postgres connection, opened with errors that say whether to wait or to fix something. */
-import { Client, DatabaseError } from 'pg';
+import { Client, type ClientConfig, DatabaseError } from 'pg';
 import { MillraceError } from './errors.ts';
 
 export interface PostgresOptions {
@@ -10,19 +10,23 @@ export interface PostgresOptions {
   readonly connectTimeoutMs?: number;
   /** Longest wait for the answer to one query; then it fails, and the connection is of no use any more. Default: without end. */
   readonly answerTimeoutMs?: number;
+  /** Speaks the replication protocol beside plain statements; the role needs REPLICATION. Default false. */
+  readonly replication?: boolean;
   readonly signal?: AbortSignal;
 }
 
 /** @throws MillraceError POSTGRES_UNREACHABLE: nobody answers, or it is starting; POSTGRES_REFUSED: it answers and says no. */
 export async function connectPostgres(options: PostgresOptions): Promise<Client> {
   options.signal?.throwIfAborted();
-  const client = new Client({
+  const config: ClientConfig & { readonly replication?: string } = {
     connectionString: options.url,
     application_name: options.name,
     connectionTimeoutMillis: options.connectTimeoutMs ?? 10_000,
     keepAlive: true,
     ...(options.answerTimeoutMs === undefined ? {} : { query_timeout: options.answerTimeoutMs }),
-  });
+    ...(options.replication === true ? { replication: 'database' } : {}),
+  };
+  const client = new Client(config);
   // Without a listener a connection that breaks while idle ends the process; the next query reports it anyway.
   client.on('error', () => {});
   try {

@@ -49,16 +49,18 @@ async function fold(files: Files): Promise<bigint> {
         FROM archived WHERE _op IN ('c', 'r', 'u', 'd') GROUP BY ALL;
     CREATE TABLE folded AS
       SELECT ${key.join(', ')}, arg_max(h, first_offset) AS h, arg_max(_op, first_offset) AS last_op, max(first_offset) AS row_offset,
-             count(*) FILTER (WHERE _op = 'c') + (arg_min(_op, first_offset) = 'r')::INT - count(*) FILTER (WHERE _op = 'd') AS lives
+             count(*) FILTER (WHERE _op = 'c') + (arg_min(_op, first_offset) = 'r')::INT - count(*) FILTER (WHERE _op = 'd') AS lives,
+             count(*) FILTER (WHERE _op = 'r') - (arg_min(_op, first_offset) = 'r')::INT AS reads
         FROM changes GROUP BY ALL`);
   const [row] = await files.query('SELECT coalesce(sum(deliveries - 1), 0)::BIGINT AS n FROM changes');
   return row?.['n'] as bigint;
 }
 
+/** A read that is not the first of its key tells of a row that is there already, or there again. */
 async function doubled(files: Files, differences: Differences): Promise<void> {
   const wrong = await files.query(
     `SELECT ${key.join(', ')}, lives::INT AS lives, count(*) OVER () AS total FROM folded
-      WHERE lives <> (last_op <> 'd')::INT ORDER BY ALL LIMIT ${maxExamples}`,
+      WHERE lives > (last_op <> 'd')::INT OR lives + reads < (last_op <> 'd')::INT ORDER BY ALL LIMIT ${maxExamples}`,
   );
   for (const { lives, venue, symbol, trade_id } of wrong) {
     differences.add(`${venue} ${symbol} ${trade_id}: created ${lives} times more than deleted`);

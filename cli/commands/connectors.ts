@@ -4,15 +4,18 @@ import type { Command } from 'commander';
 import { applyConnector, isRunning, traceCauses } from '../../connectors/apply.ts';
 import { ConnectClient, type ConnectorStatus } from '../../connectors/client.ts';
 import { type Definition, differences } from '../../connectors/definition.ts';
-import { readSlot, type Slot } from '../../connectors/slot.ts';
+import { dropSlot } from '../../connectors/recapture/slot.ts';
+import type { Slot } from '../../connectors/slot.ts';
 import { Supervisor } from '../../connectors/supervisor.ts';
 import type { Config } from '../../core/config.ts';
 import { MillraceError } from '../../core/errors.ts';
+import { KafkaLog } from '../../core/kafka/log.ts';
 import { createLogger } from '../../core/observability/logger.ts';
 import { connectPostgres } from '../../core/postgres.ts';
-import { definitions } from '../capture.ts';
+import { definitions, requireNoGap, slotState } from '../capture.ts';
 import { loadConfig } from '../config.ts';
 import { printJson } from '../print.ts';
+import { recaptureConnector } from '../recapture.ts';
 import { untilSignal } from '../signals.ts';
 
 export function register(program: Command): void {
@@ -46,8 +49,16 @@ export function register(program: Command): void {
     .description(
       'delete the connectors; offsets and replication slot stay, and the slot keeps WAL, unless --reset is given',
     )
-    .option('--reset', 'delete offsets and slot too: the next apply begins with a new snapshot')
+    .option('--reset', 'delete offsets and slot too: then only `recapture` begins anew, unless the topics are deleted')
     .action(remove);
+  group
+    .command('recapture')
+    .description(
+      'fill the gap that a lost slot leaves: writes what the log lacks, once; shows the plan, and acts with --yes',
+    )
+    .option('--yes', 'carry it out')
+    .option('--json', 'print JSON')
+    .action(recaptureCommand);
   group
     .command('supervise')
     .description('restart failed tasks with growing waits, until stopped')
@@ -67,12 +78,16 @@ async function open(command: Command): Promise<Context> {
 }
 
 async function apply(options: { timeout: string; json?: boolean }, command: Command): Promise<void> {
-  const { client, wanted } = await open(command);
+  const { config, client, wanted } = await open(command);
   const timeoutMs = Number(options.timeout) * 1000;
   if (!(timeoutMs > 0))
     throw new MillraceError('CONFIG_INVALID', `--timeout ${options.timeout} is no number of seconds`);
   const results = [];
-  for (const definition of wanted) results.push(await applyConnector(client, definition, { timeoutMs }));
+  await using log = new KafkaLog(config.kafka);
+  for (const definition of wanted) {
+    await requireNoGap(config, client, definition, log);
+    results.push(await applyConnector(client, definition, { timeoutMs }));
+  }
   if (options.json) return printJson(results);
   for (const { name, action, changed, status } of results) {
     const what = changed.length > 0 ? ` (${changed.join(', ')})` : '';
@@ -101,9 +116,10 @@ async function status(options: { trace?: boolean; json?: boolean }, command: Com
     const changed = actual === undefined ? [] : differences(definition.config, actual);
     results.push({ name: definition.name, status: found, changed });
   }
-  const slot = await slotOf(config);
+  const { slot, loss } = await slotState(config, client, only(wanted));
+  if (loss !== undefined) process.exitCode = 1;
   if (!results.every((result) => result.status !== undefined && isRunning(result.status))) process.exitCode = 1;
-  if (options.json) return printJson({ connectors: results, slot: slot ?? null });
+  if (options.json) return printJson({ connectors: results, slot: slot ?? null, loss: loss ?? null });
   for (const { name, status: found, changed } of results) {
     if (found === undefined) {
       line(`${name}  absent; create it with: millrace connectors apply`);
@@ -118,8 +134,10 @@ async function status(options: { trace?: boolean; json?: boolean }, command: Com
       for (const text of lines) line(`  ${text}`);
     }
   }
-  if (slot === undefined) line(`slot ${config.capture.slot}  absent; the connector makes it`);
+  if (slot === undefined)
+    line(`slot ${config.capture.slot}  absent${loss === undefined ? '; the connector makes it' : ''}`);
   else line(slotLine(slot));
+  if (loss !== undefined) line(`LOST  ${loss.reason}; fill the gap with: millrace connectors recapture`);
 }
 
 async function restart(options: { failed?: boolean }, command: Command): Promise<void> {
@@ -145,7 +163,8 @@ async function remove(options: { reset?: boolean }, command: Command): Promise<v
     }
     line(`${name}  ${(await client.delete(name)) ? 'deleted' : 'was not there'}`);
   }
-  if (options.reset) line(`slot ${config.capture.slot}  ${(await dropSlot(config)) ? 'dropped' : 'was not there'}`);
+  if (options.reset)
+    line(`slot ${config.capture.slot}  ${(await dropConfigured(config)) ? 'dropped' : 'was not there'}`);
 }
 
 /** Kafka Connect refuses until the stopped connector's tasks are gone. */
@@ -182,34 +201,24 @@ async function supervise(options: { json?: boolean }, command: Command): Promise
   await supervisor.run(untilSignal());
 }
 
-async function slotOf(config: Config): Promise<Slot | undefined> {
+async function dropConfigured(config: Config): Promise<boolean> {
   const db = await connectPostgres({ url: config.postgres.url, name: 'millrace connectors' });
   try {
-    return await readSlot(db, config.capture.slot);
+    return await dropSlot(db, config.capture.slot);
   } finally {
     await db.end();
   }
 }
 
-/** Postgres refuses while the connector's last connection is still closing. */
-async function dropSlot(config: Config): Promise<boolean> {
-  const db = await connectPostgres({ url: config.postgres.url, name: 'millrace connectors' });
-  try {
-    for (let attempt = 0; attempt < 50; attempt++) {
-      const slot = await readSlot(db, config.capture.slot);
-      if (slot === undefined) return false;
-      if (!slot.active) {
-        await db.query('SELECT pg_drop_replication_slot($1)', [config.capture.slot]);
-        return true;
-      }
-      await sleep(200);
-    }
-    throw new MillraceError('POSTGRES_REFUSED', `replication slot ${config.capture.slot} is still in use`, {
-      remedy: 'Stop whoever reads it (pg_stat_replication names it) and try again.',
-    });
-  } finally {
-    await db.end();
-  }
+async function recaptureCommand(options: { yes?: boolean; json?: boolean }, command: Command): Promise<void> {
+  const { config, client, wanted } = await open(command);
+  await recaptureConnector({ config, client, definition: only(wanted), ...options, signal: untilSignal() });
+}
+
+/** There is one slot, so there is one connector. */
+function only([definition]: readonly Definition[]): Definition {
+  if (definition === undefined) throw new MillraceError('CONFIG_INVALID', 'connectors/ has no definition');
+  return definition;
 }
 
 function summary(status: ConnectorStatus): string {

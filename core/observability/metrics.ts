@@ -77,6 +77,8 @@ export class Metrics {
   readonly walSizeBytes: Gauge<'slot'>;
   readonly slotLagBytes: Gauge<'slot'>;
   readonly slotActive: Gauge<'slot'>;
+  readonly slotSafeBytes: Gauge<'slot'>;
+  readonly slotLost: Gauge<'slot'>;
   readonly buildInfo: Gauge<'version' | 'node'>;
 
   constructor(options: MetricsOptions = {}) {
@@ -222,6 +224,16 @@ export class Metrics {
     this.slotActive = gauge('millrace_slot_active', '1 when a consumer is attached to the slot, 0 otherwise.', [
       'slot',
     ]);
+    this.slotSafeBytes = gauge(
+      'millrace_slot_safe_bytes',
+      'Write-ahead log until Postgres gives the slot up; absent when max_slot_wal_keep_size sets no limit.',
+      ['slot'],
+    );
+    this.slotLost = gauge(
+      'millrace_slot_lost',
+      '1 when the slot cannot give what was not captured (gone, given up, or made anew) and capture is stopped, 0 otherwise.',
+      ['slot'],
+    );
     this.buildInfo = gauge('millrace_build_info', 'Always 1; the labels tell what is running.', ['version', 'node']);
     if (options.node !== false) collectDefaultMetrics({ register: this.registry });
   }

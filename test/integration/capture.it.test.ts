@@ -1,5 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { requireNoGap } from '../../cli/capture.ts';
 import { applyConnector } from '../../connectors/apply.ts';
+import { recapture } from '../../connectors/recapture/recapture.ts';
+import { dropSlot } from '../../connectors/recapture/slot.ts';
 import { readSlot } from '../../connectors/slot.ts';
 import { Supervisor } from '../../connectors/supervisor.ts';
 import { AvroDecoder } from '../../core/avro/decoder.ts';
@@ -14,15 +17,18 @@ import { eventually, type TestCapture, testCapture } from '../capture.ts';
 
 let capture: TestCapture;
 let log: KafkaLog;
+let registry: Registry;
 
 beforeAll(async () => {
   capture = await testCapture();
   log = new KafkaLog({ brokers: capture.config.kafka.brokers, clientId: 'millrace-test' });
+  registry = new Registry({ url: capture.config.registry.url });
   await applyConnector(capture.client, capture.definition);
 }, 90_000);
 
 afterAll(async () => {
   await log?.[Symbol.asyncDispose]();
+  await registry?.[Symbol.asyncDispose]();
   await capture?.[Symbol.asyncDispose]();
 }, 60_000);
 
@@ -40,7 +46,6 @@ async function records(table: string): Promise<{ partition: number; record: LogR
 }
 
 async function trades(): Promise<{ partition: number; change: TradeChange }[]> {
-  await using registry = new Registry({ url: capture.config.registry.url });
   const decoder = new AvroDecoder<TradeChange>(registry, schemas.trade_change);
   const found = await records('trades');
   await decoder.prepare(decoder.missing(found.map(({ record }) => record.value)));
@@ -205,6 +210,80 @@ describe('the heartbeat', () => {
     expect(await slot()).toMatchObject({ active: true, walStatus: 'reserved' });
     await eventually(async () => ((await slot())?.confirmedLagBytes ?? 1n << 60n) < 1_000_000n);
   }, 60_000);
+});
+
+describe('a lost slot', () => {
+  const options = () => ({
+    ...{ client: capture.client, definition: capture.definition, log, schemas: registry },
+    postgresUrl: capture.config.postgres.url,
+    slot: capture.config.capture.slot,
+    prefix: capture.config.capture.prefix,
+  });
+
+  test('is a loud stop, and recapturing writes what the log lacks, each row once, and nothing the second time', async () => {
+    const { client, definition, database, config } = capture;
+    const db = database.client;
+    await insert(['kept', 'changed', 'deleted'].map((id) => `('v', 'gap', '${id}', 7.5, 1, now())`).join(', '));
+    await db.query(`INSERT INTO instruments (venue, symbol, base, quote) VALUES ('v', 'gap', 'A', 'B')`);
+    const gap = async () => (await trades()).filter(({ change }) => (change.after ?? change.before)?.symbol === 'gap');
+    await eventually(async () => (await gap()).length === 3 && (await records('instruments')).length === 1);
+    await client.stop(definition.name);
+    await eventually(() => dropSlot(db, config.capture.slot));
+    await insert(`('v', 'gap', 'missing', 1, 1, '2013-11-25 00:00:00.12+00'), ('v', 'gap', 'fleeting', 1, 1, now())`);
+    await db.query(`UPDATE trades SET price = 8, conditions = E'a\\\\b\\n' WHERE trade_id = 'changed'`);
+    await db.query(`DELETE FROM trades WHERE trade_id IN ('deleted', 'fleeting')`);
+    await db.query(`UPDATE instruments SET active = false`);
+    await db.query(`INSERT INTO instruments (venue, symbol, base, quote) VALUES ('v', 'gap2', 'A', 'B')`);
+
+    await expect(requireNoGap(config, client, definition, log)).rejects.toMatchObject({
+      code: 'SLOT_LOST',
+      message: expect.stringContaining('is gone'),
+    });
+    const done = await recapture(options());
+    expect(done.tables).toEqual([
+      { table: 'public.trades', missing: 1, changed: 1, deleted: 1 },
+      { table: 'public.instruments', missing: 1, changed: 1, deleted: 0 },
+    ]);
+    await insert(`('v', 'gap', 'after', 1, 1, now())`);
+    expect((await applyConnector(client, definition)).status.state).toBe('RUNNING');
+    await requireNoGap(config, client, definition, log);
+    await eventually(async () => (await gap()).length === 7);
+
+    const found = await gap();
+    const of = (id: string) => found.filter(({ change }) => (change.after ?? change.before)?.trade_id === id);
+    expect(of('kept').map(({ change }) => change.op)).toEqual(['c']);
+    expect(of('missing')[0]).toMatchObject({
+      partition: partitionOf(['v', 'gap'], 6),
+      change: {
+        op: 'r',
+        before: null,
+        after: { price: 100_000_000n, executed_at: '2013-11-25T00:00:00.12Z', side: 'unknown', conditions: null },
+        source: { snapshot: 'true', ts_us: done.from, lsn: done.lsn - 1n },
+      },
+    });
+    expect(of('changed').map(({ change }) => [change.op, change.before?.price, change.after?.conditions])).toEqual([
+      ['c', undefined, null],
+      ['u', 750_000_000n, 'a\\b\n'],
+    ]);
+    expect(of('deleted')[1]?.change).toMatchObject({ op: 'd', before: of('deleted')[0]?.change.after, after: null });
+    expect(of('after').map(({ change }) => change.op)).toEqual(['c']);
+    // Debezium's next change of an instrument goes where the recaptured one went.
+    await db.query(`UPDATE instruments SET quote = 'C' WHERE symbol = 'gap2'`);
+    await eventually(async () => (await records('instruments')).length === 4);
+    const partitions = (await records('instruments')).filter(({ record }) => record.key?.includes('gap2'));
+    expect(partitions).toHaveLength(2);
+    expect(new Set(partitions.map(({ partition }) => partition)).size).toBe(1);
+
+    const again = await recapture(options());
+    expect(again.tables.map(({ missing, changed, deleted }) => missing + changed + deleted)).toEqual([0, 0]);
+    await applyConnector(client, definition);
+  }, 120_000);
+
+  test('without a position the connector is not let begin anew over a log that has its rows', async () => {
+    const { client, definition, config } = capture;
+    const nobody = { ...definition, name: `${definition.name}-other` };
+    await expect(requireNoGap(config, client, nobody, log)).rejects.toMatchObject({ code: 'POSITION_LOST' });
+  });
 });
 
 test('the supervisor restarts a task that failed with its database connection, and no row is missing', async () => {

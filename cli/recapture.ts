@@ -1,0 +1,106 @@
+/** `millrace connectors recapture`: the plan, then the work with its progress. */
+import { applyConnector } from '../connectors/apply.ts';
+import type { CapturePosition, ConnectClient } from '../connectors/client.ts';
+import type { Definition } from '../connectors/definition.ts';
+import { type Recaptured, recapture } from '../connectors/recapture/recapture.ts';
+import { capturedTables, topicOf } from '../connectors/recapture/tables.ts';
+import type { Config } from '../core/config.ts';
+import { MillraceError } from '../core/errors.ts';
+import { formatLsn } from '../core/lsn.ts';
+import { formatTimestamp } from '../core/time.ts';
+import { slotState } from './capture.ts';
+import { withLog } from './log.ts';
+import { printJson, printTable } from './print.ts';
+import { Progress } from './progress.ts';
+
+export interface RecaptureCommand {
+  readonly config: Config;
+  readonly client: ConnectClient;
+  readonly definition: Definition;
+  readonly yes?: boolean;
+  readonly json?: boolean;
+  readonly signal: AbortSignal;
+}
+
+/** @throws MillraceError CONFIRMATION_NEEDED without `yes`, after the plan; what recapture.ts and apply.ts throw */
+export async function recaptureConnector(options: RecaptureCommand): Promise<void> {
+  const { config, client, definition, signal } = options;
+  const { slot, prefix } = config.capture;
+  const { loss } = await slotState(config, client, definition);
+  const position = await client.position(definition.name, signal);
+  if (loss === undefined && position !== undefined) {
+    if (options.json === true) printJson({ carriedOut: false, loss: null });
+    else say(`slot ${slot} gives all that was not captured yet: there is nothing to recapture`);
+    return;
+  }
+  const reason = loss?.reason ?? `connector ${definition.name} has no position`;
+  const topics = capturedTables.map((table) => topicOf(prefix, table));
+  if (options.yes !== true) {
+    if (options.json === true) printJson({ carriedOut: false, loss: loss ?? null, reason, position, slot, topics });
+    else printPlan(definition.name, slot, reason, position, topics);
+    throw new MillraceError('CONFIRMATION_NEEDED', 'nothing was changed yet', {
+      remedy: 'read the plan, then say it again with --yes',
+    });
+  }
+  const progress = new Progress('recapture');
+  const done = await withLog(config, (log, schemas) =>
+    recapture({
+      ...{ client, definition, log, schemas, slot, prefix, signal },
+      postgresUrl: config.postgres.url,
+      ...(options.json === true
+        ? {}
+        : {
+            onProgress: ({ doing, topic, done, total }) =>
+              progress.update({ done, total, text: `${doing} ${topic}, ${done} of ${total}` }),
+          }),
+    }),
+  );
+  progress.end();
+  await applyConnector(client, definition, { signal });
+  if (options.json === true) printJson({ carriedOut: true, reason, ...done });
+  else printResult(done);
+}
+
+function printPlan(
+  connector: string,
+  slot: string,
+  reason: string,
+  position: CapturePosition | undefined,
+  topics: readonly string[],
+): void {
+  say(reason);
+  if (position !== undefined) {
+    const since = position.time === 0n ? '' : `, committed ${formatTimestamp(position.time)}`;
+    say(`captured up to ${formatLsn(position.lsn)}${since}; what was committed after it is missing`);
+  }
+  say('');
+  for (const [i, step] of [
+    `stop connector ${connector}`,
+    `read ${topics.join(' and ')} whole: what the log knows of each row`,
+    `drop slot ${slot} if it is there, make it anew, and compare with the tables as they are where it begins`,
+    'write what the log lacks: missing rows as r, changed ones as u, deleted ones as d',
+    `let ${connector} go on from where the slot begins`,
+  ].entries()) {
+    say(`${i + 1}. ${step}`);
+  }
+  say(
+    '\nWriters are not held up. What a row was in between is not known any more: each row has one change for the whole gap.',
+  );
+}
+
+function printResult({ lsn, from, to, tables, untold }: Recaptured): void {
+  printTable(
+    ['table', 'missing', 'changed', 'deleted'],
+    tables.map(({ table, missing, changed, deleted }) => [table, `${missing}`, `${changed}`, `${deleted}`]),
+  );
+  say(
+    `\nthe gap was from ${formatTimestamp(from)} to ${formatTimestamp(to)}; the new slot begins at ${formatLsn(lsn)}`,
+  );
+  for (const { table, rows } of untold) {
+    say(`${table}: nothing of it was captured before; its ${rows} rows come with their next change`);
+  }
+}
+
+function say(text: string): void {
+  process.stdout.write(`${text}\n`);
+}

@@ -1,0 +1,123 @@
+import { describe, expect, test } from '@jest/globals';
+import type { CapturePosition } from './client.ts';
+import { lossOf, SlotGuard } from './guard.ts';
+import type { Slot } from './slot.ts';
+
+const slot = (overrides: Partial<Slot> = {}): Slot => ({
+  slot: 's',
+  active: false,
+  walStatus: 'reserved',
+  invalidation: null,
+  confirmedLsn: 100n,
+  retainedBytes: 0n,
+  confirmedLagBytes: 0n,
+  safeBytes: null,
+  ...overrides,
+});
+const at = (lsn: bigint): CapturePosition => ({ lsn, time: 0n });
+
+describe('a slot', () => {
+  test('that is gone, given up or made anew is a loss once something was captured', () => {
+    expect(lossOf('s', undefined, at(100n))?.kind).toBe('missing');
+    expect(lossOf('s', slot({ walStatus: 'lost' }), at(100n))?.kind).toBe('invalidated');
+    expect(lossOf('s', slot({ invalidation: 'wal_removed' }), at(100n))?.reason).toContain('wal_removed');
+    expect(lossOf('s', slot({ confirmedLsn: 101n }), at(100n))).toEqual({
+      kind: 'recreated',
+      reason: 'replication slot s begins at 0/65, and what was captured ends at 0/64',
+    });
+  });
+
+  test('that is behind what was captured, or not made yet, is none', () => {
+    expect(lossOf('s', slot({ confirmedLsn: 99n }), at(100n))).toBeUndefined();
+    expect(lossOf('s', slot({ confirmedLsn: 100n }), at(100n))).toBeUndefined();
+    expect(lossOf('s', slot({ confirmedLsn: null }), at(100n))).toBeUndefined();
+    expect(lossOf('s', undefined, undefined)).toBeUndefined();
+    expect(lossOf('s', slot({ confirmedLsn: 900n }), undefined)).toBeUndefined();
+  });
+
+  test('that somebody reads passed Debezium’s own comparison: confirmed later than the position was asked for, it is none', () => {
+    expect(lossOf('s', slot({ active: true, confirmedLsn: 101n }), at(100n))).toBeUndefined();
+    expect(lossOf('s', slot({ active: true, walStatus: 'lost' }), at(100n))?.kind).toBe('invalidated');
+  });
+});
+
+describe('the guard', () => {
+  const world = () => {
+    const state = { slot: slot({ active: true }) as Slot | undefined, connector: 'RUNNING', asked: 0 };
+    const events: string[] = [];
+    const guard = new SlotGuard({
+      slot: 's',
+      connector: 'c',
+      read: async () => state.slot,
+      client: {
+        position: async () => {
+          state.asked++;
+          return at(100n);
+        },
+        status: async () => ({ name: 'c', state: state.connector, worker: 'w', trace: undefined, tasks: [] }),
+        stop: async () => {
+          events.push('stop');
+          state.connector = 'STOPPED';
+        },
+        resume: async () => {
+          events.push('resume');
+          state.connector = 'RUNNING';
+        },
+      },
+      listener: {
+        lost: ({ kind }, first) => events.push(`${kind}${first ? ' first' : ''}`),
+        kept: () => events.push('kept'),
+      },
+    });
+    return { state, events, guard };
+  };
+
+  test('does not ask Kafka Connect while the slot is being read', async () => {
+    const { state, guard, events } = world();
+    await guard.look();
+    expect(state.asked).toBe(0);
+    expect(events).toEqual([]);
+  });
+
+  test('stops the connector at the second look, once, and says at every look what is lost', async () => {
+    const { state, guard, events } = world();
+    state.slot = undefined;
+    await guard.look();
+    expect(events).toEqual(['missing first']);
+    await guard.look();
+    await guard.look();
+    expect(events).toEqual(['missing first', 'missing', 'stop', 'missing']);
+    expect(guard.loss?.kind).toBe('missing');
+  });
+
+  test('lets a connector that it stopped go on when slot and position fit again, and no other', async () => {
+    const { state, guard, events } = world();
+    state.slot = undefined;
+    await guard.look();
+    await guard.look();
+    state.slot = slot({ confirmedLsn: 100n });
+    await guard.look();
+    expect(events.slice(-2)).toEqual(['kept', 'resume']);
+    expect(guard.loss).toBeUndefined();
+    state.connector = 'STOPPED';
+    state.slot = undefined;
+    await guard.look();
+    await guard.look();
+    state.slot = slot();
+    await guard.look();
+    expect(events.filter((event) => event === 'resume')).toHaveLength(1);
+  });
+
+  test('leaves its answer as it is while it cannot look', async () => {
+    const { state, guard } = world();
+    state.slot = undefined;
+    await guard.look();
+    Object.defineProperty(state, 'slot', {
+      get: () => {
+        throw new Error('no answer');
+      },
+    });
+    await expect(guard.look()).rejects.toThrow('no answer');
+    expect(guard.loss?.kind).toBe('missing');
+  });
+});

@@ -1,0 +1,101 @@
+/** Compares the table as the new slot's snapshot shows it with what the log knows, and reads what differs. */
+import type { Client } from 'pg';
+import { parseTimestamp } from '../../core/time.ts';
+import type { RowColumn, Text } from './columns.ts';
+import type { Difference } from './envelope.ts';
+import { quoted, temporary } from './known.ts';
+import type { CapturedTable } from './tables.ts';
+
+export interface Counts {
+  /** Rows of the table that the log does not have. */
+  readonly missing: number;
+  /** Rows that it has otherwise. */
+  readonly changed: number;
+  /** Rows that it has, and the table has not. */
+  readonly deleted: number;
+}
+
+/** A difference, and the partition of the row's newest record; null when there is none. */
+export interface Found extends Difference {
+  readonly partition: number | null;
+}
+
+/** Types that Postgres cannot compare. */
+const incomparable = new Set(['json']);
+
+/** Fills the temporary table `differences_<table>`. Within the transaction whose snapshot counts. */
+export async function compare(db: Client, table: CapturedTable, columns: readonly RowColumn[]): Promise<Counts> {
+  const [known, differences] = [temporary('known', table), temporary('differences', table)];
+  const [first] = table.primaryKey;
+  const side = (alias: string): string =>
+    columns.map(({ name, type }) => `${alias}.${quoted(name)}${incomparable.has(type) ? '::text' : ''}`).join(', ');
+  const cells = columns.flatMap(({ name }, i) => [
+    `t.${quoted(name)}::text AS now_${i}`,
+    `k.${quoted(name)}::text AS known_${i}`,
+  ]);
+  await db.query(`DROP TABLE IF EXISTS ${differences}`);
+  await db.query(
+    `CREATE TEMP TABLE ${differences} AS
+       SELECT CASE WHEN k.${quoted(first)} IS NULL THEN 'r' WHEN t.${quoted(first)} IS NULL THEN 'd' ELSE 'u' END AS _op, k._partition,
+              ${table.eventTime === null ? 'NULL::timestamptz' : `t.${quoted(table.eventTime)}`} AS _time, ${cells.join(', ')}
+         FROM ${table.name} t FULL JOIN (SELECT * FROM ${known} WHERE NOT _gone) k
+           ON ${table.primaryKey.map((name) => `t.${quoted(name)} = k.${quoted(name)}`).join(' AND ')}
+        WHERE ROW(${side('t')}) IS DISTINCT FROM ROW(${side('k')})`,
+  );
+  const { rows } = await db.query<{ _op: string; n: string }>(
+    `SELECT _op, count(*) AS n FROM ${differences} GROUP BY 1`,
+  );
+  const of = (op: string): number => Number(rows.find((row) => row._op === op)?.n ?? 0);
+  return { missing: of('r'), changed: of('u'), deleted: of('d') };
+}
+
+/**
+ * The differences in the order in which they are to be written. When a missing row was committed nobody knows: somewhere between the
+ * last change that was captured and the new slot. Its event time is taken, within those bounds, so that it is as late as it would have been. What
+ * was changed or deleted takes the lower bound, which moves no watermark.
+ *
+ * @param bounds microseconds
+ */
+export async function* readDifferences(
+  db: Client,
+  table: CapturedTable,
+  columns: readonly RowColumn[],
+  bounds: { readonly from: bigint; readonly to: bigint },
+  portion = 2_000,
+): AsyncGenerator<readonly Found[]> {
+  const cursor = `${temporary('differences', table)}_cursor`;
+  await db.query('BEGIN');
+  try {
+    await db.query(
+      `DECLARE ${cursor} NO SCROLL CURSOR FOR SELECT *, _time::text AS _at FROM ${temporary('differences', table)} ORDER BY _op = 'r', _time`,
+    );
+    for (;;) {
+      const { rows } = await db.query<Record<string, Text> & { _partition: number | null }>(
+        `FETCH ${portion} FROM ${cursor}`,
+      );
+      if (rows.length === 0) break;
+      yield rows.map((row) => {
+        const op = row['_op'] as Difference['op'];
+        const sideOf = (side: string): Record<string, Text> =>
+          Object.fromEntries(columns.map(({ name }, i) => [name, row[`${side}_${i}`] ?? null]));
+        return {
+          op,
+          before: op === 'r' ? null : sideOf('known'),
+          after: op === 'd' ? null : sideOf('now'),
+          logTime: op === 'r' ? within(row['_at'] ?? null, bounds) : bounds.from,
+          partition: row._partition,
+        };
+      });
+    }
+    await db.query('COMMIT');
+  } catch (error) {
+    await db.query('ROLLBACK').catch(() => undefined);
+    throw error;
+  }
+}
+
+function within(time: Text, { from, to }: { readonly from: bigint; readonly to: bigint }): bigint {
+  if (time === null) return from;
+  const at = parseTimestamp(time);
+  return at < from ? from : at > to ? to : at;
+}

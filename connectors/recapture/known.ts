@@ -1,0 +1,113 @@
+/** What the log says of each row, put beside the table in Postgres, where the two are compared. */
+import type { Client } from 'pg';
+import { AvroDecoder } from '../../core/avro/decoder.ts';
+import type { Schemas } from '../../core/avro/schemas.ts';
+import { MillraceError } from '../../core/errors.ts';
+import { type Log, type LogRecord, readRange } from '../../core/runtime/log.ts';
+import type { RowColumn, Text } from './columns.ts';
+import type { CapturedTable } from './tables.ts';
+
+interface Change {
+  readonly before: Readonly<Record<string, unknown>> | null;
+  readonly after: Readonly<Record<string, unknown>> | null;
+  readonly op: string;
+  readonly source: { readonly ts_us?: bigint | null };
+}
+
+export interface KnownOptions {
+  readonly db: Client;
+  readonly log: Log;
+  readonly schemas: Schemas;
+  readonly table: CapturedTable;
+  readonly topic: string;
+  /** The newest value schema of the topic: all its records are read by it. */
+  readonly schema: object;
+  readonly columns: readonly RowColumn[];
+  readonly signal: AbortSignal | undefined;
+  /** Records read so far, of so many offsets. */
+  readonly onProgress: (done: number, total: number) => void;
+}
+
+const fetch = { maxWaitMs: 500, maxBytesPerPartition: 1_048_576 };
+
+/** Of the temporary tables. */
+export function temporary(prefix: string, { name }: CapturedTable): string {
+  return `${prefix}_${name.replace('.', '_')}`;
+}
+
+/**
+ * Fills the temporary table `known_<table>`: per key the row as its newest record has it, where that record is (`_partition`, `_offset`), and
+ * whether it was deleted (`_gone`). A record that readers of the log put aside says nothing here either.
+ *
+ * @returns the newest commit time of all records, microseconds; 0 without any.
+ */
+export async function loadKnown(options: KnownOptions): Promise<bigint> {
+  const { db, log, topic, table, columns } = options;
+  const [known, read] = [temporary('known', table), temporary('read', table)];
+  const names = columns.map(({ name }) => quoted(name));
+  await db.query(`DROP TABLE IF EXISTS ${known}, ${read}`);
+  await db.query(
+    `CREATE TEMP TABLE ${read} AS SELECT ${names.join(', ')}, 0 AS _partition, 0::bigint AS _offset, false AS _gone FROM ${table.name} WITH NO DATA`,
+  );
+  const decoder = new AvroDecoder<Change>(options.schemas, options.schema);
+  const [starts, ends] = await Promise.all([log.starts(topic), log.ends(topic)]);
+  const total = ends.reduce((sum, end, partition) => sum + Number(end - (starts[partition] ?? 0n)), 0);
+  let [newest, done] = [0n, 0];
+  for (const [partition, to] of ends.entries()) {
+    const range = { topic, partition, from: starts[partition] ?? 0n, to };
+    const signal = options.signal === undefined ? {} : { signal: options.signal };
+    for await (const records of readRange(log, range, { ...fetch, ...signal })) {
+      await decoder.prepare(decoder.missing(records.map(({ value }) => value)));
+      const rows: Text[][] = [];
+      for (const record of records) {
+        const change = read1(decoder, record);
+        const time = change?.source.ts_us ?? 0n;
+        if (time > newest) newest = time;
+        const row = change?.after ?? change?.before ?? null;
+        if (change === undefined || row === null) continue;
+        rows.push([...textsOf(row, columns), `${partition}`, `${record.offset}`, `${change.after === null}`]);
+      }
+      await insert(db, read, columns, rows);
+      done += records.length;
+      options.onProgress(done, total);
+    }
+  }
+  const key = table.primaryKey.map(quoted).join(', ');
+  await db.query(
+    `CREATE TEMP TABLE ${known} AS SELECT DISTINCT ON (${key}) * FROM ${read} ORDER BY ${key}, _offset DESC`,
+  );
+  await db.query(`DROP TABLE ${read}; ANALYZE ${known}`);
+  return newest;
+}
+
+function read1(decoder: AvroDecoder<Change>, { value, unreadable }: LogRecord): Change | undefined {
+  if (value === null || unreadable !== undefined) return undefined;
+  try {
+    return decoder.decode(value);
+  } catch (error) {
+    if (error instanceof MillraceError && error.disposition === 'deadLetter') return undefined;
+    throw error;
+  }
+}
+
+function textsOf(row: Readonly<Record<string, unknown>>, columns: readonly RowColumn[]): Text[] {
+  return columns.map(({ name, toText }) => {
+    const value = row[name];
+    return value === null || value === undefined ? null : toText(value);
+  });
+}
+
+async function insert(db: Client, into: string, columns: readonly RowColumn[], rows: readonly Text[][]): Promise<void> {
+  if (rows.length === 0) return;
+  const types = [...columns.map(({ type }) => type), 'int', 'bigint', 'boolean'];
+  const arrays = types.map((_, i) => rows.map((row) => row[i] ?? null));
+  await db.query(
+    `INSERT INTO ${into} SELECT ${types.map((type, i) => `c${i}::${type}`).join(', ')}
+       FROM unnest(${types.map((_, i) => `$${i + 1}::text[]`).join(', ')}) AS rows (${types.map((_, i) => `c${i}`).join(', ')})`,
+    arrays,
+  );
+}
+
+export function quoted(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
+}

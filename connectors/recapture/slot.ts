@@ -1,0 +1,71 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Client } from 'pg';
+import { MillraceError } from '../../core/errors.ts';
+import { connectPostgres } from '../../core/postgres.ts';
+import { readSlot } from '../slot.ts';
+
+const releaseMs = 30_000;
+
+/** A new slot, and the state of the database at exactly the place where it begins. */
+export interface NewSlot extends AsyncDisposable {
+  /** Every transaction that the snapshot does not show is given by the slot, and no other. */
+  readonly lsn: bigint;
+  /** For `SET TRANSACTION SNAPSHOT`, until this is disposed of. */
+  readonly snapshot: string;
+}
+
+/**
+ * Drops the slot of this name if there is one, and makes it anew. Waits for the transactions that are under way.
+ *
+ * @throws MillraceError POSTGRES_REFUSED: somebody reads the old one, or the role has no REPLICATION.
+ */
+export async function replaceSlot(db: Client, url: string, slot: string, signal?: AbortSignal): Promise<NewSlot> {
+  await dropSlot(db, slot, signal);
+  const connection = await connectPostgres({
+    url,
+    name: 'millrace recapture',
+    replication: true,
+    ...(signal === undefined ? {} : { signal }),
+  });
+  try {
+    const { rows } = await connection.query<{ consistent_point: string; snapshot_name: string }>(
+      `CREATE_REPLICATION_SLOT ${slot} LOGICAL pgoutput (SNAPSHOT 'export')`,
+    );
+    const made = rows[0];
+    if (made === undefined) throw new MillraceError('POSTGRES_REFUSED', 'the new replication slot names no snapshot');
+    return {
+      lsn: parseLsn(made.consistent_point),
+      snapshot: made.snapshot_name,
+      [Symbol.asyncDispose]: () => connection.end(),
+    };
+  } catch (error) {
+    await connection.end().catch(() => undefined);
+    throw error;
+  }
+}
+
+/** Postgres refuses while its reader's connection is still closing. @returns false when there was none. @throws MillraceError POSTGRES_REFUSED */
+export async function dropSlot(db: Pick<Client, 'query'>, slot: string, signal?: AbortSignal): Promise<boolean> {
+  const giveUpAt = performance.now() + releaseMs;
+  for (;;) {
+    signal?.throwIfAborted();
+    const found = await readSlot(db, slot);
+    if (found === undefined) return false;
+    if (!found.active) {
+      await db.query('SELECT pg_drop_replication_slot($1)', [slot]);
+      return true;
+    }
+    if (performance.now() > giveUpAt) {
+      throw new MillraceError('POSTGRES_REFUSED', `replication slot ${slot} is still in use`, {
+        remedy: 'Stop whoever reads it (pg_stat_replication names it) and try again.',
+      });
+    }
+    await sleep(200);
+  }
+}
+
+/** `16/B374D848` as a number. */
+function parseLsn(text: string): bigint {
+  const [high = '0', low = '0'] = text.split('/');
+  return (BigInt(`0x${high}`) << 32n) | BigInt(`0x${low}`);
+}

@@ -1,0 +1,24 @@
+import { readFile } from 'node:fs/promises';
+import { expect, test } from '@jest/globals';
+import { capturedTables } from './tables.ts';
+
+test('what is recaptured is what the connector captures, keyed and routed as the definition says', async () => {
+  const { config } = JSON.parse(await readFile(new URL('../trades.json', import.meta.url), 'utf8')) as {
+    config: Record<string, string>;
+  };
+  const names = capturedTables.map(({ name }) => name);
+  expect([...names, 'public.heartbeat']).toEqual(config['table.include.list']?.split(','));
+  const [trades, instruments] = capturedTables;
+  expect(config['message.key.columns']).toBe(`${trades?.name}:${trades?.key.join(',')}`);
+  expect(config['transforms.partition.partition.payload.fields']).toBe(
+    trades?.key.map((name) => `change.${name}`).join(','),
+  );
+  // Not routed, and keyed by default: by the primary key.
+  expect(config['predicates.trades.pattern']).toMatch(/public\\\.trades$/);
+  expect(instruments?.key).toEqual(instruments?.primaryKey);
+  const key = Buffer.from('0000000004027602', 'hex');
+  expect(trades?.partition({ venue: 'BTC', symbol: 'USD' }, key, 6)).toBe(
+    trades?.partition({ venue: 'USD', symbol: 'BTC' }, Buffer.alloc(0), 6),
+  );
+  expect(instruments?.partition({}, key, 6)).toBeLessThan(6);
+});
