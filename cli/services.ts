@@ -1,31 +1,20 @@
 /** What one process can run: processors, sinks and the connector supervisor, by name. */
 import { resolve } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
-import { ConnectClient } from '../connectors/client.ts';
-import { SlotGuard } from '../connectors/guard.ts';
-import { readSlot } from '../connectors/slot.ts';
-import { Supervisor } from '../connectors/supervisor.ts';
 import { AvroDecoder } from '../core/avro/decoder.ts';
-import type { Registry } from '../core/avro/registry.ts';
 import { wallClock } from '../core/clock.ts';
 import type { Config } from '../core/config.ts';
 import { MillraceError } from '../core/errors.ts';
-import type { KafkaLog } from '../core/kafka/log.ts';
 import type { Logger } from '../core/observability/logger.ts';
-import type { Metrics } from '../core/observability/metrics.ts';
 import { readAliases } from '../core/operations/aliases.ts';
 import { aliased } from '../core/operations/variant.ts';
-import { connectPostgres } from '../core/postgres.ts';
 import type { Processor } from '../core/processor/define.ts';
 import { openCodecs } from '../core/runtime/codecs.ts';
-import type { Control } from '../core/runtime/control.ts';
 import { FoldHandler } from '../core/runtime/fold-handler.ts';
 import { Heartbeats } from '../core/runtime/heartbeats.ts';
 import { partitionId } from '../core/runtime/log.ts';
 import { Runner, type RunnerEvent, type RunnerOptions } from '../core/runtime/runner.ts';
 import { S3Store } from '../core/s3/s3.ts';
 import { LevelDisks } from '../core/state/level-disk.ts';
-import type { RunningStates } from '../core/state/running.ts';
 import type { RestoreEvent } from '../core/state/state.ts';
 import type { HeartbeatChange } from '../schemas/gen/heartbeat_change.ts';
 import { schemas as contracts } from '../schemas/gen/index.ts';
@@ -34,31 +23,10 @@ import { keepRetention } from '../sinks/hot-store/retention.ts';
 import { hotStoreSink } from '../sinks/hot-store/sink.ts';
 import { manifestSink } from '../sinks/manifests/sink.ts';
 import { parquetSink } from '../sinks/parquet/sink.ts';
-import { slotLost } from './capture.ts';
 import { processors } from './processors.ts';
 import { requireRetention } from './retention.ts';
-
-export interface ServiceContext {
-  readonly config: Config;
-  readonly log: KafkaLog;
-  readonly schemas: Registry;
-  /** Operators' orders to pause. */
-  readonly control: Control;
-  readonly metrics: Metrics;
-  readonly logger: Logger;
-  /** Every processor's task shows its state here. */
-  readonly states: RunningStates;
-}
-
-/** A running service. `done` rejects with what it cannot go on from. */
-export interface Service extends AsyncDisposable {
-  readonly name: string;
-  readonly done: Promise<void>;
-  readonly ready: boolean;
-}
-
-/** How a service is started. */
-export type Start = (context: ServiceContext) => Promise<Service>;
+import type { Service, ServiceContext, Start } from './service.ts';
+import { startSupervisor } from './supervisor.ts';
 
 export const services: Readonly<Record<string, Start>> = {
   ...Object.fromEntries(
@@ -72,8 +40,6 @@ export const services: Readonly<Record<string, Start>> = {
   'hot-store': startHotStore,
   supervisor: startSupervisor,
 };
-
-const slotPollMs = 5_000;
 
 /** @throws MillraceError CONFIG_INVALID for an unknown name. */
 export function serviceNames(names: readonly string[], all: boolean): readonly string[] {
@@ -277,94 +243,6 @@ function followHeartbeats(context: ServiceContext, name: string, runner: Runner)
       logger.warn({ err: error, name }, 'heartbeats cannot be read; quiet partitions wait');
     },
   });
-}
-
-const capturing = 'millrace-trades';
-
-async function startSupervisor(context: ServiceContext): Promise<Service> {
-  const { config, metrics, logger } = context;
-  const stop = new AbortController();
-  const client = new ConnectClient({ url: config.connect.url });
-  const supervisor = new Supervisor({
-    client,
-    connectors: [capturing],
-    listener: {
-      state: ({ connector, task, running }) => {
-        metrics.connectUp.set(1);
-        metrics.connectorStatus.set({ connector, task: `${task}` }, running ? 1 : 0);
-      },
-      gone: ({ connector, task }) => metrics.connectorStatus.remove({ connector, task: `${task}` }),
-      restarted: ({ connector, task, attempt, cause }) => {
-        metrics.connectorRestarts.inc({ connector });
-        logger.warn({ connector, task, attempt, cause }, 'a failed connector was restarted');
-      },
-      failed: (error) => {
-        metrics.connectUp.set(0);
-        logger.warn({ err: error }, 'Kafka Connect cannot be asked');
-      },
-    },
-  });
-  const guard = slotGuard(context, client);
-  const running = Promise.all([supervisor.run(stop.signal), guardSlot(context, guard, stop.signal)]);
-  return {
-    name: 'supervisor',
-    done: running.then(() => undefined),
-    get ready() {
-      return guard.loss === undefined;
-    },
-    async [Symbol.asyncDispose]() {
-      stop.abort();
-      await running.catch(() => undefined);
-    },
-  };
-}
-
-/** A loss is told at every look, in the log and as a metric: the process stays, so that an alert can be made of it. */
-function slotGuard({ config, metrics, logger }: ServiceContext, client: ConnectClient): SlotGuard {
-  const { slot } = config.capture;
-  return new SlotGuard({
-    slot,
-    connector: capturing,
-    client,
-    read: async (signal) => {
-      const db = await connectPostgres({
-        url: config.postgres.url,
-        name: 'millrace supervisor',
-        ...(signal === undefined ? {} : { signal }),
-      });
-      try {
-        return await readSlot(db, slot);
-      } finally {
-        await db.end();
-      }
-    },
-    listener: {
-      measured: (found) => {
-        metrics.slotActive.set({ slot }, found?.active === true ? 1 : 0);
-        metrics.walSizeBytes.set({ slot }, Number(found?.retainedBytes ?? 0n));
-        metrics.slotLagBytes.set({ slot }, Number(found?.confirmedLagBytes ?? 0n));
-        if (found?.safeBytes == null) metrics.slotSafeBytes.remove({ slot });
-        else metrics.slotSafeBytes.set({ slot }, Number(found.safeBytes));
-      },
-      lost: ({ reason }, first) => {
-        metrics.slotLost.set({ slot }, 1);
-        if (first) logger.error({ err: slotLost(reason) }, 'capture is stopped: changes are missing');
-      },
-      kept: () => logger.info({ slot }, 'slot and position fit again: capture goes on'),
-    },
-  });
-}
-
-async function guardSlot({ config, metrics, logger }: ServiceContext, guard: SlotGuard, signal: AbortSignal) {
-  while (!signal.aborted) {
-    try {
-      await guard.look(signal);
-      if (guard.loss === undefined) metrics.slotLost.set({ slot: config.capture.slot }, 0);
-    } catch (error) {
-      if (!signal.aborted) logger.warn({ err: error }, 'the replication slot cannot be measured');
-    }
-    await delay(slotPollMs, undefined, { signal }).catch(() => undefined);
-  }
 }
 
 function logRestore(logger: Logger, task: { name: string; partition: number }, event: RestoreEvent): void {

@@ -17,7 +17,8 @@ import { RunningStates } from '../../core/state/running.ts';
 import packageJson from '../../package.json' with { type: 'json' };
 import { loadConfig, stackDir } from '../config.ts';
 import { importProcessor, loadProcessor } from '../module.ts';
-import { type Service, type Start, serviceNames, services, startProcessor } from '../services.ts';
+import type { Service, Start } from '../service.ts';
+import { serviceNames, services, startProcessor } from '../services.ts';
 import { untilSignal } from '../signals.ts';
 import { openVariant, variant } from '../variant.ts';
 

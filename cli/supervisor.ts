@@ -1,0 +1,99 @@
+/** The service `supervisor`: the connector's supervisor and the guard of its slot. */
+import { setTimeout as delay } from 'node:timers/promises';
+import { ConnectClient } from '../connectors/client.ts';
+import { SlotGuard } from '../connectors/guard.ts';
+import { readSlot } from '../connectors/slot.ts';
+import { Supervisor } from '../connectors/supervisor.ts';
+import { connectPostgres } from '../core/postgres.ts';
+import { slotLost } from './capture.ts';
+import type { Service, ServiceContext } from './service.ts';
+
+const slotPollMs = 5_000;
+const capturing = 'millrace-trades';
+
+/** Keeps the connector running, and stops it when the slot is lost. */
+export async function startSupervisor(context: ServiceContext): Promise<Service> {
+  const { config, metrics, logger } = context;
+  const stop = new AbortController();
+  const client = new ConnectClient({ url: config.connect.url });
+  const supervisor = new Supervisor({
+    client,
+    connectors: [capturing],
+    listener: {
+      state: ({ connector, task, running }) => {
+        metrics.connectUp.set(1);
+        metrics.connectorStatus.set({ connector, task: `${task}` }, running ? 1 : 0);
+      },
+      gone: ({ connector, task }) => metrics.connectorStatus.remove({ connector, task: `${task}` }),
+      restarted: ({ connector, task, attempt, cause }) => {
+        metrics.connectorRestarts.inc({ connector });
+        logger.warn({ connector, task, attempt, cause }, 'a failed connector was restarted');
+      },
+      failed: (error) => {
+        metrics.connectUp.set(0);
+        logger.warn({ err: error }, 'Kafka Connect cannot be asked');
+      },
+    },
+  });
+  const guard = slotGuard(context, client);
+  const running = Promise.all([supervisor.run(stop.signal), guardSlot(context, guard, stop.signal)]);
+  return {
+    name: 'supervisor',
+    done: running.then(() => undefined),
+    get ready() {
+      return guard.loss === undefined;
+    },
+    async [Symbol.asyncDispose]() {
+      stop.abort();
+      await running.catch(() => undefined);
+    },
+  };
+}
+
+/** A loss is told at every look, in the log and as a metric: the process stays, so that an alert can be made of it. */
+function slotGuard({ config, metrics, logger }: ServiceContext, client: ConnectClient): SlotGuard {
+  const { slot } = config.capture;
+  return new SlotGuard({
+    slot,
+    connector: capturing,
+    client,
+    read: async (signal) => {
+      const db = await connectPostgres({
+        url: config.postgres.url,
+        name: 'millrace supervisor',
+        ...(signal === undefined ? {} : { signal }),
+      });
+      try {
+        return await readSlot(db, slot);
+      } finally {
+        await db.end();
+      }
+    },
+    listener: {
+      measured: (found) => {
+        metrics.slotActive.set({ slot }, found?.active === true ? 1 : 0);
+        metrics.walSizeBytes.set({ slot }, Number(found?.retainedBytes ?? 0n));
+        metrics.slotLagBytes.set({ slot }, Number(found?.confirmedLagBytes ?? 0n));
+        if (found?.safeBytes == null) metrics.slotSafeBytes.remove({ slot });
+        else metrics.slotSafeBytes.set({ slot }, Number(found.safeBytes));
+      },
+      lost: ({ reason }, first) => {
+        metrics.slotLost.set({ slot }, 1);
+        if (first) logger.error({ err: slotLost(reason) }, 'capture is stopped: changes are missing');
+      },
+      kept: () => logger.info({ slot }, 'slot and position fit again: capture goes on'),
+    },
+  });
+}
+
+async function guardSlot({ config, metrics, logger }: ServiceContext, guard: SlotGuard, signal: AbortSignal) {
+  while (!signal.aborted) {
+    try {
+      await guard.look(signal);
+      if (guard.loss === undefined) metrics.slotLost.set({ slot: config.capture.slot }, 0);
+    } catch (error) {
+      if (!signal.aborted) logger.warn({ err: error }, 'the replication slot cannot be measured');
+    }
+    await delay(slotPollMs, undefined, { signal }).catch(() => undefined);
+  }
+}
