@@ -13,7 +13,8 @@ import { FoldHandler } from '../core/runtime/fold-handler.ts';
 import { Heartbeats } from '../core/runtime/heartbeats.ts';
 import { partitionId } from '../core/runtime/log.ts';
 import { Runner, type RunnerEvent, type RunnerOptions } from '../core/runtime/runner.ts';
-import { S3Store } from '../core/s3/s3.ts';
+import { openStore } from '../core/s3/open.ts';
+import type { ObjectStore } from '../core/s3/store.ts';
 import { LevelDisks } from '../core/state/level-disk.ts';
 import type { RestoreEvent } from '../core/state/state.ts';
 import type { HeartbeatChange } from '../schemas/gen/heartbeat_change.ts';
@@ -115,7 +116,7 @@ async function startManifests(context: ServiceContext): Promise<Service> {
   const { config, log, schemas, metrics } = context;
   return startStoring(context, 'manifests', async (store) => {
     const epoch = await log.clusterId();
-    const { prefix } = config.parquet;
+    const { topicsDir: prefix } = config.parquet;
     const sink = await manifestSink({ schemas, store, settings: config.manifest, prefix, epoch, metrics });
     const runner = await startRunner(context, { name: sink.name, inputs: [[sink.topic]], factory: sink.handler });
     return { runner, heartbeats: followHeartbeats(context, sink.name, runner) };
@@ -126,9 +127,9 @@ async function startManifests(context: ServiceContext): Promise<Service> {
 async function startStoring(
   { config, metrics }: ServiceContext,
   name: string,
-  start: (store: S3Store) => Promise<{ readonly runner: Runner; readonly heartbeats?: AsyncDisposable }>,
+  start: (store: ObjectStore) => Promise<{ readonly runner: Runner; readonly heartbeats?: AsyncDisposable }>,
 ): Promise<Service> {
-  const store = new S3Store({ ...config.s3, onRetry: () => metrics.sinkUploadRetries.inc({ name }) });
+  const store = openStore({ ...config.s3, onRetry: () => metrics.sinkUploadRetries.inc({ name }) });
   try {
     await store.ensureBucket();
     const { runner, heartbeats } = await start(store);

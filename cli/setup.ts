@@ -6,7 +6,7 @@ import { Registry } from '../core/avro/registry.ts';
 import type { Config } from '../core/config.ts';
 import { TopicAdmin } from '../core/kafka/admin.ts';
 import { KafkaLog } from '../core/kafka/log.ts';
-import { S3Store } from '../core/s3/s3.ts';
+import { openStore } from '../core/s3/open.ts';
 import { topics } from '../schemas/topics.ts';
 import { definitions, migrateDatabase, requireNoGap } from './capture.ts';
 
@@ -53,6 +53,6 @@ async function setUpRegistry(config: Config): Promise<void> {
 }
 
 async function setUpBucket(config: Config, signal: AbortSignal | undefined): Promise<void> {
-  await using store = new S3Store(config.s3);
+  await using store = openStore(config.s3);
   await store.ensureBucket(signal);
 }

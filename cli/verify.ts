@@ -3,7 +3,7 @@ import type { Schemas } from '../core/avro/schemas.ts';
 import type { Config } from '../core/config.ts';
 import { connectPostgres } from '../core/postgres.ts';
 import type { Log } from '../core/runtime/log.ts';
-import { S3Store } from '../core/s3/s3.ts';
+import { openStore } from '../core/s3/open.ts';
 import { checkAccounting } from '../proof/accounting.ts';
 import { checkArchive } from '../proof/archive.ts';
 import { checkCandles } from '../proof/candles.ts';
@@ -26,7 +26,7 @@ export async function verify(
   onCheck: (check: Check) => void = () => undefined,
 ): Promise<Verification> {
   const db = await connectPostgres({ url: config.postgres.url, name: 'millrace verify' });
-  await using store = new S3Store(config.s3);
+  await using store = openStore(config.s3);
   try {
     await db.query("SET TIME ZONE 'UTC'");
     const checks: Check[] = [];

@@ -39,6 +39,18 @@ export const configSchema = z.strictObject({
       endpoint: url.default('http://127.0.0.1:9000'),
       region: z.string().min(1).default('us-east-1'),
       bucket: z.string().min(3).max(63).default('millrace'),
+      /** Bytes of a part; larger objects are stored in parts (`s3.part.size`). */
+      partSize: z
+        .number()
+        .int()
+        .min(5 * 1024 * 1024)
+        .max(1024 ** 3)
+        .default(8 * 1024 * 1024),
+      /** A directory in which buckets are directories, instead of a service: an absolute path; empty is the service. */
+      directory: z
+        .string()
+        .regex(/^(\/.*)?$/, 'an absolute path, or empty')
+        .default(''),
       accessKeyId: z.string().default(''),
       secretAccessKey: z.string().default(''),
     })
@@ -126,16 +138,18 @@ export const configSchema = z.strictObject({
     .prefault({}),
   parquet: z
     .strictObject({
-      /** Rows per partition after which an object is cut. */
-      flushRows: positive.default(50_000),
-      /** Buffered bytes per partition after which an object is cut. */
+      /** Records per partition after which a cut is due (`flush.size`). */
+      flushSize: positive.default(50_000),
+      /** Buffered bytes per partition after which a cut is due. */
       flushBytes: positive.default(16 * 1024 * 1024),
       /** Bytes that all partitions together may buffer before the larger ones cut early. */
       bufferBytes: positive.default(32 * 1024 * 1024),
-      /** Wall time since the first buffered row after which an object is cut. */
+      /** Wall time since the first buffered record after which a cut is due, also when nothing more comes. */
       flushMs: positive.default(10_000),
-      /** Key prefix in the bucket. */
-      prefix: z.string().default(''),
+      /** Time between the first buffered record and one that is cut off from it, by their timestamps (`rotate.interval.ms`); 0 is never. */
+      rotateIntervalMs: ms.default(0),
+      /** Key prefix in the bucket (`topics.dir`). */
+      topicsDir: z.string().default(''),
       /** Topics of changes whose rows carry the row before the change, too (`before_…`): without it no update is replayed from the archive. */
       changeLogTopics: z.array(z.string()).default(['cdc.public.trades']),
     })

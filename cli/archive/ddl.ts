@@ -6,6 +6,7 @@ import { trinoPreamble, trinoTables } from '../../core/archive/reading/trino.ts'
 import type { Config } from '../../core/config.ts';
 import { MillraceError } from '../../core/errors.ts';
 import { KafkaLog } from '../../core/kafka/log.ts';
+import { urlOfKey } from '../../core/s3/open.ts';
 import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
 import { loadConfig } from '../config.ts';
@@ -51,12 +52,16 @@ async function ddl(topic: ArchivedTopic | undefined, options: DdlOptions, comman
 /** Views over exactly the listed objects. */
 export function duckdbScript(listed: Listed, { s3 }: Pick<Config, 's3'>): string {
   const parts = [...listed].map(([topic, objects]) => {
-    const urls = objects.map((object) => urlOf(s3.bucket, object));
+    const urls = objects.map((object) => urlOf(s3, object));
     return `-- ${contents(topic, objects)}\n${duckdbViews(topic, duckdbSource(topic, urls))}`;
   });
   return `-- Made by millrace archive ddl --for duckdb, over exactly the files that are listed now; make it anew to see more.
-${duckdbSecretHint(s3)}
--- Times are UTC, and are shown so.
+${
+  s3.directory === ''
+    ? `${duckdbSecretHint(s3)}
+`
+    : ''
+}-- Times are UTC, and are shown so.
 SET TimeZone = 'UTC';
 
 ${parts.join('\n')}`;
@@ -66,8 +71,8 @@ ${parts.join('\n')}`;
 export function trinoScript(listed: Listed, { s3, parquet }: Pick<Config, 's3' | 'parquet'>, epoch: string): string {
   const parts = [...listed].map(([topic, objects]) => {
     const trees = new Set(objects.map(({ key }) => key.slice(0, key.indexOf('/year=') + 1)));
-    if (trees.size === 0) trees.add(topicFolder({ prefix: normalPrefix(parquet.prefix), epoch, topic }));
-    const urls = [...trees].map((tree) => `s3://${s3.bucket}/${tree}`);
+    if (trees.size === 0) trees.add(topicFolder({ prefix: normalPrefix(parquet.topicsDir), epoch, topic }));
+    const urls = [...trees].map((tree) => urlOfKey(s3, tree));
     return `-- ${contents(topic, objects)}\n${trinoTables(topic, urls)}`;
   });
   return `-- Made by millrace archive ddl --for trino, for a catalog named hive with the bucket's keys in its properties.\n${trinoPreamble}${parts.join('\n')}`;

@@ -2,8 +2,10 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { listObjects } from '../../core/archive/objects.ts';
 import { Registry } from '../../core/avro/registry.ts';
+import type { Config } from '../../core/config.ts';
 import { MillraceError } from '../../core/errors.ts';
 import { KafkaLog } from '../../core/kafka/log.ts';
+import { urlOfKey } from '../../core/s3/open.ts';
 import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
 import { loadConfig } from '../config.ts';
@@ -51,8 +53,8 @@ export function daysOf({ day, from, to }: Days): (day: string) => boolean {
   return (each) => first <= each && each <= last;
 }
 
-export function urlOf(bucket: string, { key }: ArchiveObject): string {
-  return `s3://${bucket}/${key}`;
+export function urlOf(s3: Pick<Config['s3'], 'directory' | 'bucket'>, { key }: ArchiveObject): string {
+  return urlOfKey(s3, key);
 }
 
 /** For commander. */

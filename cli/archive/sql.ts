@@ -8,7 +8,7 @@ import { Copies, type FetchProgress } from '../../core/archive/reading/copies.ts
 import { ArchiveQuery, type QueryResult, topicsToFetch } from '../../core/archive/reading/query.ts';
 import { namings, viewNames } from '../../core/archive/reading/views.ts';
 import { MillraceError } from '../../core/errors.ts';
-import { S3Store } from '../../core/s3/s3.ts';
+import { openStore } from '../../core/s3/open.ts';
 import type { ArchivedTopic } from '../../schemas/topics.ts';
 import { cacheDir, loadConfig } from '../config.ts';
 import { Progress } from '../progress.ts';
@@ -44,7 +44,7 @@ async function sql(given: string, options: SqlOptions, command: Command): Promis
   const statement = given === '-' ? await text(process.stdin) : given;
   const topics = topicsToFetch(statement);
   const objects = await listed(command, topics, options, signal);
-  await using store = new S3Store(config.s3);
+  await using store = openStore(config.s3);
   const copies = new Copies({ store, dir: join(cacheDir(), 'archive') });
   const files = new Map<ArchivedTopic, readonly string[]>();
   const progress = new Progress('fetching');

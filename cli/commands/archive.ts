@@ -31,10 +31,10 @@ export function register(program: Command): void {
       const config = loadConfig(command);
       const objects = await list(command, [topic], options.day === undefined ? {} : { day: options.day });
       if (options.json === true) {
-        printJson(objects.map((object) => ({ ...object, url: urlOf(config.s3.bucket, object) })));
+        printJson(objects.map((object) => ({ ...object, url: urlOf(config.s3, object) })));
         return;
       }
-      for (const object of objects) process.stdout.write(`${urlOf(config.s3.bucket, object)}\n`);
+      for (const object of objects) process.stdout.write(`${urlOf(config.s3, object)}\n`);
     });
   group
     .command('tree')

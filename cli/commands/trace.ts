@@ -7,7 +7,7 @@ import { GroupAdmin } from '../../core/kafka/groups.ts';
 import { KafkaLog } from '../../core/kafka/log.ts';
 import { parseTarget } from '../../core/operations/reset.ts';
 import { connectPostgres } from '../../core/postgres.ts';
-import { S3Store } from '../../core/s3/s3.ts';
+import { openStore } from '../../core/s3/open.ts';
 import { parseTimestamp } from '../../core/time.ts';
 import { type CandleId, traceCandle } from '../../proof/trace/candle/trace.ts';
 import { parseObjectName } from '../../proof/trace/object/name.ts';
@@ -196,7 +196,7 @@ async function withSources(
   await using log = new KafkaLog({ brokers, clientId });
   await using schemas = new Registry({ url: config.registry.url, signal });
   await using groups = await GroupAdmin.open({ brokers, clientId });
-  await using store = new S3Store(config.s3);
+  await using store = openStore(config.s3);
   const db = await connectPostgres({ url: config.postgres.url, name: 'millrace trace', signal });
   let progress: { readonly what: string; readonly line: Progress; readonly since: number } | undefined;
   const done = (): void => {

@@ -11,6 +11,7 @@ import {
 import { ExponentialBackoff, handleWhen, type RetryPolicy, retry } from 'cockatiel';
 import { isError, MillraceError } from '../errors.ts';
 import { toS3Error } from './errors.ts';
+import { putLarge } from './multipart.ts';
 import type { ObjectInfo, ObjectStore, PutOptions, StoredObject } from './store.ts';
 
 export interface S3Options {
@@ -20,6 +21,8 @@ export interface S3Options {
   readonly bucket: string;
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
+  /** Bytes of a part; larger objects are stored in parts. Default 5 MiB, the least that S3 takes. */
+  readonly partSize?: number;
   /** Tries of each call before S3_UNREACHABLE. Default 5. */
   readonly attempts?: number;
   /** Longest wait for one try, milliseconds. Default 30,000. */
@@ -32,6 +35,7 @@ export interface S3Options {
 
 const longestRetryMs = 5_000;
 const removeAtOnce = 1_000;
+const smallestPart = 5 * 1024 * 1024;
 
 /** A bucket of an S3-compatible service. */
 export class S3Store implements ObjectStore {
@@ -63,6 +67,11 @@ export class S3Store implements ObjectStore {
   }
 
   async putIfAbsent(key: string, bytes: Uint8Array, options: PutOptions = {}): Promise<'created' | 'exists'> {
+    const { bucket, partSize = smallestPart } = this.#options;
+    if (bytes.length > partSize) {
+      const object = { bucket, key, bytes, metadata: options.metadata, partSize };
+      return putLarge(this.#client, object, (what, send) => this.#call(what, options.signal, send));
+    }
     const command = {
       Bucket: this.#options.bucket,
       Key: key,

@@ -1,6 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { ObjectStore } from '../s3/store.ts';
 
+/** More than two parts of the smallest size that S3 takes. */
+const largeBytes = 11 * 1024 * 1024;
+
 /** What each object store must do. `open` gives one whose bucket may be missing. For tests. */
 export function testStore(name: string, open: () => Promise<ObjectStore>): void {
   describe(`the object store ${name}`, () => {
@@ -39,6 +42,40 @@ export function testStore(name: string, open: () => Promise<ObjectStore>): void 
         Array.from({ length: 8 }, (_, i) => store.putIfAbsent('a/raced', Buffer.from([i]))),
       );
       expect(outcomes.filter((outcome) => outcome === 'created')).toHaveLength(1);
+    });
+
+    test('creates a large object whole, with its metadata, and never twice', async () => {
+      const large = Buffer.alloc(largeBytes, 'abcdefg');
+      expect(await store.putIfAbsent('a/large', large, { metadata: { build: '1' } })).toBe('created');
+      expect(await store.putIfAbsent('a/large', Buffer.alloc(largeBytes, 'x'))).toBe('exists');
+      expect(await store.head('a/large')).toEqual({ key: 'a/large', bytes: largeBytes });
+      const found = await store.get('a/large');
+      expect(found?.bytes.equals(large)).toBe(true);
+      expect(found?.metadata).toEqual({ build: '1' });
+    });
+
+    test('lets one of many writers create a large object, and shows nothing of the others', async () => {
+      const outcomes = await Promise.all(
+        ['1', '2', '3'].map((text) => store.putIfAbsent('b/raced', Buffer.alloc(largeBytes, text))),
+      );
+      expect(outcomes.filter((outcome) => outcome === 'created')).toHaveLength(1);
+      const { bytes } = (await store.get('b/raced')) ?? { bytes: Buffer.alloc(0) };
+      expect(bytes.equals(Buffer.alloc(largeBytes, bytes.subarray(0, 1)))).toBe(true);
+      expect(await keys(store, 'b/')).toEqual(['b/raced']);
+    });
+
+    test('tells apart keys of which one begins with the other, and takes what only a file system finds odd', async () => {
+      const odd = ['c/a', 'c/a.meta', 'c/a%2Fb', 'c/%', 'c/é ü', 'c/...x', `c/${'n'.repeat(200)}`];
+      for (const key of odd) expect(await store.putIfAbsent(key, Buffer.from(key))).toBe('created');
+      for (const key of odd) expect((await store.get(key))?.bytes.toString()).toBe(key);
+      expect(await keys(store, 'c/')).toEqual([...odd].sort());
+      expect(await keys(store, 'c/a')).toEqual(['c/a', 'c/a%2Fb', 'c/a.meta']);
+    });
+
+    test('takes an empty object, and an empty prefix for all', async () => {
+      expect(await store.putIfAbsent('d/empty', Buffer.alloc(0))).toBe('created');
+      expect((await store.get('d/empty'))?.bytes).toHaveLength(0);
+      expect(await keys(store, '')).toContain('d/empty');
     });
 
     test('knows what is not there', async () => {

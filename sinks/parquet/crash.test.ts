@@ -189,12 +189,12 @@ describe('a crash of the Parquet sink', () => {
         atMost(30),
         transactionFaults,
         uploadFaults,
-        async (sent, flushRows, chunk, transactions, uploads) => {
-          const calm = await Harness.open({ settings: { flushRows } });
+        async (sent, flushSize, chunk, transactions, uploads) => {
+          const calm = await Harness.open({ settings: { flushSize } });
           send(calm, sent);
           await calm.run(topic);
           await expectExactlyOnce(calm, sent);
-          const stormy = await Harness.open({ settings: { flushRows } });
+          const stormy = await Harness.open({ settings: { flushSize } });
           send(stormy, sent);
           stormy.fault(topic, ...transactions);
           stormy.memory.fault(...uploads);
@@ -215,8 +215,8 @@ describe('a crash of the Parquet sink', () => {
         atMost(23),
         transactionFaults,
         uploadFaults,
-        async (sent, flushRows, first, transactions, uploads) => {
-          const harness = await Harness.open({ settings: { flushRows } });
+        async (sent, flushSize, first, transactions, uploads) => {
+          const harness = await Harness.open({ settings: { flushSize } });
           send(harness, sent.slice(0, first));
           harness.fault(topic, ...transactions);
           harness.memory.fault(...uploads);

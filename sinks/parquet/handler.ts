@@ -8,7 +8,14 @@ import type { Metrics, TaskMetrics } from '../../core/observability/metrics.ts';
 import { deadLetter } from '../../core/runtime/dead-letter.ts';
 import { prepareDecoder, valuesOf } from '../../core/runtime/decoding.ts';
 import type { Handler, Ownership } from '../../core/runtime/handler.ts';
-import { type Fetched, type OutRecord, partitionId, readRange, type Transaction } from '../../core/runtime/log.ts';
+import {
+  type Fetched,
+  type LogRecord,
+  type OutRecord,
+  partitionId,
+  readRange,
+  type Transaction,
+} from '../../core/runtime/log.ts';
 import { type Kept, putOnce } from '../../core/s3/put-once.ts';
 import type { ObjectStore } from '../../core/s3/store.ts';
 import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
@@ -22,7 +29,9 @@ import type { Turns } from './turns.ts';
 
 export interface ParquetSettings {
   /** Records after which a cut is due. */
-  readonly flushRows: number;
+  readonly flushSize: number;
+  /** Milliseconds between the timestamps of the first buffered record and of one that is cut off from it. Default 0: never. */
+  readonly rotateIntervalMs?: number;
   /** Buffered bytes after which a cut is due. */
   readonly flushBytes: number;
   /** Wall time since the first buffered record after which a cut is due. */
@@ -110,9 +119,10 @@ export class ParquetHandler implements Handler {
     const { decoder, settings, taskMetrics, budget } = this.#env;
     await prepareDecoder(decoder, valuesOf(fetched.records), this.#own.signal, () => this.#cut());
     for (const record of fetched.records) {
+      if (this.#rotates(record)) await this.#cut();
       this.#buffer.push(record);
       this.#position = record.offset + 1n;
-      if (this.#buffer.length >= settings.flushRows || this.#buffer.bytes >= settings.flushBytes) await this.#cut();
+      if (this.#buffer.length >= settings.flushSize || this.#buffer.bytes >= settings.flushBytes) await this.#cut();
     }
     this.#position = fetched.next;
     budget.set(this.#id, this.#own.signal.aborted ? 0 : this.#buffer.bytes);
@@ -131,6 +141,12 @@ export class ParquetHandler implements Handler {
   async close(): Promise<void> {
     if (this.#env.settings.flushOnClose === true) await this.#cut();
     this.#env.budget.set(this.#id, 0);
+  }
+
+  #rotates({ timestamp }: LogRecord): boolean {
+    const { rotateIntervalMs = 0 } = this.#env.settings;
+    const first = this.#buffer.firstTimestamp;
+    return rotateIntervalMs > 0 && first !== undefined && timestamp - first >= BigInt(rotateIntervalMs);
   }
 
   /** Finishes the cut that the previous owner planned, as it was planned. */

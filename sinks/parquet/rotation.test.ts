@@ -65,7 +65,7 @@ describe('a cut', () => {
 
 describe('a cut is due', () => {
   test('after so many records, wherever the fetched portions end', async () => {
-    const harness = await Harness.open({ settings: { flushRows: 4 } });
+    const harness = await Harness.open({ settings: { flushSize: 4 } });
     fill(harness, 10);
     const owner = await harness.own(topic);
     await owner.drain(3);
@@ -98,6 +98,16 @@ describe('a cut is due', () => {
     harness.nowMs += 10_000;
     await owner.taken.handler.tick(harness.nowMs);
     expect(harness.log.transactions).toHaveLength(transactions.length);
+  });
+
+  test('before a record that is so much younger than the first one of the buffer, whatever the clock says', async () => {
+    const harness = await Harness.open({ settings: { rotateIntervalMs: 1_000 } });
+    for (const ms of [0n, 999n, 500n, 1_000n, 1_999n, 7_000n]) harness.send(topic, trade(), 0, 1_700_000_000_000n + ms);
+    const owner = await harness.own(topic);
+    await owner.drain(2);
+    expect(await cuts(harness)).toEqual(['0-3', '3-5']);
+    await owner.flush();
+    expect(await cuts(harness)).toEqual(['0-3', '3-5', '5-6']);
   });
 
   test('early for a large buffer when all partitions together hold too much, and not for a small one', async () => {

@@ -23,7 +23,8 @@ export interface ParquetSinkOptions {
   readonly schemas: Schemas;
   readonly store: ObjectStore;
   readonly settings: ParquetSettings & {
-    readonly prefix?: string;
+    /** Put before every key. Default nothing. */
+    readonly topicsDir?: string;
     /** Topics of changes whose rows carry the row before the change, too. Default none. */
     readonly changeLogTopics?: readonly string[];
   };
@@ -51,7 +52,7 @@ function formFor(topic: string, changeLogTopics: readonly string[]): Form {
 /** Registers the schemas of its outputs. @throws MillraceError REGISTRY_UNREACHABLE, SCHEMA_INCOMPATIBLE, CONFIG_INVALID */
 export async function parquetSink(options: ParquetSinkOptions): Promise<ParquetSink> {
   const { schemas, store, settings, epoch, metrics, now = wallClock.now } = options;
-  const prefix = normalPrefix(settings.prefix ?? '');
+  const prefix = normalPrefix(settings.topicsDir ?? '');
   const deadEncoder = await AvroEncoder.open<DeadLetter>(schemas, valueSubject(`${name}.dead`), contracts.dead_letter);
   const unknown = (settings.changeLogTopics ?? []).filter((topic) => !changeTopics.includes(topic));
   if (unknown.length > 0) {

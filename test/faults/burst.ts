@@ -88,7 +88,7 @@ export interface BurstOptions {
 
 const witnessOptions = { slot: 'millrace_witness', publication: 'millrace' };
 /** Small cuts, so that faults meet every step of many. */
-export const smallCuts = { MILLRACE_PARQUET_FLUSH_MS: '1500', MILLRACE_PARQUET_FLUSH_ROWS: '8000' };
+export const smallCuts = { MILLRACE_PARQUET_FLUSH_MS: '1500', MILLRACE_PARQUET_FLUSH_SIZE: '8000' };
 /** Every process is held to it. */
 const memoryLimit = 512 * 1024 * 1024;
 const settleMs = 900_000;

@@ -13,7 +13,7 @@ const config = testConfig();
 const rows = 200_000;
 const seed = 20_131_125;
 /** Small cuts, so that kills fall into every step of many of them. */
-const env = { MILLRACE_PARQUET_FLUSH_MS: '1500', MILLRACE_PARQUET_FLUSH_ROWS: '8000' };
+const env = { MILLRACE_PARQUET_FLUSH_MS: '1500', MILLRACE_PARQUET_FLUSH_SIZE: '8000' };
 
 let stack: Stack;
 let log: KafkaLog;

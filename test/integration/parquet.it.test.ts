@@ -1,17 +1,26 @@
 /** The archive against a real object store. */
 import { createHash } from 'node:crypto';
 import { type AddressInfo, connect as connectSocket, createServer, type Server, type Socket } from 'node:net';
+import {
+  CreateMultipartUploadCommand,
+  ListMultipartUploadsCommand,
+  S3Client,
+  UploadPartCommand,
+} from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { putLarge } from '../../core/s3/multipart.ts';
 import { putOnce } from '../../core/s3/put-once.ts';
 import { type S3Options, S3Store } from '../../core/s3/s3.ts';
 import { testStore } from '../../core/testing/store-contract.ts';
 import { Harness, trade } from '../../sinks/parquet/fixtures/harness.ts';
+import { testSink } from '../../sinks/parquet/fixtures/sink-contract.ts';
 import { testConfig } from '../stack.ts';
 
 const bucket = `test-${process.pid}-${Date.now()}`;
 const s3: S3Options = { ...testConfig().s3, bucket };
 
 testStore('MinIO', async () => new S3Store(s3));
+testSink('MinIO', async () => new S3Store({ ...s3, bucket: `${bucket}-sink` }));
 
 describe('an object store that refuses', () => {
   test('a wrong password is S3_DENIED at once, and the remedy names the setting', async () => {
@@ -82,26 +91,59 @@ describe('an upload whose answer is lost', () => {
   });
 });
 
-describe('the Parquet sink over a real object store', () => {
-  test('stores exactly the objects it lists, with their hashes', async () => {
+describe('a large object', () => {
+  const large = Buffer.alloc(11 * 1024 * 1024, 'large');
+  const client = new S3Client({
+    endpoint: s3.endpoint,
+    region: s3.region,
+    credentials: { accessKeyId: s3.accessKeyId, secretAccessKey: s3.secretAccessKey },
+    forcePathStyle: true,
+  });
+  const begun = async (Prefix: string) =>
+    (await client.send(new ListMultipartUploadsCommand({ Bucket: bucket, Prefix }))).Uploads ?? [];
+  const begin = async (Key: string) => {
+    const { UploadId } = await client.send(new CreateMultipartUploadCommand({ Bucket: bucket, Key }));
+    await client.send(new UploadPartCommand({ Bucket: bucket, Key, UploadId, PartNumber: 1, Body: 'part' }));
+  };
+
+  afterAll(() => client.destroy());
+
+  test.each(['created', 'exists'] as const)('that is there (%s) leaves no parts of a crash behind', async (outcome) => {
     await using store = new S3Store(s3);
     await store.ensureBucket();
-    const harness = await Harness.open({ store, settings: { flushRows: 10, prefix: '/archive/it' } });
-    for (let i = 0; i < 25; i++) harness.send('cdc.public.trades', trade({ trade_id: `${i}` }));
-    await harness.run('cdc.public.trades');
-    const listed = await harness.listed('cdc.public.trades');
-    expect(listed.map(({ rows }) => rows)).toEqual([10n, 10n, 5n]);
-    const stored: string[] = [];
-    for await (const { key } of store.list('archive/it/')) stored.push(key);
-    expect(stored).toEqual(listed.map(({ key }) => key));
-    for (const { key, sha256 } of listed) {
-      const object = await store.get(key);
-      expect(
-        createHash('sha256')
-          .update(object?.bytes ?? '')
-          .digest('hex'),
-      ).toBe(sha256);
-    }
+    const key = `large/${outcome}`;
+    if (outcome === 'exists') await store.putIfAbsent(key, large);
+    await begin(key);
+    expect(await begun(key)).toHaveLength(1);
+    expect(await store.putIfAbsent(key, large)).toBe(outcome);
+    expect(await begun(key)).toEqual([]);
+  });
+
+  test('whose completion had no answer is found by the second try, and accepted', async () => {
+    await using store = new S3Store(s3);
+    await store.ensureBucket();
+    const object = { bucket, key: 'large/lost', bytes: large, metadata: undefined, partSize: 5 * 1024 * 1024 };
+    const outcome = await putLarge(client, object, async (what, send) => {
+      const { signal } = new AbortController();
+      if (what.startsWith('completing')) await send(signal);
+      return send(signal);
+    });
+    expect(outcome).toBe('exists');
+    expect((await store.get('large/lost'))?.bytes.equals(large)).toBe(true);
+    expect(await begun('large/lost')).toEqual([]);
+  });
+
+  test('that fails on the way leaves no parts behind, and nothing to be seen', async () => {
+    await using store = new S3Store(s3);
+    await store.ensureBucket();
+    const object = { bucket, key: 'large/failed', bytes: large, metadata: undefined, partSize: 5 * 1024 * 1024 };
+    const failed = putLarge(client, object, async (what, send) => {
+      if (what.startsWith('storing part 3')) throw new Error('the disk is full');
+      return send(new AbortController().signal);
+    });
+    await expect(failed).rejects.toThrow('the disk is full');
+    expect(await begun('large/failed')).toEqual([]);
+    expect(await store.head('large/failed')).toBeUndefined();
   });
 });
 

@@ -62,7 +62,7 @@ async function change(op: string, over: Partial<TradeRow> & { before?: Partial<T
 
 beforeEach(async () => {
   await database.client.query('DELETE FROM trades');
-  harness = await Harness.open({ settings: { flushRows: 20 } });
+  harness = await Harness.open({ settings: { flushSize: 20 } });
   for (let i = 0; i < 50; i++) {
     const executed_at = `2013-11-2${5 + (i % 3)}T10:00:00.0000${String(i).padStart(2, '0')}Z`;
     await change('c', {

@@ -51,7 +51,7 @@ export const candle: Candle = {
  * kinds. Candles of two revisions. No anomaly.
  */
 export async function makeArchive(): Promise<Archive> {
-  const harness = await Harness.open({ settings: { flushRows: 3, prefix: 'archive' } });
+  const harness = await Harness.open({ settings: { flushSize: 3, topicsDir: 'archive' } });
   const trades = [
     trade({ trade_id: 'plain' }),
     trade({ trade_id: 'changed', price: 1n, venue_sequence: 9_007_199_254_740_993n }),

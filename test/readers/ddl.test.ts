@@ -12,7 +12,7 @@ import { type Archive, makeArchive, writeArchive } from './archive.ts';
 
 const config = parseConfig({
   s3: { bucket: 'lake', endpoint: 'http://127.0.0.1:9000', accessKeyId: 'AKIA-MINE', secretAccessKey: 'very-secret' },
-  parquet: { prefix: 'archive' },
+  parquet: { topicsDir: 'archive' },
 });
 let archive: Archive;
 
@@ -125,7 +125,7 @@ describe('the script for Trino', () => {
 
   test('has a place for a topic of which nothing is listed yet', () => {
     const none = new Map<ArchivedTopic, []>([['market.anomalies', []]]);
-    const script = trinoScript(none, parseConfig({ parquet: { prefix: '/cold/' } }), 'cluster-9');
+    const script = trinoScript(none, parseConfig({ parquet: { topicsDir: '/cold/' } }), 'cluster-9');
     expect(script).toContain("external_location = 's3://millrace/cold/cluster-9/market.anomalies/'");
   });
 });
