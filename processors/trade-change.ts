@@ -1,5 +1,15 @@
 import { MillraceError } from '../core/errors.ts';
-import type { TradeRow } from '../schemas/gen/trade_change.ts';
+import type { Input } from '../core/processor/define.ts';
+import { schemas } from '../schemas/gen/index.ts';
+import type { TradeChange, TradeRow } from '../schemas/gen/trade_change.ts';
+
+/** The changes of the table of trades. */
+export const trades: Input<TradeChange> = {
+  topic: 'cdc.public.trades',
+  schema: schemas.trade_change,
+  kind: 'change',
+  primaryKey: ['venue', 'symbol', 'trade_id'],
+};
 
 /** The row that a change of this operation has to have. @throws MillraceError BAD_RECORD */
 export function presentRow(row: TradeRow | null, op: string): TradeRow {

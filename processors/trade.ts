@@ -1,6 +1,7 @@
 import { MillraceError } from '../core/errors.ts';
 import { micros } from '../core/processor/watermark.ts';
 import { parseTimestamp } from '../core/time.ts';
+import { compareUtf8 } from '../core/utf8.ts';
 import type { TradeRow } from '../schemas/gen/trade_change.ts';
 
 /** A trade as processors take it. Price and size unscaled at scale 8, notional at scale 16. */
@@ -58,27 +59,6 @@ export function compareTrades(
     return sequence < otherSequence ? -1 : 1;
   }
   return compareUtf8(id, otherId);
-}
-
-/**
- * Compares by UTF-8 bytes, as Postgres' "C" collation does. UTF-16 code units, which `<` compares, order differently where one side has
- * a surrogate (U+10000 and above) and the other a character from U+E000 to U+FFFF.
- */
-export function compareUtf8(a: string, b: string): number {
-  if (a === b) return 0;
-  const length = Math.min(a.length, b.length);
-  for (let at = 0; at < length; at++) {
-    const left = a.charCodeAt(at);
-    const right = b.charCodeAt(at);
-    if (left !== right) return rank(left) - rank(right);
-  }
-  return a.length - b.length;
-}
-
-/** Moves surrogates above the rest of the basic plane. */
-function rank(unit: number): number {
-  if (unit < 0xd800) return unit;
-  return unit >= 0xe000 ? unit - 0x800 : unit + 0x2000;
 }
 
 function bad(message: string): MillraceError {

@@ -2,6 +2,7 @@ import { defineProcessor, type Processor } from '../../core/processor/define.ts'
 import { CapturedTable } from '../../core/processor/joins/table.ts';
 import { schemas } from '../../schemas/gen/index.ts';
 import type { TradeChange } from '../../schemas/gen/trade_change.ts';
+import { trades } from '../trade-change.ts';
 import { EnrichmentFold } from './fold.ts';
 import { instrumentStore, marksStore } from './state.ts';
 
@@ -18,14 +19,7 @@ export function enrichment(): Processor<TradeChange> {
   return defineProcessor<TradeChange>({
     name: 'enrichment',
     version: VERSION,
-    inputs: [
-      {
-        topic: 'cdc.public.trades',
-        schema: schemas.trade_change,
-        kind: 'change',
-        primaryKey: ['venue', 'symbol', 'trade_id'],
-      },
-    ],
+    inputs: [trades],
     tables: [{ topic: 'cdc.public.instruments', keySchema: schemas.trade_key, schema: schemas.instrument_change }],
     outputs: [
       { topic: 'market.trades', keySchema: schemas.market_trade_key, valueSchema: schemas.market_trade },

@@ -1,6 +1,7 @@
 import { defineProcessor, type Processor } from '../../core/processor/define.ts';
 import { schemas } from '../../schemas/gen/index.ts';
 import type { TradeChange } from '../../schemas/gen/trade_change.ts';
+import { trades } from '../trade-change.ts';
 import { FeaturesFold } from './fold.ts';
 import { type FeaturesSettings, toRules } from './settings.ts';
 import { barStore, refusedStore, shapeStore, symbolStore } from './state.ts';
@@ -21,14 +22,7 @@ export function features(settings: FeaturesSettings): Processor<TradeChange> {
   return defineProcessor<TradeChange>({
     name: 'features',
     version: VERSION,
-    inputs: [
-      {
-        topic: 'cdc.public.trades',
-        schema: schemas.trade_change,
-        kind: 'change',
-        primaryKey: ['venue', 'symbol', 'trade_id'],
-      },
-    ],
+    inputs: [trades],
     outputs: [
       { topic: 'market.features', keySchema: schemas.features_key, valueSchema: schemas.features },
       { topic: 'features.late', keySchema: schemas.trade_key, valueSchema: schemas.late_trade },

@@ -3,7 +3,7 @@ import { parseDecimal } from '../../core/decimal.ts';
 import type { Span } from '../../core/processor/windows/aggregation.ts';
 import fc from '../../core/testing/property.ts';
 import type { Candle } from '../../schemas/gen/candle.ts';
-import { compareUtf8, type Trade } from '../trade.ts';
+import type { Trade } from '../trade.ts';
 import { type Accumulator, candles, toCandle } from './candle.ts';
 
 function trade(id: string, time: number, price: string, size = '1', sequence: bigint | null = null): Trade {
@@ -46,15 +46,6 @@ describe('the order of trades inside a window', () => {
     // U+FFFD is before U+1F600 in UTF-8, and after it in UTF-16 code units.
     const { first_trade_id, last_trade_id } = made([trade('\u{1f600}', 1, '1'), trade('\ufffd', 1, '1')]);
     expect([first_trade_id, last_trade_id]).toEqual(['\ufffd', '\u{1f600}']);
-  });
-
-  test('compares ids as Buffer.compare does', () => {
-    const id = fc.string({ unit: 'binary', maxLength: 6 });
-    fc.assert(
-      fc.property(id, id, (a, b) => {
-        expect(Math.sign(compareUtf8(a, b))).toBe(Buffer.compare(Buffer.from(a), Buffer.from(b)));
-      }),
-    );
   });
 
   test('is never arrival: every permutation gives the same candle', () => {

@@ -2,6 +2,7 @@ import { defineProcessor, type Processor } from '../../core/processor/define.ts'
 import { windowStores } from '../../core/processor/windows/windowed.ts';
 import { schemas } from '../../schemas/gen/index.ts';
 import type { TradeChange } from '../../schemas/gen/trade_change.ts';
+import { trades } from '../trade-change.ts';
 import { candles } from './candle.ts';
 import { OhlcvFold } from './fold.ts';
 import { type OhlcvSettings, toRules } from './settings.ts';
@@ -24,14 +25,7 @@ export function ohlcv(settings: OhlcvSettings): Processor<TradeChange> {
   return defineProcessor<TradeChange>({
     name: 'ohlcv',
     version: VERSION,
-    inputs: [
-      {
-        topic: 'cdc.public.trades',
-        schema: schemas.trade_change,
-        kind: 'change',
-        primaryKey: ['venue', 'symbol', 'trade_id'],
-      },
-    ],
+    inputs: [trades],
     outputs: [
       { topic: 'market.candles', keySchema: schemas.candle_key, valueSchema: schemas.candle },
       { topic: 'ohlcv.late', keySchema: schemas.trade_key, valueSchema: schemas.late_trade },

@@ -1,4 +1,5 @@
 import type { ColumnSource } from 'hyparquet-writer/src/types.js';
+import { compareUtf8 } from '../../utf8.ts';
 import type { FileColumn, FileValue } from './source-columns.ts';
 
 /**
@@ -122,7 +123,7 @@ class TextData extends Data<string> {
   }
 
   protected override less(a: string, b: string): boolean {
-    return compareAsUtf8(a, b) < 0;
+    return compareUtf8(a, b) < 0;
   }
 }
 
@@ -149,21 +150,4 @@ class DecimalData extends Data<bigint> {
     this.#used += decimalBytes;
     this.note(units);
   }
-}
-
-/** The order of the UTF-8 bytes, which is the order of code points; JavaScript's own puts surrogates before U+E000. */
-export function compareAsUtf8(a: string, b: string): number {
-  const length = Math.min(a.length, b.length);
-  for (let i = 0; i < length; i++) {
-    const left = a.charCodeAt(i);
-    const right = b.charCodeAt(i);
-    if (left !== right) return inCodePointOrder(left) - inCodePointOrder(right);
-  }
-  return a.length - b.length;
-}
-
-/** Moves surrogates behind everything else. */
-function inCodePointOrder(unit: number): number {
-  if (unit >= 0xe000) return unit - 0x800;
-  return unit >= 0xd800 ? unit + 0x2000 : unit;
 }
