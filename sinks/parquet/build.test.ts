@@ -5,47 +5,14 @@ import { TableDecoder } from '../../core/archive/writing/decoder.ts';
 import { duckdbHash } from '../../core/rowhash.ts';
 import type { LogRecord } from '../../core/runtime/log.ts';
 import type { Anomaly } from '../../schemas/gen/anomaly.ts';
-import type { Candle } from '../../schemas/gen/candle.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import type { ArchivedTopic } from '../../schemas/topics.ts';
 import { RecordBuffer } from './buffer.ts';
 import { type Built, buildObjects } from './build.ts';
+import { candle } from './fixtures/candle.ts';
 import { Harness, trade } from './fixtures/harness.ts';
 
 const trades = 'cdc.public.trades';
-const widest = 10n ** 38n - 1n;
-
-const candle: Candle = {
-  venue: 'bitstamp',
-  symbol: 'BTC-USD',
-  interval: '1m',
-  window_start: 1_385_423_940_000_000n,
-  window_end: 1_385_424_000_000_000n,
-  open: 85_012_000_001n,
-  high: 10n ** 20n - 1n,
-  low: -(10n ** 20n - 1n),
-  close: null,
-  vwap: -1n,
-  volume: widest,
-  notional: -widest,
-  trade_count: 9_007_199_254_740_993n,
-  first_trade_id: 'a',
-  last_trade_id: null,
-  open_time: 1_385_423_940_000_001n,
-  high_time: -1n,
-  low_time: null,
-  close_time: null,
-  status: 'CLOSED',
-  revision: 2_147_483_647,
-  reason: 'WATERMARK',
-  provenance: {
-    processor_version: '1',
-    from_offset: 1n,
-    to_offset: 2n ** 63n - 1n,
-    from_lsn: -(2n ** 63n),
-    to_lsn: 4_611_686_018_427_387_905n,
-  },
-};
 
 const anomaly: Anomaly = {
   venue: 'bitstamp',

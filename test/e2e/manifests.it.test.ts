@@ -1,15 +1,10 @@
 /** Days of the archive on a real stack: complete, read from the listed files alone, and reopened by a late trade. */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { projectDir } from '../../cli/config.ts';
 import { parseManifest } from '../../core/archive/manifest.ts';
 import { tables } from '../../core/archive/tables.ts';
-import { type Config, parseConfig } from '../../core/config.ts';
 import { connectPostgres } from '../../core/postgres.ts';
 import { duckdbHash, formatRowHash } from '../../core/rowhash.ts';
 import { S3Store } from '../../core/s3/s3.ts';
@@ -17,47 +12,12 @@ import { Files } from '../../proof/files.ts';
 import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import type { ArchivedTopic } from '../../schemas/topics.ts';
 import { syntheticTrades } from '../../storage/load/synthetic.ts';
+import { Home } from './home.ts';
 
-const stack = 'manifests-test';
 const rows = 3_000;
 const topic = 'cdc.public.trades';
-const env = {
-  MILLRACE_MANIFEST_INTERVAL_MS: '1000',
-  MILLRACE_PARQUET_FLUSH_MS: '1500',
-};
-let home: string;
-let config: Config;
+let home: Home;
 let store: S3Store;
-const running = new Map<string, (signal: NodeJS.Signals) => Promise<void>>();
-
-function spawnCli(...args: string[]) {
-  return spawn(process.execPath, [join(projectDir, 'cli', 'main.ts'), '--stack', stack, ...args], {
-    env: { ...process.env, ...env, MILLRACE_HOME: home },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-}
-
-async function cli(...args: string[]): Promise<{ code: number; output: string }> {
-  const child = spawnCli(...args);
-  let output = '';
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding('utf8').on('data', (text: string) => {
-      output += text;
-    });
-  }
-  const [code] = (await once(child, 'close')) as [number];
-  return { code, output };
-}
-
-function start(...names: string[]): void {
-  const child = spawnCli('run', ...names, '--port', '0');
-  for (const stream of [child.stdout, child.stderr]) stream.resume();
-  const closed = once(child, 'close');
-  running.set(names.join(' '), async (signal) => {
-    child.kill(signal);
-    await closed;
-  });
-}
 
 interface DayLine {
   readonly day: string;
@@ -74,10 +34,9 @@ interface DayLine {
 async function daysOf(of: ArchivedTopic, are: (days: readonly DayLine[]) => boolean): Promise<readonly DayLine[]> {
   const giveUpAt = Date.now() + 150_000;
   for (;;) {
-    const { output } = await cli('archive', 'days', of, '--json');
-    const days = JSON.parse(output) as readonly DayLine[];
+    const days = await home.json<readonly DayLine[]>('archive', 'days', of);
     if (are(days)) return days;
-    if (Date.now() > giveUpAt) throw new Error(output);
+    if (Date.now() > giveUpAt) throw new Error(JSON.stringify(days));
     await delay(1_000);
   }
 }
@@ -109,27 +68,25 @@ async function found({ day, manifest_key }: DayLine): Promise<{ rows: string; ro
 }
 
 beforeAll(async () => {
-  home = await mkdtemp(join(tmpdir(), 'millrace-manifests-'));
-  const up = await cli('up');
-  if (up.code !== 0) throw new Error(up.output);
-  await cli('connectors', 'apply');
-  config = parseConfig(JSON.parse(await readFile(join(home, stack, 'stack.json'), 'utf8')).config);
-  store = new S3Store(config.s3);
+  home = await Home.open('manifests-test', {
+    MILLRACE_MANIFEST_INTERVAL_MS: '1000',
+    MILLRACE_PARQUET_FLUSH_MS: '1500',
+  });
+  await home.up();
+  store = new S3Store((await home.config()).s3);
 }, 240_000);
 
 afterAll(async () => {
-  await Promise.all([...running.values()].map((kill) => kill('SIGKILL')));
   await store?.[Symbol.asyncDispose]();
-  await cli('down', '--wipe');
-  await rm(home, { recursive: true, force: true });
+  await home[Symbol.asyncDispose]();
 }, 120_000);
 
 test('each day becomes complete, and its mark says what DuckDB reads from exactly the listed files', async () => {
-  start('ohlcv', 'parquet');
-  start('manifests');
-  const file = join(home, 'trades.csv');
+  home.start('ohlcv', 'parquet');
+  home.start('manifests');
+  const file = join(home.dir, 'trades.csv');
   await writeFile(file, [...syntheticTrades({ rows, symbols: 4, seed: 5, perSecond: 0.02 })].join(''));
-  expect((await cli('load', 'trades', file)).code).toBe(0);
+  expect((await home.cli('load', 'trades', file)).code).toBe(0);
   const days = await daysOf(topic, (all) => sum(all) === rows && all.every(complete));
   expect(days.length).toBeGreaterThan(1);
   for (const day of days) {
@@ -146,14 +103,14 @@ test('a late trade reopens its day with revision 2, over a kill of the task, and
   const [first] = await daysOf(topic, (all) => all.every(complete));
   if (first === undefined) throw new Error('there is no day');
   const before = await store.get(first.success_key);
-  await running.get('manifests')?.('SIGKILL');
-  const db = await connectPostgres({ url: config.postgres.url, name: 'manifests test' });
+  await home.stop('SIGKILL', 'manifests');
+  const db = await connectPostgres({ url: (await home.config()).postgres.url, name: 'manifests test' });
   try {
     await db.query(`INSERT INTO trades VALUES ('v', 'LATE', 'l1', NULL, 1, 1, 'buy', '${first.day}T12:00:00Z')`);
   } finally {
     await db.end();
   }
-  start('manifests');
+  home.start('manifests');
   const again = await daysOf(
     topic,
     (all) => all.some(({ revision }) => revision > first.revision) && all.every(complete),
@@ -165,7 +122,7 @@ test('a late trade reopens its day with revision 2, over a kill of the task, and
 }, 300_000);
 
 test('verification finds nothing in the bucket that should not be there', async () => {
-  const { output, code } = await cli('verify');
-  expect(output).not.toContain('is in the bucket, but no record lists it');
+  const { output, errors, code } = await home.cli('verify');
+  expect(output + errors).not.toContain('is in the bucket, but no record lists it');
   expect([code, output]).toEqual([0, expect.any(String)]);
 }, 120_000);

@@ -1,74 +1,23 @@
 /** What an operator does on a real stack: replays, dead letters, holding back, moving, a processor of one's own. Each by its command. */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { projectDir } from '../../cli/config.ts';
 import { connectPostgres } from '../../core/postgres.ts';
 import { syntheticTrades } from '../../storage/load/synthetic.ts';
+import { Home } from './home.ts';
 
-const stack = 'operations-test';
 const rows = 4_000;
-let home: string;
-const running = new Map<string, { readonly kill: (signal: NodeJS.Signals) => Promise<void> }>();
-
-function spawnCli(...args: string[]) {
-  const child = spawn(process.execPath, [join(projectDir, 'cli', 'main.ts'), '--stack', stack, ...args], {
-    env: { ...process.env, MILLRACE_HOME: home },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  const said = { output: '', errors: '' };
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    said.output += text;
-  });
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    said.errors += text;
-  });
-  return { child, said };
-}
-
-async function cli(...args: string[]): Promise<{ code: number; output: string; errors: string }> {
-  const { child, said } = spawnCli(...args);
-  const [code] = (await once(child, 'close')) as [number];
-  return { code, ...said };
-}
-
-async function json<T>(...args: string[]): Promise<T> {
-  const { output, errors } = await cli(...args, '--json');
-  if (output === '') throw new Error(errors);
-  return JSON.parse(output) as T;
-}
-
-function start(...args: string[]): void {
-  const { child } = spawnCli('run', ...args, '--port', '0');
-  const closed = once(child, 'close');
-  running.set(args.join(' '), {
-    kill: async (signal) => {
-      child.kill(signal);
-      await closed;
-    },
-  });
-}
-
-async function stop(signal: NodeJS.Signals, ...args: string[]): Promise<void> {
-  await running.get(args.join(' '))?.kill(signal);
-  running.delete(args.join(' '));
-}
+let home: Home;
 
 async function sql(...statements: string[]): Promise<void> {
-  const db = await connectPostgres({ url: JSON.parse(await stackFile()).config.postgres.url, name: 'operations test' });
+  const db = await connectPostgres({ url: (await home.config()).postgres.url, name: 'operations test' });
   try {
     for (const statement of statements) await db.query(statement);
   } finally {
     await db.end();
   }
-}
-
-async function stackFile(): Promise<string> {
-  return await readFile(join(home, stack, 'stack.json'), 'utf8');
 }
 
 interface Stage {
@@ -81,7 +30,7 @@ async function caughtUp(...names: string[]): Promise<void> {
   const giveUpAt = Date.now() + 120_000;
   let quiet = 0;
   while (quiet < 2) {
-    const { stages } = await json<{ stages: Stage[] }>('status');
+    const { stages } = await home.json<{ stages: Stage[] }>('status');
     const done = stages
       .filter(({ stage }) => names.includes(stage))
       .every((each) => each.started && each.lagRecords === '0');
@@ -100,39 +49,33 @@ interface Replayed {
 }
 
 beforeAll(async () => {
-  home = await mkdtemp(join(tmpdir(), 'millrace-operations-'));
-  const up = await cli('up');
-  if (up.code !== 0) throw new Error(up.errors);
-  await cli('connectors', 'apply');
+  home = await Home.open('operations-test');
+  await home.up();
 }, 240_000);
 
-afterAll(async () => {
-  await Promise.all([...running.values()].map((each) => each.kill('SIGKILL')));
-  await cli('down', '--wipe');
-  await rm(home, { recursive: true, force: true });
-}, 120_000);
+afterAll(() => home[Symbol.asyncDispose](), 120_000);
 
 test('a history with late, corrected, cancelled and refused trades, and a kill, is replayed without a difference', async () => {
-  start('ohlcv', 'anomaly');
-  const file = join(home, 'trades.csv');
+  home.start('ohlcv', 'anomaly');
+  const file = join(home.dir, 'trades.csv');
   await writeFile(file, [...syntheticTrades({ rows, symbols: 12, seed: 7, perSecond: 2 })].join(''));
-  expect((await cli('load', 'trades', file)).code).toBe(0);
-  await stop('SIGKILL', 'ohlcv', 'anomaly');
+  expect((await home.cli('load', 'trades', file)).code).toBe(0);
+  await home.stop('SIGKILL', 'ohlcv', 'anomaly');
   await sql(
     'UPDATE trades SET price = price + 1 WHERE trade_id IN (SELECT trade_id FROM trades ORDER BY executed_at LIMIT 40)',
     'DELETE FROM trades WHERE trade_id IN (SELECT trade_id FROM trades ORDER BY executed_at DESC LIMIT 30)',
     `INSERT INTO trades SELECT venue, symbol, trade_id || '-late', NULL, price, size, side, executed_at FROM trades ORDER BY executed_at LIMIT 25`,
     `INSERT INTO trades VALUES ('v', 'FUTURE', 'f1', NULL, 1, 1, 'buy', now() + interval '1 hour')`,
   );
-  start('ohlcv', 'anomaly');
+  home.start('ohlcv', 'anomaly');
   await caughtUp('ohlcv', 'anomaly');
   for (const name of ['ohlcv', 'anomaly']) {
-    const { examples, ok, topics } = await json<Replayed>('replay', name);
+    const { examples, ok, topics } = await home.json<Replayed>('replay', name);
     expect(examples).toEqual([]);
     expect(ok).toBe(true);
     for (const { given, compared } of topics) expect(compared).toBe(given);
   }
-  const { topics, records } = await json<Replayed>('replay', 'ohlcv');
+  const { topics, records } = await home.json<Replayed>('replay', 'ohlcv');
   expect(records).toBe(rows + 40 + 30 + 25 + 1);
   expect(topics.find(({ topic }) => topic === 'market.candles')?.compared).toBeGreaterThan(100);
   expect(topics.find(({ topic }) => topic === 'ohlcv.late')?.compared).toBeGreaterThan(50);
@@ -141,49 +84,49 @@ test('a history with late, corrected, cancelled and refused trades, and a kill, 
 
 test('a dead letter is redriven once, and refused again with its first origin', async () => {
   const list = () =>
-    json<{ letters: { letter: string; attempts: number; origin: string; firstOrigin: string }[] }>(
+    home.json<{ letters: { letter: string; attempts: number; origin: string; firstOrigin: string }[] }>(
       'dead',
       'list',
       'ohlcv',
     );
   const [before] = (await list()).letters;
-  expect((await cli('dead', 'redrive', 'ohlcv')).code).toBe(1);
-  expect((await json<{ redrive: number }>('dead', 'redrive', 'ohlcv', '--yes')).redrive).toBe(1);
+  expect((await home.cli('dead', 'redrive', 'ohlcv')).code).toBe(1);
+  expect((await home.json<{ redrive: number }>('dead', 'redrive', 'ohlcv', '--yes')).redrive).toBe(1);
   await caughtUp('ohlcv');
   const after = (await list()).letters;
   expect(after.map(({ attempts }) => attempts)).toEqual([1, 2]);
   expect(after[1]?.firstOrigin).toBe(before?.origin);
-  expect(await json('dead', 'redrive', 'ohlcv', '--yes', '--filter', `letter=${before?.letter}`)).toMatchObject({
+  expect(await home.json('dead', 'redrive', 'ohlcv', '--yes', '--filter', `letter=${before?.letter}`)).toMatchObject({
     redrive: 0,
     done: 1,
   });
-  expect((await json<Replayed>('replay', 'ohlcv')).differences).toBe(0);
+  expect((await home.json<Replayed>('replay', 'ohlcv')).differences).toBe(0);
 }, 180_000);
 
 test('a paused task keeps what it has to do, also over a restart, until it is resumed', async () => {
-  await cli('task', 'pause', 'ohlcv', '--reason', 'test');
-  await stop('SIGTERM', 'ohlcv', 'anomaly');
-  start('ohlcv', 'anomaly');
+  await home.cli('task', 'pause', 'ohlcv', '--reason', 'test');
+  await home.stop('SIGTERM', 'ohlcv', 'anomaly');
+  home.start('ohlcv', 'anomaly');
   await sql(`INSERT INTO trades VALUES ('v', 'PAUSED', 'p1', NULL, 1, 1, 'buy', now())`);
   const lag = async () => {
-    const { stages } = await json<{ stages: Stage[] }>('status');
+    const { stages } = await home.json<{ stages: Stage[] }>('status');
     return stages.find(({ stage }) => stage === 'ohlcv')?.lagRecords;
   };
   while ((await lag()) === '0') await delay(300);
   await delay(3_000);
   expect(await lag()).not.toBe('0');
-  await cli('task', 'resume', 'ohlcv');
+  await home.cli('task', 'resume', 'ohlcv');
   await caughtUp('ohlcv');
 }, 180_000);
 
 test('a reset is refused while the processor runs; stopped, it makes the same again, and a replay of the new history verifies', async () => {
-  const running = await cli('offsets', 'reset', 'ohlcv', '--to', 'earliest', '--yes');
+  const running = await home.cli('offsets', 'reset', 'ohlcv', '--to', 'earliest', '--yes');
   expect([running.code, running.errors]).toEqual([1, expect.stringContaining('GROUP_ACTIVE')]);
-  await stop('SIGTERM', 'ohlcv', 'anomaly');
-  expect((await cli('offsets', 'reset', 'ohlcv', '--to', 'earliest', '--yes')).code).toBe(0);
-  start('ohlcv');
+  await home.stop('SIGTERM', 'ohlcv', 'anomaly');
+  expect((await home.cli('offsets', 'reset', 'ohlcv', '--to', 'earliest', '--yes')).code).toBe(0);
+  home.start('ohlcv');
   await caughtUp('ohlcv');
-  const { examples, records } = await json<Replayed>('replay', 'ohlcv');
+  const { examples, records } = await home.json<Replayed>('replay', 'ohlcv');
   expect(examples).toEqual([]);
   expect(records).toBeGreaterThan(rows);
 }, 180_000);
@@ -192,29 +135,29 @@ test("a processor of the user's own is scaffolded, gets its topics, runs, and is
   const dir = join(projectDir, '.millrace', `own-${process.pid}`);
   const module = join(dir, 'trade-count.ts');
   try {
-    expect((await cli('new', 'processor', 'trade-count', '--dir', dir)).code).toBe(0);
-    expect((await cli('topics', 'apply', '--module', module)).code).toBe(0);
-    start('--module', module);
+    expect((await home.cli('new', 'processor', 'trade-count', '--dir', dir)).code).toBe(0);
+    expect((await home.cli('topics', 'apply', '--module', module)).code).toBe(0);
+    home.start('--module', module);
     const giveUpAt = Date.now() + 60_000;
     let replayed: Replayed | undefined;
     while ((replayed?.topics[0]?.compared ?? 0) === 0) {
       if (Date.now() > giveUpAt) throw new Error(`nothing was published: ${JSON.stringify(replayed)}`);
       await delay(1_000);
-      replayed = await json<Replayed>('replay', '--module', module);
+      replayed = await home.json<Replayed>('replay', '--module', module);
     }
     expect(replayed?.examples).toEqual([]);
-    await stop('SIGTERM', '--module', module);
+    await home.stop('SIGTERM', '--module', module);
   } finally {
     await rm(dir, { recursive: true, force: true });
   }
 }, 180_000);
 
 test('a version beside the one that runs gives the same, readers are swapped to it and back, and it is dropped', async () => {
-  expect((await cli('deploy', 'start', 'ohlcv', '--suffix', 'green')).code).toBe(0);
-  start('ohlcv', '--suffix', 'green');
+  expect((await home.cli('deploy', 'start', 'ohlcv', '--suffix', 'green')).code).toBe(0);
+  home.start('ohlcv', '--suffix', 'green');
   const giveUpAt = Date.now() + 120_000;
   for (;;) {
-    const { ok, checks } = await json<{ ok: boolean; checks: { subject: string }[] }>(
+    const { ok, checks } = await home.json<{ ok: boolean; checks: { subject: string }[] }>(
       'deploy',
       'diff',
       'ohlcv',
@@ -225,18 +168,18 @@ test('a version beside the one that runs gives the same, readers are swapped to 
     if (Date.now() > giveUpAt) throw new Error(JSON.stringify(checks));
     await delay(1_000);
   }
-  await stop('SIGTERM', 'ohlcv', '--suffix', 'green');
-  await stop('SIGTERM', 'ohlcv');
-  expect((await cli('deploy', 'swap', 'ohlcv', '--suffix', 'green')).code).toBe(1);
-  expect((await json<object[]>('deploy', 'list')).length).toBe(0);
-  expect(await cli('deploy', 'swap', 'ohlcv', '--suffix', 'green', '--yes')).toMatchObject({ code: 0 });
-  expect(await json('deploy', 'list')).toMatchObject([{ name: 'market.candles', target: 'market.candles.green' }]);
-  expect((await cli('candles', 'SYM001-USD')).code).toBe(0);
-  expect((await cli('deploy', 'drop', 'ohlcv', '--suffix', 'green', '--yes')).errors).toContain('GROUP_ACTIVE');
-  start('anomaly');
+  await home.stop('SIGTERM', 'ohlcv', '--suffix', 'green');
+  await home.stop('SIGTERM', 'ohlcv');
+  expect((await home.cli('deploy', 'swap', 'ohlcv', '--suffix', 'green')).code).toBe(1);
+  expect((await home.json<object[]>('deploy', 'list')).length).toBe(0);
+  expect(await home.cli('deploy', 'swap', 'ohlcv', '--suffix', 'green', '--yes')).toMatchObject({ code: 0 });
+  expect(await home.json('deploy', 'list')).toMatchObject([{ name: 'market.candles', target: 'market.candles.green' }]);
+  expect((await home.cli('candles', 'SYM001-USD')).code).toBe(0);
+  expect((await home.cli('deploy', 'drop', 'ohlcv', '--suffix', 'green', '--yes')).errors).toContain('GROUP_ACTIVE');
+  home.start('anomaly');
   await delay(8_000);
-  await stop('SIGTERM', 'anomaly');
-  expect((await cli('deploy', 'swap', 'ohlcv', '--suffix', 'green', '--back', '--yes')).code).toBe(0);
-  expect((await cli('deploy', 'drop', 'ohlcv', '--suffix', 'green', '--yes')).code).toBe(0);
-  expect((await json<object[]>('deploy', 'list')).length).toBe(0);
+  await home.stop('SIGTERM', 'anomaly');
+  expect((await home.cli('deploy', 'swap', 'ohlcv', '--suffix', 'green', '--back', '--yes')).code).toBe(0);
+  expect((await home.cli('deploy', 'drop', 'ohlcv', '--suffix', 'green', '--yes')).code).toBe(0);
+  expect((await home.json<object[]>('deploy', 'list')).length).toBe(0);
 }, 300_000);

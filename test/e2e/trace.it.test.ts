@@ -1,24 +1,15 @@
 /** What a trace says is held against what Postgres, the topic and the file say, each read without it; and what is planted is told. */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DuckDBInstance } from '@duckdb/node-api';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import kafkajs from 'kafkajs';
 import type { Client } from 'pg';
-import { configOf, projectDir } from '../../cli/config.ts';
-import { AvroDecoder } from '../../core/avro/decoder.ts';
 import { AvroEncoder } from '../../core/avro/encoder.ts';
 import { Registry } from '../../core/avro/registry.ts';
 import type { Config } from '../../core/config.ts';
 import { GroupAdmin } from '../../core/kafka/groups.ts';
 import { KafkaLog } from '../../core/kafka/log.ts';
 import { connectPostgres } from '../../core/postgres.ts';
-import { partitionOf } from '../../core/routing.ts';
-import { readRange } from '../../core/runtime/log.ts';
-import { groupOf } from '../../core/runtime/runner.ts';
 import { S3Store } from '../../core/s3/s3.ts';
 import { parseTimestamp } from '../../core/time.ts';
 import { traceCandle } from '../../proof/trace/candle/trace.ts';
@@ -29,79 +20,27 @@ import type { TraceSources } from '../../proof/trace/sources.ts';
 import type { Candle } from '../../schemas/gen/candle.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import { eventually } from '../capture.ts';
+import { Home } from './home.ts';
+import { changesOfTrade, inFile, settled } from './witness.ts';
 
-const stack = 'trace-test';
 const topic = 'cdc.public.trades';
 const venue = 'bitstamp';
 const symbol = 'BTC/USD';
 const day = '2025-06-02';
-let home: string;
+let home: Home;
 let config: Config;
 let sources: TraceSources & { log: KafkaLog };
 let db: Client;
 const stopping: (() => Promise<unknown>)[] = [];
 
-const environment = (): NodeJS.ProcessEnv => ({
-  ...process.env,
-  MILLRACE_HOME: home,
-  MILLRACE_PARQUET_FLUSH_MS: '500',
-  MILLRACE_OHLCV_LATENESS_MS: '1000',
-  MILLRACE_OHLCV_PARTIAL_MS: '0',
-});
-
-function spawnCli(...args: string[]) {
-  return spawn(process.execPath, [join(projectDir, 'cli', 'main.ts'), '--stack', stack, ...args], {
-    env: environment(),
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-}
-
-async function cli(...args: string[]): Promise<{ code: number; output: string; errors: string }> {
-  const child = spawnCli(...args);
-  const said = { output: '', errors: '' };
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    said.output += text;
-  });
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    said.errors += text;
-  });
-  const [code] = (await once(child, 'close')) as [number];
-  return { code, ...said };
-}
-
-/** The newest record of every partition is processed and archived. */
-async function settled(): Promise<void> {
-  const { log } = sources;
-  const behind = async (name: string, of: string): Promise<boolean> => {
-    const committed = await log.committed(groupOf(name), of);
-    for (const [partition, end] of (await log.ends(of)).entries()) {
-      const at = committed.find((each) => each.partition === partition)?.offset ?? 0n;
-      for await (const records of readRange(
-        log,
-        { topic: of, partition, from: at, to: end },
-        { maxWaitMs: 100, maxBytesPerPartition: 1 << 20 },
-      )) {
-        if (records.length > 0) return true;
-      }
-    }
-    return false;
-  };
-  await eventually(async () => {
-    for (const [name, of] of [
-      ['ohlcv', topic],
-      ['parquet', topic],
-      ['parquet', 'market.candles'],
-    ] as const) {
-      if (await behind(name, of)) return false;
-    }
-    return true;
-  }, 90_000);
-}
-
 async function captured(sql: string, expected: () => Promise<boolean>): Promise<void> {
   await db.query(sql);
   await eventually(expected, 60_000);
-  await settled();
+  await settled(sources.log, [
+    ['ohlcv', topic],
+    ['parquet', topic],
+    ['parquet', 'market.candles'],
+  ]);
 }
 
 const changesOf = async (trade_id: string): Promise<number> => (await trace(trade_id)).changes.length;
@@ -109,14 +48,13 @@ const trace = (trade_id: string, waitMs = 20_000): Promise<RowTrace> =>
   traceRow(sources, { venue, symbol, trade_id }, { slot: config.capture.slot, waitMs });
 
 beforeAll(async () => {
-  home = await mkdtemp(join(tmpdir(), 'millrace-trace-'));
-  const up = await cli('up');
-  if (up.code !== 0) throw new Error(up.errors);
-  await eventually(async () => (await cli('connectors', 'apply')).code === 0, 60_000);
-  const stackFile = JSON.parse(await readFile(join(home, stack, 'stack.json'), 'utf8')) as {
-    config: Record<string, unknown>;
-  };
-  config = configOf('none', {}, stackFile.config);
+  home = await Home.open('trace-test', {
+    MILLRACE_PARQUET_FLUSH_MS: '500',
+    MILLRACE_OHLCV_LATENESS_MS: '1000',
+    MILLRACE_OHLCV_PARTIAL_MS: '0',
+  });
+  await home.up();
+  config = await home.config();
   const { brokers, clientId } = config.kafka;
   const log = new KafkaLog({ brokers, clientId });
   const groups = await GroupAdmin.open({ brokers, clientId });
@@ -133,12 +71,7 @@ beforeAll(async () => {
     () => schemas[Symbol.asyncDispose](),
     () => log[Symbol.asyncDispose](),
   );
-  const running = spawnCli('run', 'ohlcv', 'parquet', 'manifests', '--port', '0');
-  const closed = once(running, 'close');
-  stopping.unshift(async () => {
-    running.kill('SIGTERM');
-    await closed;
-  });
+  home.start('ohlcv', 'parquet', 'manifests');
   await captured(
     `INSERT INTO trades SELECT '${venue}', '${symbol}', 't' || i, NULL, 100 + i % 13, 0.5, 'buy', '${day}T12:00:00Z'::timestamptz + i * interval '7 seconds'
        FROM generate_series(0, 199) i`,
@@ -163,57 +96,8 @@ beforeAll(async () => {
 
 afterAll(async () => {
   for (const stop of stopping) await stop();
-  await cli('down', '--wipe');
-  await rm(home, { recursive: true, force: true });
+  await home[Symbol.asyncDispose]();
 }, 120_000);
-
-interface Envelope {
-  readonly op: string;
-  readonly source: Readonly<Record<string, unknown>>;
-  readonly before: Readonly<Record<string, unknown>> | null;
-  readonly after: Readonly<Record<string, unknown>> | null;
-}
-
-/** The records of the trades topic by the connector's own schema, not by ours. */
-async function logged(trade_id: string) {
-  const partition = partitionOf([venue, symbol], (await sources.log.ends(topic)).length);
-  const to = (await sources.log.ends(topic))[partition] ?? 0n;
-  const from = (await sources.log.starts(topic))[partition] ?? 0n;
-  const decoder = new AvroDecoder<Envelope>(sources.schemas, null);
-  const found: { offset: bigint; op: string; lsn: bigint; txId: bigint }[] = [];
-  for await (const records of readRange(
-    sources.log,
-    { topic, partition, from, to },
-    { maxWaitMs: 100, maxBytesPerPartition: 1 << 20 },
-  )) {
-    await decoder.prepare(decoder.missing(records.map(({ value }) => value)));
-    for (const { offset, value } of records) {
-      if (value === null) continue;
-      const { op, source, after, before } = decoder.decode(value);
-      if ((after ?? before)?.['trade_id'] !== trade_id) continue;
-      found.push({ offset, op, lsn: source['lsn'] as bigint, txId: source['txId'] as bigint });
-    }
-  }
-  return { partition, found };
-}
-
-/** Runs SQL over an object of the bucket, as FILE. */
-async function inFile(key: string, sql: string): Promise<Record<string, unknown>[]> {
-  const dir = await mkdtemp(join(tmpdir(), 'millrace-trace-file-'));
-  const instance = await DuckDBInstance.create(':memory:');
-  const connection = await instance.connect();
-  try {
-    const stored = await sources.store.get(key);
-    if (stored === undefined) throw new Error(`${key} is not there`);
-    const path = join(dir, 'object.parquet');
-    await writeFile(path, stored.bytes);
-    return (await connection.runAndReadAll(sql.replaceAll('FILE', `'${path}'`))).getRowObjects();
-  } finally {
-    connection.closeSync();
-    instance.closeSync();
-    await rm(dir, { recursive: true, force: true });
-  }
-}
 
 describe('a row is followed', () => {
   test('from Postgres through every change in the log to its row in the archive, equal to what each of them says itself', async () => {
@@ -222,7 +106,7 @@ describe('a row is followed', () => {
     const { rows } = await db.query<{ xmin: string; price: string }>(
       `SELECT xmin::text, price::text FROM trades WHERE trade_id = 't90'`,
     );
-    const { partition, found: records } = await logged('t90');
+    const { partition, found: records } = await changesOfTrade(sources, { venue, symbol, trade_id: 't90' });
     expect(found.postgres).toMatchObject({
       present: true,
       row: { price: rows[0]?.price },
@@ -237,11 +121,12 @@ describe('a row is followed', () => {
       expect(archive).toMatchObject({ state: 'listed', equal: true });
       const key = archive.object?.key ?? '';
       const [row] = await inFile(
+        sources.store,
         key,
         `SELECT _lsn, file_row_number AS n FROM read_parquet(FILE, file_row_number = true) WHERE _offset = ${offset}`,
       );
       expect([row?.['_lsn'], row?.['n']]).toEqual([lsnNumber, archive.place?.row]);
-      const groups = await inFile(key, 'SELECT DISTINCT row_group_id FROM parquet_metadata(FILE)');
+      const groups = await inFile(sources.store, key, 'SELECT DISTINCT row_group_id FROM parquet_metadata(FILE)');
       expect(archive.place?.rowGroups).toBe(groups.length);
     }
     expect(found.changes[1]?.before).toEqual({ price: '112.00000000' });
@@ -290,7 +175,7 @@ describe('a row is followed', () => {
   }, 60_000);
 
   test('by the command, which says where it looked, in text and as JSON, and exits with 1 for a key that is nowhere', async () => {
-    const { code, output } = await cli('trace', 'trades', venue, symbol, 't90', '--json');
+    const { code, output } = await home.cli('trace', 'trades', venue, symbol, 't90', '--json');
     expect(code).toBe(0);
     expect(JSON.parse(output)).toMatchObject({
       table: 'trades',
@@ -298,14 +183,14 @@ describe('a row is followed', () => {
       found: true,
       ok: true,
     });
-    const text = (await cli('trace', 'trades', venue, symbol, 't90')).output;
+    const text = (await home.cli('trace', 'trades', venue, symbol, 't90')).output;
     expect(text).toContain('row group 0 (of 1)');
     expect(text.trimEnd().split('\n').at(-1)).toBe('✓ Postgres, log, candles and archive agree, 0 differences');
-    const nowhere = await cli('trace', 'trades', venue, symbol, 'never');
+    const nowhere = await home.cli('trace', 'trades', venue, symbol, 'never');
     expect(nowhere.code).toBe(1);
     expect(nowhere.output).toContain('it is nowhere');
     expect(nowhere.output).toMatch(/cdc\.public\.trades\/\d +offsets 0–\d+ +0 of \d+/);
-    const unknown = await cli('trace', 'instruments', venue, symbol);
+    const unknown = await home.cli('trace', 'instruments', venue, symbol);
     expect([unknown.code, unknown.errors]).toEqual([1, expect.stringContaining('instruments cannot be traced')]);
   }, 120_000);
 });
@@ -320,6 +205,7 @@ describe('back from', () => {
     const found = await traceObject(sources, name, change?.offset);
     expect(found).toMatchObject({ ok: true, findings: [], log: { holds: 'all' } });
     const [file] = await inFile(
+      sources.store,
       name.key,
       'SELECT count(*) AS n, min(_lsn) AS low, min(_offset) AS first, max(_offset) AS last FROM read_parquet(FILE)',
     );
@@ -334,7 +220,7 @@ describe('back from', () => {
       trade: { venue, symbol, trade_id: 't90' },
       row: { _lsn: change?.lsn },
     });
-    const command = await cli('trace', 'object', name.key, '--offset', `${change?.offset}`);
+    const command = await home.cli('trace', 'object', name.key, '--offset', `${change?.offset}`);
     expect(command.code).toBe(0);
     expect(command.output).toContain('equal to the record in the log');
     expect(command.output).toContain(`trades ${venue} ${symbol} t90`);
@@ -352,7 +238,7 @@ describe('back from', () => {
       const each = await traceCandle(sources, id, { trades: 0, revision });
       expect([revision, each.input?.different]).toEqual([revision, []]);
     }
-    const command = await cli('trace', 'candle', venue, symbol, '5m', `${day}T12:10:00Z`);
+    const command = await home.cli('trace', 'candle', venue, symbol, '5m', `${day}T12:10:00Z`);
     expect(command.output).toContain('✓ a recompute from its trades gives the same candle, 0 differences');
   }, 120_000);
 });
@@ -394,8 +280,9 @@ describe('it is told', () => {
 
   test('that a row of an object has another LSN than the log', async () => {
     const { key, offset, lsn } = await target();
-    const out = join(home, 'other.parquet');
+    const out = join(home.dir, 'other.parquet');
     await inFile(
+      sources.store,
       key,
       `COPY (SELECT * REPLACE (CASE WHEN _offset = ${offset} THEN _lsn + 1 ELSE _lsn END AS _lsn) FROM read_parquet(FILE)) TO '${out}' (FORMAT parquet)`,
     );
@@ -405,14 +292,18 @@ describe('it is told', () => {
       expect(found[1]).toMatch(new RegExp(`offset ${offset}: _lsn is [0-9A-F]+/[0-9A-F]+, in the log ${lsn}$`));
       const object = await traceObject(sources, parseObjectName(key, config.s3.bucket), offset);
       expect(object.row).toMatchObject({ equal: false });
-      expect((await cli('trace', 'trades', venue, symbol, 't90')).code).toBe(1);
+      expect((await home.cli('trace', 'trades', venue, symbol, 't90')).code).toBe(1);
     });
   }, 120_000);
 
   test('that a row of an object is missing', async () => {
     const { key, offset } = await target();
-    const out = join(home, 'less.parquet');
-    await inFile(key, `COPY (FROM read_parquet(FILE) WHERE _offset <> ${offset}) TO '${out}' (FORMAT parquet)`);
+    const out = join(home.dir, 'less.parquet');
+    await inFile(
+      sources.store,
+      key,
+      `COPY (FROM read_parquet(FILE) WHERE _offset <> ${offset}) TO '${out}' (FORMAT parquet)`,
+    );
     await replaced(key, await readFile(out), async () => {
       const { changes, findings } = await trace('t90');
       expect(findings.map(({ what }) => what)).toContain(`${key} is to hold offset ${offset}, and does not`);

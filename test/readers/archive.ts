@@ -3,48 +3,14 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { MemoryStore } from '../../core/s3/memory.ts';
 import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
-import type { Candle } from '../../schemas/gen/candle.ts';
 import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
+import { candle } from '../../sinks/parquet/fixtures/candle.ts';
 import { Harness, trade } from '../../sinks/parquet/fixtures/harness.ts';
 
 export interface Archive {
   readonly store: MemoryStore;
   readonly objects: ReadonlyMap<ArchivedTopic, readonly ArchiveObject[]>;
 }
-
-const widest = 10n ** 38n - 1n;
-
-export const candle: Candle = {
-  venue: 'bitstamp',
-  symbol: 'BTC-USD',
-  interval: '1m',
-  window_start: 1_385_423_940_000_000n,
-  window_end: 1_385_424_000_000_000n,
-  open: 85_012_000_001n,
-  high: 10n ** 20n - 1n,
-  low: -(10n ** 20n - 1n),
-  close: null,
-  vwap: -1n,
-  volume: widest,
-  notional: -widest,
-  trade_count: 9_007_199_254_740_993n,
-  first_trade_id: 'a',
-  last_trade_id: null,
-  open_time: 1_385_423_940_000_001n,
-  high_time: -1n,
-  low_time: null,
-  close_time: null,
-  status: 'CLOSED',
-  revision: 1,
-  reason: 'WATERMARK',
-  provenance: {
-    processor_version: '1',
-    from_offset: 1n,
-    to_offset: 2n ** 63n - 1n,
-    from_lsn: -(2n ** 63n),
-    to_lsn: 4_611_686_018_427_387_905n,
-  },
-};
 
 /**
  * Trades of two days in files of three changes: one that is updated, one that is deleted, one that moves to the next day, texts of all
@@ -64,7 +30,10 @@ export async function makeArchive(): Promise<Archive> {
     trade({ trade_id: 'empty', conditions: '', size: 0n }),
   ];
   for (const each of trades) harness.send('cdc.public.trades', each);
-  for (const each of [candle, { ...candle, revision: 2, provenance: null, close: 0n }]) {
+  for (const each of [
+    { ...candle, revision: 1 },
+    { ...candle, revision: 2, provenance: null, close: 0n },
+  ]) {
     harness.send('market.candles', each);
   }
   const objects = new Map<ArchivedTopic, readonly ArchiveObject[]>();
