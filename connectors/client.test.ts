@@ -41,10 +41,11 @@ describe('a request', () => {
     answers['GET /connectors'] = [
       { status: 409, body: { message: 'rebalance' } },
       { status: 409 },
+      { status: 500, body: { message: 'Request cannot be completed because a rebalance is expected' } },
       { status: 200, body: ['a'] },
     ];
     expect(await new ConnectClient({ url, random: () => 0 }).names()).toEqual(['a']);
-    expect(asked).toHaveLength(3);
+    expect(asked).toHaveLength(4);
   });
 
   test('gives up when the rebalance does not end, with the worker’s words', async () => {

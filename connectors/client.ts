@@ -65,7 +65,7 @@ export interface ConnectClientOptions {
   readonly url: string;
   /** Of one request. Default 15,000: validation connects to the database. */
   readonly timeoutMs?: number;
-  /** How long a rebalancing worker (409) is asked again. Default 60,000. */
+  /** How long a rebalancing worker is asked again. Default 60,000. */
   readonly rebalanceMs?: number;
   readonly random?: () => number;
 }
@@ -209,11 +209,11 @@ export class ConnectClient {
       if (status === 404) return undefined;
       if (status < 300) return text === '' ? null : JSON.parse(text);
       const message = messageOf(text);
-      if (status !== 409) {
+      if (!isRebalance(status, message)) {
         const code = status < 500 ? 'CONNECTOR_INVALID' : 'CONNECT_UNREACHABLE';
         throw new MillraceError(code, `Kafka Connect answers ${status} to ${method} ${route}: ${message}`);
       }
-      // 409: the workers are rebalancing, so nobody knows who owns what. It passes.
+      // Nobody knows yet who owns what. It passes.
       const wait = waitMs({ firstMs: 200, maxMs: 3000 }, attempt, this.#random);
       if (performance.now() + wait > deadline) {
         throw new MillraceError(
@@ -249,6 +249,11 @@ export class ConnectClient {
 
 function path(name: string): string {
   return `/connectors/${encodeURIComponent(name)}`;
+}
+
+/** Said with 409; but requests that the worker does not pass on, such as for a connector's tasks, end with 500 and the same words. */
+function isRebalance(status: number, message: string): boolean {
+  return status === 409 || (status === 500 && /because a rebalance is expected/.test(message));
 }
 
 function strings(config: Record<string, string | null>): ConnectorConfig {
