@@ -93,7 +93,7 @@ export class Match {
     }
     if (!(await this.#sameBytes(given.value, published.value))) {
       const [then, now] = [await this.#value(published.value), await this.#value(given.value)];
-      for (const field of differences(then, now, '')) differing.push(field);
+      for (const field of differences(then, now)) differing.push(field);
     }
     if (differing.length > 0) this.#differences.add(`${place} ${await this.#name(published)}: ${differing.join('; ')}`);
   }

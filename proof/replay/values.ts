@@ -1,12 +1,17 @@
 /** Differs whenever the code does, and says nothing of the data. */
-const ignored = new Set(['provenance.processor_version']);
+const version: ReadonlySet<string> = new Set(['provenance.processor_version']);
 
-/** Sentences for the fields that differ. */
-export function* differences(then: unknown, now: unknown, path: string): Generator<string> {
-  if (ignored.has(path)) return;
+/** Sentences for the fields that differ. @param except paths of fields, e.g. `provenance.from_lsn`, that may */
+export function* differences(
+  then: unknown,
+  now: unknown,
+  path = '',
+  except: ReadonlySet<string> = new Set(),
+): Generator<string> {
+  if (version.has(path) || except.has(path)) return;
   if (isTree(then) && isTree(now)) {
     for (const name of new Set([...Object.keys(then), ...Object.keys(now)])) {
-      yield* differences(then[name], now[name], path === '' ? name : `${path}.${name}`);
+      yield* differences(then[name], now[name], path === '' ? name : `${path}.${name}`, except);
     }
   } else if (plain(then) !== plain(now)) {
     yield `${path === '' ? 'the value' : path} was ${plain(then)}, replayed ${plain(now)}`;

@@ -1,4 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
+import { candle } from '../../core/archive/fixtures/candle.ts';
 import { queryParquet } from '../../core/archive/fixtures/read.ts';
 import { tables } from '../../core/archive/tables.ts';
 import { TableDecoder } from '../../core/archive/writing/decoder.ts';
@@ -9,7 +10,6 @@ import { schemas as contracts } from '../../schemas/gen/index.ts';
 import type { ArchivedTopic } from '../../schemas/topics.ts';
 import { RecordBuffer } from './buffer.ts';
 import { type Built, buildObjects } from './build.ts';
-import { candle } from './fixtures/candle.ts';
 import { Harness, trade } from './fixtures/harness.ts';
 
 const trades = 'cdc.public.trades';

@@ -1,10 +1,10 @@
 /** An archive with values at the edges of their types, made by the real sink over a bucket in memory. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { candle } from '../../core/archive/fixtures/candle.ts';
 import type { MemoryStore } from '../../core/s3/memory.ts';
 import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
-import { candle } from '../../sinks/parquet/fixtures/candle.ts';
 import { Harness, trade } from '../../sinks/parquet/fixtures/harness.ts';
 
 export interface Archive {
