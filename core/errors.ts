@@ -60,6 +60,7 @@ export const errorCodes = {
   HOT_STORE_UNAVAILABLE: 'retry',
   // commands
   PIPELINE_STUCK: 'retry',
+  STAGE_BEHIND: 'retry',
   // configuration
   CONFIG_INVALID: 'stop',
   // operations

@@ -4,12 +4,13 @@ import { listObjects } from '../core/archive/objects.ts';
 import { tables } from '../core/archive/tables.ts';
 import type { Schemas } from '../core/avro/schemas.ts';
 import { duckdbHash } from '../core/rowhash.ts';
-import type { Log } from '../core/runtime/log.ts';
+import type { Committed, Log } from '../core/runtime/log.ts';
 import { groupOf } from '../core/runtime/runner.ts';
 import type { ObjectStore } from '../core/s3/store.ts';
 import type { ArchiveObject } from '../schemas/gen/archive_object.ts';
 import type { ArchivedTopic } from '../schemas/topics.ts';
 import { Files } from './files.ts';
+import type { Snapshot } from './live/snapshot.ts';
 import { checkLogged } from './logged.ts';
 import { type Check, Differences } from './report.ts';
 import { checkTrades } from './trades.ts';
@@ -19,6 +20,8 @@ export interface ArchiveSources {
   readonly schemas: Schemas;
   readonly store: ObjectStore;
   readonly db: Client;
+  /** What `db` sees, when rows are written meanwhile. Default: everything in the log. */
+  readonly snapshot?: Snapshot;
 }
 
 /**
@@ -34,43 +37,50 @@ export async function checkArchive(
   topic: ArchivedTopic,
 ): Promise<{ checks: Check[]; rows: number }> {
   const startedMs = performance.now();
-  const { log, schemas, store, db } = sources;
-  const objects = await listObjects(log, schemas, topic);
+  const { log, schemas, store, db, snapshot } = sources;
+  const { objects, committed, unlisted } = await standing(sources, topic);
   await using files = await Files.download(store, topic, objects);
-  await unlisted(log, store, topic, objects, files.differences);
+  for (const key of unlisted) files.differences.add(`${key} is in the bucket, but no record lists it`);
   const name = `${topic}: objects are what their records say`;
   const checks = [files.differences.check(name, `${objects.length} objects`, startedMs)];
-  checks.push(await checkLogged(log, schemas, topic, files));
+  checks.push(await checkLogged(log, schemas, topic, files, committed));
   checks.push(await checkRecords(files, topic, objects));
-  if (topic === 'cdc.public.trades') checks.push(await checkTrades(db, files));
+  if (topic === 'cdc.public.trades') checks.push(await checkTrades(db, files, snapshot));
   return { checks, rows: objects.reduce((sum, { rows }) => sum + Number(rows), 0) };
 }
 
+interface Standing {
+  /** Every object of what is committed, and maybe of what was committed a moment later. */
+  readonly objects: readonly ArchiveObject[];
+  readonly committed: readonly Committed[];
+  /** Keys in the bucket that no record lists and no cut that is being finished explains: somebody else put them there. */
+  readonly unlisted: readonly string[];
+}
+
 /**
- * Objects of this archive's epoch that no record lists. Those of a partition whose cut is being finished are on their way; any other was
- * put there by somebody else.
+ * How the archive stands while the sink may go on. The order makes it one picture: what was in the bucket is listed afterwards, or planned; what
+ * was listed before the offsets were read is committed by them; and of what was listed later only that counts which they commit.
  */
-async function unlisted(
-  log: Log,
-  store: ObjectStore,
-  topic: ArchivedTopic,
-  objects: readonly ArchiveObject[],
-  differences: Differences,
-): Promise<void> {
-  const listed = new Set(objects.map(({ key }) => key));
-  const trees = new Set(objects.map(({ key }) => key.slice(0, key.indexOf('/year=') + 1)));
+async function standing({ log, schemas, store }: ArchiveSources, topic: ArchivedTopic): Promise<Standing> {
+  const before = await listObjects(log, schemas, topic);
+  const trees = new Set(before.map(({ key }) => key.slice(0, key.indexOf('/year=') + 1)));
+  const found: string[] = [];
+  for (const tree of trees) for await (const { key } of store.list(tree)) if (!isSuccessKey(key)) found.push(key);
   const committed = await log.committed(groupOf('parquet'), topic);
+  const after = await listObjects(log, schemas, topic);
+  const listed = new Set(after.map(({ key }) => key));
   const planned = committed
     .filter(({ metadata }) => metadata.includes('"end"'))
     .map(({ partition }) => `/${topic}+${partition}+`);
-  for (const tree of trees) {
-    for await (const { key } of store.list(tree)) {
-      if (isSuccessKey(key)) continue;
-      if (!listed.has(key) && !planned.some((name) => key.includes(name))) {
-        differences.add(`${key} is in the bucket, but no record lists it`);
-      }
-    }
-  }
+  const known = new Set(before.map(({ key }) => key));
+  const ends = new Map(committed.map(({ partition, offset }) => [partition, offset]));
+  return {
+    objects: after.filter(
+      ({ key, partition, from_offset }) => known.has(key) || from_offset < (ends.get(partition) ?? 0n),
+    ),
+    committed,
+    unlisted: found.filter((key) => !listed.has(key) && !planned.some((name) => key.includes(name))),
+  };
 }
 
 /** Recomputes rows, offsets and row hash of each object with DuckDB, and looks for cuts that overlap. */

@@ -3,8 +3,7 @@ import { AvroDecoder } from '../core/avro/decoder.ts';
 import type { Schemas } from '../core/avro/schemas.ts';
 import { MillraceError } from '../core/errors.ts';
 import { type ColumnValue, canonicalText, duckdbHash, hashText, type TypedColumn } from '../core/rowhash.ts';
-import type { Log, LogRecord } from '../core/runtime/log.ts';
-import { groupOf } from '../core/runtime/runner.ts';
+import type { Committed, Log, LogRecord } from '../core/runtime/log.ts';
 import type { DeadLetter } from '../schemas/gen/dead_letter.ts';
 import { schemas as contracts } from '../schemas/gen/index.ts';
 import type { ArchivedTopic } from '../schemas/topics.ts';
@@ -15,15 +14,22 @@ import { readRaw, readTopic } from './topic.ts';
 const sink = 'parquet';
 
 /**
- * Compares the log with the archive, record by record: each offset that the sink has committed is one row of a listed object with the
+ * Compares the log with the archive, record by record: each offset below the positions that the sink has committed is one row of a listed object with the
  * values of the log, lineage included, or one dead letter. Differences name partition, offset and column.
  */
-export async function checkLogged(log: Log, schemas: Schemas, topic: ArchivedTopic, files: Files): Promise<Check> {
+export async function checkLogged(
+  log: Log,
+  schemas: Schemas,
+  topic: ArchivedTopic,
+  files: Files,
+  positions: readonly Committed[],
+): Promise<Check> {
   const startedMs = performance.now();
   const differences = new Differences();
   const reader = new RowReader(schemas, topic, files.columns);
-  const counts = await load(log, topic, files, reader);
-  await loadDead(log, schemas, topic, files);
+  const committed = new Map(positions.map(({ partition, offset }) => [partition, offset]));
+  const counts = await load(log, topic, files, reader, committed);
+  await loadDead(log, schemas, topic, files, committed);
   const { columns } = files;
   const wrong = await files.query(`
     WITH archived_rows AS (SELECT _partition AS p, _offset AS o, ${duckdbRowHash(columns)} AS h, false AS dead FROM archived),
@@ -88,11 +94,10 @@ async function load(
   topic: ArchivedTopic,
   files: Files,
   reader: RowReader,
+  committed: ReadonlyMap<number, bigint>,
 ): Promise<{ committed: number; waiting: number }> {
   const { db } = files;
   await db.run('CREATE TABLE logged (p INTEGER, o BIGINT, h UBIGINT); CREATE TABLE starts (p INTEGER, o BIGINT)');
-  const positions = await log.committed(groupOf(sink), topic);
-  const committed = new Map(positions.map(({ partition, offset }) => [partition, offset]));
   const counts = { committed: 0, waiting: 0 };
   for (const [partition, start] of (await log.starts(topic)).entries()) {
     await db.run(`INSERT INTO starts VALUES (${partition}, ${start})`);
@@ -120,14 +125,21 @@ async function load(
   return counts;
 }
 
-async function loadDead(log: Log, schemas: Schemas, topic: ArchivedTopic, files: Files): Promise<void> {
+async function loadDead(
+  log: Log,
+  schemas: Schemas,
+  topic: ArchivedTopic,
+  files: Files,
+  committed: ReadonlyMap<number, bigint>,
+): Promise<void> {
   await files.db.run('CREATE TABLE dead (p INTEGER, o BIGINT)');
   const appender = await files.db.createAppender('dead');
   for await (const portion of readTopic<DeadLetter>(log, schemas, `${sink}.dead`, contracts.dead_letter)) {
     for (const { value } of portion) {
-      if (value.origin.topic !== topic) continue;
-      appender.appendInteger(value.origin.partition);
-      appender.appendBigInt(value.origin.offset);
+      const { partition, offset } = value.origin;
+      if (value.origin.topic !== topic || offset >= (committed.get(partition) ?? 0n)) continue;
+      appender.appendInteger(partition);
+      appender.appendBigInt(offset);
       appender.endRow();
     }
   }

@@ -6,6 +6,7 @@ import { to as copyTo } from 'pg-copy-streams';
 import { tables } from '../core/archive/tables.ts';
 import { duckdbHash, postgresHash } from '../core/rowhash.ts';
 import { duckdbRowHash, type Files } from './files.ts';
+import type { Snapshot } from './live/snapshot.ts';
 import { readable } from './logged.ts';
 import { type Check, Differences, maxExamples } from './report.ts';
 
@@ -16,11 +17,13 @@ const key = columns.slice(0, 3).map(({ name }) => name);
  * Compares the table in Postgres with what the archived changes of it come to: the last change of each key, unless that is a delete. Both
  * directions, all columns, exactly, by row hash; when the hashes differ the keys are named. No trade is created twice: a change that was
  * captured twice (same LSN, operation and key) counts once and is told in the subject.
+ *
+ * @param snapshot what `db` sees: other changes do not count. Default: everything that is archived
  */
-export async function checkTrades(db: Client, files: Files): Promise<Check> {
+export async function checkTrades(db: Client, files: Files, snapshot?: Snapshot): Promise<Check> {
   const startedMs = performance.now();
   const differences = new Differences();
-  const redelivered = await fold(files);
+  const { redelivered, newer } = await fold(files, snapshot?.duckdb ?? 'true');
   const { rows } = await db.query<{ n: string; hash: string }>(
     `SELECT count(*) AS n, ${postgresHash.sum(columns)} AS hash FROM public.trades`,
   );
@@ -32,28 +35,33 @@ export async function checkTrades(db: Client, files: Files): Promise<Check> {
     await locate(db, files, differences);
   }
   await doubled(files, differences);
-  const twice = redelivered === 0n ? '' : `, ${redelivered} changes captured twice`;
+  const also =
+    (redelivered === 0n ? '' : `, ${redelivered} changes captured twice`) +
+    (newer === 0n ? '' : `, ${newer} changes are newer`);
   return differences.check(
     'cdc.public.trades: the archive holds each row of Postgres once, with equal values',
-    `${actual?.['n']} of ${expected.n} trades${twice}`,
+    `${actual?.['n']} of ${expected.n} trades${also}`,
     startedMs,
   );
 }
 
-/** Makes `folded`: per key the newest row's hash, its operation, and how often the row came to life. Returns the repeated changes. */
-async function fold(files: Files): Promise<bigint> {
+/** Makes `folded`: per key the newest row's hash, its operation, and how often the row came to life. Counts the repeated changes, and those that are not visible. */
+async function fold(files: Files, visible: string): Promise<{ redelivered: bigint; newer: bigint }> {
   await files.db.run(`
     CREATE TABLE changes AS
       SELECT ${key.join(', ')}, _op, _lsn, min(_offset) AS first_offset, count(*) AS deliveries,
              arg_min(${duckdbRowHash(columns)}, _offset) AS h
-        FROM archived WHERE _op IN ('c', 'r', 'u', 'd') GROUP BY ALL;
+        FROM archived WHERE _op IN ('c', 'r', 'u', 'd') AND (${visible}) GROUP BY ALL;
     CREATE TABLE folded AS
       SELECT ${key.join(', ')}, arg_max(h, first_offset) AS h, arg_max(_op, first_offset) AS last_op, max(first_offset) AS row_offset,
              count(*) FILTER (WHERE _op = 'c') + (arg_min(_op, first_offset) = 'r')::INT - count(*) FILTER (WHERE _op = 'd') AS lives,
              count(*) FILTER (WHERE _op = 'r') - (arg_min(_op, first_offset) = 'r')::INT AS reads
         FROM changes GROUP BY ALL`);
-  const [row] = await files.query('SELECT coalesce(sum(deliveries - 1), 0)::BIGINT AS n FROM changes');
-  return row?.['n'] as bigint;
+  const [row] = await files.query(
+    `SELECT (SELECT coalesce(sum(deliveries - 1), 0)::BIGINT FROM changes) AS redelivered,
+            (SELECT count(*) FROM archived WHERE NOT (${visible})) AS newer`,
+  );
+  return { redelivered: row?.['redelivered'] as bigint, newer: row?.['newer'] as bigint };
 }
 
 /** A read that is not the first of its key tells of a row that is there already, or there again. */

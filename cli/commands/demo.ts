@@ -89,7 +89,7 @@ async function demo(keep: boolean, signal: AbortSignal): Promise<boolean> {
     });
 
     say('\n4. The proof');
-    const proof = await verify(config, kafka, schemas, (check) => printChecks([check]));
+    const proof = await verify(config, kafka, schemas, { onCheck: (check) => printChecks([check]), signal });
     ok = proof.ok;
     say(
       `  in no candle, by the processor's own account: ${proof.excluded.late} late, ${proof.excluded.dead + proof.excluded.unreadable} dead-lettered`,

@@ -8,9 +8,7 @@ import { Driver } from '../../core/testing/driver.ts';
 import { ohlcv } from '../../processors/ohlcv/ohlcv.ts';
 import type { OhlcvSettings } from '../../processors/ohlcv/settings.ts';
 import { Feed, SETTINGS, type TradeFields, time } from '../../processors/ohlcv/testing/fixture.ts';
-import { checkAccounting } from '../../proof/accounting.ts';
-import { checkCandles } from '../../proof/candles.ts';
-import { loadExcluded } from '../../proof/excluded.ts';
+import { checkCandles } from '../../proof/candles/candles.ts';
 import type { Check } from '../../proof/report.ts';
 import type { Candle } from '../../schemas/gen/candle.ts';
 import type { DeadLetter } from '../../schemas/gen/dead_letter.ts';
@@ -82,13 +80,9 @@ afterEach(async () => {
 async function check(): Promise<Check[]> {
   const { log, schemas } = driver;
   await driver.beat(time('2025-06-03T18:00:00Z'));
-  const { client } = database;
-  await client.query(
-    'DROP TABLE IF EXISTS excluded, touched, corrected, sessions, venue_calendars, revisions, observed, expected',
-  );
-  await loadExcluded(client, log, schemas, 'ohlcv', settings);
-  const checks = await checkCandles(client, log, schemas, { ...settings, topic: 'market.candles' });
-  return [...checks, await checkAccounting(client, settings.intervals)];
+  const sources = { db: database.client, log, schemas };
+  const { checks } = await checkCandles(sources, { ...settings, processor: 'ohlcv', topic: 'market.candles' });
+  return [...checks];
 }
 
 async function found(): Promise<string[]> {

@@ -1,6 +1,6 @@
 import type { Client } from 'pg';
-import { type Check, Differences } from './report.ts';
-import { windowsOf } from './windows.ts';
+import { type Check, Differences } from '../report.ts';
+import { windowsOf } from '../windows.ts';
 
 /**
  * Conservation, per interval: the trades of Postgres that were never changed are in candles, late or dead; those that were are in the candles that

@@ -1,19 +1,20 @@
 import type { Client } from 'pg';
-import { AvroDecoder } from '../core/avro/decoder.ts';
-import type { Schemas } from '../core/avro/schemas.ts';
-import { isError, MillraceError } from '../core/errors.ts';
-import { deadTopic, letterId } from '../core/operations/letters.ts';
-import { readRedrives } from '../core/operations/redrive.ts';
-import type { Log } from '../core/runtime/log.ts';
-import { formatTimestamp } from '../core/time.ts';
-import type { DeadLetter } from '../schemas/gen/dead_letter.ts';
-import { schemas as contracts } from '../schemas/gen/index.ts';
-import type { LateTrade } from '../schemas/gen/late_trade.ts';
-import type { TradeChange } from '../schemas/gen/trade_change.ts';
-import { type Cell, copyRows } from './copy.ts';
+import { AvroDecoder } from '../../core/avro/decoder.ts';
+import type { Schemas } from '../../core/avro/schemas.ts';
+import { isError, MillraceError } from '../../core/errors.ts';
+import { deadTopic, letterId } from '../../core/operations/letters.ts';
+import { readRedrives } from '../../core/operations/redrive.ts';
+import type { Log } from '../../core/runtime/log.ts';
+import { formatTimestamp } from '../../core/time.ts';
+import type { DeadLetter } from '../../schemas/gen/dead_letter.ts';
+import { schemas as contracts } from '../../schemas/gen/index.ts';
+import type { LateTrade } from '../../schemas/gen/late_trade.ts';
+import type { TradeChange } from '../../schemas/gen/trade_change.ts';
+import { type Cell, copyRows } from '../copy.ts';
+import type { Unseen } from '../live/unseen.ts';
+import { readTopic } from '../topic.ts';
+import type { CandleSettings } from '../windows.ts';
 import { keyOf, loadCorrected, placeOf } from './corrected.ts';
-import { readTopic } from './topic.ts';
-import type { CandleSettings } from './windows.ts';
 
 export interface Excluded {
   /** Late records that say a trade was not applied to a window. */
@@ -31,18 +32,17 @@ export interface Excluded {
  *
  * `excluded` (venue, symbol, trade_id, interval, window_start; null for all of them): late trades with effect NOT_APPLIED, and dead letters.
  *
- * `touched` (venue, symbol, trade_id): trades that were updated or deleted, or whose change was a dead letter. Postgres' row of such a key does
- * not count, `corrected` does: the trades of each window as the accepted changes left them.
+ * `touched` (venue, symbol, trade_id): trades that were updated or deleted, or whose change was a dead letter, or is not in the snapshot. Postgres'
+ * row of such a key does not count, `corrected` does: the trades of each window as the accepted changes left them.
  *
  * Duplicates are in the late topic, too, but the trade itself is applied, so they exclude nothing.
  */
 export async function loadExcluded(
-  db: Client,
-  log: Log,
-  schemas: Schemas,
-  processor: string,
-  settings: CandleSettings,
+  { db, log, schemas }: { readonly db: Client; readonly log: Log; readonly schemas: Schemas },
+  settings: CandleSettings & { readonly processor: string },
+  unseen?: Unseen,
 ): Promise<Excluded> {
+  const { processor } = settings;
   await db.query(`CREATE TEMP TABLE excluded (venue text, symbol text, trade_id text, "interval" text, window_start timestamptz);
     CREATE TEMP TABLE touched (venue text, symbol text, trade_id text)`);
   const found = { late: 0, dead: 0, unreadable: 0 };
@@ -89,14 +89,20 @@ export async function loadExcluded(
     }
   }
   await copyRows(db, 'excluded', letters());
+  const corrected = touched.size;
+  const history = corrected > 0 || unseen?.changes.some(({ change }) => change.op !== 'c') === true;
+  for (const { change } of unseen?.changes ?? []) {
+    const row = change.after ?? change.before;
+    if (row !== null) touched.add(keyOf(row));
+  }
   async function* keys() {
     yield [...touched].map((key): Cell[] => key.split('\u001f'));
   }
   if (touched.size > 0) await copyRows(db, 'touched', keys());
-  await loadCorrected(db, log, schemas, { processor, touched, dead, settings });
+  await loadCorrected(db, log, schemas, { processor, touched, dead, settings, history, unseen });
   await db.query(`CREATE INDEX ON excluded (venue, symbol, trade_id); CREATE INDEX ON touched (venue, symbol, trade_id);
     ANALYZE excluded; ANALYZE touched`);
-  return { ...found, corrected: touched.size };
+  return { ...found, corrected };
 }
 
 function isCorrection({ operation, reason }: LateTrade): boolean {

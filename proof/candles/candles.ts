@@ -1,48 +1,48 @@
 import type { Client } from 'pg';
-import type { Schemas } from '../core/avro/schemas.ts';
-import { formatDecimal, NOTIONAL_SCALE, PRICE_SCALE } from '../core/decimal.ts';
-import type { Log } from '../core/runtime/log.ts';
-import { formatTimestamp, parseInterval } from '../core/time.ts';
-import type { Candle } from '../schemas/gen/candle.ts';
-import { schemas as contracts } from '../schemas/gen/index.ts';
-import { type Cell, copyRows } from './copy.ts';
-import { type Check, Differences, maxExamples } from './report.ts';
-import { readTopic } from './topic.ts';
-import { type CandleSettings, loadSessions, windowsOf } from './windows.ts';
+import type { Schemas } from '../../core/avro/schemas.ts';
+import type { Log } from '../../core/runtime/log.ts';
+import { parseInterval } from '../../core/time.ts';
+import type { Snapshot } from '../live/snapshot.ts';
+import { findUnseen } from '../live/unseen.ts';
+import { type Check, Differences, maxExamples } from '../report.ts';
+import { type CandleSettings, loadSessions, windowsOf } from '../windows.ts';
+import { checkAccounting } from './accounting.ts';
+import { type Excluded, loadExcluded } from './excluded.ts';
+import { fields, loadObserved } from './observed.ts';
 
-/** Compared fields with their Postgres types; provenance and status say how a candle came about, not what it is. */
-const fields = [
-  ['window_end', 'timestamptz'],
-  ['open', 'numeric'],
-  ['high', 'numeric'],
-  ['low', 'numeric'],
-  ['close', 'numeric'],
-  ['volume', 'numeric'],
-  ['notional', 'numeric'],
-  ['vwap', 'numeric'],
-  ['trade_count', 'bigint'],
-  ['first_trade_id', 'text'],
-  ['last_trade_id', 'text'],
-  ['open_time', 'timestamptz'],
-  ['high_time', 'timestamptz'],
-  ['low_time', 'timestamptz'],
-  ['close_time', 'timestamptz'],
-] as const;
+export interface CandleSources {
+  readonly db: Client;
+  readonly log: Log;
+  readonly schemas: Schemas;
+  /** What `db` sees, when trades are written meanwhile. Default: everything in the log. */
+  readonly snapshot?: Snapshot;
+}
+
+export interface CandleProof {
+  /** Values, the life of candles, accounting. */
+  readonly checks: readonly Check[];
+  /** What is in no candle, by the processor's own account. */
+  readonly excluded: Excluded;
+}
 
 /**
  * Compares the newest revision of every candle with a recompute by Postgres over the trades it holds, minus those in the temporary table
  * `excluded`, with those in `corrected` as their windows hold them. Exact: numeric against numeric, both directions, field by field. Shares no
  * code with the processor but the calendars.
+ *
+ * Of a trade that changed after the snapshot, `corrected` has what the log says up to the last change that the candle was made of: so what is
+ * visible in the snapshot counts in every candle, also in one that has taken more since.
  */
 export async function checkCandles(
-  db: Client,
-  log: Log,
-  schemas: Schemas,
-  settings: CandleSettings & { readonly topic: string },
-): Promise<Check[]> {
+  { db, log, schemas, snapshot }: CandleSources,
+  settings: CandleSettings & { readonly processor: string; readonly topic: string },
+): Promise<CandleProof> {
   const startedMs = performance.now();
+  await db.query(`DROP TABLE IF EXISTS ${temporary.map((name) => `pg_temp.${name}`).join(', ')}`);
   const life = new Differences();
   const count = await loadObserved(db, log, schemas, settings.topic, life);
+  const unseen = snapshot === undefined ? undefined : await findUnseen(log, schemas, snapshot);
+  const excluded = await loadExcluded({ db, log, schemas }, settings, unseen);
   const values = new Differences();
   let expected = 0;
   await loadSessions(db, settings);
@@ -51,75 +51,31 @@ export async function checkCandles(
     await compareGaps(db, interval, settings.fillMs ?? 0, values);
   }
   await unknownIntervals(db, settings.intervals, values);
-  return [
+  const newer =
+    unseen === undefined || unseen.changes.length === 0 ? '' : `, ${unseen.changes.length} changes are newer`;
+  const checks = [
     values.check(
       'candles equal a recompute in SQL',
-      `${expected} candles (${settings.intervals.join(', ')})`,
+      `${expected} candles (${settings.intervals.join(', ')})${newer}`,
       startedMs,
     ),
     life.check('revisions rise and a candle closes once', `${count} candle records`, startedMs),
+    await checkAccounting(db, settings.intervals),
   ];
+  return { checks, excluded };
 }
 
-async function loadObserved(db: Client, log: Log, schemas: Schemas, topic: string, life: Differences): Promise<number> {
-  const columns = fields.map(([name, type]) => `${name} ${type}`).join(', ');
-  await db.query(
-    `CREATE TEMP TABLE revisions (venue text, symbol text, "interval" text, window_start timestamptz, ${columns}, revision int, status text, seq bigint)`,
-  );
-  let seq = 0;
-  async function* rows() {
-    for await (const portion of readTopic<Candle>(log, schemas, topic, contracts.candle)) {
-      yield portion.map(({ value }) => toRow(value, seq++));
-    }
-  }
-  const count = await copyRows(db, 'revisions', rows());
-  await db.query(`CREATE TEMP TABLE observed AS
-    SELECT DISTINCT ON (venue, symbol, "interval", window_start) * FROM revisions
-     ORDER BY venue, symbol, "interval", window_start, seq DESC`);
-  await db.query('CREATE INDEX ON observed ("interval", venue, symbol, window_start)');
-  await db.query('ANALYZE observed');
-  const { rows: wrong } = await db.query<{ key: string; what: string }>(`
-    SELECT key, what FROM (
-      SELECT concat_ws(' ', venue, symbol, "interval", window_start AT TIME ZONE 'UTC') AS key,
-             CASE WHEN revision <= lag(revision) OVER w THEN 'revision ' || revision || ' follows ' || lag(revision) OVER w
-                  WHEN status = 'CLOSED' AND count(*) FILTER (WHERE status = 'CLOSED') OVER w > 1 THEN 'closed a second time'
-                  WHEN status IN ('PARTIAL', 'CLOSED') AND count(*) FILTER (WHERE status IN ('REVISED', 'FILLED')) OVER w > 0 THEN lower(status) || ' after it was revised or filled'
-                  WHEN status = 'PARTIAL' AND count(*) FILTER (WHERE status = 'CLOSED') OVER w > 0 THEN 'partial after it closed'
-             END AS what
-        FROM revisions WINDOW w AS (PARTITION BY venue, symbol, "interval", window_start ORDER BY seq)) AS each
-     WHERE what IS NOT NULL`);
-  for (const { key, what } of wrong) life.add(`${key}: ${what}`);
-  return count;
-}
-
-function toRow(candle: Candle, seq: number): Cell[] {
-  const price = (value: bigint | null): Cell => (value === null ? null : formatDecimal(value, PRICE_SCALE));
-  const time = (value: bigint | null): Cell => (value === null ? null : formatTimestamp(value));
-  return [
-    candle.venue,
-    candle.symbol,
-    candle.interval,
-    time(candle.window_start),
-    time(candle.window_end),
-    price(candle.open),
-    price(candle.high),
-    price(candle.low),
-    price(candle.close),
-    price(candle.volume),
-    formatDecimal(candle.notional, NOTIONAL_SCALE),
-    price(candle.vwap),
-    candle.trade_count,
-    candle.first_trade_id,
-    candle.last_trade_id,
-    time(candle.open_time),
-    time(candle.high_time),
-    time(candle.low_time),
-    time(candle.close_time),
-    candle.revision,
-    candle.status,
-    seq,
-  ];
-}
+/** What is left in the session afterwards. */
+const temporary = [
+  'excluded',
+  'touched',
+  'corrected',
+  'sessions',
+  'venue_calendars',
+  'revisions',
+  'observed',
+  'expected',
+];
 
 /** Returns the number of candles that SQL computes for the interval. */
 async function compare(db: Client, interval: string, differences: Differences): Promise<number> {
@@ -176,7 +132,8 @@ async function compare(db: Client, interval: string, differences: Differences): 
 
 /**
  * Candles without trades: each has nulls, or, where gaps are filled, the close of the last one before it that has trades; and within the time
- * that is to be filled none is missing between two that have trades. Needs the tables of `compare`.
+ * that is to be filled none is missing between two that have trades, once the later one is closed: they close in order. Needs the tables of
+ * `compare`.
  */
 async function compareGaps(db: Client, interval: string, fillMs: number, differences: Differences): Promise<void> {
   const { rows } = await db.query<{ what: string }>(
@@ -196,10 +153,11 @@ async function compareGaps(db: Client, interval: string, fillMs: number, differe
   if (fillMs === 0 || !/^\d+[smhd]$/.test(interval)) return;
   const size = parseInterval(interval);
   const { rows: missing } = await db.query<{ what: string }>(
-    `SELECT concat_ws(' ', venue, symbol, $1::text, gap AT TIME ZONE 'UTC') || ': not filled' AS what
+    `SELECT concat_ws(' ', e.venue, e.symbol, $1::text, gap AT TIME ZONE 'UTC') || ': not filled' AS what
        FROM (SELECT venue, symbol, window_end, close_time, lead(window_start) OVER (PARTITION BY venue, symbol ORDER BY window_start) AS following FROM expected) e
-      CROSS JOIN LATERAL generate_series(window_end, following - interval '${size} microseconds', interval '${size} microseconds') gap
-      WHERE gap < close_time + interval '${fillMs} milliseconds'
+       JOIN observed f ON f."interval" = $1 AND (f.venue, f.symbol, f.window_start) = (e.venue, e.symbol, e.following) AND f.status <> 'PARTIAL'
+      CROSS JOIN LATERAL generate_series(e.window_end, following - interval '${size} microseconds', interval '${size} microseconds') gap
+      WHERE gap < e.close_time + interval '${fillMs} milliseconds'
         AND NOT EXISTS (SELECT FROM observed o WHERE o."interval" = $1 AND (o.venue, o.symbol, o.window_start) = (e.venue, e.symbol, gap))
       ORDER BY 1`,
     [interval],

@@ -1,16 +1,17 @@
 import type { Client } from 'pg';
-import { AvroDecoder } from '../core/avro/decoder.ts';
-import type { Schemas } from '../core/avro/schemas.ts';
-import { formatDecimal, PRICE_SCALE } from '../core/decimal.ts';
-import { MillraceError } from '../core/errors.ts';
-import type { Log } from '../core/runtime/log.ts';
-import { formatTimestamp } from '../core/time.ts';
-import { schemas as contracts } from '../schemas/gen/index.ts';
-import type { LateTrade } from '../schemas/gen/late_trade.ts';
-import type { TradeChange, TradeRow } from '../schemas/gen/trade_change.ts';
-import { type Cell, copyRows } from './copy.ts';
-import { readRaw, readTopic } from './topic.ts';
-import { type CandleSettings, startsOf } from './windows.ts';
+import { AvroDecoder } from '../../core/avro/decoder.ts';
+import type { Schemas } from '../../core/avro/schemas.ts';
+import { formatDecimal, PRICE_SCALE } from '../../core/decimal.ts';
+import { MillraceError } from '../../core/errors.ts';
+import type { Log } from '../../core/runtime/log.ts';
+import { formatTimestamp } from '../../core/time.ts';
+import { schemas as contracts } from '../../schemas/gen/index.ts';
+import type { LateTrade } from '../../schemas/gen/late_trade.ts';
+import type { TradeChange, TradeRow } from '../../schemas/gen/trade_change.ts';
+import { type Cell, copyRows } from '../copy.ts';
+import type { Unseen } from '../live/unseen.ts';
+import { readRaw, readTopic } from '../topic.ts';
+import { type CandleSettings, startsOf } from '../windows.ts';
 
 const tradesTopic = 'cdc.public.trades';
 
@@ -21,6 +22,10 @@ export interface Corrections {
   /** Where the changes were that became dead letters, as `placeOf` writes it. */
   readonly dead: ReadonlySet<string>;
   readonly settings: CandleSettings;
+  /** Whether anything but the unseen inserts is touched: then the whole log is read, not only what comes after the first of them. */
+  readonly history: boolean;
+  /** Changes that are not in Postgres' snapshot. */
+  readonly unseen: Unseen | undefined;
 }
 
 /** One corrected trade: what was last accepted of it, and what its windows hold. */
@@ -39,6 +44,7 @@ export async function loadCorrected(db: Client, log: Log, schemas: Schemas, of: 
     venue_sequence bigint, price numeric, size numeric, executed_at timestamptz)`);
   if (of.touched.size === 0) return;
   const skipped = await notApplied(log, schemas, of);
+  await notShown(db, of, skipped);
   const lives = await replay(log, schemas, of, skipped);
   async function* rows(): AsyncGenerator<Cell[][]> {
     yield [...lives.values()].flatMap(({ held }) =>
@@ -77,15 +83,44 @@ async function notApplied(log: Log, schemas: Schemas, of: Corrections): Promise<
   return skipped;
 }
 
+/**
+ * What a candle has not taken yet: of the unseen changes those behind the last one that its newest revision was made of. Those that the snapshot
+ * sees have no such excuse.
+ */
+async function notShown(db: Client, { unseen, settings }: Corrections, skipped: Set<string>): Promise<void> {
+  const first = unseen?.first.filter((offset) => offset !== undefined).sort((a, b) => (a < b ? -1 : 1))[0];
+  if (unseen === undefined || first === undefined) return;
+  const { rows } = await db.query<{ symbol: string; interval: string; start: string; to_offset: string }>(
+    `SELECT concat_ws(chr(31), venue, symbol) AS symbol, "interval", (extract(epoch FROM window_start) * 1000000)::bigint AS start, to_offset
+       FROM observed WHERE to_offset >= $1`,
+    [first.toString()],
+  );
+  const shown = new Map(
+    rows.map(({ symbol, interval, start, to_offset }) => [
+      [symbol, interval, formatTimestamp(BigInt(start))].join('|'),
+      BigInt(to_offset),
+    ]),
+  );
+  for (const { partition, offset, change } of unseen.changes) {
+    for (const row of [change.before, change.after]) {
+      if (row === null) continue;
+      for (const window of settings.intervals.flatMap((interval) => windowsOfRow(interval, row, settings))) {
+        const to = shown.get(`${row.venue}\u001f${row.symbol}|${window}`) ?? -1n;
+        if (offset > to) skipped.add(`${placeOf({ partition, offset })}|${window}`);
+      }
+    }
+  }
+}
+
 async function replay(
   log: Log,
   schemas: Schemas,
-  { touched, dead, settings }: Corrections,
+  { touched, dead, settings, history, unseen }: Corrections,
   skipped: ReadonlySet<string>,
 ): Promise<Map<string, Life>> {
   const lives = new Map<string, Life>();
   const decoder = new AvroDecoder<TradeChange>(schemas, contracts.trade_change);
-  for await (const { partition, records } of readRaw(log, tradesTopic)) {
+  for await (const { partition, records } of readChanges(log, history, unseen)) {
     const missing = decoder.missing(records.map(({ value }) => value));
     if (missing.length > 0) await decoder.prepare(missing);
     for (const { offset, value } of records) {
@@ -106,6 +141,19 @@ async function replay(
     }
   }
   return lives;
+}
+
+/** What came later than the unseen changes were looked for is in no candle that was read before. */
+async function* readChanges(log: Log, history: boolean, unseen: Unseen | undefined): ReturnType<typeof readRaw> {
+  if (unseen === undefined) {
+    yield* readRaw(log, tradesTopic);
+    return;
+  }
+  const starts = history ? await log.starts(tradesTopic) : unseen.first;
+  for (const [partition, to] of unseen.ends.entries()) {
+    const from = starts[partition];
+    if (from !== undefined) yield* readRaw(log, tradesTopic, undefined, { partition, from, to });
+  }
 }
 
 function windowsOfRow(interval: string, row: TradeRow, { calendars }: CandleSettings): string[] {

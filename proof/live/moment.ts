@@ -1,0 +1,107 @@
+import type { Client } from 'pg';
+import type { Schemas } from '../../core/avro/schemas.ts';
+import { type Clock, wallClock } from '../../core/clock.ts';
+import { MillraceError } from '../../core/errors.ts';
+import type { Log } from '../../core/runtime/log.ts';
+import { groupOf } from '../../core/runtime/runner.ts';
+import { passMarker } from './marker.ts';
+import { Passing, type Reader } from './passing.ts';
+import { Snapshot } from './snapshot.ts';
+
+/** Readers of one topic, or of topics that are equally far down. Their goals are the ends of their topics when the step before is done. */
+export interface Step {
+  /** Without these the proof would compare what is not there yet. */
+  readonly needed: readonly Reader[];
+  /** Of these the proof compares what they have taken; so they are waited for only while they run. */
+  readonly others: readonly Reader[];
+}
+
+export interface MomentOptions {
+  readonly log: Log;
+  readonly schemas: Schemas;
+  readonly heartbeatTopic: string;
+  readonly steps: readonly Step[];
+  /** Whether somebody is in a consumer group. */
+  readonly isRunning: (group: string) => Promise<boolean>;
+  /** Longest wait for all of it, milliseconds. */
+  readonly waitMs: number;
+  /** Told now and then what is waited for. */
+  readonly onWait: (text: string) => void;
+  readonly signal?: AbortSignal;
+  readonly clock?: Clock;
+}
+
+/** A reader that has not passed the marker and was not waited for. */
+export interface Behind extends Reader {
+  readonly offsets: bigint;
+}
+
+/** One instant of Postgres that every stage has passed. */
+export interface Moment {
+  readonly snapshot: Snapshot;
+  readonly behind: readonly Behind[];
+}
+
+const pollMs = 250;
+
+/**
+ * Begins a transaction that keeps a snapshot, and waits until what is visible in it has gone through capture and all stages.
+ *
+ * @param db the connection that keeps it
+ * @param other another one to the same database
+ * @throws MillraceError STAGE_BEHIND
+ */
+export async function takeMoment(db: Client, other: Client, options: MomentOptions): Promise<Moment> {
+  const { log, schemas, heartbeatTopic: topic, steps, onWait, clock = wallClock } = options;
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(), options.waitMs);
+  const signal = options.signal === undefined ? late.signal : AbortSignal.any([late.signal, options.signal]);
+  let waitingFor = 'capture';
+  let remedy = 'look at `millrace connectors status`; without a running connector nothing is captured';
+  try {
+    const snapshot = await Snapshot.take(db);
+    onWait('capture has to pass the marker');
+    await passMarker(other, { log, schemas, topic, after: snapshot.parts.after, signal });
+    const behind: Behind[] = [];
+    for (const step of steps) {
+      const ends = new Map<string, readonly bigint[]>();
+      for (const reader of [...step.needed, ...step.others]) {
+        if (!ends.has(reader.topic)) ends.set(reader.topic, await log.ends(reader.topic));
+      }
+      const passing = (reader: Reader) => new Passing(log, reader, ends.get(reader.topic) ?? []);
+      let needed = step.needed.map(passing);
+      let others = step.others.map(passing);
+      for (;;) {
+        needed = await notPassed(needed, signal);
+        others = await notPassed(others, signal);
+        for (const each of others) {
+          const { reader, started } = each;
+          if (started && (await options.isRunning(groupOf(reader.name)))) continue;
+          others = others.filter((other) => other !== each);
+          if (started) behind.push({ ...reader, offsets: each.behind });
+        }
+        const [slowest] = [...needed, ...others];
+        if (slowest === undefined) break;
+        const { reader, behind: left } = slowest;
+        waitingFor = `${reader.name} (${left} offsets of ${reader.topic} to go)`;
+        remedy = `look at \`millrace status\`; \`millrace run ${reader.name}\` starts it; --wait gives it longer`;
+        onWait(`${waitingFor} has to pass the marker`);
+        await clock.sleep(pollMs, signal);
+        signal.throwIfAborted();
+      }
+    }
+    return { snapshot, behind };
+  } catch (error) {
+    if (!late.signal.aborted || options.signal?.aborted === true) throw error;
+    const message = `after ${options.waitMs / 1000} s ${waitingFor} has not passed the marker`;
+    throw new MillraceError('STAGE_BEHIND', message, { remedy, cause: error });
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function notPassed(passing: readonly Passing[], signal: AbortSignal): Promise<Passing[]> {
+  const left: Passing[] = [];
+  for (const each of passing) if (!(await each.look(signal))) left.push(each);
+  return left;
+}

@@ -1,0 +1,104 @@
+import { AvroDecoder } from '../../core/avro/decoder.ts';
+import type { Schemas } from '../../core/avro/schemas.ts';
+import { MillraceError } from '../../core/errors.ts';
+import type { Log } from '../../core/runtime/log.ts';
+import { schemas as contracts } from '../../schemas/gen/index.ts';
+import type { TradeChange } from '../../schemas/gen/trade_change.ts';
+import { readRaw } from '../topic.ts';
+import type { Snapshot } from './snapshot.ts';
+
+const tradesTopic = 'cdc.public.trades';
+
+/** A change of a trade that is in the log, and not in the snapshot. */
+export interface UnseenChange {
+  readonly partition: number;
+  readonly offset: bigint;
+  readonly change: TradeChange;
+}
+
+export interface Unseen {
+  /** Where each partition ended when it was looked at: what came later is not in here. */
+  readonly ends: readonly bigint[];
+  /** Of each partition the first one; undefined where there is none. */
+  readonly first: readonly (bigint | undefined)[];
+  readonly changes: readonly UnseenChange[];
+}
+
+/** Only what says where a change comes from: the rest of a record is skipped, not decoded. */
+const sourceOnly = {
+  ...contracts.trade_change,
+  fields: contracts.trade_change.fields.flatMap((field): object[] => {
+    if (field.name === 'op') return [field];
+    if (field.name !== 'source') return [];
+    const fields = field.type.fields.filter(({ name }) => name === 'txId' || name === 'lsn');
+    return [{ ...field, type: { ...field.type, fields } }];
+  }),
+};
+
+/** Finds the changes of trades that the snapshot does not see, whatever their order in the log. */
+export async function findUnseen(log: Log, schemas: Schemas, snapshot: Snapshot): Promise<Unseen> {
+  const [starts, ends] = await Promise.all([log.starts(tradesTopic), log.ends(tradesTopic)]);
+  const first: (bigint | undefined)[] = [];
+  const changes: UnseenChange[] = [];
+  const narrow = new AvroDecoder<Pick<TradeChange, 'op' | 'source'>>(schemas, sourceOnly);
+  for (const [partition, to] of ends.entries()) {
+    const from = starts[partition] ?? 0n;
+    first[partition] = await firstUnseen(log, narrow, snapshot, { partition, from, to });
+    if (first[partition] === undefined) continue;
+    const rest = { partition, from: first[partition], to };
+    const whole = new AvroDecoder<TradeChange>(schemas, contracts.trade_change);
+    for await (const { records } of readRaw(log, tradesTopic, undefined, rest)) {
+      await prepare(whole, records);
+      for (const { offset, value } of records) {
+        const change = read(whole, value);
+        if (change !== undefined && !snapshot.sees(sourceOf(change))) changes.push({ partition, offset, change });
+      }
+    }
+  }
+  return { ends, first, changes };
+}
+
+async function firstUnseen(
+  log: Log,
+  decoder: AvroDecoder<Pick<TradeChange, 'op' | 'source'>>,
+  snapshot: Snapshot,
+  range: { readonly partition: number; readonly from: bigint; readonly to: bigint },
+): Promise<bigint | undefined> {
+  for await (const { records } of readRaw(log, tradesTopic, undefined, range)) {
+    await prepare(decoder, records);
+    for (const { offset, value } of records) {
+      const change = read(decoder, value);
+      if (change !== undefined && !snapshot.sees(sourceOf(change))) return offset;
+    }
+  }
+  return undefined;
+}
+
+export function sourceOf({
+  op,
+  source: { txId, lsn },
+}: {
+  op: string;
+  source: { txId: bigint | null; lsn: bigint | null };
+}) {
+  return { op, txId, lsn };
+}
+
+async function prepare(
+  decoder: AvroDecoder<object>,
+  records: readonly { readonly value: Buffer | null }[],
+): Promise<void> {
+  const missing = decoder.missing(records.map(({ value }) => value));
+  if (missing.length > 0) await decoder.prepare(missing);
+}
+
+/** Undefined for what is no change of a trade: that is a dead letter. */
+function read<T>(decoder: AvroDecoder<T>, value: Buffer | null): T | undefined {
+  if (value === null) return undefined;
+  try {
+    return decoder.decode(value);
+  } catch (error) {
+    if (error instanceof MillraceError && error.disposition === 'deadLetter') return undefined;
+    throw error;
+  }
+}
