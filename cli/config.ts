@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { type Config, configSchema, parseConfig } from '../core/config.ts';
 import { MillraceError } from '../core/errors.ts';
+import { type Mapped, mapConnector } from '../sinks/parquet/connector/mapping.ts';
 
 export const projectDir = resolve(import.meta.dirname, '..');
 
@@ -40,8 +41,11 @@ export function loadConfig(command: Command): Config {
 
 export function configOf(stack: string, env: NodeJS.ProcessEnv, overrides: Tree = {}): Config {
   const file = join(stackDir(stack), 'stack.json');
-  const merged = [{ stack: { name: stack } }, fromStackFile(file), fromEnvironment(env), overrides].reduce(merge, {});
-  return parseConfig(merged);
+  const sources = [{ stack: { name: stack } }, fromStackFile(file), fromEnvironment(env), overrides];
+  const { connector } = parseConfig(sources.reduce(merge, {})).parquet;
+  // What somebody set for this process wins over what a connector's file says.
+  if (connector !== '') sources.splice(2, 0, readConnector(connector).config);
+  return parseConfig(sources.reduce(merge, {}));
 }
 
 /** `millrace up` writes the endpoints and secrets of the stack it started under `config`. */
@@ -56,6 +60,20 @@ function fromStackFile(file: string): Tree {
       remedy: 'remove the file and run millrace up',
     });
   }
+}
+
+/** What the configuration of Kafka Connect's S3 sink is here. @throws MillraceError CONFIG_INVALID */
+export function readConnector(file: string): Mapped {
+  let json: unknown;
+  try {
+    json = JSON.parse(readFileSync(file, 'utf8'));
+  } catch (cause) {
+    throw new MillraceError('CONFIG_INVALID', `${file} cannot be read: ${(cause as Error).message}`, {
+      cause,
+      remedy: 'name a file with the JSON of a connector (parquet.connector, MILLRACE_PARQUET_CONNECTOR)',
+    });
+  }
+  return mapConnector(json);
 }
 
 /** `kafka.clientId` is `MILLRACE_KAFKA_CLIENT_ID`; lists are comma-separated. */

@@ -150,6 +150,8 @@ export const configSchema = z.strictObject({
       rotateIntervalMs: ms.default(0),
       /** Key prefix in the bucket (`topics.dir`). */
       topicsDir: z.string().default(''),
+      /** File with the configuration of Kafka Connect's S3 sink, whose settings are taken over; empty is none. */
+      connector: z.string().default(''),
       /** Topics of changes whose rows carry the row before the change, too (`before_…`): without it no update is replayed from the archive. */
       changeLogTopics: z.array(z.string()).default(['cdc.public.trades']),
     })

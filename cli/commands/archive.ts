@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { MillraceError } from '../../core/errors.ts';
 import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
+import { register as registerConnector } from '../archive/connector.ts';
 import { register as registerDdl } from '../archive/ddl.ts';
 import { archivedTopic, type Days, dayOf, listed, urlOf } from '../archive/list.ts';
 import { register as registerSql } from '../archive/sql.ts';
@@ -59,6 +60,7 @@ export function register(program: Command): void {
     });
   registerSql(group);
   registerDdl(group);
+  registerConnector(group);
 }
 
 export interface Branch {

@@ -1,0 +1,101 @@
+/**
+ * The configuration of Kafka Connect's S3 sink in the words of Millrace. Every setting either is taken over, or says what is so here anyway, or
+ * is refused with what to do about it: none is passed over, since an archive that is silently laid out otherwise is found out late.
+ */
+import { type ConfigInput, configSchema } from '../../../core/config.ts';
+import { MillraceError } from '../../../core/errors.ts';
+import { isSecretSetting, type Outcome, ruleOf } from './rules.ts';
+
+/** What became of one setting. */
+export interface Taken {
+  readonly setting: string;
+  /** As it was given; of a secret only that there is one. */
+  readonly value: string;
+  /** Our setting (`parquet.flushSize`); undefined where there is nothing to set. */
+  readonly becomes: string | undefined;
+  readonly note: string;
+}
+
+export interface Mapped {
+  /** What the configuration sets, for `parseConfig`. */
+  readonly config: ConfigInput;
+  /** In the order given. */
+  readonly taken: readonly Taken[];
+}
+
+/**
+ * @param json `{"name": …, "config": {…}}`, as Connect's API takes it, or the settings alone
+ * @throws MillraceError CONFIG_INVALID naming every setting that cannot be taken over, and the remedy of each
+ */
+export function mapConnector(json: unknown): Mapped {
+  const settings = settingsOf(json);
+  const taken: Taken[] = [];
+  const refused: string[] = [];
+  const config: Record<string, Record<string, unknown>> = {};
+  const set = (path: string, value: unknown): void => {
+    const [section = '', name = ''] = path.split('.');
+    config[section] = { ...config[section], [name]: value };
+  };
+  for (const [setting, value] of settings) {
+    const outcome = judge(setting, value);
+    if ('refused' in outcome) {
+      refused.push(`${setting}: ${outcome.refused}`);
+      continue;
+    }
+    for (const [path, each] of Object.entries(outcome.sets ?? {})) set(path, each);
+    const becomes = Object.keys(outcome.sets ?? {}).join(', ') || undefined;
+    const shown = isSecretSetting(setting) ? '***' : value;
+    taken.push({ setting, value: shown, becomes, note: outcome.note });
+  }
+  const region = settings.get('s3.region');
+  if (region !== undefined && !settings.has('store.url')) {
+    const endpoint = `https://s3.${region}.amazonaws.com`;
+    set('s3.endpoint', endpoint);
+    const note = `${endpoint}, where the sink stores without this setting`;
+    taken.push({ setting: 'store.url', value: '', becomes: 's3.endpoint', note });
+  }
+  refused.push(...invalid(config));
+  if (refused.length > 0) throw cannot(refused);
+  return { config, taken };
+}
+
+function judge(setting: string, value: string): Outcome {
+  if (/\$\{.*\}/.test(value)) {
+    return { refused: 'is a reference that only Kafka Connect resolves; remove it and set it in the environment' };
+  }
+  return ruleOf(setting)(value.trim());
+}
+
+function settingsOf(json: unknown): ReadonlyMap<string, string> {
+  const { config = json, ...rest } = (isObject(json) ? json : {}) as { readonly config?: unknown };
+  if (!isObject(json) || !isObject(config)) {
+    throw new MillraceError('CONFIG_INVALID', "a connector's configuration is a JSON object", {
+      remedy: 'give what Connect answers to GET /connectors/<name>, or its config',
+    });
+  }
+  const settings = new Map<string, string>();
+  const all = config === json ? config : { ...config, ...('name' in rest ? { name: rest.name } : {}) };
+  for (const [name, value] of Object.entries(all)) {
+    if (value === null || typeof value === 'object') throw cannot([`${name}: is no text, number or flag`]);
+    settings.set(name, String(value));
+  }
+  return settings;
+}
+
+/** What our own schema has to say about the values. */
+function invalid(config: ConfigInput): string[] {
+  const parsed = configSchema.safeParse(config);
+  if (parsed.success) return [];
+  return parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`);
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function cannot(refused: readonly string[]): MillraceError {
+  const count = refused.length === 1 ? '1 setting' : `${refused.length} settings`;
+  return new MillraceError('CONFIG_INVALID', `${count} of the connector cannot be taken over: ${refused.join('; ')}`, {
+    remedy: 'change or remove them in the file as said; docs/connector.md has every setting that is understood',
+  });
+}
