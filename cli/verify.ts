@@ -7,13 +7,16 @@ import { GroupAdmin } from '../core/kafka/groups.ts';
 import { connectPostgres } from '../core/postgres.ts';
 import type { Log } from '../core/runtime/log.ts';
 import { openStore } from '../core/s3/open.ts';
+import { DAY } from '../core/time.ts';
 import { checkArchive } from '../proof/archive.ts';
 import { type CandleProof, checkCandles } from '../proof/candles/candles.ts';
 import type { Excluded } from '../proof/candles/excluded.ts';
+import { checkHot } from '../proof/hot-store/check.ts';
 import { type Behind, type Moment, type Step, takeMoment } from '../proof/live/moment.ts';
 import type { Reader } from '../proof/live/passing.ts';
 import type { Check } from '../proof/report.ts';
 import { archivedTopics, hotTopics } from '../schemas/topics.ts';
+import { hotStoreUrl } from './services.ts';
 
 export interface Verification {
   readonly checks: readonly Check[];
@@ -85,6 +88,8 @@ export async function verify(
   const candles = await candlesShown(sources, config, onWait);
   take(candles.checks);
   for (const topic of archivedTopics) take((await checkArchive(sources, topic)).checks);
+  await using hot = await open({ ...config, postgres: { url: hotStoreUrl(config) } }, signal);
+  for (const topic of hotTopics) take([await checkHot({ log, schemas, hot: hot.client }, topic, kept(config))]);
   const ok = checks.every(({ differences }) => differences === 0);
   return { checks, excluded: candles.excluded, snapshot: snapshot.parts.text, behind, ok };
 }
@@ -105,6 +110,13 @@ async function candlesShown(
     onWait('open candles have to be shown');
     await delay(config.ohlcv.partialMs + 1_500);
   }
+}
+
+/** Event times of the days that the hot store keeps. */
+function kept({ hotStore: { retentionDays } }: Config): { readonly from?: bigint } {
+  if (retentionDays === 0) return {};
+  const today = BigInt(Math.floor(Date.now() / 86_400_000));
+  return { from: (today - BigInt(retentionDays - 1)) * DAY };
 }
 
 async function open(config: Config, options: { readonly signal?: AbortSignal }) {

@@ -1,8 +1,6 @@
 import { createHash } from 'node:crypto';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type DuckDBConnection, DuckDBInstance } from '@duckdb/node-api';
 import { duckdbType } from '../core/archive/reading/duckdb.ts';
 import { columnsWithLineage, tables } from '../core/archive/tables.ts';
 import { duckdbHash, type TypedColumn } from '../core/rowhash.ts';
@@ -10,6 +8,7 @@ import type { ObjectStore } from '../core/s3/store.ts';
 import type { ArchiveObject } from '../schemas/gen/archive_object.ts';
 import type { ArchivedTopic } from '../schemas/topics.ts';
 import { Differences } from './report.ts';
+import { Scratch, type ScratchParts, scratchParts } from './scratch.ts';
 
 const downloads = 8;
 
@@ -22,30 +21,21 @@ export function duckdbRowHash(columns: readonly TypedColumn[]): string {
  * The listed objects of a topic on local disk, and DuckDB over them as the view `archived`: the topic's columns, the lineage and
  * `filename`. Without readable objects the view is empty. Not its job: what is in the bucket beside them.
  */
-export class Files implements AsyncDisposable {
+export class Files extends Scratch {
   /** Objects that are missing, unreadable, or not the bytes of their record. */
   readonly differences = new Differences();
   /** Data and lineage: the columns that all the objects have. */
   readonly columns: readonly TypedColumn[];
-  readonly db: DuckDBConnection;
-  readonly dir: string;
-  readonly #instance: DuckDBInstance;
 
-  private constructor(columns: readonly TypedColumn[], dir: string, instance: DuckDBInstance, db: DuckDBConnection) {
+  private constructor(columns: readonly TypedColumn[], parts: ScratchParts) {
+    super(parts);
     this.columns = columns;
-    this.dir = dir;
-    this.#instance = instance;
-    this.db = db;
   }
 
   static async download(store: ObjectStore, topic: ArchivedTopic, objects: readonly ArchiveObject[]): Promise<Files> {
-    const dir = await mkdtemp(join(tmpdir(), 'millrace-verify-'));
-    const instance = await DuckDBInstance.create(':memory:');
     const oldest = objects.reduce((least, object) => Math.min(least, object.writer_version), Number.POSITIVE_INFINITY);
-    const columns = columnsWithLineage(tables[topic], oldest);
-    const files = new Files(columns, dir, instance, await instance.connect());
+    const files = new Files(columnsWithLineage(tables[topic], oldest), await scratchParts());
     try {
-      await files.db.run(`SET memory_limit = '1GB'; SET temp_directory = '${dir}'; SET TimeZone = 'UTC'`);
       const readable = await files.#fetchAll(store, objects);
       await files.#open(readable);
       return files;
@@ -57,16 +47,6 @@ export class Files implements AsyncDisposable {
 
   pathOf(index: number): string {
     return join(this.dir, `${index}.parquet`);
-  }
-
-  async query(sql: string): Promise<Record<string, unknown>[]> {
-    return (await this.db.runAndReadAll(sql)).getRowObjects();
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.db.closeSync();
-    this.#instance.closeSync();
-    await rm(this.dir, { recursive: true, force: true });
   }
 
   /** The paths of the objects that can be read. */

@@ -6,6 +6,8 @@ export interface Check {
   readonly differences: number;
   readonly examples: readonly string[];
   readonly seconds: number;
+  /** Nothing was compared; the subject says why. */
+  readonly skipped?: boolean;
 }
 
 export const maxExamples = 10;

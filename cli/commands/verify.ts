@@ -42,7 +42,11 @@ export function register(program: Command): void {
 }
 
 export function printChecks(checks: readonly Check[]): void {
-  for (const { name, subject, differences, examples, seconds } of checks) {
+  for (const { name, subject, differences, examples, seconds, skipped } of checks) {
+    if (skipped === true) {
+      process.stdout.write(`· ${name}: skipped, ${subject}\n`);
+      continue;
+    }
     process.stdout.write(
       `${differences === 0 ? '✓' : '✗'} ${name}: ${subject}, ${differences} differences (${seconds.toFixed(1)} s)\n`,
     );

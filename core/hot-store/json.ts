@@ -1,4 +1,7 @@
-/** Arrays as JSON by their Avro type. Every number is written with all its digits, and `jsonb` keeps them: its numbers are `numeric`. */
+/**
+ * Arrays as JSON by their Avro type, in the form that `jsonb` itself has as text, so that both can be compared. Every number is written with all its
+ * digits, and `jsonb` keeps them: its numbers are `numeric`.
+ */
 import { MillraceError } from '../errors.ts';
 import { decimalText, timestampText } from './text.ts';
 
@@ -40,13 +43,12 @@ export function renderJson(name: string, type: unknown, value: unknown): string 
   if (logicalType === 'timestamp-micros') return `"${timestampText(name, value as bigint)}"`;
   switch (described.type) {
     case 'array':
-      return `[${(value as readonly unknown[]).map((item) => renderJson(name, items, item)).join(',')}]`;
+      return `[${(value as readonly unknown[]).map((item) => renderJson(name, items, item)).join(', ')}]`;
     case 'record':
-      return `{${fields
-        .map(
-          (field) => `"${field.name}":${renderJson(name, field.type, (value as Record<string, unknown>)[field.name])}`,
-        )
-        .join(',')}}`;
+      return `{${[...fields]
+        .sort((a, b) => a.name.length - b.name.length || (a.name < b.name ? -1 : 1))
+        .map((each) => `"${each.name}": ${renderJson(name, each.type, (value as Record<string, unknown>)[each.name])}`)
+        .join(', ')}}`;
     case 'long':
     case 'int':
       return String(value);

@@ -13,12 +13,14 @@ export const hotSchema = 'hot';
 
 export interface HotColumn {
   readonly name: string;
-  /** What it is; `json` for arrays. */
-  readonly type: ColumnType | { readonly kind: 'json' };
+  /** As the row hash takes it: arrays are the text that `jsonb` has for them. */
+  readonly type: ColumnType;
   /** As Postgres writes it: numeric(20,8). */
   readonly sqlType: string;
   /** The value as Postgres reads it. @throws MillraceError BAD_RECORD for a value that Postgres has no room for. */
   text(record: object): string | null;
+  /** The value as the row hash takes it. @throws as `text` */
+  value(record: object): ColumnValue;
 }
 
 export interface HotTable {
@@ -45,14 +47,11 @@ function hotColumns(schema: AvroRecord): readonly HotColumn[] {
   for (const { name, type } of schema.fields) if (isArrayType(type)) arrays.set(name, type);
   return columnsOf(schema).map(({ name, type, read }): HotColumn => {
     const array = arrays.get(name);
-    if (array === undefined)
-      return { name, type, sqlType: sqlTypeOf(type), text: (record) => textOf(name, type, read(record)) };
-    return {
-      name,
-      type: { kind: 'json' },
-      sqlType: 'jsonb',
-      text: (record) => renderJson(name, array, (record as Record<string, unknown>)[name]),
-    };
+    if (array === undefined) {
+      return { name, type, sqlType: sqlTypeOf(type), text: (record) => textOf(name, type, read(record)), value: read };
+    }
+    const json = (record: object) => renderJson(name, array, (record as Record<string, unknown>)[name]);
+    return { name, type: { kind: 'text' }, sqlType: 'jsonb', text: json, value: json };
   });
 }
 
@@ -114,7 +113,7 @@ const features: HotTable = {
   schema: schemas.features,
   columns: [
     ...hotColumns(schemas.features),
-    { name: 'revision', type: { kind: 'int' }, sqlType: 'integer', text: () => '1' },
+    { name: 'revision', type: { kind: 'int' }, sqlType: 'integer', text: () => '1', value: () => 1 },
   ],
   key: keyOf(schemas.features_key),
   eventTime: 'as_of',

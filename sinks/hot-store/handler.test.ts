@@ -60,11 +60,11 @@ describe('the table of a topic', () => {
     ]);
     const [[windows, profile, revision] = []] = harness.rows('market.features', 'windows', 'profile', 'revision');
     expect(windows).toBe(
-      '[{"length":"1m","start_price":null,"return":-0.0000000000000001,"realised_variance":0.9007199254740993,' +
-        '"realised_volatility":0.00000001,"volume":123456789012.34567890,"buy_volume":0.00000000,"sell_volume":0.00000001,' +
-        '"trade_imbalance":-1.00000000,"trade_count":9007199254740993}]',
+      '[{"length": "1m", "return": -0.0000000000000001, "volume": 123456789012.34567890, "buy_volume": 0.00000000, ' +
+        '"sell_volume": 0.00000001, "start_price": null, "trade_count": 9007199254740993, "trade_imbalance": -1.00000000, ' +
+        '"realised_variance": 0.9007199254740993, "realised_volatility": 0.00000001}]',
     );
-    expect(profile).toBe('[{"price_from":0.00000001,"price_to":0.00000002,"volume":0.00000003}]');
+    expect(profile).toBe('[{"volume": 0.00000003, "price_to": 0.00000002, "price_from": 0.00000001}]');
     expect(revision).toBe('1');
   });
 });

@@ -1,0 +1,109 @@
+import { AvroDecoder } from '../../core/avro/decoder.ts';
+import type { Schemas } from '../../core/avro/schemas.ts';
+import { MillraceError } from '../../core/errors.ts';
+import { type HotTable, hotTables } from '../../core/hot-store/tables.ts';
+import { canonicalText, hashText } from '../../core/rowhash.ts';
+import type { Committed, Log } from '../../core/runtime/log.ts';
+import type { DeadLetter } from '../../schemas/gen/dead_letter.ts';
+import { schemas as contracts } from '../../schemas/gen/index.ts';
+import type { HotTopic } from '../../schemas/topics.ts';
+import type { Scratch } from '../scratch.ts';
+import { readRaw, readTopic } from '../topic.ts';
+
+export interface LoadOptions {
+  readonly log: Log;
+  readonly schemas: Schemas;
+  readonly topic: HotTopic;
+  readonly scratch: Scratch;
+  /** By the sink, before the table was read. */
+  readonly committed: readonly Committed[];
+}
+
+/**
+ * Fills `logged` (partition, offset, key, event time, revision, row hash, below: the sink had committed it) with every record that is a row. Records
+ * that the sink refused are none.
+ *
+ * @returns how many the sink has yet to take, and whether the log has lost its beginning
+ */
+export async function loadLogged(options: LoadOptions): Promise<{ waiting: number; cut: boolean }> {
+  const { log, schemas, topic, scratch, committed } = options;
+  const table = hotTables[topic];
+  const keys = table.columns.filter(({ name }) => table.key.includes(name));
+  const eventTime = table.columns.find(({ name }) => name === table.eventTime);
+  const positions = new Map(committed.map(({ partition, offset }) => [partition, offset]));
+  const cut = (await log.starts(topic)).some((start) => start > 0n);
+  const refused = await readRefused(log, schemas, topic);
+  const decoder = new AvroDecoder<object>(schemas, table.schema);
+  await scratch.db.run(
+    'CREATE TABLE logged (p INTEGER, o BIGINT, k VARCHAR, t BIGINT, r INTEGER, h UBIGINT, below BOOLEAN)',
+  );
+  const appender = await scratch.db.createAppender('logged');
+  let waiting = 0;
+  for await (const { partition, records } of readRaw(log, topic)) {
+    const missing = decoder.missing(records.map(({ value }) => value));
+    if (missing.length > 0) await decoder.prepare(missing);
+    const position = positions.get(partition) ?? 0n;
+    for (const { offset, value, unreadable } of records) {
+      const below = offset < position;
+      if (!below) waiting++;
+      const record = unreadable === undefined ? read(decoder, value) : undefined;
+      if (record === undefined || refused.has(`${partition}/${offset}`)) continue;
+      const row = table.columns.map((column) => column.value(record));
+      appender.appendInteger(partition);
+      appender.appendBigInt(offset);
+      appender.appendVarchar(
+        canonicalText(
+          keys,
+          keys.map((column) => column.value(record)),
+        ),
+      );
+      appender.appendBigInt(eventTime?.value(record) as bigint);
+      appender.appendInteger(table.revision(record));
+      appender.appendUBigInt(hashText(canonicalText(table.columns, row)));
+      appender.appendBoolean(below);
+      appender.endRow();
+    }
+    appender.flushSync();
+  }
+  appender.closeSync();
+  return { waiting, cut };
+}
+
+/** One record of the log; undefined if it is no row, or gone. */
+export async function readRow(
+  log: Log,
+  schemas: Schemas,
+  table: HotTable,
+  partition: number,
+  offset: bigint,
+): Promise<object | undefined> {
+  const decoder = new AvroDecoder<object>(schemas, table.schema);
+  const range = { partition, from: offset, to: offset + 1n };
+  for await (const { records } of readRaw(log, table.topic, undefined, range)) {
+    const missing = decoder.missing(records.map(({ value }) => value));
+    if (missing.length > 0) await decoder.prepare(missing);
+    for (const { value } of records) return read(decoder, value);
+  }
+  return undefined;
+}
+
+async function readRefused(log: Log, schemas: Schemas, topic: HotTopic): Promise<ReadonlySet<string>> {
+  const refused = new Set<string>();
+  for await (const portion of readTopic<DeadLetter>(log, schemas, 'hot-store.dead', contracts.dead_letter)) {
+    for (const { value } of portion) {
+      const { origin } = value;
+      if (origin.topic === topic) refused.add(`${origin.partition}/${origin.offset}`);
+    }
+  }
+  return refused;
+}
+
+function read(decoder: AvroDecoder<object>, value: Buffer | null): object | undefined {
+  if (value === null) return undefined;
+  try {
+    return decoder.decode(value);
+  } catch (error) {
+    if (error instanceof MillraceError && error.disposition === 'deadLetter') return undefined;
+    throw error;
+  }
+}
