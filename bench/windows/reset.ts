@@ -8,7 +8,10 @@ import { topics } from '../../schemas/topics.ts';
 import type { Contestant } from './contestants.ts';
 
 /** Forgets what earlier runs have left: topics and offsets. */
-export async function reset(config: Config, contestant: Contestant): Promise<void> {
+export async function reset(
+  config: Config,
+  contestant: Pick<Contestant, 'group' | 'output' | 'leaves'>,
+): Promise<void> {
   const kafka = { brokers: [...config.kafka.brokers], clientId: 'bench' };
   const admin = new kafkajs.Kafka({ ...kafka, logLevel: kafkajs.logLevel.NOTHING }).admin();
   await admin.connect();
