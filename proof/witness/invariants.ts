@@ -7,6 +7,7 @@ import type { Schemas } from '../../core/avro/schemas.ts';
 import type { Log } from '../../core/runtime/log.ts';
 import { parseInterval } from '../../core/time.ts';
 import { type Check, Differences, maxExamples } from '../report.ts';
+import { acrossGaps } from './gaps.ts';
 import { loadLedger, tradesTopic } from './ledger.ts';
 
 export interface InvariantOptions {
@@ -16,6 +17,8 @@ export interface InvariantOptions {
   readonly group: string;
   /** Tumbling intervals to recompute. */
   readonly intervals: readonly string[];
+  /** Where the slots begin that were made anew after a loss and recaptured, in their order. */
+  readonly recaptured?: readonly bigint[];
 }
 
 const samePlace = '(a.partition, a.position) = (b.partition, b.position)';
@@ -26,9 +29,12 @@ export async function checkInvariants(
   db: Client,
   log: Log,
   schemas: Schemas,
-  options: InvariantOptions,
+  given: InvariantOptions,
 ): Promise<readonly Check[]> {
   await loadLedger(db, log, schemas);
+  const { recaptured = [] } = given;
+  const options =
+    recaptured.length === 0 ? given : { ...given, witness: await acrossGaps(db, given.witness, recaptured) };
   const { rows } = await db.query<{ seen: string }>(`SELECT count(*) AS seen FROM ${options.witness}`);
   const subject = `${rows[0]?.seen ?? 0} changes seen by the witness`;
   const committed = await log.committed(options.group, tradesTopic);

@@ -1,6 +1,6 @@
 /** A burst: one fault, injected again and again at seeded instants under load, and one verification at the end. */
 import { setTimeout as delay } from 'node:timers/promises';
-import { Client } from 'pg';
+import type { Client } from 'pg';
 import { configOf } from '../../cli/config.ts';
 import { setUp } from '../../cli/setup.ts';
 import { up } from '../../cli/stack.ts';
@@ -10,6 +10,7 @@ import { Registry } from '../../core/avro/registry.ts';
 import type { Config } from '../../core/config.ts';
 import { dispositionOf } from '../../core/errors.ts';
 import { KafkaLog } from '../../core/kafka/log.ts';
+import { connectPostgres } from '../../core/postgres.ts';
 import { groupOf } from '../../core/runtime/runner.ts';
 import type { Stack } from '../../infra/local/stack.ts';
 import type { Check } from '../../proof/report.ts';
@@ -69,6 +70,8 @@ export interface Stage {
   readonly market: Market;
   readonly members: Map<string, Member>;
   readonly random: () => number;
+  /** Where slots begin that were made anew and recaptured. */
+  readonly recaptured: bigint[];
   /** Closed when the burst is over. */
   readonly resources: AsyncDisposableStack;
   /** For people. */
@@ -112,8 +115,7 @@ export async function runBurst(burst: Burst, options: BurstOptions): Promise<Out
   const log = resources.use(new KafkaLog({ brokers: config.kafka.brokers, clientId: 'faults' }));
   const schemas = resources.use(new Registry({ url: config.registry.url }));
   const db = await connection(config, resources);
-  await db.query("SET TIME ZONE 'UTC'");
-  const witness = await Witness.open(db, witnessOptions);
+  await Witness.open(db, witnessOptions);
   const random = seeded(seed);
   const members = new Map<string, Member>();
   const market = resources.use(
@@ -128,6 +130,7 @@ export async function runBurst(burst: Burst, options: BurstOptions): Promise<Out
     market,
     members,
     random,
+    recaptured: [],
     resources,
     note,
     member(name) {
@@ -142,11 +145,11 @@ export async function runBurst(burst: Burst, options: BurstOptions): Promise<Out
     members.set(name, resources.use(new Member({ stack: options.stack, ...each })));
   }
   let peakWalBytes = 0;
-  const meter = await connection(config, resources);
   const over = new AbortController();
   resources.defer(async () => over.abort());
   void everyTwoSeconds(over.signal, async () => {
-    const slot = await readSlot(meter, config.capture.slot);
+    const meter = await connectPostgres({ url: config.postgres.url, name: 'faults', answerTimeoutMs: 5_000 });
+    const slot = await readSlot(meter, config.capture.slot).finally(() => meter.end());
     peakWalBytes = Math.max(peakWalBytes, Number(slot?.retainedBytes ?? 0n));
   });
   await atWork(stage, signal);
@@ -163,7 +166,7 @@ export async function runBurst(burst: Burst, options: BurstOptions): Promise<Out
   const changes = await market.close();
   const atRest = performance.now();
   note(`${changes} changes committed; comes to rest`);
-  const { checks, ok } = await settle(stage, witness, signal);
+  const { checks, ok } = await settle(stage, resources, signal);
   const settleSeconds = (performance.now() - atRest) / 1000;
   const own = (await burst.check?.(stage)) ?? [];
   const peakBytes = Math.max(...[...members.values()].map((member) => member.peakBytes));
@@ -222,18 +225,21 @@ async function hasFired(stack: Stack, alert: string): Promise<boolean> {
 }
 
 async function connection(config: Config, resources: AsyncDisposableStack): Promise<Client> {
-  const db = new Client({ connectionString: config.postgres.url, application_name: 'faults' });
-  await db.connect();
-  resources.defer(() => db.end());
+  const db = await connectPostgres({ url: config.postgres.url, name: 'faults' });
+  resources.defer(() => db.end().catch(() => undefined));
   return db;
 }
 
 /** Until every check holds, or for as long as recovery may take; then the last word. */
 async function settle(
-  { log, schemas, config, db }: Stage,
-  witness: Witness,
+  { log, schemas, config, recaptured }: Stage,
+  resources: AsyncDisposableStack,
   signal: AbortSignal,
 ): Promise<{ checks: readonly Check[]; ok: boolean }> {
+  // Not the stage's: the database may have been restarted under it.
+  const db = await connection(config, resources);
+  await db.query("SET TIME ZONE 'UTC'");
+  const witness = await Witness.open(db, witnessOptions);
   const giveUpAt = performance.now() + settleMs;
   for (;;) {
     signal.throwIfAborted();
@@ -245,6 +251,7 @@ async function settle(
           witness: witness.table,
           group: groupOf('ohlcv'),
           intervals: config.ohlcv.intervals,
+          recaptured,
         });
         const sound = invariants.every(({ differences }) => differences === 0);
         // The second, slower opinion only when the first has nothing to say.

@@ -1,6 +1,7 @@
 import type { Burst } from '../burst.ts';
 import { brokerKill, brokerRestart, brokerStall } from './broker.ts';
 import { bigTransactions, connectKill, deletes } from './capture.ts';
+import { connectorDown, postgresRestart, slotLost, taskFailed } from './connector.ts';
 import { deadLettersRefused, hostileOrder, incompatibleSchema, poison } from './input.ts';
 import { rebalanceStorm, zombie } from './members.ts';
 import { localState } from './state.ts';
@@ -28,6 +29,10 @@ export const bursts: readonly Burst[] = [
   rebalanceStorm,
   localState,
   connectKill,
+  taskFailed,
+  postgresRestart,
+  slotLost,
+  connectorDown,
   registryDown,
   incompatibleSchema,
   deletes,
