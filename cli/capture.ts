@@ -4,10 +4,12 @@ import { join } from 'node:path';
 import type { ConnectClient } from '../connectors/client.ts';
 import { type Definition, readDefinition } from '../connectors/definition.ts';
 import { lossOf, type SlotLoss } from '../connectors/guard.ts';
+import { maskSettings, requireMaskable } from '../connectors/masking.ts';
 import { captureSettings } from '../connectors/settings.ts';
 import { readSlot, type Slot } from '../connectors/slot.ts';
 import type { Config } from '../core/config.ts';
 import { isError, MillraceError } from '../core/errors.ts';
+import { type Masks, parseMasks } from '../core/masks.ts';
 import { connectPostgres } from '../core/postgres.ts';
 import type { Log } from '../core/runtime/log.ts';
 import { type MigrateOptions, migrate } from '../storage/migrate.ts';
@@ -15,7 +17,7 @@ import { projectDir } from './config.ts';
 
 /** Every definition in connectors/, by file name. @throws MillraceError CONFIG_INVALID */
 export async function definitions(config: Config): Promise<readonly Definition[]> {
-  const { user, passwordReference, slot, prefix, postgresUrl, registryUrl } = config.capture;
+  const { user, passwordReference, slot, prefix, postgresUrl, registryUrl, transactions } = config.capture;
   const settings = captureSettings({
     postgresUrl: postgresUrl || config.postgres.url,
     registryUrl: registryUrl || config.registry.url,
@@ -23,10 +25,18 @@ export async function definitions(config: Config): Promise<readonly Definition[]
     user,
     slot,
     prefix,
+    transactions: transactions === 'on',
   });
   const dir = join(projectDir, 'connectors');
   const files = (await readdir(dir)).filter((file) => file.endsWith('.json')).sort();
-  return Promise.all(files.map((file) => readDefinition(join(dir, file), settings)));
+  const masks = maskSettings(masksOf(config));
+  const found = await Promise.all(files.map((file) => readDefinition(join(dir, file), settings)));
+  return found.map(({ name, config: settled }) => ({ name, config: { ...settled, ...masks } }));
+}
+
+/** @throws MillraceError CONFIG_INVALID */
+export function masksOf({ capture }: Config): Masks {
+  return parseMasks(capture.masks, capture.maskSecret);
 }
 
 /** Brings the configured database up to date; sets the capture role's password when there is one. See storage/migrate.ts. */
@@ -54,11 +64,12 @@ export interface SlotState {
   readonly loss: SlotLoss | undefined;
 }
 
-/** The slot first, then the position: see `lossOf`. */
+/** The slot first, then the position: see `lossOf`. @throws MillraceError CONFIG_INVALID for a mask that would let values through */
 export async function slotState(config: Config, client: ConnectClient, { name }: Definition): Promise<SlotState> {
   const { slot: slotName } = config.capture;
   const db = await connectPostgres({ url: config.postgres.url, name: 'millrace connectors' });
   try {
+    await requireMaskable(db, masksOf(config));
     const slot = await readSlot(db, slotName);
     return { slot, loss: lossOf(slotName, slot, await client.position(name)) };
   } finally {

@@ -8,7 +8,7 @@ import type { Config } from '../core/config.ts';
 import { MillraceError } from '../core/errors.ts';
 import { formatLsn } from '../core/lsn.ts';
 import { formatTimestamp } from '../core/time.ts';
-import { slotState } from './capture.ts';
+import { masksOf, slotState } from './capture.ts';
 import { withLog } from './log.ts';
 import { printJson, printTable } from './print.ts';
 import { Progress } from './progress.ts';
@@ -45,7 +45,7 @@ export async function recaptureConnector(options: RecaptureCommand): Promise<voi
   const progress = new Progress('recapture');
   const done = await withLog(config, (log, schemas) =>
     recapture({
-      ...{ client, definition, log, schemas, slot, prefix, signal },
+      ...{ client, definition, log, schemas, slot, prefix, signal, masks: masksOf(config) },
       postgresUrl: config.postgres.url,
       ...(options.json === true
         ? {}

@@ -16,6 +16,7 @@ import { type Behind, type Moment, type Step, takeMoment } from '../proof/live/m
 import type { Reader } from '../proof/live/passing.ts';
 import type { Check } from '../proof/report.ts';
 import { archivedTopics, hotTopics } from '../schemas/topics.ts';
+import { masksOf } from './capture.ts';
 import { hotStoreUrl } from './services.ts';
 
 export interface Verification {
@@ -84,7 +85,7 @@ export async function verify(
     for (const check of found) onCheck(check);
     checks.push(...found);
   };
-  const sources = { db: db.client, log, schemas, store, snapshot };
+  const sources = { db: db.client, log, schemas, store, snapshot, masks: masksOf(config) };
   const candles = await candlesShown(sources, config, onWait);
   take(candles.checks);
   for (const topic of archivedTopics) take((await checkArchive(sources, topic)).checks);

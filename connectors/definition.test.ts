@@ -12,6 +12,7 @@ const settings = captureSettings({
   password: '${dir:/secrets:capture.password}',
   slot: 'millrace',
   prefix: 'cdc',
+  transactions: true,
   registryUrl: 'http://registry:8080/',
 });
 
@@ -79,7 +80,7 @@ describe('the trades connector', () => {
     const config = await definition();
     const captured = topics.filter((topic) => topic.createdBy === 'connect');
     expect(captured.map((topic) => topic.name.replace('cdc.', '')).sort()).toEqual(
-      config['table.include.list']?.split(',').sort(),
+      [...(config['table.include.list']?.split(',') ?? []), 'transaction'].sort(),
     );
     const groups = config['topic.creation.groups']?.split(',') ?? [];
     for (const topic of captured) {

@@ -12,6 +12,8 @@ export interface CaptureSettings {
   readonly slot: string;
   /** First part of every capture topic's name. */
   readonly prefix: string;
+  /** Whether the connector tells transactions. */
+  readonly transactions: boolean;
   /** Registry, as Kafka Connect reaches it. */
   readonly registryUrl: string;
 }
@@ -38,6 +40,7 @@ export function captureSettings(capture: CaptureSettings): Settings {
     'capture.password': capture.password,
     'capture.slot': capture.slot,
     'capture.prefix': capture.prefix,
+    'capture.transactions': String(capture.transactions),
     'registry.url': capture.registryUrl.replace(/\/+$/, ''),
   };
 }

@@ -68,6 +68,12 @@ export const configSchema = z.strictObject({
       password: z.string().default(''),
       /** How Kafka Connect finds the password: a reference that its ConfigProvider resolves, never the password itself. */
       passwordReference: z.string().default('$' + '{dir:/run/secrets:capture.password}'),
+      /** Columns that leave Postgres masked: schema.table.column=mask:8 (asterisks) or schema.table.column=hash. */
+      masks: z.array(z.string()).default([]),
+      /** What hashes of masked columns begin with; at least 8 letters and digits. */
+      maskSecret: z.string().default(''),
+      /** `on`: each transaction's begin and end in `<prefix>.transaction`, and in each change its place in its transaction. */
+      transactions: z.enum(['off', 'on']).default('off'),
       /** Postgres and the registry as Kafka Connect reaches them; empty is as we do. */
       postgresUrl: z.string().default(''),
       registryUrl: z.string().default(''),

@@ -3,6 +3,7 @@ import { isSuccessKey } from '../core/archive/keys.ts';
 import { listObjects } from '../core/archive/objects.ts';
 import { tables } from '../core/archive/tables.ts';
 import type { Schemas } from '../core/avro/schemas.ts';
+import type { Masks } from '../core/masks.ts';
 import { duckdbHash } from '../core/rowhash.ts';
 import type { Committed, Log } from '../core/runtime/log.ts';
 import { groupOf } from '../core/runtime/runner.ts';
@@ -22,6 +23,8 @@ export interface ArchiveSources {
   readonly db: Client;
   /** What `db` sees, when rows are written meanwhile. Default: everything in the log. */
   readonly snapshot?: Snapshot;
+  /** What leaves Postgres masked. Default: nothing. */
+  readonly masks?: Masks;
 }
 
 /**
@@ -37,7 +40,7 @@ export async function checkArchive(
   topic: ArchivedTopic,
 ): Promise<{ checks: Check[]; rows: number }> {
   const startedMs = performance.now();
-  const { log, schemas, store, db, snapshot } = sources;
+  const { log, schemas, store, db, snapshot, masks } = sources;
   const { objects, committed, unlisted } = await standing(sources, topic);
   await using files = await Files.download(store, topic, objects);
   for (const key of unlisted) files.differences.add(`${key} is in the bucket, but no record lists it`);
@@ -45,7 +48,7 @@ export async function checkArchive(
   const checks = [files.differences.check(name, `${objects.length} objects`, startedMs)];
   checks.push(await checkLogged(log, schemas, topic, files, committed));
   checks.push(await checkRecords(files, topic, objects));
-  if (topic === 'cdc.public.trades') checks.push(await checkTrades(db, files, snapshot));
+  if (topic === 'cdc.public.trades') checks.push(await checkTrades(db, files, snapshot, masks));
   return { checks, rows: objects.reduce((sum, { rows }) => sum + Number(rows), 0) };
 }
 

@@ -4,6 +4,7 @@ import { pipeline } from 'node:stream/promises';
 import type { Client } from 'pg';
 import { to as copyTo } from 'pg-copy-streams';
 import { tables } from '../core/archive/tables.ts';
+import { type Masks, maskedTable, noMasks } from '../core/masks.ts';
 import { duckdbHash, postgresHash } from '../core/rowhash.ts';
 import { duckdbRowHash, type Files } from './files.ts';
 import type { Snapshot } from './live/snapshot.ts';
@@ -11,7 +12,8 @@ import { readable } from './logged.ts';
 import { type Check, Differences, maxExamples } from './report.ts';
 
 const { columns } = tables['cdc.public.trades'];
-const key = columns.slice(0, 3).map(({ name }) => name);
+const names = columns.map(({ name }) => name);
+const key = names.slice(0, 3);
 
 /**
  * Compares the table in Postgres with what the archived changes of it come to: the last change of each key, unless that is a delete. Both
@@ -19,20 +21,27 @@ const key = columns.slice(0, 3).map(({ name }) => name);
  * captured twice (same LSN, operation and key) counts once and is told in the subject.
  *
  * @param snapshot what `db` sees: other changes do not count. Default: everything that is archived
+ * @param masks what of the table leaves Postgres masked
  */
-export async function checkTrades(db: Client, files: Files, snapshot?: Snapshot): Promise<Check> {
+export async function checkTrades(
+  db: Client,
+  files: Files,
+  snapshot?: Snapshot,
+  masks: Masks = noMasks,
+): Promise<Check> {
   const startedMs = performance.now();
   const differences = new Differences();
+  const table = `${maskedTable(masks, 'public.trades', names)} AS trades`;
   const { redelivered, newer } = await fold(files, snapshot?.duckdb ?? 'true');
   const { rows } = await db.query<{ n: string; hash: string }>(
-    `SELECT count(*) AS n, ${postgresHash.sum(columns)} AS hash FROM public.trades`,
+    `SELECT count(*) AS n, ${postgresHash.sum(columns)} AS hash FROM ${table}`,
   );
   const expected = rows[0] ?? { n: '0', hash: '0' };
   const [actual] = await files.query(
     `SELECT count(*) AS n, (coalesce(sum(h::HUGEINT), 0) % ${1n << 64n})::VARCHAR AS hash FROM folded WHERE last_op <> 'd'`,
   );
   if (String(actual?.['n']) !== expected.n || String(actual?.['hash']) !== expected.hash) {
-    await locate(db, files, differences);
+    await locate(db, files, differences, table);
   }
   await doubled(files, differences);
   const also =
@@ -77,9 +86,9 @@ async function doubled(files: Files, differences: Differences): Promise<void> {
 }
 
 /** Names the keys that differ. Only when something does: it brings every row of Postgres here, on disk. */
-async function locate(db: Client, files: Files, differences: Differences): Promise<void> {
+async function locate(db: Client, files: Files, differences: Differences, table: string): Promise<void> {
   const path = join(files.dir, 'postgres.csv');
-  const source = `SELECT ${key.join(', ')}, ${postgresHash.text(columns)} FROM public.trades`;
+  const source = `SELECT ${key.join(', ')}, ${postgresHash.text(columns)} FROM ${table}`;
   await pipeline(db.query(copyTo(`COPY (${source}) TO STDOUT (FORMAT csv, FORCE_QUOTE *)`)), createWriteStream(path));
   await files.db.run(`
     CREATE TABLE expected AS SELECT * FROM read_csv('${path}', header = false, delim = ',', quote = '"', escape = '"',

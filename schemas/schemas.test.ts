@@ -111,6 +111,7 @@ describe('topics', () => {
     const single = topics.filter(({ partitions }) => partitions !== 6);
     expect(single.map(({ name, partitions }) => [name, partitions])).toEqual([
       ['cdc.public.heartbeat', 1],
+      ['cdc.transaction', 1],
       ['rules', 1],
       ['control', 1],
       ['aliases', 1],

@@ -103,6 +103,16 @@ const list = [
     key: null,
     value: 'heartbeat_change',
   },
+  // With `capture.transactions` only: begin and end of each transaction, for readers of their own.
+  {
+    name: 'cdc.transaction',
+    ...connect,
+    partitions: 1,
+    cleanup: 'delete',
+    retentionMs: INPUT_RETENTION,
+    key: null,
+    value: null,
+  },
   { name: 'market.candles', ...stream, key: 'candle_key', value: 'candle' },
   { name: 'market.anomalies', ...stream, key: 'anomaly_key', value: 'anomaly' },
   // A replay, also of archived input, needs the versions that its journal names; people write them, so they are few.

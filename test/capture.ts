@@ -79,7 +79,11 @@ export async function testCapture(): Promise<TestCapture> {
       await dropSlot(database.client, id);
       await database[Symbol.asyncDispose]();
       await using admin = await TopicAdmin.open({ brokers: config.kafka.brokers, clientId: 'millrace-test' });
-      await admin.delete([...tables.map((table) => `${id}.public.${table}`), `__debezium-heartbeat.${id}`]);
+      await admin.delete([
+        ...tables.map((table) => `${id}.public.${table}`),
+        `__debezium-heartbeat.${id}`,
+        `${id}.transaction`,
+      ]);
     },
   };
 }

@@ -15,6 +15,7 @@ import { traceObject } from '../../proof/trace/object/trace.ts';
 import type { ChangeRange } from '../../proof/trace/row/changes.ts';
 import { type RowTraceOptions, traceRow } from '../../proof/trace/row/trace.ts';
 import { type TraceSources, type TradeId, tradesTopic } from '../../proof/trace/sources.ts';
+import { masksOf } from '../capture.ts';
 import { loadConfig } from '../config.ts';
 import { printJson } from '../print.ts';
 import { Progress } from '../progress.ts';
@@ -212,6 +213,7 @@ async function withSources(
       db,
       bucket: config.s3.bucket,
       candles: config.ohlcv,
+      masks: masksOf(config),
       offsetsAt: (topic: string, millis: number) => groups.offsetsAt(topic, millis),
       onProgress: ({ what, done: at, total }: { what: string; done: number; total: number }) => {
         if (progress?.what !== what) {

@@ -1,5 +1,6 @@
 /** Compares the table as the new slot's snapshot shows it with what the log knows, and reads what differs. */
 import type { Client } from 'pg';
+import { type Masks, maskedTable } from '../../core/masks.ts';
 import { parseTimestamp } from '../../core/time.ts';
 import type { RowColumn, Text } from './columns.ts';
 import type { Difference } from './envelope.ts';
@@ -24,9 +25,16 @@ export interface Found extends Difference {
 const incomparable = new Set(['json']);
 
 /** Fills the temporary table `differences_<table>`. Within the transaction whose snapshot counts. */
-export async function compare(db: Client, table: CapturedTable, columns: readonly RowColumn[]): Promise<Counts> {
+export async function compare(
+  db: Client,
+  table: CapturedTable,
+  columns: readonly RowColumn[],
+  masks: Masks,
+): Promise<Counts> {
   const [known, differences] = [temporary('known', table), temporary('differences', table)];
   const [first] = table.primaryKey;
+  const names = columns.map(({ name }) => name);
+  const from = maskedTable(masks, table.name, names);
   const side = (alias: string): string =>
     columns.map(({ name, type }) => `${alias}.${quoted(name)}${incomparable.has(type) ? '::text' : ''}`).join(', ');
   const cells = columns.flatMap(({ name }, i) => [
@@ -38,7 +46,7 @@ export async function compare(db: Client, table: CapturedTable, columns: readonl
     `CREATE TEMP TABLE ${differences} AS
        SELECT CASE WHEN k.${quoted(first)} IS NULL THEN 'r' WHEN t.${quoted(first)} IS NULL THEN 'd' ELSE 'u' END AS _op, k._partition,
               ${table.eventTime === null ? 'NULL::timestamptz' : `t.${quoted(table.eventTime)}`} AS _time, ${cells.join(', ')}
-         FROM ${table.name} t FULL JOIN (SELECT * FROM ${known} WHERE NOT _gone) k
+         FROM ${from} t FULL JOIN (SELECT * FROM ${known} WHERE NOT _gone) k
            ON ${table.primaryKey.map((name) => `t.${quoted(name)} = k.${quoted(name)}`).join(' AND ')}
         WHERE ROW(${side('t')}) IS DISTINCT FROM ROW(${side('k')})`,
   );

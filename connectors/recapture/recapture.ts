@@ -17,6 +17,7 @@ import { AvroEncoder } from '../../core/avro/encoder.ts';
 import type { Version } from '../../core/avro/registry.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
 import { MillraceError } from '../../core/errors.ts';
+import type { Masks } from '../../core/masks.ts';
 import { connectPostgres } from '../../core/postgres.ts';
 import { type Log, type OutRecord, readRange } from '../../core/runtime/log.ts';
 import type { HeartbeatChange } from '../../schemas/gen/heartbeat_change.ts';
@@ -41,6 +42,7 @@ export interface RecaptureOptions {
   readonly postgresUrl: string;
   readonly slot: string;
   readonly prefix: string;
+  readonly masks: Masks;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: Progress) => void;
 }
@@ -96,7 +98,7 @@ export async function recapture(options: RecaptureOptions): Promise<Recaptured> 
       for (const { table, topic, columns } of tables) {
         signal?.throwIfAborted();
         options.onProgress?.({ doing: 'comparing', topic, done: counts.length, total: tables.length });
-        counts.push(await compare(db, table, columns));
+        counts.push(await compare(db, table, columns, options.masks));
       }
       const { rows } = await db.query<{ now: string; tx: string }>(
         `SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint::text AS now,

@@ -1,5 +1,6 @@
 import type { Client } from 'pg';
 import type { Schemas } from '../../core/avro/schemas.ts';
+import type { Masks } from '../../core/masks.ts';
 import type { Log } from '../../core/runtime/log.ts';
 import type { ObjectStore } from '../../core/s3/store.ts';
 import type { CandleSettings } from '../windows.ts';
@@ -13,6 +14,8 @@ export interface TraceSources {
   readonly db: Client;
   /** The candles that `ohlcv` is configured to make. */
   readonly candles: CandleSettings;
+  /** What leaves Postgres masked. Default: nothing. */
+  readonly masks?: Masks;
   /** By partition, the offset of the first record at or after a time (milliseconds). Without it, derived topics are read from their start. */
   readonly offsetsAt?: (topic: string, millis: number) => Promise<readonly bigint[]>;
   readonly onProgress?: (progress: TraceProgress) => void;

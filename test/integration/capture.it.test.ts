@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { requireNoGap } from '../../cli/capture.ts';
+import { definitions, masksOf, requireNoGap } from '../../cli/capture.ts';
 import { applyConnector } from '../../connectors/apply.ts';
+import { requireMaskable } from '../../connectors/masking.ts';
 import { recapture } from '../../connectors/recapture/recapture.ts';
 import { dropSlot } from '../../connectors/recapture/slot.ts';
 import { readSlot } from '../../connectors/slot.ts';
@@ -9,6 +10,7 @@ import { AvroDecoder } from '../../core/avro/decoder.ts';
 import { Registry } from '../../core/avro/registry.ts';
 import { isError } from '../../core/errors.ts';
 import { KafkaLog } from '../../core/kafka/log.ts';
+import { maskedTable, noMasks } from '../../core/masks.ts';
 import { partitionOf } from '../../core/routing.ts';
 import { type LogRecord, readRange } from '../../core/runtime/log.ts';
 import { schemas } from '../../schemas/gen/index.ts';
@@ -32,8 +34,10 @@ afterAll(async () => {
   await capture?.[Symbol.asyncDispose]();
 }, 60_000);
 
-async function records(table: string): Promise<{ partition: number; record: LogRecord }[]> {
-  const topic = capture.topic(table);
+async function records(
+  table: string,
+  topic = capture.topic(table),
+): Promise<{ partition: number; record: LogRecord }[]> {
   const [starts, ends] = await Promise.all([log.starts(topic), log.ends(topic)]);
   const found: { partition: number; record: LogRecord }[] = [];
   for (const [partition, to] of ends.entries()) {
@@ -218,6 +222,7 @@ describe('a lost slot', () => {
     postgresUrl: capture.config.postgres.url,
     slot: capture.config.capture.slot,
     prefix: capture.config.capture.prefix,
+    masks: noMasks,
   });
 
   test('is a loud stop, and recapturing writes what the log lacks, each row once, and nothing the second time', async () => {
@@ -285,6 +290,52 @@ describe('a lost slot', () => {
     await expect(requireNoGap(config, client, nobody, log)).rejects.toMatchObject({ code: 'POSITION_LOST' });
   });
 });
+
+test('masked columns leave Postgres masked, as a comparison in SQL expects them, and each change tells its transaction', async () => {
+  const { client, config, database } = capture;
+  const masks = ['public.trades.conditions=hash', 'public.trades.side=mask:5'];
+  const chosen = {
+    ...config,
+    capture: { ...config.capture, masks, maskSecret: 'pepper00', transactions: 'on' },
+  } as const;
+  const [masked] = await definitions(chosen);
+  await requireMaskable(database.client, masksOf(chosen));
+  await applyConnector(client, { name: capture.definition.name, config: masked?.config ?? {} });
+  try {
+    await database.client.query(`INSERT INTO trades (venue, symbol, trade_id, price, size, executed_at, side, conditions) VALUES
+      ('v', 'masked', '1', 1, 1, now(), 'buy', 'T,ü😀'), ('v', 'masked', '2', 1, 1, now(), 'sell', NULL), ('v', 'masked', '3', 1, 1, now(), 'sell', '')`);
+    const rows = async () => (await trades()).filter(({ change }) => change.after?.symbol === 'masked');
+    await eventually(async () => (await rows()).length === 3);
+    const table = maskedTable(masksOf(chosen), 'public.trades', ['symbol', 'trade_id', 'side', 'conditions']);
+    const { rows: expected } = await database.client.query(
+      `SELECT side, conditions FROM ${table} AS t WHERE symbol = 'masked' ORDER BY trade_id`,
+    );
+    const found = (await rows()).map(({ change }) => ({
+      side: change.after?.side,
+      conditions: change.after?.conditions,
+    }));
+    expect(found).toEqual(expected);
+    expect(found[0]?.conditions).toMatch(/^[0-9a-f]{64}$/);
+
+    const decoder = new AvroDecoder<{ transaction: object | null }>(registry, null);
+    const last = (await records('trades')).filter(({ record }) => record.value?.includes('masked'));
+    await decoder.prepare(decoder.missing(last.map(({ record }) => record.value)));
+    expect(last.map(({ record }) => decoder.decode(record.value as Buffer).transaction)).toEqual(
+      [1n, 2n, 3n].map((order) => expect.objectContaining({ total_order: order, data_collection_order: order })),
+    );
+    const events = new AvroDecoder<{ id: string; status: string; event_count: bigint | null }>(registry, null);
+    const told = async () => {
+      const all = await records('', `${config.capture.prefix}.transaction`);
+      await events.prepare(events.missing(all.map(({ record }) => record.value)));
+      return all.map(({ record }) => events.decode(record.value as Buffer));
+    };
+    await eventually(async () =>
+      (await told()).some(({ status, event_count }) => status === 'END' && event_count === 3n),
+    );
+  } finally {
+    await applyConnector(client, capture.definition);
+  }
+}, 90_000);
 
 test('the supervisor restarts a task that failed with its database connection, and no row is missing', async () => {
   const { client, definition, database } = capture;

@@ -1,5 +1,6 @@
 import type { Client } from 'pg';
 import { type Clock, wallClock } from '../../../core/clock.ts';
+import { type Masks, maskedTable, noMasks } from '../../../core/masks.ts';
 import type { TradeId } from '../sources.ts';
 import { readTexts, selectTexts, type Texts, tradeColumns } from '../texts.ts';
 
@@ -15,9 +16,14 @@ export interface PostgresRow {
   readonly walLsn: string;
 }
 
-export async function readRow(db: Client, { venue, symbol, trade_id }: TradeId): Promise<PostgresRow> {
+export async function readRow(
+  db: Client,
+  { venue, symbol, trade_id }: TradeId,
+  masks: Masks = noMasks,
+): Promise<PostgresRow> {
+  const table = maskedTable(masks, 'public.trades', [...tradeColumns.map(({ name }) => name), 'xmin']);
   const { rows } = await db.query<Record<string, string>>(
-    `SELECT ${selectTexts('postgres', tradeColumns)}, xmin::text AS xmin FROM public.trades WHERE (venue, symbol, trade_id) = ($1, $2, $3)`,
+    `SELECT ${selectTexts('postgres', tradeColumns)}, xmin::text AS xmin FROM ${table} AS trades WHERE (venue, symbol, trade_id) = ($1, $2, $3)`,
     [venue, symbol, trade_id],
   );
   const { rows: now } = await db.query<{ lsn: string; tracks: string }>(

@@ -86,7 +86,7 @@ export async function traceRow(sources: TraceSources, id: TradeId, options: RowT
   const partition = await partitionOfTrade(sources, id);
   const searchedPostgres = trail.search('Postgres public.trades', null);
   const range = options.range?.(partition) ?? {};
-  const postgres = await readRow(sources.db, id);
+  const postgres = await readRow(sources.db, id, sources.masks);
   searchedPostgres.records = searchedPostgres.found = postgres.texts === null ? 0 : 1;
   const changes = await findChanges(sources, trail, listing, id, partition, range);
   const verdict = await reconcile(sources, trail, { id, partition, postgres, changes, range, options, listing });

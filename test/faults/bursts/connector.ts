@@ -7,6 +7,7 @@ import type { Definition } from '../../../connectors/definition.ts';
 import { recapture } from '../../../connectors/recapture/recapture.ts';
 import { dropSlot } from '../../../connectors/recapture/slot.ts';
 import { readSlot } from '../../../connectors/slot.ts';
+import { noMasks } from '../../../core/masks.ts';
 import { connectPostgres } from '../../../core/postgres.ts';
 import { eventually } from '../../capture.ts';
 import type { Burst, Stage } from '../burst.ts';
@@ -43,8 +44,12 @@ export const taskFailed: Burst = {
   },
   async inject(stage) {
     const capture = await captureOf(stage);
-    await stage.db.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'millrace_capture'`);
-    await eventually(async () => !(await isRunning(capture)), recoveryMs);
+    // RUNNING it is before it has connected, and then there is nothing to end.
+    await eventually(async () => {
+      await stage.db.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'millrace_capture'`);
+      await delay(500);
+      return !(await isRunning(capture));
+    }, recoveryMs);
     // The supervisor's work, with waits that grow.
     await eventually(() => isRunning(capture), recoveryMs);
   },
@@ -89,7 +94,10 @@ export const slotLost: Burst = {
     if ((await slotState(config, client, definition)).loss === undefined) quiet.push(`I1 ${how} is called no loss`);
     // Long enough to be scraped.
     await stage.pause(6_000, 12_000);
-    const done = await recapture({ client, definition, log, schemas, slot, prefix, postgresUrl: config.postgres.url });
+    const done = await recapture({
+      ...{ client, definition, log, schemas, slot, prefix, masks: noMasks },
+      postgresUrl: config.postgres.url,
+    });
     stage.recaptured.push(done.lsn);
     await applyConnector(client, definition);
     const [trades] = done.tables;
