@@ -2,8 +2,11 @@ import { type Command, Option } from 'commander';
 import { MillraceError } from '../../core/errors.ts';
 import { TopicAdmin } from '../../core/kafka/admin.ts';
 import { GroupAdmin } from '../../core/kafka/groups.ts';
-import type { KafkaLog } from '../../core/kafka/log.ts';
 import { parseTarget, type ResetTarget } from '../../core/operations/reset.ts';
+import type { Log } from '../../core/runtime/log.ts';
+import { S3Store } from '../../core/s3/s3.ts';
+import { ColdLog, type ColdPart } from '../../proof/replay/cold/log.ts';
+import { openCold } from '../../proof/replay/cold/open.ts';
 import { type Progress as ReplayPosition, type ReplayResult, replay } from '../../proof/replay/replay.ts';
 import { sideTopic } from '../../proof/replay/schemas.ts';
 import { loadConfig } from '../config.ts';
@@ -22,6 +25,7 @@ interface ReplayCommandOptions {
   readonly into?: string;
   readonly replace?: boolean;
   readonly settings?: 'then' | 'now';
+  readonly fromCold?: boolean;
   readonly verify?: boolean;
   readonly module?: string;
   readonly json?: boolean;
@@ -56,6 +60,10 @@ export function register(program: Command): void {
         'those of then, as the journal has them, or those of now. Default: then, with --into now',
       ).choices(['then', 'now']),
     )
+    .option(
+      '--from-cold',
+      'read archived input from its Parquet files as far as they go, and only then from Kafka: for history that Kafka has no more',
+    )
     .option('--module <file>', 'your own processor, instead of a name')
     .option('--json', 'print JSON')
     .action(replayCommand);
@@ -75,18 +83,23 @@ async function replayCommand(name: string | undefined, options: ReplayCommandOpt
   const { brokers, clientId } = config.kafka;
   await withLog(config, async (log, schemas) => {
     const primary = processor.inputs[0].topic;
-    await using groups = await GroupAdmin.open({ brokers, clientId });
-    const from = await offsetsOf(log, groups, primary, places.from);
-    const to = await offsetsOf(log, groups, primary, places.to);
+    await using opened = new AsyncDisposableStack();
+    const groups = opened.use(await GroupAdmin.open({ brokers, clientId }));
+    const store = opened.use(new S3Store(config.s3));
+    const sources =
+      options.fromCold === true ? await openCold({ log, schemas, store, processor, into, signal }) : { log, schemas };
+    const cold = sources.log instanceof ColdLog ? opened.use(sources.log) : undefined;
+    const from = await offsetsOf(sources.log, groups, primary, places.from);
+    const to = await offsetsOf(sources.log, groups, primary, places.to);
     if (into !== undefined) {
       await using admin = await TopicAdmin.open({ brokers, clientId });
       await prepareSideTopics(admin, log, outputTopics(processor), into, options.replace === true);
     }
     const progress = options.json === true ? undefined : new Progress(`replay ${processor.name}`);
     const result = await replay({
-      log,
-      schemas,
+      ...sources,
       processor,
+      cold: cold !== undefined,
       from,
       to,
       verify: options.verify ?? into === undefined,
@@ -97,19 +110,15 @@ async function replayCommand(name: string | undefined, options: ReplayCommandOpt
       ...(options.partition === undefined ? {} : { partition: partitionNumber(options.partition) }),
     });
     progress?.end();
-    if (options.json === true) printJson({ ok: result.differences === 0, ...result });
-    else print(result, into);
+    const archived = cold === undefined ? undefined : { files: cold.objects, parts: cold.parts };
+    if (options.json === true) printJson({ ok: result.differences === 0, ...result, archived });
+    else print(result, into, archived);
     if (result.differences > 0) process.exitCode = 1;
   });
 }
 
 /** By partition. `latest` is open: the replay ends where the processor is. */
-async function offsetsOf(
-  log: KafkaLog,
-  groups: GroupAdmin,
-  topic: string,
-  place: ResetTarget,
-): Promise<readonly bigint[]> {
+async function offsetsOf(log: Log, groups: GroupAdmin, topic: string, place: ResetTarget): Promise<readonly bigint[]> {
   const [starts, ends] = await Promise.all([log.starts(topic), log.ends(topic)]);
   switch (place.kind) {
     case 'earliest':
@@ -118,14 +127,16 @@ async function offsetsOf(
       return ends;
     case 'offset':
       return ends.map(() => place.offset);
-    case 'time':
-      return await groups.offsetsAt(topic, place.millis);
+    case 'time': {
+      const logged = await groups.offsetsAt(topic, place.millis);
+      return log instanceof ColdLog ? await log.offsetsAt(topic, BigInt(place.millis), logged) : logged;
+    }
   }
 }
 
 async function prepareSideTopics(
   admin: TopicAdmin,
-  log: KafkaLog,
+  log: Log,
   topics: readonly string[],
   suffix: string,
   replace: boolean,
@@ -158,7 +169,12 @@ function shown({ partition, partitions, records, position, to }: ReplayPosition)
   return { done: partition + share, total: partitions, text: `partition ${partition}, ${records} records` };
 }
 
-function print(result: ReplayResult, into: string | undefined): void {
+interface FromArchive {
+  readonly files: number;
+  readonly parts: readonly ColdPart[];
+}
+
+function print(result: ReplayResult, into: string | undefined, archived: FromArchive | undefined): void {
   const { processor, version, records, beats, topics, differences, examples, seconds } = result;
   const say = (line: string): void => {
     process.stdout.write(`${line}\n`);
@@ -166,13 +182,20 @@ function print(result: ReplayResult, into: string | undefined): void {
   say(
     `${processor} (version ${version}): ${records} records and ${beats} heartbeats replayed in ${seconds.toFixed(1)} s`,
   );
+  for (const { topic, partition, from, to, records: read } of archived?.parts ?? []) {
+    say(
+      `${topic}/${partition}: ${read} records of offsets ${from} to ${to - 1n} from the archive, the rest from Kafka`,
+    );
+  }
+  if (archived !== undefined) say(`${archived.files} files of the archive were read`);
   if (topics.length > 0) {
     printTable(
-      ['output', 'replay gives', 'compared with published', ...(into === undefined ? [] : ['written to'])],
-      topics.map(({ topic, given, compared }) => [
+      ['output', 'replay gives', 'compared with published', 'hash', ...(into === undefined ? [] : ['written to'])],
+      topics.map(({ topic, given, compared, hash }) => [
         topic,
         String(given),
         String(compared),
+        hash.slice(0, 16),
         ...(into === undefined ? [] : [sideTopic(topic, into)]),
       ]),
     );

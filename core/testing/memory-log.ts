@@ -29,6 +29,8 @@ export type TransactionFault =
 interface Partition {
   /** By offset; undefined is an offset without a committed record: a transaction marker or an aborted record. */
   readonly slots: (LogRecord | undefined)[];
+  /** What is before it was deleted by retention. */
+  start: bigint;
 }
 
 /**
@@ -49,7 +51,7 @@ export class MemoryLog implements Log {
     if (!this.#topics.has(topic))
       this.#topics.set(
         topic,
-        Array.from({ length: partitions }, () => ({ slots: [] })),
+        Array.from({ length: partitions }, () => ({ slots: [], start: 0n })),
       );
   }
 
@@ -65,6 +67,11 @@ export class MemoryLog implements Log {
   appendMarker(at: TopicPartition): void {
     this.#partition(at).slots.push(undefined);
     this.#wake();
+  }
+
+  /** Deletes what is before an offset, as retention does. */
+  trim(at: TopicPartition, start: bigint): void {
+    this.#partition(at).start = start;
   }
 
   /** All committed records of a partition, or of a whole topic in partition order. */
@@ -148,7 +155,7 @@ export class MemoryLog implements Log {
   }
 
   async starts(topic: string): Promise<readonly bigint[]> {
-    return this.#existing(topic).map(() => 0n);
+    return this.#existing(topic).map(({ start }) => start);
   }
 
   async ends(topic: string): Promise<readonly bigint[]> {
@@ -182,7 +189,10 @@ export class MemoryLog implements Log {
   async #fetch(positions: readonly Position[], options: FetchOptions): Promise<Fetched[]> {
     const read = (): Fetched[] =>
       positions.flatMap(({ topic, partition, offset }) => {
-        const { slots } = this.#partition({ topic, partition });
+        const { slots, start } = this.#partition({ topic, partition });
+        if (offset < start) {
+          throw new MillraceError('OFFSET_OUT_OF_RANGE', `${topic}/${partition} begins with offset ${start}`);
+        }
         if (BigInt(slots.length) <= offset) return [];
         const next = BigInt(slots.length);
         const records = slots.slice(Number(offset)).filter((slot) => slot !== undefined);

@@ -7,6 +7,9 @@ import { differences, plain } from './values.ts';
 /** A record that the processor had published, or that the replay gives now. */
 type Side = Pick<LogRecord, 'key' | 'value' | 'timestamp'>;
 
+/** What of a value is compared. */
+export type View = (value: object) => Promise<object>;
+
 interface Given {
   readonly record: Side;
   /** Caused by the range that is compared. */
@@ -32,6 +35,7 @@ export class Match {
   readonly #keys: AvroDecoder<object>;
   readonly #values: AvroDecoder<object>;
   readonly #own: string;
+  readonly #view: View;
   readonly #given = new Map<string, Given[]>();
   readonly #published = new Map<string, Published[]>();
   /** By schema id of values. */
@@ -42,6 +46,7 @@ export class Match {
     schemas: Schemas,
     contract: { readonly keySchema: object | null; readonly valueSchema: object },
     differences: Differences,
+    view: View = async (value) => value,
   ) {
     this.topic = topic;
     this.#schemas = schemas;
@@ -49,6 +54,7 @@ export class Match {
     this.#keys = new AvroDecoder<object>(schemas, contract.keySchema);
     this.#values = new AvroDecoder<object>(schemas, contract.valueSchema);
     this.#own = JSON.stringify(contract.valueSchema);
+    this.#view = view;
   }
 
   async give({ key, value, timestamp }: OutRecord, counts: boolean): Promise<void> {
@@ -123,7 +129,7 @@ export class Match {
   }
 
   async #value(bytes: Buffer | null): Promise<unknown> {
-    return bytes === null ? null : await this.#decode(this.#values, bytes);
+    return bytes === null ? null : await this.#view(await this.#decode(this.#values, bytes));
   }
 
   async #name({ key, value }: Side): Promise<string> {

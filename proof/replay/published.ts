@@ -21,6 +21,8 @@ export class Published implements AsyncDisposable {
   readonly #isOwn: (record: LogRecord) => Promise<boolean>;
   /** Milliseconds; undefined once it is known which records of this timestamp are of the history. */
   #boundary: bigint | undefined;
+  /** Milliseconds: records up to here are not compared, because those published are not all kept. */
+  #keptAfter: bigint | undefined;
   #queue: LogRecord[] = [];
 
   private constructor(reader: Reader, boundary: bigint | undefined, isOwn: (record: LogRecord) => Promise<boolean>) {
@@ -29,17 +31,27 @@ export class Published implements AsyncDisposable {
     this.#isOwn = isOwn;
   }
 
-  /** @throws MillraceError REPLAY_IMPOSSIBLE when the topic is not kept from where it has to be compared. */
+  /**
+   * @param partly what was published and is not kept any more is passed over, on both sides. Undefined then for letters, which have no order
+   *   in time by which they could be told apart.
+   * @throws MillraceError REPLAY_IMPOSSIBLE when the topic is not kept from where it has to be compared, unless `partly`.
+   */
   static async open(
     log: Log,
     schemas: Schemas,
     topic: string,
     { processor, partition, base }: History,
-    signal?: AbortSignal,
-  ): Promise<Published> {
+    { partly, signal }: { readonly partly: boolean; readonly signal?: AbortSignal | undefined },
+  ): Promise<Published | undefined> {
     const [starts, ends] = await Promise.all([log.starts(topic), log.ends(topic)]);
     const [start, to] = [starts[partition] ?? 0n, ends[partition] ?? 0n];
     const from = base.snapshot === undefined ? (base.outputEnds.get(topic) ?? 0n) : start;
+    if (partly && start > (base.outputEnds.get(topic) ?? 0n)) {
+      if (topic === `${processor}.dead`) return undefined;
+      const published = new Published(new Reader(log, { topic, partition }, start, to, signal), undefined, notRedriven);
+      await published.#keep(base.snapshot?.task.logTime);
+      return published;
+    }
     if (start > from) {
       throw new MillraceError(
         'REPLAY_IMPOSSIBLE',
@@ -53,8 +65,26 @@ export class Published implements AsyncDisposable {
     const isDead = topic === `${processor}.dead`;
     if (isDead) return new Published(reader, undefined, since(schemas, base.snapshot));
     const boundary = base.snapshot === undefined ? undefined : base.snapshot.task.logTime / 1000n;
-    // What an operator redrove into the topic is not the processor's.
-    return new Published(reader, boundary, async ({ headers }) => redrivenOf(headers) === undefined);
+    return new Published(reader, boundary, notRedriven);
+  }
+
+  /** Finds out from when on all is kept. @param snapshotTime microseconds; records before it are of another history */
+  async #keep(snapshotTime: bigint | undefined): Promise<void> {
+    const boundary = snapshotTime === undefined ? undefined : snapshotTime / 1000n;
+    const first = await this.#read();
+    if (first === undefined) {
+      this.#keptAfter = endOfTime;
+    } else {
+      // Earlier ones of the same millisecond may be gone.
+      if (boundary === undefined || first.timestamp > boundary) this.#keptAfter = first.timestamp;
+      else this.#boundary = boundary;
+      this.#queue.push(first);
+    }
+  }
+
+  /** Whether what the replay gives at this time has no counterpart that is kept for certain. */
+  isForgotten(timestamp: bigint): boolean {
+    return this.#keptAfter !== undefined && timestamp <= this.#keptAfter;
   }
 
   /** Whether a record that the replay gives is of the millisecond in which the snapshot was taken: its counterpart is found later. */
@@ -80,7 +110,10 @@ export class Published implements AsyncDisposable {
 
   /** Undefined at the end of what was there when it was opened. */
   async next(): Promise<LogRecord | undefined> {
-    return this.#queue.shift() ?? (await this.#read());
+    for (;;) {
+      const record = this.#queue.shift() ?? (await this.#read());
+      if (record === undefined || !this.isForgotten(record.timestamp)) return record;
+    }
   }
 
   async #read(): Promise<LogRecord | undefined> {
@@ -93,6 +126,14 @@ export class Published implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#reader[Symbol.asyncDispose]();
   }
+}
+
+/** Milliseconds, beyond all records. */
+const endOfTime = 2n ** 63n;
+
+/** What an operator redrove into the topic is not the processor's. */
+async function notRedriven({ headers }: LogRecord): Promise<boolean> {
+  return redrivenOf(headers) === undefined;
 }
 
 /** Letters of records that the snapshot does not have behind it. */

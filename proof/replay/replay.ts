@@ -1,4 +1,6 @@
+import { createHash, type Hash } from 'node:crypto';
 import { setImmediate as yieldNow } from 'node:timers/promises';
+import { AvroDecoder, HEADER_BYTES } from '../../core/avro/decoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
 import { wallClock } from '../../core/clock.ts';
 import { MillraceError } from '../../core/errors.ts';
@@ -12,9 +14,11 @@ import { Stores } from '../../core/state/stores.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import { Differences } from '../report.ts';
 import { type History, openHistory, type Step, steps } from './history.ts';
+import { Letters } from './letters.ts';
 import { Match } from './match.ts';
 import { Published } from './published.ts';
 import { PrivateSchemas, SideSchemas, sideTopic } from './schemas.ts';
+import { plain } from './values.ts';
 
 export interface ReplayOptions<In> {
   readonly log: Log;
@@ -30,6 +34,11 @@ export interface ReplayOptions<In> {
   readonly into?: string;
   /** Compares with what was published. */
   readonly verify: boolean;
+  /**
+   * `log` has inputs from the archive: letters are compared by what they say, and what was published and is not kept any more is passed over.
+   * Default false.
+   */
+  readonly cold?: boolean;
   /** The settings of then, as the journal has them, or those that `processor` was made with. Default: then. */
   readonly settings?: 'then' | 'now';
   readonly onProgress?: (progress: Progress) => void;
@@ -52,6 +61,11 @@ export interface TopicResult {
   readonly given: number;
   /** Of those, how many were compared with a published record. */
   readonly compared: number;
+  /**
+   * SHA-256 over what the range gives, hexadecimal: partition, timestamp, key and value of each record, without the ids of schemas; of a dead
+   * letter what it says. Equal for equal outputs, wherever the input came from.
+   */
+  readonly hash: string;
 }
 
 export interface ReplayResult {
@@ -98,7 +112,12 @@ export async function replay<In>(options: ReplayOptions<In>): Promise<ReplayResu
     version: processor.version,
     records: total.records,
     beats: total.beats,
-    topics: [...total.topics].map(([topic, counts]) => ({ topic, ...counts })),
+    topics: [...total.topics].map(([topic, { given, compared, hash }]) => ({
+      topic,
+      given,
+      compared,
+      hash: hash.digest('hex'),
+    })),
     differences: differences.count,
     examples: differences.examples,
     seconds: (performance.now() - startedMs) / 1000,
@@ -108,7 +127,13 @@ export async function replay<In>(options: ReplayOptions<In>): Promise<ReplayResu
 interface Totals {
   records: number;
   beats: number;
-  readonly topics: Map<string, { given: number; compared: number }>;
+  readonly topics: Map<string, TopicTotal>;
+}
+
+interface TopicTotal {
+  given: number;
+  compared: number;
+  readonly hash: Hash;
 }
 
 interface PartitionOptions<In> extends ReplayOptions<In> {
@@ -134,6 +159,8 @@ class PartitionReplay<In> {
   readonly #from: bigint;
   readonly #to: bigint;
   readonly #followed = new Map<string, Followed>();
+  readonly #letters: Letters;
+  readonly #letterDecoder: AvroDecoder<object>;
   #written: OutRecord[] = [];
   #writer: Writer | undefined;
 
@@ -143,6 +170,8 @@ class PartitionReplay<In> {
     const end = committed.get(inputs[0] ?? '') ?? 0n;
     const wanted = to?.[partition] ?? end;
     this.#options = options;
+    this.#letters = new Letters(options.own);
+    this.#letterDecoder = new AvroDecoder<object>(options.own, contracts.dead_letter);
     this.#from = from?.[partition] ?? base.position;
     this.#to = wanted < end ? wanted : end;
   }
@@ -207,7 +236,7 @@ class PartitionReplay<In> {
 
   /** Opens what was published by this history, up to now. */
   async #follow(stack: AsyncDisposableStack): Promise<void> {
-    const { log, schemas, own, processor, history, differences, verify, signal } = this.#options;
+    const { log, schemas, own, processor, history, differences, verify, cold = false, signal } = this.#options;
     if (!verify) return;
     const dead = { topic: `${processor.name}.dead`, keySchema: null, valueSchema: contracts.dead_letter };
     for (const contract of [...processor.outputs, dead]) {
@@ -217,8 +246,12 @@ class PartitionReplay<In> {
           remedy: 'replay it with --into, and compare by key what both topics hold in the end',
         });
       }
-      const published = stack.use(await Published.open(log, schemas, topic, history, signal));
-      this.#followed.set(topic, { match: new Match(topic, own, contract, differences), published, given: 0, read: 0 });
+      const published = await Published.open(log, schemas, topic, history, { partly: cold, signal });
+      if (published === undefined) continue;
+      stack.use(published);
+      const view = cold && contract === dead ? (letter: object) => this.#letters.view(letter) : undefined;
+      const match = new Match(topic, own, contract, differences, view);
+      this.#followed.set(topic, { match, published, given: 0, read: 0 });
     }
   }
 
@@ -265,15 +298,17 @@ class PartitionReplay<In> {
 
   /** Takes what the engine has given, and as much of what was published. */
   async #take(engine: Engine<In>, counts: boolean): Promise<void> {
-    const { total, into } = this.#options;
+    const { into } = this.#options;
     engine.stores.takeChanges();
     for (const output of engine.takeOutputs()) {
-      const result = total.topics.get(output.topic) ?? { given: 0, compared: 0 };
-      total.topics.set(output.topic, result);
-      if (counts) result.given++;
+      const result = this.#total(output.topic);
+      if (counts) {
+        result.given++;
+        await this.#digest(result.hash, output);
+      }
       if (counts && into !== undefined) this.#written.push({ ...output, topic: sideTopic(output.topic, into) });
       const followed = this.#followed.get(output.topic);
-      if (followed === undefined) continue;
+      if (followed === undefined || followed.published.isForgotten(output.timestamp)) continue;
       const before = followed.match.compared;
       const waits = followed.published.isAtBoundary(output.timestamp);
       if (!waits) await followed.published.pass(followed.given);
@@ -283,6 +318,27 @@ class PartitionReplay<In> {
       result.compared += followed.match.compared - before;
     }
     if (this.#written.length >= recordsPerTransaction) await this.#write(recordsPerTransaction);
+  }
+
+  #total(topic: string): TopicTotal {
+    const { topics } = this.#options.total;
+    const total = topics.get(topic) ?? { given: 0, compared: 0, hash: createHash('sha256') };
+    topics.set(topic, total);
+    return total;
+  }
+
+  async #digest(hash: Hash, { topic, partition, key, value, timestamp }: OutRecord): Promise<void> {
+    hash.update(`${partition} ${timestamp}\n`);
+    if (topic === `${this.#options.processor.name}.dead` && value !== null) {
+      const missing = this.#letterDecoder.missing([value]);
+      if (missing.length > 0) await this.#letterDecoder.prepare(missing);
+      hash.update(plain(await this.#letters.view(this.#letterDecoder.decode(value))));
+      return;
+    }
+    for (const bytes of [key, value]) {
+      hash.update(`${bytes?.length ?? 'null'}\n`);
+      if (bytes !== null) hash.update(bytes.subarray(HEADER_BYTES));
+    }
   }
 
   async #advance(topic: string, followed: Followed, counts: boolean): Promise<void> {
@@ -297,7 +353,7 @@ class PartitionReplay<In> {
 
   /** What was published beyond what the replay gave, unless the processor has gone on meanwhile. */
   async #finish(): Promise<void> {
-    const { log, history, total } = this.#options;
+    const { log, history } = this.#options;
     const { processor, partition, inputs, committed } = history;
     const primary = inputs[0] ?? '';
     const isWhole = this.#to === committed.get(primary);
@@ -306,8 +362,7 @@ class PartitionReplay<In> {
     const atRest =
       now.find((each) => each.partition === partition)?.offset === this.#to && journalEnd === history.journal.to;
     for (const [topic, followed] of this.#followed) {
-      const result = total.topics.get(topic) ?? { given: 0, compared: 0 };
-      total.topics.set(topic, result);
+      const result = this.#total(topic);
       const before = followed.match.compared;
       await followed.published.pass(followed.given);
       await this.#advance(topic, followed, true);

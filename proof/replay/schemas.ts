@@ -6,19 +6,22 @@ const firstPrivateId = 1_500_000_000;
 /** The registry's schemas, and beside them schemas that nobody else sees: a replay registers nothing. */
 export class PrivateSchemas implements Schemas {
   readonly #inner: Schemas;
+  readonly #first: number;
   readonly #own: object[] = [];
 
-  constructor(inner: Schemas) {
+  /** @param first of its ids; one that is in the other has ids of its own */
+  constructor(inner: Schemas, first = firstPrivateId) {
     this.#inner = inner;
+    this.#first = first;
   }
 
   async register(_subject: string, schema: object): Promise<number> {
     const at = this.#own.indexOf(schema);
-    return firstPrivateId + (at >= 0 ? at : this.#own.push(schema) - 1);
+    return this.#first + (at >= 0 ? at : this.#own.push(schema) - 1);
   }
 
   async byId(id: number): Promise<object> {
-    return this.#own[id - firstPrivateId] ?? (await this.#inner.byId(id));
+    return this.#own[id - this.#first] ?? (await this.#inner.byId(id));
   }
 }
 

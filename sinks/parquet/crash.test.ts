@@ -1,10 +1,11 @@
 import { describe, expect, test } from '@jest/globals';
 import { readColumns } from '../../core/archive/fixtures/read.ts';
+import { parseUnlisted } from '../../core/archive/unlisted.ts';
 import { MillraceError } from '../../core/errors.ts';
 import type { StoreFault } from '../../core/s3/memory.ts';
 import type { TransactionFault } from '../../core/testing/memory-log.ts';
 import fc from '../../core/testing/property.ts';
-import { parseUnlisted } from './cut.ts';
+
 import { Harness, trade } from './fixtures/harness.ts';
 
 const topic = 'cdc.public.trades';

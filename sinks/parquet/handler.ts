@@ -1,5 +1,6 @@
 import { objectKey } from '../../core/archive/keys.ts';
 import type { Table } from '../../core/archive/tables.ts';
+import { formatUnlisted, parseUnlisted, type Unlisted } from '../../core/archive/unlisted.ts';
 import type { TableDecoder } from '../../core/archive/writing/decoder.ts';
 import { buildOf, type Form, formOf, forms } from '../../core/archive/writing/writer.ts';
 import type { AvroEncoder } from '../../core/avro/encoder.ts';
@@ -24,7 +25,7 @@ import { objectsTopic } from '../../schemas/topics.ts';
 import type { Budget } from './budget.ts';
 import { RecordBuffer } from './buffer.ts';
 import { type Built, type BuiltObject, buildObjects, type Refused } from './build.ts';
-import { type Cut, formatCut, formatUnlisted, parseCut, parseUnlisted, type Unlisted } from './cut.ts';
+import { type Cut, formatCut, parseCut } from './cut.ts';
 import type { Turns } from './turns.ts';
 
 export interface ParquetSettings {

@@ -1,0 +1,92 @@
+import { listObjects, readObjects } from '../../../core/archive/objects.ts';
+import { parseUnlisted } from '../../../core/archive/unlisted.ts';
+import type { Schemas } from '../../../core/avro/schemas.ts';
+import type { Log } from '../../../core/runtime/log.ts';
+import { groupOf } from '../../../core/runtime/runner.ts';
+import type { ArchiveObject } from '../../../schemas/gen/archive_object.ts';
+import { type ArchivedTopic, objectsTopic } from '../../../schemas/topics.ts';
+
+/** Half open. */
+export interface Range {
+  readonly from: bigint;
+  readonly to: bigint;
+}
+
+/** A cut of the sink: its range and how many of its records are dead letters instead of rows. */
+export interface Tile extends Range {
+  readonly deadLetters: bigint;
+}
+
+/** What the archive lists of one partition. */
+export interface Tiles extends Range {
+  /** The cuts, in order. */
+  readonly cuts: readonly Tile[];
+  /** Files that hold the rows now, in whatever order. */
+  readonly objects: readonly ArchiveObject[];
+  /** Ranges between `from` and `to` that the list does not have, with why, in order. */
+  readonly gaps: readonly (Range & { readonly why: string })[];
+}
+
+/**
+ * What the archive lists of a topic, by partition. The cuts tile the log: each begins where the one before it ended, and what is between two
+ * that do not meet is missing.
+ *
+ * @throws as `listObjects`; CUT_UNREADABLE.
+ */
+export async function readTiles(
+  log: Log,
+  schemas: Schemas,
+  topic: ArchivedTopic,
+  signal: AbortSignal,
+): Promise<readonly Tiles[]> {
+  const name = objectsTopic(topic);
+  const [from, to] = await Promise.all([log.starts(name), log.ends(name)]);
+  const committed = await log.committed(groupOf('parquet'), topic);
+  const written: ArchiveObject[][] = to.map(() => []);
+  for await (const { partition, records } of readObjects(log, schemas, topic, { from, to }, signal)) {
+    written[partition]?.push(...records.map(({ object }) => object));
+  }
+  const listed = await listObjects(log, schemas, topic, { signal });
+  return written.map((objects, partition) => {
+    const sink = committed.find((each) => each.partition === partition);
+    const unlisted = parseUnlisted(sink?.metadata ?? '');
+    const tail =
+      sink === undefined || unlisted === undefined || unlisted.since >= sink.offset
+        ? undefined
+        : { from: unlisted.since, to: sink.offset, deadLetters: BigInt(unlisted.deadLetters) };
+    const now = listed.filter((object) => object.partition === partition);
+    return tilesOf(objects, now, tail);
+  });
+}
+
+function tilesOf(written: readonly ArchiveObject[], objects: readonly ArchiveObject[], tail: Tile | undefined): Tiles {
+  const byStart = new Map<bigint, Tile>();
+  for (const { from_offset: from, to_offset: to, dead_letters: deadLetters } of written) {
+    byStart.set(from, { from, to, deadLetters });
+  }
+  const cuts = [...byStart.values()].sort((a, b) => (a.from < b.from ? -1 : 1));
+  // Only together with cuts: alone it would be an archive of nothing.
+  if (tail !== undefined && cuts.length > 0) cuts.push(tail);
+  const gaps: (Range & { why: string })[] = [];
+  for (const [i, { from }] of cuts.entries()) {
+    const before = cuts[i - 1];
+    if (before !== undefined && before.to < from) {
+      gaps.push({ from: before.to, to: from, why: 'the archive never listed them' });
+    }
+  }
+  for (const object of missingDays(written, objects)) {
+    const { first_offset: from, last_offset: last, day } = object;
+    gaps.push({ from, to: last + 1n, why: `rows of ${day} were removed from the archive` });
+  }
+  gaps.sort((a, b) => (a.from < b.from ? -1 : 1));
+  return { from: cuts[0]?.from ?? 0n, to: cuts.at(-1)?.to ?? 0n, cuts, objects, gaps };
+}
+
+/** Objects of days of which fewer rows are listed now than were written: expired, not replaced by others of the same rows. */
+function missingDays(written: readonly ArchiveObject[], objects: readonly ArchiveObject[]): ArchiveObject[] {
+  const left = new Map<string, bigint>();
+  for (const { day, rows } of written) left.set(day, (left.get(day) ?? 0n) + rows);
+  for (const { day, rows } of objects) left.set(day, (left.get(day) ?? 0n) - rows);
+  const keys = new Set(objects.map(({ key }) => key));
+  return written.filter(({ day, key }) => left.get(day) !== 0n && !keys.has(key));
+}

@@ -1,0 +1,48 @@
+import { type Table, tables } from '../../core/archive/tables.ts';
+import { AvroDecoder } from '../../core/avro/decoder.ts';
+import type { Schemas } from '../../core/avro/schemas.ts';
+import { MillraceError } from '../../core/errors.ts';
+import type { DeadLetter } from '../../schemas/gen/dead_letter.ts';
+import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
+import { plain } from './values.ts';
+
+/**
+ * Dead letters by what they say: of a refused record from an archived topic the fields that the archive keeps, in place of its bytes. A
+ * record that was made again from a row has other bytes and says the same.
+ */
+export class Letters {
+  readonly #decoders: ReadonlyMap<string, { readonly table: Table; readonly decoder: AvroDecoder<object> }>;
+
+  constructor(schemas: Schemas) {
+    this.#decoders = new Map(
+      archivedTopics.map((topic: ArchivedTopic) => {
+        const table = tables[topic];
+        return [topic, { table, decoder: new AvroDecoder<object>(schemas, table.schema) }];
+      }),
+    );
+  }
+
+  /** A letter whose record can be read, with what it says as its value; any other as it is. */
+  async view(letter: object): Promise<object> {
+    const { origin, value } = letter as DeadLetter;
+    const kept = this.#decoders.get(origin.topic);
+    if (kept === undefined || value === null) return letter;
+    const { table, decoder } = kept;
+    const bytes = Buffer.from(value);
+    try {
+      const missing = decoder.missing([bytes]);
+      if (missing.length > 0) await decoder.prepare(missing);
+      const record = decoder.decode(bytes);
+      const said = { row: rowOf(table, table.row(record)), before: rowOf(table, table.before?.(record)) };
+      const { lsn, op, sourceTime } = table.lineage(record, { timestamp: origin.timestamp });
+      return { ...letter, key: null, schema_id: null, value: plain({ ...said, lsn, op, sourceTime }) };
+    } catch (error) {
+      if (error instanceof MillraceError && error.disposition === 'deadLetter') return letter;
+      throw error;
+    }
+  }
+}
+
+function rowOf({ columns }: Table, row: object | undefined): unknown {
+  return row === undefined ? null : columns.map((column) => column.read(row));
+}
