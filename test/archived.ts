@@ -42,7 +42,7 @@ export class Archived {
     const sink = await parquetSink({
       schemas: driver.schemas,
       store,
-      settings: { flushRows: never, flushBytes: never, flushMs: never, bufferBytes: never, changeLogTopics },
+      settings: { flushSize: never, flushBytes: never, flushMs: never, bufferBytes: never, changeLogTopics },
       epoch: 'cluster-1',
       metrics: new Metrics({ node: false }),
       now: () => now(),

@@ -367,9 +367,10 @@ describe('it is told', () => {
   }, 120_000);
 });
 
-test('what the log has deleted is followed from the archive alone, and a candle is recomputed from there', async () => {
+test('what the log has deleted is followed from the archive alone, and a candle is recomputed from there; so is the whole history replayed', async () => {
   const { changes } = await trace('t90');
   const [first, second] = changes;
+  const replayed = await home.json<Replayed>('replay', 'ohlcv');
   const admin = new kafkajs.Kafka({ clientId: 'trace-test', brokers: [...config.kafka.brokers] }).admin();
   await admin.connect();
   try {
@@ -396,4 +397,19 @@ test('what the log has deleted is followed from the archive alone, and a candle 
   const id = { venue, symbol, interval: '5m', windowStart: parseTimestamp(`${day}T12:10:00Z`) };
   const candle = await traceCandle(sources, id, { trades: 0 });
   expect(candle.input).toMatchObject({ sources: ['archive', 'log'], different: [] });
+  expect((await home.cli('replay', 'ohlcv')).errors).toContain('REPLAY_IMPOSSIBLE');
+  const cold = await home.json<Replayed>('replay', 'ohlcv', '--from-cold');
+  expect([cold.records, cold.beats, cold.topics]).toEqual([replayed.records, replayed.beats, replayed.topics]);
+  expect(cold.topics.map(({ topic: output }) => output).sort()).toEqual(['market.candles', 'ohlcv.dead', 'ohlcv.late']);
+  expect(cold.archived?.parts).toContainEqual(
+    expect.objectContaining({ topic, partition: first?.partition, from: '0' }),
+  );
 }, 120_000);
+
+interface Replayed {
+  readonly records: number;
+  readonly beats: number;
+  /** With the hash of each output. */
+  readonly topics: readonly { readonly topic: string; readonly hash: string }[];
+  readonly archived?: { readonly files: number; readonly parts: readonly object[] };
+}
