@@ -1,6 +1,7 @@
 /** The capture as configuration describes it: definitions with their placeholders filled in, and the migrations' place. */
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { ConnectClient } from '../connectors/client.ts';
 import { type Definition, readDefinition } from '../connectors/definition.ts';
 import { lossOf, type SlotLoss } from '../connectors/guard.ts';
@@ -8,7 +9,7 @@ import { maskSettings, requireMaskable } from '../connectors/masking.ts';
 import { captureSettings } from '../connectors/settings.ts';
 import { readSlot, type Slot } from '../connectors/slot.ts';
 import type { Config } from '../core/config.ts';
-import { isError, MillraceError } from '../core/errors.ts';
+import { dispositionOf, isError, MillraceError } from '../core/errors.ts';
 import { type Masks, parseMasks } from '../core/masks.ts';
 import { connectPostgres } from '../core/postgres.ts';
 import type { Log } from '../core/runtime/log.ts';
@@ -92,14 +93,7 @@ export async function requireNoGap(
   if (loss !== undefined) throw slotLost(loss.reason);
   if ((await client.position(definition.name)) !== undefined) return;
   const topic = `${config.capture.prefix}.public.trades`;
-  let ends: readonly bigint[];
-  try {
-    ends = await log.ends(topic);
-  } catch (error) {
-    if (isError(error, 'TOPIC_MISSING')) return;
-    throw error;
-  }
-  if (ends.every((end) => end === 0n)) return;
+  if (!(await hasRecords(log, topic))) return;
   throw new MillraceError(
     'POSITION_LOST',
     `connector ${definition.name} has no position, and ${topic} has records: its first snapshot would count them twice`,
@@ -108,4 +102,20 @@ export async function requireNoGap(
         'Run `millrace connectors recapture`: it shows what it would do, and writes what the log lacks with --yes.',
     },
   );
+}
+
+/** A topic that was made a moment ago has no leader yet. */
+const leaderMs = 30_000;
+
+async function hasRecords(log: Pick<Log, 'ends'>, topic: string): Promise<boolean> {
+  const giveUpAt = performance.now() + leaderMs;
+  for (;;) {
+    try {
+      return (await log.ends(topic)).some((end) => end > 0n);
+    } catch (error) {
+      if (isError(error, 'TOPIC_MISSING')) return false;
+      if (dispositionOf(error) !== 'retry' || performance.now() > giveUpAt) throw error;
+      await sleep(200);
+    }
+  }
 }
