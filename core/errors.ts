@@ -55,6 +55,7 @@ export const errorCodes = {
   CUT_UNREADABLE: 'stop',
   ARCHIVE_DAMAGED: 'stop',
   COPIES_FULL: 'stop',
+  COMPACTION_FAILED: 'stop',
   QUERY_FAILED: 'stop',
   // the hot store
   HOT_STORE_UNAVAILABLE: 'retry',

@@ -116,6 +116,7 @@ describe('topics', () => {
       ['control', 1],
       ['aliases', 1],
       ['redrives', 1],
+      ['archive.replacements', 1],
       ['archive.partitions', 1],
     ]);
   });

@@ -147,6 +147,8 @@ const list = [
   { name: 'archive.cdc.public.trades.objects', ...objects },
   { name: 'archive.market.candles.objects', ...objects },
   { name: 'archive.market.anomalies.objects', ...objects },
+  // One order of all replacements: what one lists, the next may replace.
+  { name: 'archive.replacements', ...objects, partitions: 1, value: 'archive_replacement' },
   // Days span partitions, so one task has them all. Each step of a day is kept for a while; how it is now, for ever.
   { name: 'archive.partitions', ...compacted, compactionLagMs: SIDE_RETENTION, key: null, value: 'archive_partition' },
 ] as const satisfies readonly Topic[];

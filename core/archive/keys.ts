@@ -26,6 +26,22 @@ export function objectKey(name: ObjectName): string {
 }
 
 /**
+ * An object that a compaction made, with the plan's offset in archive.replacements and its number in the plan, so that no two plans ever
+ * use one name: `<prefix><epoch>/<topic>/year=YYYY/month=MM/day=DD/<topic>+<partition>+<first offset>+r<plan>+<number>.parquet`
+ *
+ * @throws MillraceError CONFIG_INVALID
+ */
+export function compactedKey(name: ObjectName, plan: bigint, number: number): string {
+  return objectKey(name).replace(/\.parquet$/, `+r${plan}+${number}.parquet`);
+}
+
+/** The plan of an object that a compaction made, from its key; undefined for one of the sink. */
+export function planOf(key: string): bigint | undefined {
+  const found = /\+\d{20}\+r(\d{1,19})\+\d+\.parquet$/.exec(key);
+  return found === null ? undefined : BigInt(found[1] as string);
+}
+
+/**
  * `<prefix><epoch>/_manifest/<topic>/<day>/<number>.json`, the number with 8 digits, so that the newest is the last of a listing.
  *
  * @throws MillraceError CONFIG_INVALID

@@ -1,5 +1,13 @@
 import { expect, test } from '@jest/globals';
-import { formatManifest, type Manifest, type ManifestFile, parseManifest, totalsOf } from './manifest.ts';
+import type { ArchiveReplacement } from '../../schemas/gen/archive_replacement.ts';
+import {
+  formatManifest,
+  type Manifest,
+  type ManifestFile,
+  parseManifest,
+  totalsOf,
+  withReplacements,
+} from './manifest.ts';
 
 function file(partition: number, first: bigint, over: Partial<ManifestFile> = {}): ManifestFile {
   return {
@@ -25,6 +33,7 @@ const manifest: Manifest = {
   day: '2013-11-25',
   number: 2,
   covers: [3n, 2n ** 62n],
+  replacements: 2n ** 61n,
   files: [file(0, 0n), file(0, 10n), file(1, 5n, { rows: 1n, row_hash: '0000000000000003' })],
 };
 
@@ -32,6 +41,30 @@ test('a manifest is read as it was written, 64-bit integers and all', () => {
   expect(parseManifest(formatManifest(manifest))).toEqual(manifest);
   const empty = { ...manifest, number: 1, files: [] };
   expect(parseManifest(formatManifest(empty))).toEqual(empty);
+});
+
+test('a manifest that no replacement is in has the bytes that it always had', () => {
+  const lines = formatManifest(manifest).toString().split('\n');
+  const without = formatManifest({ ...manifest, replacements: 0n })
+    .toString()
+    .split('\n');
+  expect(without).toEqual(lines.filter((line) => !line.includes('"replacements"')));
+  expect(parseManifest(Buffer.from(without.join('\n'))).replacements).toBe(0n);
+});
+
+test('what is replaced is gone, what replaces it is there, in order, however often it is done', () => {
+  const object = { ...file(0, 0n, { key: 'new', rows: 20n }), epoch: 'cluster-1', topic: 'cdc.public.trades', day: '' };
+  const compacted: ArchiveReplacement = {
+    ...{ kind: 'COMPACTED', epoch: 'cluster-1', topic: 'cdc.public.trades', day: '2013-11-25', plan: 0n, partition: 0 },
+    ...{ schema_id: 7, covers: 0n, target_bytes: 1n, writer_version: 1, rows: 20n, row_hash: '' },
+    replaced: ['k0+0', 'k0+10'],
+    objects: [object],
+  };
+  const once = withReplacements(manifest.files, [compacted]);
+  expect(once.map(({ key }) => key)).toEqual(['new', 'k1+5']);
+  expect(withReplacements(once, [compacted])).toEqual(once);
+  const expired: ArchiveReplacement = { ...compacted, kind: 'EXPIRED', replaced: ['new', 'k1+5'], objects: [] };
+  expect(withReplacements(manifest.files, [compacted, expired])).toEqual([]);
 });
 
 test('the totals are sums, the row hash modulo 2^64, and the outer offsets of each partition', () => {

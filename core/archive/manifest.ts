@@ -5,9 +5,11 @@
  */
 import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import type { ArchivedRange, ArchivePartition } from '../../schemas/gen/archive_partition.ts';
+import type { ArchiveReplacement } from '../../schemas/gen/archive_replacement.ts';
 import { MillraceError } from '../errors.ts';
 import { addRowHashes, formatRowHash } from '../rowhash.ts';
 import { formatTimestamp } from '../time.ts';
+import { objectsOf } from './replacements.ts';
 
 export const manifestFormat = 1;
 
@@ -23,6 +25,8 @@ export interface Manifest {
   readonly number: number;
   /** By partition of the topic's objects topic: first offset after the records that are taken into account. */
   readonly covers: readonly bigint[];
+  /** First offset of archive.replacements after the records that are taken into account; not written while it is 0n. */
+  readonly replacements: bigint;
   /** By partition and first offset. */
   readonly files: readonly ManifestFile[];
 }
@@ -81,6 +85,18 @@ export function withObjects(
   return [...byKey.values()].sort(inOrder);
 }
 
+/** The files after replacements, in order. Doing it again changes nothing. */
+export function withReplacements(
+  files: readonly ManifestFile[],
+  replacements: readonly ArchiveReplacement[],
+): readonly ManifestFile[] {
+  if (replacements.length === 0) return files;
+  const byKey = new Map(files.map((file) => [file.key, file]));
+  for (const object of replacements.flatMap(objectsOf)) byKey.set(object.key, fileOf(object));
+  for (const { replaced } of replacements) for (const key of replaced) byKey.delete(key);
+  return [...byKey.values()].sort(inOrder);
+}
+
 function inOrder(a: ManifestFile, b: ManifestFile): number {
   if (a.partition !== b.partition) return a.partition - b.partition;
   if (a.first_offset !== b.first_offset) return a.first_offset < b.first_offset ? -1 : 1;
@@ -105,7 +121,7 @@ function fileOf(object: ArchiveObject): ManifestFile {
 }
 
 /** JSON, one file a line. */
-export function formatManifest({ epoch, topic, day, number, covers, files }: Manifest): Buffer {
+export function formatManifest({ epoch, topic, day, number, covers, replacements, files }: Manifest): Buffer {
   const head = {
     format: manifestFormat,
     epoch,
@@ -114,6 +130,7 @@ export function formatManifest({ epoch, topic, day, number, covers, files }: Man
     manifest: number,
     previous: number === 1 ? null : number - 1,
     covers,
+    ...(replacements === 0n ? {} : { replacements }),
     totals: totalsOf(files),
   };
   const lines = Object.entries(head).map(([name, value]) => `  ${toJson(name)}: ${toJson(value)},\n`);
@@ -126,8 +143,9 @@ export function parseManifest(bytes: Buffer): Manifest {
   try {
     const parsed = JSON.parse(bytes.toString('utf8')) as Written;
     if (parsed.format !== manifestFormat) throw new TypeError(`format ${String(parsed.format)}`);
-    const { epoch, topic, day, manifest, covers, files } = parsed;
-    return { epoch, topic, day, number: manifest, covers: covers.map(BigInt), files: files.map(readFile) };
+    const { epoch, topic, day, manifest: number, covers, replacements = '0', files } = parsed;
+    const positions = { covers: covers.map(BigInt), replacements: BigInt(replacements) };
+    return { epoch, topic, day, number, ...positions, files: files.map(readFile) };
   } catch (cause) {
     throw new MillraceError('CUT_UNREADABLE', `this version cannot read the manifest: ${(cause as Error).message}`, {
       cause,
@@ -143,6 +161,7 @@ interface Written {
   readonly day: string;
   readonly manifest: number;
   readonly covers: readonly string[];
+  readonly replacements?: string;
   readonly files: readonly Readonly<Record<keyof ManifestFile, string | number>>[];
 }
 

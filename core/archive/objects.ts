@@ -4,6 +4,7 @@ import { AvroDecoder } from '../avro/decoder.ts';
 import type { Schemas } from '../avro/schemas.ts';
 import { prepareDecoder, valuesOf } from '../runtime/decoding.ts';
 import { type Log, readRange } from '../runtime/log.ts';
+import { endOfReplacements, objectsOf, readReplacements } from './replacements.ts';
 
 export interface ListOptions {
   /** Only objects of this day, `YYYY-MM-DD`. */
@@ -20,7 +21,7 @@ export interface ObjectRecords {
 }
 
 /**
- * The object records of `[from, to)`, partition by partition, each in the order of offsets. Waits for transactions that are open there.
+ * The object records of `[from, to)`, also of objects that were replaced since, partition by partition, each in the order of offsets. Waits for transactions that are open there.
  *
  * @param from by partition; a partition without one is read from its start
  * @throws as `listObjects`
@@ -48,9 +49,74 @@ export async function* readObjects(
   }
 }
 
+/** An object that is listed no more. */
+export interface Replaced {
+  readonly kind: 'COMPACTED' | 'EXPIRED';
+  /** Of the record in archive.replacements. */
+  readonly offset: bigint;
+}
+
+export interface Listing {
+  /** In order of partition, then of the first offset of the cut, then of the day. */
+  readonly objects: readonly ArchiveObject[];
+  /** By key; they may be in the bucket for a while. */
+  readonly replaced: ReadonlyMap<string, Replaced>;
+}
+
+/** Up to where a listing goes; default: everything that is committed. */
+export interface ListingRange {
+  /** By partition of the objects topic; what is not given goes to the end. */
+  readonly covers?: readonly bigint[];
+  /** In archive.replacements. */
+  readonly replacements?: bigint;
+}
+
+/**
+ * What the archive lists of a topic: the objects that the sink committed and the ones that replaced some of them, without those that were
+ * replaced. Each row is in exactly one of them, whatever is listed or replaced while this reads.
+ *
+ * @throws as `listObjects`
+ */
+export async function readListing(
+  log: Log,
+  schemas: Schemas,
+  topic: ArchivedTopic,
+  range: ListingRange = {},
+  signal: AbortSignal = new AbortController().signal,
+): Promise<Listing> {
+  const replaced = new Map<string, Replaced>();
+  const replacing: ArchiveObject[] = [];
+  const end = range.replacements ?? (await endOfReplacements(log));
+  for await (const { offset, replacement } of readReplacements(log, schemas, { from: 0n, to: end }, signal)) {
+    if (replacement.topic !== topic) continue;
+    const { kind } = replacement;
+    if (kind === 'COMPACTED' || kind === 'EXPIRED') {
+      for (const key of replacement.replaced) replaced.set(key, { kind, offset });
+      for (const object of objectsOf(replacement)) replacing.push(object);
+    }
+  }
+  const name = objectsTopic(topic);
+  const [from, ends] = await Promise.all([log.starts(name), log.ends(name)]);
+  const objects: ArchiveObject[] = [];
+  const to = ends.map((each, partition) => range.covers?.[partition] ?? each);
+  for await (const { records } of readObjects(log, schemas, topic, { from, to }, signal)) {
+    for (const { object } of records) if (!replaced.has(object.key)) objects.push(object);
+  }
+  const left = replacing.filter(({ key }) => !replaced.has(key));
+  return { objects: left.length === 0 ? objects : [...objects, ...left].sort(inOrder), replaced };
+}
+
+function inOrder(a: ArchiveObject, b: ArchiveObject): number {
+  if (a.partition !== b.partition) return a.partition - b.partition;
+  if (a.from_offset !== b.from_offset) return a.from_offset < b.from_offset ? -1 : 1;
+  if (a.day !== b.day) return a.day < b.day ? -1 : 1;
+  if (a.first_offset !== b.first_offset) return a.first_offset < b.first_offset ? -1 : 1;
+  return a.key < b.key ? -1 : 1;
+}
+
 /**
  * The objects that the archive lists of a topic, as of now: the exact answer to "which files hold it". What is in the bucket and not
- * here is not visible yet, or was left behind by a cut that is being finished.
+ * here is not visible yet, was replaced, or was left behind by a cut that is being finished.
  *
  * In order of partition, then of the first offset of the cut, then of the day.
  *
@@ -62,14 +128,6 @@ export async function listObjects(
   topic: ArchivedTopic,
   options: ListOptions = {},
 ): Promise<ArchiveObject[]> {
-  const signal = options.signal ?? new AbortController().signal;
-  const name = objectsTopic(topic);
-  const [from, to] = await Promise.all([log.starts(name), log.ends(name)]);
-  const found: ArchiveObject[] = [];
-  for await (const { records } of readObjects(log, schemas, topic, { from, to }, signal)) {
-    for (const { object } of records) {
-      if (options.day === undefined || object.day === options.day) found.push(object);
-    }
-  }
-  return found;
+  const { objects } = await readListing(log, schemas, topic, {}, options.signal);
+  return objects.filter(({ day }) => options.day === undefined || day === options.day);
 }

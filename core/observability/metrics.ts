@@ -64,6 +64,8 @@ export class Metrics {
   readonly coldStorageLagSeconds: Gauge<'topic'>;
   readonly archiveDays: Gauge<'topic' | 'state'>;
   readonly archivePassedSeconds: Gauge<'topic'>;
+  readonly archiveFiles: Gauge<'topic'>;
+  readonly archiveBytes: Gauge<'topic'>;
 
   readonly hotStoreBreakerOpen: Gauge;
   /** Filled at each scrape from `hotStoreOldest`. */
@@ -181,6 +183,12 @@ export class Metrics {
       'topic',
       'state',
     ]);
+    this.archiveFiles = gauge('millrace_archive_files', 'Files that the newest manifests of all days list.', ['topic']);
+    this.archiveBytes = gauge(
+      'millrace_archive_bytes',
+      'Length of the files that the newest manifests of all days list.',
+      ['topic'],
+    );
     this.archivePassedSeconds = gauge(
       'millrace_archive_passed_seconds',
       'Log time that the archive of every partition has passed, seconds since the epoch; days that ended before it by the lateness are complete.',

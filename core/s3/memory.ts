@@ -10,6 +10,9 @@ export type StoreFault =
 /** A bucket in memory: the same contract, with faults on demand. Does not retry. */
 export class MemoryStore implements ObjectStore {
   readonly objects = new Map<string, StoredObject>();
+  /** What its clock says. */
+  nowMs = 0;
+  readonly #modified = new Map<string, number>();
   readonly #faults: (StoreFault | undefined)[] = [];
 
   /** The next calls of `putIfAbsent` meet these, one each; undefined lets one pass. */
@@ -23,7 +26,10 @@ export class MemoryStore implements ObjectStore {
     const fault = this.#faults.shift();
     if (fault?.kind === 'before') throw fault.error;
     const exists = this.objects.has(key);
-    if (!exists) this.objects.set(key, { bytes: Buffer.from(bytes), metadata: { ...options.metadata } });
+    if (!exists) {
+      this.objects.set(key, { bytes: Buffer.from(bytes), metadata: { ...options.metadata } });
+      this.#modified.set(key, this.nowMs);
+    }
     if (fault?.kind === 'after') throw fault.error;
     return exists ? 'exists' : 'created';
   }
@@ -33,13 +39,13 @@ export class MemoryStore implements ObjectStore {
   }
 
   async head(key: string): Promise<ObjectInfo | undefined> {
-    const found = this.objects.get(key);
-    return found === undefined ? undefined : { key, bytes: found.bytes.length };
+    return this.#info(key);
   }
 
   async *list(prefix: string): AsyncGenerator<ObjectInfo> {
     for (const key of [...this.objects.keys()].sort()) {
-      if (key.startsWith(prefix)) yield { key, bytes: this.objects.get(key)?.bytes.length ?? 0 };
+      const found = key.startsWith(prefix) ? this.#info(key) : undefined;
+      if (found !== undefined) yield found;
     }
   }
 
@@ -48,6 +54,13 @@ export class MemoryStore implements ObjectStore {
   }
 
   async ensureBucket(): Promise<void> {}
+
+  #info(key: string): ObjectInfo | undefined {
+    const found = this.objects.get(key);
+    return found === undefined
+      ? undefined
+      : { key, bytes: found.bytes.length, modifiedMs: this.#modified.get(key) ?? this.nowMs };
+  }
 
   async [Symbol.asyncDispose](): Promise<void> {}
 }

@@ -111,7 +111,7 @@ export class S3Store implements ObjectStore {
         const answer = await this.#client.send(new HeadObjectCommand({ Bucket: this.#options.bucket, Key: key }), {
           abortSignal,
         });
-        return { key, bytes: answer.ContentLength ?? 0 };
+        return { key, bytes: answer.ContentLength ?? 0, modifiedMs: answer.LastModified?.getTime() ?? Date.now() };
       }),
     );
   }
@@ -129,8 +129,9 @@ export class S3Store implements ObjectStore {
           { abortSignal },
         ),
       );
-      for (const { Key, Size } of page.Contents ?? []) {
-        if (Key !== undefined) yield { key: Key, bytes: Size ?? 0 };
+      for (const { Key, Size, LastModified } of page.Contents ?? []) {
+        if (Key === undefined) continue;
+        yield { key: Key, bytes: Size ?? 0, modifiedMs: LastModified?.getTime() ?? Date.now() };
       }
       token = page.IsTruncated === true ? page.NextContinuationToken : undefined;
     } while (token !== undefined);

@@ -11,6 +11,8 @@ export interface StoredObject {
 export interface ObjectInfo {
   readonly key: string;
   readonly bytes: number;
+  /** When it was written, by the clock of the store; milliseconds since 1970. */
+  readonly modifiedMs: number;
 }
 
 export interface PutOptions {

@@ -8,9 +8,9 @@ export interface ArchivePartition {
   readonly topic: string;
   /** Day of the rows, UTC, YYYY-MM-DD. */
   readonly day: string;
-  /** OPEN: never complete so far. COMPLETE: every partition's log time had passed the day by the lateness, and all before was listed. REOPENED: rows came after it was complete. */
+  /** OPEN: never complete so far. COMPLETE: every partition's log time had passed the day by the lateness, and all before was listed. REOPENED: rows came after it was complete. EXPIRED: its rows were given up. */
   readonly state: ArchiveState;
-  /** 1 until the day is reopened for the first time; each reopening adds one. */
+  /** 1 until the day is reopened for the first time; each reopening, compaction and expiry of a complete day adds one. */
   readonly revision: number;
   /** Number of the day's newest manifest, from 1. */
   readonly manifest: number;
@@ -32,12 +32,14 @@ export interface ArchivePartition {
   readonly partitions: readonly ArchivedRange[];
   /** By partition of the topic's objects topic: first offset after the object records that the manifest takes into account. */
   readonly covers: readonly bigint[];
+  /** First offset of archive.replacements after the records that the manifest takes into account. */
+  readonly replacements: bigint;
   /** Log time that the archive of each partition had passed when the day was complete, UTC, microseconds since 1970; null while it is not. */
   readonly passed: bigint | null;
 }
 
 /** Whether more rows are expected. */
-export type ArchiveState = 'OPEN' | 'COMPLETE' | 'REOPENED';
+export type ArchiveState = 'OPEN' | 'COMPLETE' | 'REOPENED' | 'EXPIRED';
 
 /** What a day has of one partition of its topic. */
 export interface ArchivedRange {
@@ -83,16 +85,17 @@ export const archivePartitionSchema = {
         "symbols": [
           "OPEN",
           "COMPLETE",
-          "REOPENED"
+          "REOPENED",
+          "EXPIRED"
         ],
         "doc": "Whether more rows are expected."
       },
-      "doc": "OPEN: never complete so far. COMPLETE: every partition's log time had passed the day by the lateness, and all before was listed. REOPENED: rows came after it was complete."
+      "doc": "OPEN: never complete so far. COMPLETE: every partition's log time had passed the day by the lateness, and all before was listed. REOPENED: rows came after it was complete. EXPIRED: its rows were given up."
     },
     {
       "name": "revision",
       "type": "int",
-      "doc": "1 until the day is reopened for the first time; each reopening adds one."
+      "doc": "1 until the day is reopened for the first time; each reopening, compaction and expiry of a complete day adds one."
     },
     {
       "name": "manifest",
@@ -184,6 +187,12 @@ export const archivePartitionSchema = {
         "items": "long"
       },
       "doc": "By partition of the topic's objects topic: first offset after the object records that the manifest takes into account."
+    },
+    {
+      "name": "replacements",
+      "type": "long",
+      "default": 0,
+      "doc": "First offset of archive.replacements after the records that the manifest takes into account."
     },
     {
       "name": "passed",

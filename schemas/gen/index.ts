@@ -5,6 +5,7 @@ import { type Anomaly, anomalySchema } from './anomaly.ts';
 import { type AnomalyKey, anomalyKeySchema } from './anomaly_key.ts';
 import { type ArchiveObject, archiveObjectSchema } from './archive_object.ts';
 import { type ArchivePartition, archivePartitionSchema } from './archive_partition.ts';
+import { type ArchiveReplacement, archiveReplacementSchema } from './archive_replacement.ts';
 import { type Candle, candleSchema } from './candle.ts';
 import { type CandleKey, candleKeySchema } from './candle_key.ts';
 import { type ControlEntry, controlEntrySchema } from './control_entry.ts';
@@ -30,6 +31,7 @@ export const schemas = {
   anomaly_key: anomalyKeySchema,
   archive_object: archiveObjectSchema,
   archive_partition: archivePartitionSchema,
+  archive_replacement: archiveReplacementSchema,
   candle: candleSchema,
   candle_key: candleKeySchema,
   control_entry: controlEntrySchema,
@@ -58,6 +60,7 @@ export interface SchemaTypes {
   anomaly_key: AnomalyKey;
   archive_object: ArchiveObject;
   archive_partition: ArchivePartition;
+  archive_replacement: ArchiveReplacement;
   candle: Candle;
   candle_key: CandleKey;
   control_entry: ControlEntry;

@@ -233,6 +233,7 @@ test('a plan of many partitions fits into the metadata of an offset', () => {
   const plan = {
     topic: trades,
     ends: Array.from({ length: 150 }, () => 9_000_000_000_000_000_000n),
+    replacements: 9_000_000_000_000_000_000n,
     complete: { passed: 1_700_000_000_000_000n, through: 1_699_996_400_000_000n },
     time: 1_700_000_000_000n,
   } as const;

@@ -1,5 +1,6 @@
 import { dayId, daysTopic, readDays } from '../../core/archive/days.ts';
 import { readObjects } from '../../core/archive/objects.ts';
+import { endOfReplacements, readReplacements } from '../../core/archive/replacements.ts';
 import type { AvroEncoder } from '../../core/avro/encoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
 import { MillraceError } from '../../core/errors.ts';
@@ -10,10 +11,11 @@ import { groupOf } from '../../core/runtime/runner.ts';
 import type { ObjectStore } from '../../core/s3/store.ts';
 import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import type { ArchivePartition } from '../../schemas/gen/archive_partition.ts';
+import type { ArchiveReplacement } from '../../schemas/gen/archive_replacement.ts';
 import { type ArchivedTopic, archivedTopics, objectsTopic } from '../../schemas/topics.ts';
 import { PassedTime } from './passed.ts';
 import { formatPlan, type Plan, parsePlan } from './plan.ts';
-import { byDay, TopicDays } from './topic-days.ts';
+import { byDay, type DayChanges, TopicDays } from './topic-days.ts';
 import { waitingOf } from './waiting.ts';
 import { DayWriter } from './writer.ts';
 
@@ -80,6 +82,7 @@ export class ManifestHandler implements Handler {
       epoch,
       signal,
       recall: (day) => this.#recall(day),
+      replacedIn: (topic, day, end) => this.#replacedIn(topic, day, end),
       onRepeated: () => taskMetrics.duplicate(),
     });
   }
@@ -94,7 +97,7 @@ export class ManifestHandler implements Handler {
     // The metadata is that of the last commit, whatever the offset is: nothing but the task's own records is read here.
     const plan = parsePlan(committed?.metadata ?? '');
     this.#position = (await log.ends(daysTopic))[0] ?? 0n;
-    if (plan !== undefined) await this.#finish(plan, await this.#take(plan));
+    if (plan !== undefined) await this.#finish(plan, ...(await this.#take(plan)));
     for (const topic of archivedTopics) this.#show(this.#daysOf(topic));
     this.#env.taskMetrics.takenOver((this.#env.now() - startedMs) / 1000);
     return [this.#position];
@@ -128,7 +131,10 @@ export class ManifestHandler implements Handler {
     const { metrics } = this.#env;
     for (const [topic, { positions }] of this.#topics) {
       metrics.archivePassedSeconds.remove({ topic });
-      for (const state of ['OPEN', 'COMPLETE', 'REOPENED'] as const) metrics.archiveDays.remove({ topic, state });
+      for (const state of ['OPEN', 'COMPLETE', 'REOPENED', 'EXPIRED'] as const)
+        metrics.archiveDays.remove({ topic, state });
+      metrics.archiveFiles.remove({ topic });
+      metrics.archiveBytes.remove({ topic });
       for (const partition of positions.keys()) metrics.forgetColdStorage(topic, partition, 'log');
     }
   }
@@ -142,13 +148,17 @@ export class ManifestHandler implements Handler {
     // A day is complete when an interval has brought nothing for it: while history is loaded, days are not opened and closed all the time.
     let quiet = true;
     for (;;) {
-      const { objects, ends, time, more } = await this.#next(days);
+      const { objects, taken, more, ...range } = await this.#next(days);
       const complete = more || !quiet ? undefined : this.#completeness(topic);
-      const due = complete === undefined ? [] : days.due(complete.through, byDay(objects));
-      if (objects.length === 0 && due.length === 0) break;
-      const plan: Plan = { topic, ends, complete, time };
+      const touched = byDay(objects, taken);
+      const due = complete === undefined ? [] : days.due(complete.through, touched);
+      if (touched.size === 0 && due.length === 0) {
+        days.passReplacements(range.replacements);
+        break;
+      }
+      const plan: Plan = { topic, complete, ...range };
       await this.#transact([], formatPlan(plan));
-      files += await this.#finish(plan, objects);
+      files += await this.#finish(plan, objects, taken);
       quiet &&= objects.length === 0;
       this.#env.taskMetrics.processed(objects.length);
     }
@@ -163,9 +173,14 @@ export class ManifestHandler implements Handler {
       : { passed, through: passed - BigInt(this.#env.settings.latenessMs) * 1000n };
   }
 
-  /** The object records that a step takes from where the last one ended, at most so many that memory and a transaction hold them. */
-  async #next(days: TopicDays): Promise<Taken & { readonly ends: readonly bigint[]; readonly more: boolean }> {
+  /**
+   * What a step takes from where the last one ended, at most so much that memory and a transaction hold it. Replacements come when all
+   * object records are taken that were there before them: so what they replace is known.
+   */
+  async #next(days: TopicDays): Promise<Taken & Pick<Plan, 'ends' | 'replacements' | 'time'>> {
     const { log, signal } = this.#own;
+    // In this order: what is replaced before this end is listed before the ends that are asked for next.
+    const replaced = await endOfReplacements(log);
     const to = await log.ends(objectsTopic(days.topic));
     const ends = to.map((_, partition) => days.positions[partition] ?? 0n);
     const objects: ArchiveObject[] = [];
@@ -180,7 +195,7 @@ export class ManifestHandler implements Handler {
     )) {
       for (const { offset, timestamp, object } of records) {
         if (objects.length >= recordsPerStep || (touched.size >= daysPerStep && !touched.has(object.day))) {
-          return { objects, ends, time, more: true };
+          return { objects, replacements: days.replacements, taken: [], ends, time, more: true };
         }
         objects.push(object);
         touched.add(object.day);
@@ -188,19 +203,56 @@ export class ManifestHandler implements Handler {
         if (timestamp > time) time = timestamp;
       }
     }
-    return { objects, ends: to, time, more: false };
+    const range = { from: days.replacements, to: replaced };
+    const taken: ArchiveReplacement[] = [];
+    for await (const { offset, replacement } of this.#replacements(days.topic, range)) {
+      if (touched.size >= daysPerStep && !touched.has(replacement.day)) {
+        return { objects, replacements: offset, taken, ends: to, time, more: true };
+      }
+      taken.push(replacement);
+      touched.add(replacement.day);
+    }
+    return { objects, replacements: replaced, taken, ends: to, time, more: false };
   }
 
-  /** The object records of a planned step. */
-  async #take({ topic, ends }: Plan): Promise<readonly ArchiveObject[]> {
-    return this.#read(topic, this.#daysOf(topic).positions, ends);
+  /** What a planned step takes. */
+  async #take({ topic, ends, replacements }: Plan): Promise<[readonly ArchiveObject[], readonly ArchiveReplacement[]]> {
+    const days = this.#daysOf(topic);
+    const objects = await this.#read(topic, days.positions, ends);
+    const taken: ArchiveReplacement[] = [];
+    for await (const { replacement } of this.#replacements(topic, { from: days.replacements, to: replacements })) {
+      taken.push(replacement);
+    }
+    return [objects, taken];
   }
 
-  /** All object records of a day that its manifest takes into account. */
-  async #recall({ topic, day, covers }: ArchivePartition): Promise<readonly ArchiveObject[]> {
+  /** All of a day that its manifest takes into account. */
+  async #recall({ topic, day, covers, replacements }: ArchivePartition): Promise<DayChanges> {
     const own = topic as ArchivedTopic;
     const starts = await this.#own.log.starts(objectsTopic(own));
-    return (await this.#read(own, starts, covers)).filter((object) => object.day === day);
+    const objects = (await this.#read(own, starts, covers)).filter((object) => object.day === day);
+    return { objects, replacements: await this.#replacementsOf(own, day, replacements) };
+  }
+
+  async #replacedIn(topic: ArchivedTopic, day: string, end: bigint): Promise<ReadonlySet<string>> {
+    return new Set((await this.#replacementsOf(topic, day, end)).flatMap(({ replaced }) => replaced));
+  }
+
+  async #replacementsOf(topic: ArchivedTopic, day: string, end: bigint): Promise<readonly ArchiveReplacement[]> {
+    const found: ArchiveReplacement[] = [];
+    for await (const { replacement } of this.#replacements(topic, { from: 0n, to: end })) {
+      if (replacement.day === day) found.push(replacement);
+    }
+    return found;
+  }
+
+  /** Of one topic; without plans, which change nothing. */
+  async *#replacements(topic: ArchivedTopic, range: { readonly from: bigint; readonly to: bigint }) {
+    const { log, signal } = this.#own;
+    for await (const record of readReplacements(log, this.#env.schemas, range, signal)) {
+      const { kind, topic: own } = record.replacement;
+      if (own === topic && (kind === 'COMPACTED' || kind === 'EXPIRED')) yield record;
+    }
   }
 
   async #read(topic: ArchivedTopic, from: readonly bigint[], to: readonly bigint[]): Promise<readonly ArchiveObject[]> {
@@ -213,10 +265,15 @@ export class ManifestHandler implements Handler {
   }
 
   /** Steps 2 and 3. Returns how many files were written into manifests. */
-  async #finish({ topic, ends, complete, time }: Plan, objects: readonly ArchiveObject[]): Promise<number> {
+  async #finish(
+    plan: Plan,
+    objects: readonly ArchiveObject[],
+    replacements: readonly ArchiveReplacement[],
+  ): Promise<number> {
+    const { topic, complete, time } = plan;
     const days = this.#daysOf(topic);
-    const touched = byDay(objects);
-    const listed = await inLanes([...touched], ([day, own]) => this.#writer.list(topic, day, days.get(day), own, ends));
+    const touched = byDay(objects, replacements);
+    const listed = await inLanes([...touched], ([day, own]) => this.#writer.list(topic, day, days.get(day), own, plan));
     const due = complete === undefined ? [] : days.due(complete.through, touched);
     const completed = await inLanes(due, (day) => this.#writer.complete(day, complete?.passed ?? 0n));
     const changed = [...listed, ...completed];
@@ -259,6 +316,9 @@ export class ManifestHandler implements Handler {
     const { topic } = days;
     const { metrics } = this.#env;
     for (const [state, count] of Object.entries(days.count())) metrics.archiveDays.set({ topic, state }, count);
+    const { files, bytes } = days.totals();
+    metrics.archiveFiles.set({ topic }, Number(files));
+    metrics.archiveBytes.set({ topic }, Number(bytes));
     const passed = this.#passed.of(topic);
     if (passed !== undefined) metrics.archivePassedSeconds.set({ topic }, Number(passed / 1000n) / 1000);
   }
@@ -272,8 +332,9 @@ export class ManifestHandler implements Handler {
 
 interface Taken {
   readonly objects: readonly ArchiveObject[];
-  /** Timestamp of what is published, milliseconds. */
-  readonly time: bigint;
+  readonly taken: readonly ArchiveReplacement[];
+  /** There is more to take. */
+  readonly more: boolean;
 }
 
 /** A few at a time, results in order. Nothing of it goes on after it has failed. */

@@ -9,6 +9,8 @@ export interface Plan {
   readonly topic: ArchivedTopic;
   /** By partition of the objects topic: first offset after what is taken. */
   readonly ends: readonly bigint[];
+  /** First offset of archive.replacements after what is taken. Everything that is replaced before it is in object records before `ends`. */
+  readonly replacements: bigint;
   /** Log time that the archive of every partition has passed, and that less the lateness; microseconds. Undefined when none is known. */
   readonly complete: { readonly passed: bigint; readonly through: bigint } | undefined;
   /** Timestamp of what is published, milliseconds. */
@@ -17,11 +19,12 @@ export interface Plan {
 
 const format = 1;
 
-export function formatPlan({ topic, ends, complete, time }: Plan): string {
+export function formatPlan({ topic, ends, replacements, complete, time }: Plan): string {
   return JSON.stringify({
     v: format,
     topic,
     ends: ends.map(String),
+    ...(replacements === 0n ? {} : { replacements: `${replacements}` }),
     ...(complete === undefined ? {} : { passed: `${complete.passed}`, through: `${complete.through}` }),
     time: `${time}`,
   });
@@ -34,10 +37,11 @@ export function parsePlan(metadata: string): Plan | undefined {
     const parsed = JSON.parse(metadata) as Record<string, unknown>;
     const topic = archivedTopics.find((each) => each === parsed['topic']);
     if (parsed['v'] !== format || topic === undefined) throw new TypeError('not of this format');
-    const { ends, passed, through, time } = parsed;
+    const { ends, replacements = '0', passed, through, time } = parsed;
     return {
       topic,
       ends: (ends as string[]).map(BigInt),
+      replacements: BigInt(replacements as string),
       complete:
         passed === undefined ? undefined : { passed: BigInt(passed as string), through: BigInt(through as string) },
       time: BigInt(time as string),

@@ -1,6 +1,7 @@
 import { DAY, parseTimestamp } from '../../core/time.ts';
 import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import type { ArchivePartition } from '../../schemas/gen/archive_partition.ts';
+import type { ArchiveReplacement } from '../../schemas/gen/archive_replacement.ts';
 import type { ArchivedTopic } from '../../schemas/topics.ts';
 
 /** Most days that one step completes: it is one transaction. */
@@ -10,10 +11,12 @@ const daysPerStep = 500;
 export class TopicDays {
   readonly topic: ArchivedTopic;
   readonly #days = new Map<string, ArchivePartition>();
-  /** Names of days that are not complete. */
+  /** Names of days that more rows are expected of. */
   readonly #open = new Set<string>();
   /** By partition of the objects topic: everything before is in manifests. */
   #positions: readonly bigint[];
+  /** Of archive.replacements: everything of this topic before is in manifests. */
+  #replacements = 0n;
 
   /** @param starts of the objects topic, by partition */
   constructor(topic: ArchivedTopic, starts: readonly bigint[], days: readonly ArchivePartition[]) {
@@ -26,15 +29,31 @@ export class TopicDays {
     return this.#positions;
   }
 
+  get replacements(): bigint {
+    return this.#replacements;
+  }
+
+  /** Up to here no replacement is of this topic, so that nobody reads them again. */
+  passReplacements(end: bigint): void {
+    if (end > this.#replacements) this.#replacements = end;
+  }
+
   get(day: string): ArchivePartition | undefined {
     return this.#days.get(day);
   }
 
   /** How many days are in each state. */
   count(): Readonly<Record<ArchivePartition['state'], number>> {
-    const counts = { OPEN: 0, COMPLETE: this.#days.size - this.#open.size, REOPENED: 0 };
-    for (const name of this.#open) if (this.#days.get(name)?.state === 'REOPENED') counts.REOPENED++;
-    return { ...counts, OPEN: this.#open.size - counts.REOPENED };
+    const counts = { OPEN: 0, COMPLETE: 0, REOPENED: 0, EXPIRED: 0 };
+    for (const { state } of this.#days.values()) counts[state]++;
+    return counts;
+  }
+
+  /** What the newest manifests of all days list. */
+  totals(): { readonly files: bigint; readonly bytes: bigint } {
+    let [files, bytes] = [0n, 0n];
+    for (const day of this.#days.values()) [files, bytes] = [files + day.files, bytes + day.bytes];
+    return { files, bytes };
   }
 
   /**
@@ -54,8 +73,9 @@ export class TopicDays {
 
   #set(day: ArchivePartition): void {
     this.#days.set(day.day, day);
-    if (day.state === 'COMPLETE') this.#open.delete(day.day);
+    if (day.state === 'COMPLETE' || day.state === 'EXPIRED') this.#open.delete(day.day);
     else this.#open.add(day.day);
+    this.passReplacements(day.replacements);
     const partitions = Math.max(this.#positions.length, day.covers.length);
     this.#positions = Array.from({ length: partitions }, (_, i) => {
       const [had, has] = [this.#positions[i] ?? 0n, day.covers[i] ?? 0n];
@@ -64,14 +84,25 @@ export class TopicDays {
   }
 }
 
+/** What a step brings for a day. */
+export interface DayChanges {
+  readonly objects: readonly ArchiveObject[];
+  readonly replacements: readonly ArchiveReplacement[];
+}
+
 /** By day, in order. */
-export function byDay(objects: readonly ArchiveObject[]): ReadonlyMap<string, readonly ArchiveObject[]> {
-  const days = new Map<string, ArchiveObject[]>();
-  for (const object of objects) {
-    const own = days.get(object.day);
-    if (own === undefined) days.set(object.day, [object]);
-    else own.push(object);
-  }
+export function byDay(
+  objects: readonly ArchiveObject[],
+  replacements: readonly ArchiveReplacement[],
+): ReadonlyMap<string, DayChanges> {
+  const days = new Map<string, { objects: ArchiveObject[]; replacements: ArchiveReplacement[] }>();
+  const of = (day: string) => {
+    const own = days.get(day) ?? { objects: [], replacements: [] };
+    days.set(day, own);
+    return own;
+  };
+  for (const object of objects) of(object.day).objects.push(object);
+  for (const replacement of replacements) of(replacement.day).replacements.push(replacement);
   return new Map([...days].sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 

@@ -9,6 +9,7 @@ import {
   parseManifest,
   totalsOf,
   withObjects,
+  withReplacements,
 } from '../../core/archive/manifest.ts';
 import { MillraceError } from '../../core/errors.ts';
 import { putOnce } from '../../core/s3/put-once.ts';
@@ -16,6 +17,8 @@ import type { ObjectStore } from '../../core/s3/store.ts';
 import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import type { ArchivePartition } from '../../schemas/gen/archive_partition.ts';
 import type { ArchivedTopic } from '../../schemas/topics.ts';
+import type { Plan } from './plan.ts';
+import type { DayChanges } from './topic-days.ts';
 
 export interface DayWriterOptions {
   readonly store: ObjectStore;
@@ -23,8 +26,10 @@ export interface DayWriterOptions {
   readonly prefix: string;
   readonly epoch: string;
   readonly signal: AbortSignal;
-  /** The day's object records before the offsets that a manifest covers, from the log. */
-  readonly recall: (day: ArchivePartition) => Promise<readonly ArchiveObject[]>;
+  /** What the log has of the day before the offsets that a manifest covers. */
+  readonly recall: (day: ArchivePartition) => Promise<DayChanges>;
+  /** Keys that were replaced in a day, as far as a step goes. */
+  readonly replacedIn: (topic: ArchivedTopic, day: string, end: bigint) => Promise<ReadonlySet<string>>;
   /** Told of an object that is listed already. */
   readonly onRepeated: (key: string) => void;
 }
@@ -42,33 +47,39 @@ export class DayWriter {
     this.#options = options;
   }
 
-  /** The next manifest of a day: the one before, and these objects. Returns how the day stands with it. */
+  /**
+   * The next manifest of a day: the one before, with what the step brings. A complete day of which nothing but files was replaced stays
+   * complete, with a mark of its own. Returns how the day stands then.
+   */
   async list(
     topic: ArchivedTopic,
     day: string,
     before: ArchivePartition | undefined,
-    objects: readonly ArchiveObject[],
-    covers: readonly bigint[],
+    changes: DayChanges,
+    { ends: covers, replacements }: Pick<Plan, 'ends' | 'replacements'>,
   ): Promise<ArchivePartition> {
     const { prefix, epoch, onRepeated } = this.#options;
     const had = before === undefined ? [] : await this.#filesOf(before);
-    const files = withObjects(had, objects, onRepeated);
+    const objects = await this.#notReplaced(topic, before, changes.objects, replacements);
+    const files = withReplacements(withObjects(had, objects, onRepeated), changes.replacements);
     const number = (before?.manifest ?? 0) + 1;
-    const manifest: Manifest = { epoch, topic, day, number, covers, files };
+    const manifest: Manifest = { epoch, topic, day, number, covers, replacements, files };
     const key = manifestKey({ prefix, epoch, topic, day }, number);
-    return {
+    const listed: ArchivePartition = {
       epoch,
       topic,
       day,
-      ...standing(before),
+      ...standing(before, objects.length > 0, files.length === 0),
       manifest: number,
       manifest_key: key,
       manifest_sha256: await this.#put(key, formatManifest(manifest)),
       success_key: null,
       ...totalsOf(files),
       covers,
+      replacements,
       passed: null,
     };
+    return listed.state === 'COMPLETE' ? this.complete(listed, before?.passed ?? 0n) : listed;
   }
 
   /** Marks a day as complete. Returns how it stands then. */
@@ -85,9 +96,10 @@ export class DayWriter {
     const stored = await this.#options.store.get(day.manifest_key, this.#options.signal);
     if (stored !== undefined && sha256Of(stored.bytes) === day.manifest_sha256)
       return parseManifest(stored.bytes).files;
-    const { epoch, topic, manifest, covers } = day;
-    const files = withObjects([], await this.#options.recall(day));
-    const bytes = formatManifest({ epoch, topic, day: day.day, number: manifest, covers, files });
+    const { epoch, topic, manifest, covers, replacements } = day;
+    const recalled = await this.#options.recall(day);
+    const files = withReplacements(withObjects([], recalled.objects), recalled.replacements);
+    const bytes = formatManifest({ epoch, topic, day: day.day, number: manifest, covers, replacements, files });
     if (sha256Of(bytes) !== day.manifest_sha256) {
       throw new MillraceError(
         'S3_CONFLICT',
@@ -99,6 +111,18 @@ export class DayWriter {
     }
     await this.#put(day.manifest_key, bytes);
     return files;
+  }
+
+  /** A record that the sink wrote a second time lists nothing again that was replaced meanwhile. Only a revised day can have been. */
+  async #notReplaced(
+    topic: ArchivedTopic,
+    before: ArchivePartition | undefined,
+    objects: readonly ArchiveObject[],
+    end: bigint,
+  ): Promise<readonly ArchiveObject[]> {
+    if (objects.length === 0 || before === undefined || before.revision === 1) return objects;
+    const replaced = await this.#options.replacedIn(topic, before.day, end);
+    return objects.filter(({ key }) => !replaced.has(key));
   }
 
   /** Returns the SHA-256. */
@@ -115,11 +139,17 @@ export class DayWriter {
   }
 }
 
-/** State and revision of a day that gets objects. */
-function standing(before: ArchivePartition | undefined): Pick<ArchivePartition, 'state' | 'revision'> {
+/** State and revision of a day with its next manifest. Each revision has one mark of success, so another manifest of a complete day is another. */
+function standing(
+  before: ArchivePartition | undefined,
+  hasNew: boolean,
+  empty: boolean,
+): Pick<ArchivePartition, 'state' | 'revision'> {
   if (before === undefined) return { state: 'OPEN', revision: 1 };
   const { state, revision } = before;
-  return state === 'COMPLETE' ? { state: 'REOPENED', revision: revision + 1 } : { state, revision };
+  if (state !== 'COMPLETE' && state !== 'EXPIRED') return { state, revision };
+  if (hasNew) return { state: 'REOPENED', revision: revision + 1 };
+  return { state: empty ? 'EXPIRED' : state, revision: revision + 1 };
 }
 
 function sha256Of(bytes: Buffer): string {

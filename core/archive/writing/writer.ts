@@ -8,7 +8,7 @@
  * build is compared by its row hash.
  */
 import { zstdCompressSync } from 'node:zlib';
-import type { SchemaElement } from 'hyparquet';
+import type { RowGroup, SchemaElement } from 'hyparquet';
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
 import { type ColumnData, columnData, decimalBytes } from './column-data.ts';
 import type { FileColumn, FileValue } from './source-columns.ts';
@@ -56,11 +56,18 @@ export class ParquetFile {
   readonly #bytes = new ByteWriter(1 << 16);
   readonly #file: ParquetWriter;
   readonly #schema: SchemaElement[];
+  readonly #sorting: RowGroup['sorting_columns'] & object;
   #data: ColumnData[];
   #buffered = 0;
 
-  constructor(columns: readonly FileColumn[], form: Form = flattened) {
+  /** @param sortedBy columns whose order the rows come in, nulls first; the footer says so. Default: none. */
+  constructor(columns: readonly FileColumn[], form: Form = flattened, sortedBy: readonly string[] = []) {
     this.#columns = columns;
+    this.#sorting = sortedBy.map((name) => ({
+      column_idx: columns.findIndex((column) => column.name === name),
+      descending: false,
+      nulls_first: true,
+    }));
     this.#schema = schemaOf(columns);
     this.#data = columns.map(columnData);
     this.#file = new ParquetWriter({
@@ -101,6 +108,7 @@ export class ParquetFile {
       const chunk = group?.columns[i]?.meta_data;
       if (chunk !== undefined) chunk.statistics = data.statistics;
     }
+    if (group !== undefined && this.#sorting.length > 0) group.sorting_columns = this.#sorting;
     this.#data = this.#columns.map(columnData);
     this.#buffered = 0;
   }

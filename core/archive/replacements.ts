@@ -1,0 +1,60 @@
+/**
+ * What takes objects off the archive's list and puts others in their place. One record is one replacement, whole: who reads the object
+ * records up to any point and the replacements up to any point, in whichever order, has each row once. Keys never come back: what was
+ * replaced once is never listed again.
+ */
+import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
+import { type ArchiveReplacement, archiveReplacementSchema } from '../../schemas/gen/archive_replacement.ts';
+import { AvroDecoder } from '../avro/decoder.ts';
+import type { Schemas } from '../avro/schemas.ts';
+import { isError } from '../errors.ts';
+import { prepareDecoder, valuesOf } from '../runtime/decoding.ts';
+import { type Log, readRange } from '../runtime/log.ts';
+
+/** It has one partition: one order of all replacements. */
+export const replacementsTopic = 'archive.replacements';
+
+const fetchOptions = { maxWaitMs: 250, maxBytesPerPartition: 1 << 20 };
+
+export interface ReplacementRecord {
+  readonly offset: bigint;
+  readonly replacement: ArchiveReplacement;
+}
+
+/** Where the topic ends now; 0n on a log of an earlier release, which has no such topic. */
+export async function endOfReplacements(log: Log): Promise<bigint> {
+  try {
+    return (await log.ends(replacementsTopic))[0] ?? 0n;
+  } catch (error) {
+    if (isError(error, 'TOPIC_MISSING')) return 0n;
+    throw error;
+  }
+}
+
+/**
+ * The records of `[from, to)`, in order. Waits for a transaction that is open there.
+ *
+ * @throws MillraceError KAFKA_UNREACHABLE; BAD_AVRO and the like when somebody else wrote into the topic.
+ */
+export async function* readReplacements(
+  log: Log,
+  schemas: Schemas,
+  range: { readonly from: bigint; readonly to: bigint },
+  signal: AbortSignal,
+): AsyncGenerator<ReplacementRecord> {
+  if (range.from >= range.to) return;
+  const decoder = new AvroDecoder<ArchiveReplacement>(schemas, archiveReplacementSchema);
+  const at = { topic: replacementsTopic, partition: 0, ...range };
+  for await (const records of readRange(log, at, { ...fetchOptions, signal })) {
+    await prepareDecoder(decoder, valuesOf(records), signal);
+    for (const { offset, value, unreadable } of records) {
+      if (unreadable !== undefined) throw unreadable;
+      if (value !== null) yield { offset, replacement: decoder.decode(value) };
+    }
+  }
+}
+
+/** The objects that a replacement lists. */
+export function objectsOf({ epoch, topic, day, partition, objects }: ArchiveReplacement): readonly ArchiveObject[] {
+  return objects.map((object) => ({ ...object, epoch, topic, day, partition: partition ?? 0, dead_letters: 0n }));
+}

@@ -1,0 +1,328 @@
+import { join } from 'node:path';
+import { readDays } from '../../core/archive/days.ts';
+import { compactedKey } from '../../core/archive/keys.ts';
+import { readListing } from '../../core/archive/objects.ts';
+import { Copies } from '../../core/archive/reading/copies.ts';
+import { endOfReplacements, type ReplacementRecord, readReplacements } from '../../core/archive/replacements.ts';
+import { writerBuild, writerVersion } from '../../core/archive/writing/writer.ts';
+import type { Schemas } from '../../core/avro/schemas.ts';
+import { isError, type MillraceError } from '../../core/errors.ts';
+import type { Log } from '../../core/runtime/log.ts';
+import { putOnce } from '../../core/s3/put-once.ts';
+import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
+import type { ArchiveReplacement, ReplacingObject } from '../../schemas/gen/archive_replacement.ts';
+import { type ArchivedTopic, archivedTopics, objectsTopic } from '../../schemas/topics.ts';
+import type { Expiry } from './expiry.ts';
+import { type DueGroup, dueGroups, type Group, hullOf, inputsOf, sumOf } from './groups.ts';
+import { blank, Records } from './records.ts';
+import { bytesOf, type RewrittenFile, rewrite } from './rewrite.ts';
+import { withScratch } from './scratch.ts';
+import type { ArchiveSources } from './sources.ts';
+
+export interface CompactionSettings {
+  /** About how many bytes an object is to have. */
+  readonly targetBytes: number;
+}
+
+export interface CompactorOptions extends ArchiveSources {
+  readonly settings: CompactionSettings;
+  /** Normal prefix: empty or ending with a slash. */
+  readonly prefix: string;
+  /** Epoch of the archive: the cluster id of the log. */
+  readonly epoch: string;
+  /** A folder on a disk with room for the files of one partition and day, twice. */
+  readonly scratchDir: string;
+  /** Wall clock, milliseconds since 1970: the timestamp of records, never what is in them. */
+  readonly now: () => number;
+  readonly onProgress?: (progress: CompactionProgress) => void;
+}
+
+export interface CompactionProgress {
+  readonly group: Group;
+  readonly step: 'fetching' | 'rewriting' | 'storing';
+  /** Of `total`: objects while they are fetched or stored, else rows. */
+  readonly done: number;
+  readonly total: number;
+}
+
+/** What was done with a group. */
+export interface Compaction extends Group {
+  /** Offset of the plan. */
+  readonly plan: bigint;
+  readonly rows: bigint;
+  readonly before: { readonly files: number; readonly bytes: bigint };
+  readonly after: { readonly files: number; readonly bytes: bigint };
+}
+
+/** A group that was left as it is, and why. */
+export interface FailedCompaction extends Group {
+  readonly plan: bigint;
+  readonly error: MillraceError;
+}
+
+export interface Outcome {
+  readonly done: readonly Compaction[];
+  readonly failed: readonly FailedCompaction[];
+}
+
+/**
+ * Replaces objects of complete days by larger ones. There is one owner: opening it fences the one before. Each group is four steps, and who
+ * comes after a crash at any point finishes what was begun before it does anything else:
+ *
+ *   1. commit a plan: from here on it is fixed which objects are put together, and how the new ones are called
+ *   2. write the new objects to local disk, sorted, and compare what is read back from them with what was read
+ *   3. upload them, each only if it is not there yet
+ *   4. commit the replacement: from here on the new objects are listed and the old ones are not, at once
+ *
+ * Nothing is removed here: readers of the list before have the old objects until nobody can be reading them (see sweep.ts).
+ */
+export class Compactor implements AsyncDisposable {
+  /** What the owner before had planned and this one has finished. */
+  readonly resumed: Outcome;
+  readonly #options: CompactorOptions;
+  readonly #records: Records;
+
+  private constructor(options: CompactorOptions, records: Records, resumed: Outcome) {
+    this.#options = options;
+    this.#records = records;
+    this.resumed = resumed;
+  }
+
+  /** Takes over, and finishes the plan that is there. @throws as `compact` */
+  static async open(options: CompactorOptions): Promise<Compactor> {
+    const { log, schemas, signal } = options;
+    const records = await Records.open(log, schemas, options.now);
+    try {
+      const pending = await pendingPlan(log, schemas, signal);
+      const resumed = pending === undefined ? nothing : await new Run(options, records).resume(pending);
+      return new Compactor(options, records, resumed);
+    } catch (error) {
+      await records[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /**
+   * Compacts what is due, until nothing is.
+   *
+   * @param within days to look at
+   * @throws MillraceError FENCED: another compactor has taken over, and finishes what is planned. COPIES_FULL, and what log and store throw:
+   *   the plan stays, the next owner finishes it.
+   */
+  async compact(topics: readonly ArchivedTopic[], within: (day: string) => boolean): Promise<Outcome> {
+    const run = new Run(this.#options, this.#records);
+    const failed = new Set<string>();
+    const outcome = { done: [] as Compaction[], failed: [] as FailedCompaction[] };
+    for (const topic of topics) {
+      for (;;) {
+        const { groups, covers } = await readDue(this.#options, topic, within, this.#options.settings);
+        const due = groups.filter((group) => !failed.has(groupId(group)));
+        if (due.length === 0) break;
+        for (const group of due) {
+          const { done, failed: not } = await run.group(group, covers[group.partition] ?? 0n);
+          outcome.done.push(...done);
+          outcome.failed.push(...not);
+          for (const each of not) failed.add(groupId(each));
+        }
+      }
+    }
+    return outcome;
+  }
+
+  /** Gives up the rows of days: their objects are not listed from here on. */
+  async expire(expiries: readonly Expiry[], onDay: (done: number) => void = () => undefined): Promise<void> {
+    const { epoch, signal } = this.#options;
+    for (const [i, { topic, day, portions }] of expiries.entries()) {
+      signal.throwIfAborted();
+      const records = portions.map((objects) => {
+        const { rows, rowHash } = sumOf(objects);
+        const replaced = objects.map(({ key }) => key);
+        return { ...blank, kind: 'EXPIRED', epoch, topic, day, replaced, rows, row_hash: rowHash } as const;
+      });
+      await this.#records.commit(records);
+      onDay(i + 1);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#records[Symbol.asyncDispose]();
+  }
+}
+
+/** The groups of a topic that are due, and up to where its object records were read, by partition. Changes nothing. */
+export async function readDue(
+  { log, schemas, signal }: ArchiveSources,
+  topic: ArchivedTopic,
+  within: (day: string) => boolean,
+  { targetBytes }: CompactionSettings,
+): Promise<{ readonly groups: readonly DueGroup[]; readonly covers: readonly bigint[] }> {
+  const complete = new Set<string>();
+  for (const day of await readDays(log, schemas, signal)) {
+    if (day.topic === topic && day.state === 'COMPLETE' && within(day.day)) complete.add(day.day);
+  }
+  const covers = await log.ends(objectsTopic(topic));
+  if (complete.size === 0) return { groups: [], covers };
+  const { objects } = await readListing(log, schemas, topic, { covers }, signal);
+  return { groups: dueGroups(topic, objects, (day) => complete.has(day), targetBytes), covers };
+}
+
+/** The plan that was not finished. Each is finished before the next, so there is at most one. */
+export async function pendingPlan(
+  log: Log,
+  schemas: Schemas,
+  signal: AbortSignal,
+): Promise<ReplacementRecord | undefined> {
+  let pending: ReplacementRecord | undefined;
+  const range = { from: 0n, to: await endOfReplacements(log) };
+  for await (const record of readReplacements(log, schemas, range, signal)) {
+    if (record.replacement.kind === 'PLANNED') pending = record;
+    else if (record.replacement.plan === pending?.offset) pending = undefined;
+  }
+  return pending;
+}
+
+function groupId({ topic, day, partition, schemaId }: Group): string {
+  return `${topic}/${day}/${partition}/${schemaId}`;
+}
+
+const nothing: Outcome = { done: [], failed: [] };
+
+/** The four steps. */
+class Run {
+  readonly #options: CompactorOptions;
+  readonly #records: Records;
+
+  constructor(options: CompactorOptions, records: Records) {
+    this.#options = options;
+    this.#records = records;
+  }
+
+  async group({ inputs, ...group }: DueGroup, covers: bigint): Promise<Outcome> {
+    const { epoch, settings } = this.#options;
+    const { rows, rowHash } = sumOf(inputs);
+    const planned: ArchiveReplacement = {
+      ...blank,
+      ...head(group, epoch),
+      kind: 'PLANNED',
+      covers,
+      target_bytes: BigInt(settings.targetBytes),
+      writer_version: writerVersion,
+      rows,
+      row_hash: rowHash,
+    };
+    const offset = await this.#records.commit([planned]);
+    return this.#finish({ offset, replacement: planned }, group, inputs);
+  }
+
+  /** Finishes a plan as it was made, from what was listed then. */
+  async resume(plan: ReplacementRecord): Promise<Outcome> {
+    const { log, schemas, signal } = this.#options;
+    const { topic: name, day, partition: planned, schema_id: schemaId, covers, target_bytes } = plan.replacement;
+    const partition = planned ?? 0;
+    const topic = archivedTopics.find((each) => each === name) as ArchivedTopic;
+    const group = { topic, day, partition, schemaId };
+    // By another version of the writer the files would be others than the ones that may be in the bucket already.
+    if (plan.replacement.writer_version !== writerVersion) {
+      await this.#abandon(plan, group);
+      return nothing;
+    }
+    const ends = await log.ends(objectsTopic(topic));
+    const range = { covers: ends.map((_, i) => (i === partition ? covers : 0n)), replacements: plan.offset };
+    const { objects } = await readListing(log, schemas, topic, range, signal);
+    const own = objects.filter(
+      (each) => each.day === day && each.partition === partition && each.schema_id === schemaId,
+    );
+    return this.#finish(plan, group, inputsOf(own, target_bytes));
+  }
+
+  async #finish(plan: ReplacementRecord, group: Group, inputs: readonly ArchiveObject[]): Promise<Outcome> {
+    try {
+      return { done: [await this.#replace(plan, group, inputs)], failed: [] };
+    } catch (error) {
+      // Anything else may be cured by time or by an operator, and the plan waits for that.
+      if (!isError(error, 'ARCHIVE_DAMAGED') && !isError(error, 'COMPACTION_FAILED')) throw error;
+      await this.#abandon(plan, group);
+      return { done: [], failed: [{ ...group, plan: plan.offset, error }] };
+    }
+  }
+
+  async #abandon({ offset }: ReplacementRecord, group: Group): Promise<void> {
+    const none = { rows: 0n, row_hash: sumOf([]).rowHash };
+    await this.#records.commit([
+      { ...blank, ...none, ...head(group, this.#options.epoch), kind: 'ABANDONED', plan: offset },
+    ]);
+  }
+
+  async #replace(plan: ReplacementRecord, group: Group, inputs: readonly ArchiveObject[]): Promise<Compaction> {
+    const { store, signal, scratchDir } = this.#options;
+    return withScratch(scratchDir, async (dir) => {
+      const copies = new Copies({ store, dir: join(dir, 'inputs') });
+      const fetched = await copies.fetch(inputs, {
+        signal,
+        onProgress: ({ objects, totalObjects }) => this.#report(group, 'fetching', objects, totalObjects),
+      });
+      const { rows, bytes, rowHash } = sumOf(inputs);
+      let done = 0;
+      const onRows = (more: number): void => {
+        done += more;
+        this.#report(group, 'rewriting', done, Number(rows));
+      };
+      const targetBytes = plan.replacement.target_bytes;
+      const files = await rewrite({ group, inputs: fetched, plan: plan.offset, targetBytes, dir, signal, onRows });
+      const objects: ReplacingObject[] = [];
+      for (const [i, file] of files.entries()) {
+        this.#report(group, 'storing', i, files.length);
+        objects.push(await this.#store(plan, group, file, i, inputs));
+      }
+      await this.#records.commit([
+        {
+          ...blank,
+          ...head(group, this.#options.epoch),
+          kind: 'COMPACTED',
+          plan: plan.offset,
+          replaced: inputs.map(({ key }) => key),
+          objects,
+          rows,
+          row_hash: rowHash,
+        },
+      ]);
+      const after = { files: objects.length, bytes: objects.reduce((sum, object) => sum + object.bytes, 0n) };
+      return { ...group, plan: plan.offset, rows, before: { files: inputs.length, bytes }, after };
+    });
+  }
+
+  async #store(
+    plan: ReplacementRecord,
+    { topic, day, partition, schemaId }: Group,
+    file: RewrittenFile,
+    number: number,
+    inputs: readonly ArchiveObject[],
+  ): Promise<ReplacingObject> {
+    const { store, prefix, epoch, signal } = this.#options;
+    const { firstOffset, lastOffset, rows, rowHash, sha256 } = file;
+    const key = compactedKey({ prefix, epoch, topic, day, partition, firstOffset }, plan.offset, number);
+    const content = { rows: String(rows), 'row-hash': rowHash };
+    const bytes = await bytesOf(file);
+    const kept = await putOnce(store, { key, bytes, sha256, content, build: writerBuild }, signal);
+    return {
+      key,
+      ...hullOf(inputs),
+      first_offset: firstOffset,
+      last_offset: lastOffset,
+      rows: BigInt(rows),
+      row_hash: rowHash,
+      sha256: kept.sha256,
+      bytes: BigInt(kept.bytes),
+      schema_id: schemaId,
+      writer_version: writerVersion,
+    };
+  }
+
+  #report(group: Group, step: CompactionProgress['step'], done: number, total: number): void {
+    this.#options.onProgress?.({ group, step, done, total });
+  }
+}
+
+function head({ topic, day, partition, schemaId }: Group, epoch: string) {
+  return { epoch, topic, day, partition, schema_id: schemaId };
+}

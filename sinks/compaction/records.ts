@@ -1,0 +1,63 @@
+import { replacementsTopic } from '../../core/archive/replacements.ts';
+import { AvroEncoder } from '../../core/avro/encoder.ts';
+import type { Schemas } from '../../core/avro/schemas.ts';
+import { formatRowHash } from '../../core/rowhash.ts';
+import type { Log, Writer } from '../../core/runtime/log.ts';
+import { groupOf } from '../../core/runtime/runner.ts';
+import { transactionalId } from '../../core/runtime/takeover.ts';
+import type { ArchiveReplacement } from '../../schemas/gen/archive_replacement.ts';
+import { schemas as contracts } from '../../schemas/gen/index.ts';
+import { valueSubject } from '../../schemas/topics.ts';
+
+/** What a record has in the fields that its kind has no use for. */
+export const blank = Object.freeze({
+  plan: null,
+  partition: null,
+  schema_id: 0,
+  covers: 0n,
+  target_bytes: 0n,
+  writer_version: 0,
+  replaced: [],
+  objects: [],
+  rows: 0n,
+  row_hash: formatRowHash(0n),
+});
+
+/** The one writer of archive.replacements: opening it fences the one before. */
+export class Records implements AsyncDisposable {
+  readonly #writer: Writer;
+  readonly #encoder: AvroEncoder<ArchiveReplacement>;
+  readonly #now: () => number;
+
+  private constructor(writer: Writer, encoder: AvroEncoder<ArchiveReplacement>, now: () => number) {
+    this.#writer = writer;
+    this.#encoder = encoder;
+    this.#now = now;
+  }
+
+  static async open(log: Log, schemas: Schemas, now: () => number): Promise<Records> {
+    const subject = valueSubject(replacementsTopic);
+    const encoder = await AvroEncoder.open<ArchiveReplacement>(schemas, subject, contracts.archive_replacement);
+    const id = transactionalId(groupOf('compaction'), { topic: replacementsTopic, partition: 0 });
+    return new Records(await log.writer(id), encoder, now);
+  }
+
+  /** In one transaction. Returns the offset of the first. @throws as `Writer.transact` */
+  async commit(replacements: readonly ArchiveReplacement[]): Promise<bigint> {
+    const timestamp = BigInt(Math.floor(this.#now()));
+    const records = replacements.map((replacement) => ({
+      topic: replacementsTopic,
+      partition: 0,
+      key: null,
+      value: this.#encoder.encode(replacement),
+      timestamp,
+    }));
+    const [written] = await this.#writer.transact({ records });
+    if (written === undefined) throw new TypeError('the log does not say where it wrote the record');
+    return written.baseOffset;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#writer[Symbol.asyncDispose]();
+  }
+}

@@ -1,0 +1,114 @@
+import { readDays } from '../../core/archive/days.ts';
+import { planOf, topicFolder } from '../../core/archive/keys.ts';
+import { readListing } from '../../core/archive/objects.ts';
+import { endOfReplacements } from '../../core/archive/replacements.ts';
+import type { ObjectInfo, ObjectStore } from '../../core/s3/store.ts';
+import type { ArchivePartition } from '../../schemas/gen/archive_partition.ts';
+import type { ArchivedTopic } from '../../schemas/topics.ts';
+import { pendingPlan } from './compactor.ts';
+import type { ArchiveSources } from './sources.ts';
+
+export interface SweepOptions extends ArchiveSources {
+  /** Normal prefix: empty or ending with a slash. */
+  readonly prefix: string;
+  readonly epoch: string;
+  /** How long a reader of a list or a manifest may go on reading what was in it. */
+  readonly readerGraceMs: number;
+  /** Wall clock, milliseconds since 1970, as the store's is. */
+  readonly now: () => number;
+}
+
+export interface Sweepable {
+  readonly topic: ArchivedTopic;
+  /** Objects that may go now. */
+  readonly removable: readonly ObjectInfo[];
+  /** Replaced objects that a reader may still be reading, or that a manifest still lists. */
+  readonly waiting: readonly ObjectInfo[];
+}
+
+/**
+ * What is in the bucket and will never be listed again. A replaced object goes when the newest manifest of its day takes the replacement into
+ * account and is older than the grace: since then nobody has been given it. So does what a plan that was never finished left behind. Objects of
+ * the sink that are not listed are left alone: their cut may be being finished.
+ *
+ * Being replaced is for ever, and so is a plan's end, so this is right whoever asks and however late it acts on it. Changes nothing.
+ */
+export async function readSweepable(options: SweepOptions, topic: ArchivedTopic): Promise<Sweepable> {
+  const { log, schemas, store, signal, prefix, epoch } = options;
+  const end = await endOfReplacements(log);
+  if (end === 0n) return { topic, removable: [], waiting: [] };
+  const pending = await pendingPlan(log, schemas, signal);
+  const { objects, replaced } = await readListing(log, schemas, topic, {}, signal);
+  const listed = new Set(objects.map(({ key }) => key));
+  const manifests = new Manifests(options, topic);
+  const removable: ObjectInfo[] = [];
+  const waiting: ObjectInfo[] = [];
+  for await (const found of store.list(topicFolder({ prefix, epoch, topic }), signal)) {
+    const { key } = found;
+    if (listed.has(key)) continue;
+    const plan = planOf(key);
+    const by = replaced.get(key);
+    if (by !== undefined) (await manifests.haveOmitted(key, by.offset)) ? removable.push(found) : waiting.push(found);
+    else if (plan !== undefined && plan < end && plan !== pending?.offset) removable.push(found);
+  }
+  return { topic, removable, waiting };
+}
+
+/** Removes objects; those that are gone already are no error. */
+export async function sweep(
+  store: ObjectStore,
+  objects: readonly ObjectInfo[],
+  signal: AbortSignal,
+  onProgress: (removed: number) => void = () => undefined,
+): Promise<void> {
+  for (let at = 0; at < objects.length; at += removeAtOnce) {
+    signal.throwIfAborted();
+    const keys = objects.slice(at, at + removeAtOnce).map(({ key }) => key);
+    await store.remove(keys, signal);
+    onProgress(at + keys.length);
+  }
+}
+
+const removeAtOnce = 1_000;
+
+/** Since when the newest manifests of a topic's days have been there. */
+class Manifests {
+  readonly #options: SweepOptions;
+  readonly #topic: ArchivedTopic;
+  readonly #ages = new Map<string, number>();
+  #days: ReadonlyMap<string, ArchivePartition> | undefined;
+
+  constructor(options: SweepOptions, topic: ArchivedTopic) {
+    this.#options = options;
+    this.#topic = topic;
+  }
+
+  /** Whether a replacement is in the manifests of its day, and was before every reader began that may still be reading. */
+  async haveOmitted(key: string, replacement: bigint): Promise<boolean> {
+    const { readerGraceMs, store, signal, now } = this.#options;
+    const day = (await this.#read()).get(dayOf(key));
+    if (day === undefined || day.replacements <= replacement) return false;
+    let age = this.#ages.get(day.day);
+    if (age === undefined) {
+      const manifest = await store.head(day.manifest_key, signal);
+      // A manifest that is gone is made again with the next one.
+      age = manifest === undefined ? Number.NEGATIVE_INFINITY : now() - manifest.modifiedMs;
+      this.#ages.set(day.day, age);
+    }
+    return age >= readerGraceMs;
+  }
+
+  async #read(): Promise<ReadonlyMap<string, ArchivePartition>> {
+    if (this.#days === undefined) {
+      const { log, schemas, signal } = this.#options;
+      const days = await readDays(log, schemas, signal);
+      this.#days = new Map(days.filter(({ topic }) => topic === this.#topic).map((day) => [day.day, day]));
+    }
+    return this.#days;
+  }
+}
+
+function dayOf(key: string): string {
+  const found = /\/year=(\d{4})\/month=(\d\d)\/day=(\d\d)\//.exec(key);
+  return found === null ? '' : found.slice(1).join('-');
+}
