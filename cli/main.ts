@@ -4,6 +4,7 @@ import { Command, CommanderError } from 'commander';
 import packageJson from '../package.json' with { type: 'json' };
 import { register as registerArchive } from './commands/archive.ts';
 import { register as registerCandles } from './commands/candles.ts';
+import { register as registerCompact } from './commands/compact.ts';
 import { register as registerConnectors } from './commands/connectors.ts';
 import { register as registerDb } from './commands/db.ts';
 import { register as registerDead } from './commands/dead.ts';
@@ -48,6 +49,7 @@ for (const register of [
   registerDemo,
   registerStack,
   registerArchive,
+  registerCompact,
   registerCandles,
   registerFeatures,
   registerHotStore,

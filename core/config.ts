@@ -170,6 +170,16 @@ export const configSchema = z.strictObject({
       latenessMs: ms.default(3_600_000),
     })
     .prefault({}),
+  compact: z
+    .strictObject({
+      /** About how many bytes the files of a compaction have. A file is whole in memory while it is written. */
+      targetBytes: positive.max(256 * 1024 * 1024).default(32 * 1024 * 1024),
+      /** How long readers may go on reading files that were listed when they began. */
+      readerGraceMs: ms.default(3_600_000),
+      /** Days of event time that `archive expire` keeps, today included; 0 gives nothing up. */
+      retentionDays: z.number().int().min(0).max(36_500).default(0),
+    })
+    .prefault({}),
   hotStore: z
     .strictObject({
       /** The database of the hot store; empty is that of postgres.url. */

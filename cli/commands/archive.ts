@@ -5,6 +5,7 @@ import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
 import { register as registerConnector } from '../archive/connector.ts';
 import { register as registerDdl } from '../archive/ddl.ts';
+import { register as registerExpire } from '../archive/expire.ts';
 import { archivedTopic, type Days, dayOf, listed, urlOf } from '../archive/list.ts';
 import { register as registerSql } from '../archive/sql.ts';
 import { printDays, readDayLines } from '../archive-days.ts';
@@ -61,6 +62,7 @@ export function register(program: Command): void {
   registerSql(group);
   registerDdl(group);
   registerConnector(group);
+  registerExpire(group);
 }
 
 export interface Branch {

@@ -1,0 +1,98 @@
+/** `millrace archive expire`: gives up the rows of old days. */
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import { MillraceError } from '../../core/errors.ts';
+import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
+import { Compactor } from '../../sinks/compaction/compactor.ts';
+import { type Expiry, readExpiries } from '../../sinks/compaction/expiry.ts';
+import { sumOf } from '../../sinks/compaction/groups.ts';
+import { cacheDir, loadConfig } from '../config.ts';
+import { printJson, printTable } from '../print.ts';
+import { Progress } from '../progress.ts';
+import { archivedTopic, dayOf } from './list.ts';
+import { type ArchivePlace, withArchive } from './place.ts';
+
+interface ExpireOptions {
+  readonly before?: string;
+  readonly dryRun?: boolean;
+  readonly yes?: boolean;
+  readonly json?: boolean;
+}
+
+export function register(group: Command): void {
+  group
+    .command('expire')
+    .description(
+      'give up the rows of old days: shows the plan, and acts with --yes; the files go with a later millrace compact',
+    )
+    .argument('[topic]', `one of ${archivedTopics.join(', ')}; without it all`, archivedTopic)
+    .option('--before <day>', 'days before this one, YYYY-MM-DD; default: as compact.retentionDays says', dayOf)
+    .option('--dry-run', 'show what would be given up; change nothing, exit with 0')
+    .option('--yes', 'carry it out')
+    .option('--json', 'print JSON')
+    .action(expire);
+}
+
+async function expire(topic: ArchivedTopic | undefined, options: ExpireOptions, command: Command): Promise<void> {
+  const topics = topic === undefined ? archivedTopics : [topic];
+  const before = options.before ?? firstKeptDay(loadConfig(command).compact.retentionDays, Date.now());
+  const carryOut = options.yes === true && options.dryRun !== true;
+  await withArchive(command, async (place) => {
+    const { expiries, kept } = await readExpiries(place, topics, before);
+    const rows = expiries.map(({ topic: name, day, portions }) => {
+      const objects = portions.flat();
+      return { topic: name, day, files: objects.length, ...sumOf(objects) };
+    });
+    if (carryOut) await give(place, expiries);
+    if (options.json === true) printJson({ carriedOut: carryOut, before, days: rows, kept });
+    else {
+      if (rows.length > 0) {
+        printTable(
+          ['topic', 'day', 'files', 'rows', 'bytes', 'row hash'],
+          rows.map((row) => [row.topic, row.day, `${row.files}`, count(row.rows), count(row.bytes), row.rowHash]),
+        );
+      }
+      for (const { topic: name, day, state } of kept)
+        say(`kept: ${name} ${day} is ${state ?? 'without a manifest'}, not COMPLETE`);
+      say(`${rows.length} days before ${before} ${carryOut ? 'were given up' : 'would be given up'}`);
+    }
+    if (carryOut || options.dryRun === true || rows.length === 0) return;
+    throw new MillraceError('CONFIRMATION_NEEDED', 'nothing was given up yet', {
+      remedy: 'look at the plan, then say it again with --yes; there is no way back once the files are removed',
+    });
+  });
+}
+
+async function give(place: ArchivePlace, expiries: readonly Expiry[]): Promise<void> {
+  const progress = new Progress('expiring');
+  try {
+    await using compactor = await Compactor.open({ ...place, scratchDir: join(cacheDir(), 'compact') });
+    await compactor.expire(expiries, (done) =>
+      progress.update({ done, total: expiries.length, text: `${done} of ${expiries.length} days` }),
+    );
+  } finally {
+    progress.end();
+  }
+}
+
+/**
+ * The first day that is kept when so many are, today included.
+ *
+ * @throws MillraceError CONFIG_INVALID: all are kept.
+ */
+export function firstKeptDay(retentionDays: number, nowMs: number): string {
+  if (retentionDays === 0) {
+    throw new MillraceError('CONFIG_INVALID', 'nothing says which days are old: compact.retentionDays is 0', {
+      remedy: 'give --before DAY, or set MILLRACE_COMPACT_RETENTION_DAYS',
+    });
+  }
+  return new Date(nowMs - (retentionDays - 1) * 86_400_000).toISOString().slice(0, 10);
+}
+
+function count(number: bigint | number): string {
+  return number.toLocaleString('en-US');
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}

@@ -1,0 +1,47 @@
+/** The archive as commands that change it have it: the log, the bucket, and where in it the objects are. */
+import type { Command } from 'commander';
+import { normalPrefix } from '../../core/archive/keys.ts';
+import { replacementsTopic } from '../../core/archive/replacements.ts';
+import type { Schemas } from '../../core/avro/schemas.ts';
+import { MillraceError } from '../../core/errors.ts';
+import type { KafkaLog } from '../../core/kafka/log.ts';
+import { S3Store } from '../../core/s3/s3.ts';
+import type { ObjectStore } from '../../core/s3/store.ts';
+import { loadConfig } from '../config.ts';
+import { withLog } from '../log.ts';
+import { untilSignal } from '../signals.ts';
+
+export interface ArchivePlace {
+  readonly log: KafkaLog;
+  readonly schemas: Schemas;
+  readonly store: ObjectStore;
+  readonly signal: AbortSignal;
+  readonly prefix: string;
+  readonly epoch: string;
+  readonly settings: { readonly targetBytes: number };
+  readonly readerGraceMs: number;
+  readonly now: () => number;
+}
+
+/** Opens it for one piece of work. @throws MillraceError KAFKA_UNREACHABLE, TOPIC_MISSING and what the work throws */
+export async function withArchive<T>(command: Command, work: (place: ArchivePlace) => Promise<T>): Promise<T> {
+  const config = loadConfig(command);
+  const signal = untilSignal(() => new MillraceError('INTERRUPTED', 'interrupted'));
+  return withLog(config, async (log, schemas) => {
+    // Before anything is done: a cluster of an earlier release lacks it.
+    await log.ends(replacementsTopic);
+    await using store = new S3Store(config.s3);
+    const { targetBytes, readerGraceMs } = config.compact;
+    return await work({
+      log,
+      schemas,
+      store,
+      signal,
+      prefix: normalPrefix(config.parquet.prefix),
+      epoch: await log.clusterId(),
+      settings: { targetBytes },
+      readerGraceMs,
+      now: Date.now,
+    });
+  });
+}
