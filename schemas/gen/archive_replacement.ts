@@ -20,7 +20,7 @@ export interface ArchiveReplacement {
   readonly covers: bigint;
   /** PLANNED: length that the objects are to have about, bytes. */
   readonly target_bytes: bigint;
-  /** PLANNED: version of the Parquet writer. */
+  /** PLANNED, COMPACTED, ABANDONED: version of the Parquet writer that wrote all of them, and writes them again. */
   readonly writer_version: number;
   /** Keys that are not listed from here on; none of PLANNED and ABANDONED. */
   readonly replaced: readonly string[];
@@ -138,7 +138,7 @@ export const archiveReplacementSchema = {
       "name": "writer_version",
       "type": "int",
       "default": 0,
-      "doc": "PLANNED: version of the Parquet writer."
+      "doc": "PLANNED, COMPACTED, ABANDONED: version of the Parquet writer that wrote all of them, and writes them again."
     },
     {
       "name": "replaced",

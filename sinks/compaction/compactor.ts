@@ -4,7 +4,7 @@ import { compactedKey } from '../../core/archive/keys.ts';
 import { readListing } from '../../core/archive/objects.ts';
 import { Copies } from '../../core/archive/reading/copies.ts';
 import { endOfReplacements, type ReplacementRecord, readReplacements } from '../../core/archive/replacements.ts';
-import { writerBuild, writerVersion } from '../../core/archive/writing/writer.ts';
+import { buildOf, formOf, forms } from '../../core/archive/writing/writer.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
 import { isError, type MillraceError } from '../../core/errors.ts';
 import type { Log } from '../../core/runtime/log.ts';
@@ -13,7 +13,7 @@ import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import type { ArchiveReplacement, ReplacingObject } from '../../schemas/gen/archive_replacement.ts';
 import { type ArchivedTopic, archivedTopics, objectsTopic } from '../../schemas/topics.ts';
 import type { Expiry } from './expiry.ts';
-import { type DueGroup, dueGroups, type Group, hullOf, inputsOf, sumOf } from './groups.ts';
+import { type DueGroup, dueGroups, type Group, groupId, groupOf, hullOf, inputsOf, sumOf } from './groups.ts';
 import { blank, Records } from './records.ts';
 import { bytesOf, type RewrittenFile, rewrite } from './rewrite.ts';
 import { withScratch } from './scratch.ts';
@@ -181,9 +181,7 @@ export async function pendingPlan(
   return pending;
 }
 
-function groupId({ topic, day, partition, schemaId }: Group): string {
-  return `${topic}/${day}/${partition}/${schemaId}`;
-}
+const abandoned = ['ARCHIVE_DAMAGED', 'COMPACTION_FAILED', 'S3_CONFLICT'] as const;
 
 const nothing: Outcome = { done: [], failed: [] };
 
@@ -206,7 +204,6 @@ class Run {
       kind: 'PLANNED',
       covers,
       target_bytes: BigInt(settings.targetBytes),
-      writer_version: writerVersion,
       rows,
       row_hash: rowHash,
     };
@@ -218,20 +215,19 @@ class Run {
   async resume(plan: ReplacementRecord): Promise<Outcome> {
     const { log, schemas, signal } = this.#options;
     const { topic: name, day, partition: planned, schema_id: schemaId, covers, target_bytes } = plan.replacement;
+    const { writer_version: writerVersion } = plan.replacement;
     const partition = planned ?? 0;
     const topic = archivedTopics.find((each) => each === name) as ArchivedTopic;
-    const group = { topic, day, partition, schemaId };
-    // By another version of the writer the files would be others than the ones that may be in the bucket already.
-    if (plan.replacement.writer_version !== writerVersion) {
+    const group = { topic, day, partition, schemaId, writerVersion };
+    // A newer Millrace planned it, which this one is older than.
+    if (forms.every(({ version }) => version !== writerVersion)) {
       await this.#abandon(plan, group);
       return nothing;
     }
     const ends = await log.ends(objectsTopic(topic));
     const range = { covers: ends.map((_, i) => (i === partition ? covers : 0n)), replacements: plan.offset };
     const { objects } = await readListing(log, schemas, topic, range, signal);
-    const own = objects.filter(
-      (each) => each.day === day && each.partition === partition && each.schema_id === schemaId,
-    );
+    const own = objects.filter((each) => groupId(groupOf(topic, each)) === groupId(group));
     return this.#finish(plan, group, inputsOf(own, target_bytes));
   }
 
@@ -239,10 +235,11 @@ class Run {
     try {
       return { done: [await this.#replace(plan, group, inputs)], failed: [] };
     } catch (error) {
-      // Anything else may be cured by time or by an operator, and the plan waits for that.
-      if (!isError(error, 'ARCHIVE_DAMAGED') && !isError(error, 'COMPACTION_FAILED')) throw error;
+      // Anything else may be cured by time or by an operator, and the plan waits for that. A conflict is with what an older Millrace stored
+      // for this plan, which sorted or cut in another way; the next plan has other names.
+      if (!abandoned.some((code) => isError(error, code))) throw error;
       await this.#abandon(plan, group);
-      return { done: [], failed: [{ ...group, plan: plan.offset, error }] };
+      return { done: [], failed: [{ ...group, plan: plan.offset, error: error as MillraceError }] };
     }
   }
 
@@ -293,7 +290,7 @@ class Run {
 
   async #store(
     plan: ReplacementRecord,
-    { topic, day, partition, schemaId }: Group,
+    { topic, day, partition, schemaId, writerVersion }: Group,
     file: RewrittenFile,
     number: number,
     inputs: readonly ArchiveObject[],
@@ -303,7 +300,7 @@ class Run {
     const key = compactedKey({ prefix, epoch, topic, day, partition, firstOffset }, plan.offset, number);
     const content = { rows: String(rows), 'row-hash': rowHash };
     const bytes = await bytesOf(file);
-    const kept = await putOnce(store, { key, bytes, sha256, content, build: writerBuild }, signal);
+    const kept = await putOnce(store, { key, bytes, sha256, content, build: buildOf(formOf(writerVersion)) }, signal);
     return {
       key,
       ...hullOf(inputs),
@@ -323,6 +320,6 @@ class Run {
   }
 }
 
-function head({ topic, day, partition, schemaId }: Group, epoch: string) {
-  return { epoch, topic, day, partition, schema_id: schemaId };
+function head({ topic, day, partition, schemaId, writerVersion }: Group, epoch: string) {
+  return { epoch, topic, day, partition, schema_id: schemaId, writer_version: writerVersion };
 }

@@ -3,12 +3,13 @@ import { addRowHashes, formatRowHash } from '../../core/rowhash.ts';
 import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import type { ArchivedTopic } from '../../schemas/topics.ts';
 
-/** Objects that are put together: of one partition and day, and of one writer schema. */
+/** Objects that are put together: of one partition and day, of one writer schema, and written by one version of the writer. */
 export interface Group {
   readonly topic: ArchivedTopic;
   readonly day: string;
   readonly partition: number;
   readonly schemaId: number;
+  readonly writerVersion: number;
 }
 
 /** A group that is due, with what goes into it. */
@@ -19,6 +20,15 @@ export interface DueGroup extends Group {
 
 /** Text of the keys that one record replaces at most: a record of Kafka has 1 MiB. */
 const longestKeys = 400_000;
+
+export function groupOf(topic: ArchivedTopic, object: ArchiveObject): Group {
+  const { day, partition, schema_id: schemaId, writer_version: writerVersion } = object;
+  return { topic, day, partition, schemaId, writerVersion };
+}
+
+export function groupId({ topic, day, partition, schemaId, writerVersion }: Group): string {
+  return [topic, day, partition, schemaId, writerVersion].join('/');
+}
 
 /**
  * The groups that are due: there is an object of the sink, and another one to put it together with. An object that a compaction made is put
@@ -36,7 +46,7 @@ export function dueGroups(
   const groups = new Map<string, ArchiveObject[]>();
   for (const object of objects) {
     if (!closed(object.day)) continue;
-    const id = `${object.day}/${object.partition}/${object.schema_id}`;
+    const id = groupId(groupOf(topic, object));
     const own = groups.get(id);
     if (own === undefined) groups.set(id, [object]);
     else own.push(object);
@@ -44,12 +54,16 @@ export function dueGroups(
   const due: DueGroup[] = [];
   for (const own of groups.values()) {
     const inputs = inputsOf(own, BigInt(targetBytes));
-    const [{ day, partition, schema_id: schemaId } = own[0] as ArchiveObject] = own;
-    if (inputs.length >= 2) due.push({ topic, day, partition, schemaId, inputs });
+    const [first] = inputs;
+    if (first === undefined || inputs.length < 2) continue;
+    due.push({ ...groupOf(topic, first), inputs });
   }
-  return due.sort((a, b) =>
-    a.day === b.day ? a.partition - b.partition || a.schemaId - b.schemaId : a.day < b.day ? -1 : 1,
-  );
+  return due.sort(inOrder);
+}
+
+function inOrder(a: Group, b: Group): number {
+  if (a.day !== b.day) return a.day < b.day ? -1 : 1;
+  return a.partition - b.partition || a.schemaId - b.schemaId || a.writerVersion - b.writerVersion;
 }
 
 /** Which objects of a group a compaction takes: a function of what is listed alone, so that who finishes a plan takes the same. */

@@ -5,15 +5,22 @@
 import { createHash } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type DuckDBConnection, DuckDBDecimalValue, DuckDBInstance, DuckDBTimestampTZValue } from '@duckdb/node-api';
+import {
+  type DuckDBConnection,
+  DuckDBDecimalValue,
+  DuckDBInstance,
+  type DuckDBListValue,
+  DuckDBTimestampTZValue,
+} from '@duckdb/node-api';
 import { quoted } from '../../core/archive/reading/views.ts';
 import { tables } from '../../core/archive/tables.ts';
-import { ParquetFile, writerVersion } from '../../core/archive/writing/writer.ts';
+import type { FileValue } from '../../core/archive/writing/source-columns.ts';
+import { type Form, formOf, ParquetFile } from '../../core/archive/writing/writer.ts';
 import { MillraceError } from '../../core/errors.ts';
 import { addRowHashes, type ColumnValue, duckdbHash, formatRowHash, RowHash } from '../../core/rowhash.ts';
 import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import { cutsOf, type Group, sumOf } from './groups.ts';
-import { type FileColumn, type Shape, shapesOf } from './shape.ts';
+import { asHashed, type FoundColumn, type Shape, shapesOf } from './shape.ts';
 
 export interface RewriteOptions {
   readonly group: Group;
@@ -95,20 +102,23 @@ class Rewriter {
   async #shapes(): Promise<readonly Shape[]> {
     const paths = this.#options.inputs.map(({ path }) => path);
     const byPath = new Map(paths.map((path, index) => [path, index]));
-    const columns: FileColumn[] = [];
+    const columns: FoundColumn[] = [];
     const rows = await this.#query(
       `SELECT file_name, name, duckdb_type FROM parquet_schema(${list(paths)}) WHERE num_children IS NULL ORDER BY file_name, column_id`,
     );
     for (const { file_name, name, duckdb_type } of rows) {
       columns.push({ file: byPath.get(String(file_name)) ?? 0, name: String(name), type: String(duckdb_type) });
     }
-    return shapesOf(columns.sort((a, b) => a.file - b.file));
+    return shapesOf(
+      columns.sort((a, b) => a.file - b.file),
+      tables[this.#options.group.topic].columns,
+    );
   }
 
   /** Of each file: rows, the row hash, and the same hash over all columns, lineage included. */
   async #hashes({ columns, data }: Shape, paths: readonly string[]): Promise<ReadonlyMap<string, Hashes>> {
     const rows = await this.#query(
-      `SELECT filename, count(*) AS n, ${duckdbHash.sum(data)} AS hash, ${duckdbHash.sum(columns)} AS whole
+      `SELECT filename, count(*) AS n, ${duckdbHash.sum(data)} AS hash, ${duckdbHash.sum(asHashed(columns))} AS whole
          FROM read_parquet(${list(paths)}, filename = true, hive_partitioning = false) GROUP BY filename`,
     );
     return new Map(
@@ -146,8 +156,8 @@ class Rewriter {
     for await (const portion of result.yieldRows()) {
       signal.throwIfAborted();
       for (const values of portion) {
-        file ??= new FileInProgress(shape, sortedBy);
-        file.add(values.map(columnValue));
+        file ??= new FileInProgress(shape, formOf(this.#options.group.writerVersion), sortedBy);
+        file.add(values.map(fileValue));
         if (file.rows === rowsPerFile) {
           written.push(await this.#finish(shape, file, written.length, metadata, sortedBy));
           file = undefined;
@@ -182,7 +192,7 @@ class Rewriter {
       'millrace.first_offset': firstOffset.toString(),
       'millrace.last_offset': lastOffset.toString(),
       'millrace.schema_id': String(group.schemaId),
-      'millrace.writer_version': String(writerVersion),
+      'millrace.writer_version': String(group.writerVersion),
       'millrace.row_hash': rowHash,
       'millrace.plan': plan.toString(),
       'millrace.cuts': cutsOf(shape.files.map((each) => inputs[each]?.object as ArchiveObject)),
@@ -194,13 +204,20 @@ class Rewriter {
     return { path, firstOffset, lastOffset, rows, rowHash, bytes: bytes.length, sha256 };
   }
 
-  /** What all inputs' footers say alike. */
+  /** What all inputs' footers say alike, and all schemas that they name. */
   async #commonMetadata(paths: readonly string[]): Promise<Readonly<Record<string, string>>> {
     const found = await this.#query(
-      `SELECT decode(key) AS name, min(decode(value)) AS text FROM parquet_kv_metadata(${list(paths)})
-        GROUP BY 1 HAVING count(*) = ${paths.length} AND count(DISTINCT value) = 1 ORDER BY 1`,
+      `SELECT decode(key) AS name, list(DISTINCT decode(value)) AS texts, count(*) AS n FROM parquet_kv_metadata(${list(paths)})
+        GROUP BY 1 ORDER BY 1`,
     );
-    return Object.fromEntries(found.map(({ name, text }) => [String(name), String(text)]));
+    const common: Record<string, string> = {};
+    for (const { name, texts, n } of found) {
+      const values = (texts as DuckDBListValue).items.map(String);
+      const everywhere = n === BigInt(paths.length);
+      if (name === 'millrace.schema_ids' && everywhere) common[name] = unionOf(values);
+      else if (everywhere && values.length === 1) common[String(name)] = values[0] as string;
+    }
+    return common;
   }
 
   #requireEqual(
@@ -236,15 +253,13 @@ class FileInProgress {
   readonly #file: ParquetFile;
   readonly #hash = new RowHash();
   readonly #data: Shape['data'];
-  readonly #dataAt: readonly number[];
   readonly #offsetAt: number;
   firstOffset = 2n ** 63n - 1n;
   lastOffset = 0n;
 
-  constructor({ columns, data }: Shape, sortedBy: readonly string[]) {
-    this.#file = new ParquetFile(columns, sortedBy);
+  constructor({ columns, data }: Shape, form: Form, sortedBy: readonly string[]) {
+    this.#file = new ParquetFile(columns, form, sortedBy);
     this.#data = data;
-    this.#dataAt = data.map(({ name }) => columns.findIndex((column) => column.name === name));
     this.#offsetAt = columns.findIndex(({ name }) => name === '_offset');
   }
 
@@ -256,10 +271,12 @@ class FileInProgress {
     return this.#hash.toString();
   }
 
-  add(row: readonly ColumnValue[]): void {
-    const data = this.#dataAt.map((at) => row[at] ?? null);
+  add(row: readonly FileValue[]): void {
     this.#file.add(row);
-    this.#hash.add(this.#data, data);
+    this.#hash.add(
+      this.#data,
+      this.#data.map(({ at }) => (row[at] ?? null) as ColumnValue),
+    );
     const offset = row[this.#offsetAt] as bigint;
     if (offset < this.firstOffset) this.firstOffset = offset;
     if (offset > this.lastOffset) this.lastOffset = offset;
@@ -277,10 +294,10 @@ export async function bytesOf({ path, sha256 }: RewrittenFile): Promise<Buffer> 
   throw failed(`${path} was changed while it waited for its upload`);
 }
 
-function columnValue(value: unknown): ColumnValue {
+function fileValue(value: unknown): FileValue {
   if (value instanceof DuckDBDecimalValue) return value.value;
   if (value instanceof DuckDBTimestampTZValue) return value.micros;
-  return value as ColumnValue;
+  return value as FileValue;
 }
 
 function totalOf(hashes: ReadonlyMap<string, Hashes>): Hashes {
@@ -291,6 +308,12 @@ function totalOf(hashes: ReadonlyMap<string, Hashes>): Hashes {
     whole = addRowHashes(whole, each.whole);
   }
   return { rows, hash, whole };
+}
+
+/** Lists of numbers as one, in order. */
+function unionOf(lists: readonly string[]): string {
+  const ids = lists.flatMap((text) => text.split(',').map(Number));
+  return [...new Set(ids)].sort((a, b) => a - b).join(',');
 }
 
 function list(paths: readonly string[]): string {
