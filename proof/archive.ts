@@ -1,6 +1,7 @@
 import type { Client } from 'pg';
-import { isSuccessKey } from '../core/archive/keys.ts';
-import { listObjects } from '../core/archive/objects.ts';
+import { isSuccessKey, planOf } from '../core/archive/keys.ts';
+import { readListing } from '../core/archive/objects.ts';
+import { endOfReplacements } from '../core/archive/replacements.ts';
 import { tables } from '../core/archive/tables.ts';
 import type { Schemas } from '../core/avro/schemas.ts';
 import type { Masks } from '../core/masks.ts';
@@ -10,6 +11,7 @@ import { groupOf } from '../core/runtime/runner.ts';
 import type { ObjectStore } from '../core/s3/store.ts';
 import type { ArchiveObject } from '../schemas/gen/archive_object.ts';
 import type { ArchivedTopic } from '../schemas/topics.ts';
+import { GivenUp } from './expired.ts';
 import { Files } from './files.ts';
 import type { Snapshot } from './live/snapshot.ts';
 import { checkLogged } from './logged.ts';
@@ -33,6 +35,7 @@ export interface ArchiveSources {
  *   - each object has the bytes that its record says (SHA-256), and nothing lies beside the listed objects
  *   - each record below the committed position is one row of one listed object with the log's values, or one dead letter, exactly once
  *   - row counts, ranges and row hashes of each object are what its record says, and cuts do not overlap
+ *   - what a compaction or an expiry took off the list is not expected, whether it is still in the bucket or not
  *   - trades: what the archived changes come to is what Postgres holds
  */
 export async function checkArchive(
@@ -41,14 +44,15 @@ export async function checkArchive(
 ): Promise<{ checks: Check[]; rows: number }> {
   const startedMs = performance.now();
   const { log, schemas, store, db, snapshot, masks } = sources;
-  const { objects, committed, unlisted } = await standing(sources, topic);
+  const { objects, committed, unlisted, expired } = await standing(sources, topic);
+  const given = new GivenUp(topic, expired);
   await using files = await Files.download(store, topic, objects);
   for (const key of unlisted) files.differences.add(`${key} is in the bucket, but no record lists it`);
   const name = `${topic}: objects are what their records say`;
   const checks = [files.differences.check(name, `${objects.length} objects`, startedMs)];
-  checks.push(await checkLogged(log, schemas, topic, files, committed));
+  checks.push(await checkLogged(log, schemas, topic, files, committed, given));
   checks.push(await checkRecords(files, topic, objects));
-  if (topic === 'cdc.public.trades') checks.push(await checkTrades(db, files, snapshot, masks));
+  if (topic === 'cdc.public.trades') checks.push(await checkTrades(db, files, given, snapshot, masks));
   return { checks, rows: objects.reduce((sum, { rows }) => sum + Number(rows), 0) };
 }
 
@@ -58,6 +62,8 @@ interface Standing {
   readonly committed: readonly Committed[];
   /** Keys in the bucket that no record lists and no cut that is being finished explains: somebody else put them there. */
   readonly unlisted: readonly string[];
+  /** Objects whose rows were given up. */
+  readonly expired: readonly ArchiveObject[];
 }
 
 /**
@@ -65,12 +71,13 @@ interface Standing {
  * was listed before the offsets were read is committed by them; and of what was listed later only that counts which they commit.
  */
 async function standing({ log, schemas, store }: ArchiveSources, topic: ArchivedTopic): Promise<Standing> {
-  const before = await listObjects(log, schemas, topic);
+  const before = (await readListing(log, schemas, topic)).objects;
   const trees = new Set(before.map(({ key }) => key.slice(0, key.indexOf('/year=') + 1)));
   const found: string[] = [];
   for (const tree of trees) for await (const { key } of store.list(tree)) if (!isSuccessKey(key)) found.push(key);
   const committed = await log.committed(groupOf('parquet'), topic);
-  const after = await listObjects(log, schemas, topic);
+  const { objects: after, replaced, expired } = await readListing(log, schemas, topic);
+  const plans = await endOfReplacements(log);
   const listed = new Set(after.map(({ key }) => key));
   const planned = committed
     .filter(({ metadata }) => metadata.includes('"end"'))
@@ -82,7 +89,15 @@ async function standing({ log, schemas, store }: ArchiveSources, topic: Archived
       ({ key, partition, from_offset }) => known.has(key) || from_offset < (ends.get(partition) ?? 0n),
     ),
     committed,
-    unlisted: found.filter((key) => !listed.has(key) && !planned.some((name) => key.includes(name))),
+    unlisted: found.filter(
+      (key) =>
+        !listed.has(key) &&
+        !replaced.has(key) &&
+        // A compaction is storing it, or was given up; millrace compact finishes or removes it.
+        (planOf(key) ?? plans) >= plans &&
+        !planned.some((name) => key.includes(name)),
+    ),
+    expired,
   };
 }
 
@@ -119,13 +134,17 @@ async function checkRecords(files: Files, topic: ArchivedTopic, objects: readonl
   return differences.check(`${topic}: rows, ranges and hashes by DuckDB`, `${objects.length} objects`, startedMs);
 }
 
-/** Cuts may leave a gap only where there is no row; that each record is archived once is checked record by record. */
+/**
+ * Cuts may leave a gap only where there is no row; that each record is archived once is checked record by record. What a compaction made is no
+ * cut.
+ */
 function overlaps(objects: readonly ArchiveObject[], differences: Differences): void {
   const ends = new Map<number, { from: bigint; to: bigint }>();
   const keys = new Set<string>();
   for (const { key, partition, from_offset: from, to_offset: to } of objects) {
     if (keys.has(key)) differences.add(`${key} is listed twice`);
     keys.add(key);
+    if (planOf(key) !== undefined) continue;
     const last = ends.get(partition);
     if (last !== undefined && (from !== last.from || to !== last.to) && from < last.to) {
       differences.add(`partition ${partition}: cut ${from}–${to} overlaps cut ${last.from}–${last.to}`);

@@ -7,6 +7,7 @@ import type { Committed, Log, LogRecord } from '../core/runtime/log.ts';
 import type { DeadLetter } from '../schemas/gen/dead_letter.ts';
 import { schemas as contracts } from '../schemas/gen/index.ts';
 import type { ArchivedTopic } from '../schemas/topics.ts';
+import type { GivenUp } from './expired.ts';
 import { duckdbRowHash, type Files } from './files.ts';
 import { type Check, Differences, maxExamples } from './report.ts';
 import { readRaw, readTopic } from './topic.ts';
@@ -15,7 +16,7 @@ const sink = 'parquet';
 
 /**
  * Compares the log with the archive, record by record: each offset below the positions that the sink has committed is one row of a listed object with the
- * values of the log, lineage included, or one dead letter. Differences name partition, offset and column.
+ * values of the log, lineage included, or one dead letter, unless it was given up with its day. Differences name partition, offset and column.
  */
 export async function checkLogged(
   log: Log,
@@ -23,12 +24,13 @@ export async function checkLogged(
   topic: ArchivedTopic,
   files: Files,
   positions: readonly Committed[],
+  given: GivenUp,
 ): Promise<Check> {
   const startedMs = performance.now();
   const differences = new Differences();
   const reader = new RowReader(schemas, topic, files.columns);
   const committed = new Map(positions.map(({ partition, offset }) => [partition, offset]));
-  const counts = await load(log, topic, files, reader, committed);
+  const counts = await load(log, topic, files, reader, committed, given);
   await loadDead(log, schemas, topic, files, committed);
   const { columns } = files;
   const wrong = await files.query(`
@@ -50,7 +52,8 @@ export async function checkLogged(
   }
   differences.count += Number(wrong[0]?.['total'] ?? 0) - wrong.length;
   const waiting = counts.waiting === 0 ? '' : `, ${counts.waiting} newer ones not archived yet`;
-  const subject = `${counts.committed} records${waiting}`;
+  const expired = counts.expired === 0 ? '' : `, ${counts.expired} given up with their days`;
+  const subject = `${counts.committed} records${waiting}${expired}`;
   return differences.check(`${topic}: each record is archived once, with equal values`, subject, startedMs);
 }
 
@@ -95,10 +98,11 @@ async function load(
   files: Files,
   reader: RowReader,
   committed: ReadonlyMap<number, bigint>,
-): Promise<{ committed: number; waiting: number }> {
+  given: GivenUp,
+): Promise<{ committed: number; waiting: number; expired: number }> {
   const { db } = files;
   await db.run('CREATE TABLE logged (p INTEGER, o BIGINT, h UBIGINT); CREATE TABLE starts (p INTEGER, o BIGINT)');
-  const counts = { committed: 0, waiting: 0 };
+  const counts = { committed: 0, waiting: 0, expired: 0 };
   for (const [partition, start] of (await log.starts(topic)).entries()) {
     await db.run(`INSERT INTO starts VALUES (${partition}, ${start})`);
   }
@@ -111,8 +115,12 @@ async function load(
         counts.waiting++;
         continue;
       }
-      counts.committed++;
       const row = reader.row(partition, record);
+      if (row !== undefined && given.has(partition, record.offset, reader.columns, row)) {
+        counts.expired++;
+        continue;
+      }
+      counts.committed++;
       appender.appendInteger(partition);
       appender.appendBigInt(record.offset);
       if (row === undefined) appender.appendNull();

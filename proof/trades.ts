@@ -6,6 +6,7 @@ import { to as copyTo } from 'pg-copy-streams';
 import { tables } from '../core/archive/tables.ts';
 import { type Masks, maskedTable, noMasks } from '../core/masks.ts';
 import { duckdbHash, postgresHash } from '../core/rowhash.ts';
+import type { GivenUp } from './expired.ts';
 import { duckdbRowHash, type Files } from './files.ts';
 import type { Snapshot } from './live/snapshot.ts';
 import { readable } from './logged.ts';
@@ -20,19 +21,21 @@ const key = names.slice(0, 3);
  * directions, all columns, exactly, by row hash; when the hashes differ the keys are named. No trade is created twice: a change that was
  * captured twice (same LSN, operation and key) counts once and is told in the subject.
  *
+ * @param given rows of these days are not expected
  * @param snapshot what `db` sees: other changes do not count. Default: everything that is archived
  * @param masks what of the table leaves Postgres masked
  */
 export async function checkTrades(
   db: Client,
   files: Files,
+  given: GivenUp,
   snapshot?: Snapshot,
   masks: Masks = noMasks,
 ): Promise<Check> {
   const startedMs = performance.now();
   const differences = new Differences();
-  const table = `${maskedTable(masks, 'public.trades', names)} AS trades`;
-  const { redelivered, newer } = await fold(files, snapshot?.duckdb ?? 'true');
+  const table = `${maskedTable(masks, 'public.trades', names)} AS trades WHERE ${given.keeps('executed_at')}`;
+  const { redelivered, newer } = await fold(files, given, snapshot?.duckdb ?? 'true');
   const { rows } = await db.query<{ n: string; hash: string }>(
     `SELECT count(*) AS n, ${postgresHash.sum(columns)} AS hash FROM ${table}`,
   );
@@ -43,7 +46,7 @@ export async function checkTrades(
   if (String(actual?.['n']) !== expected.n || String(actual?.['hash']) !== expected.hash) {
     await locate(db, files, differences, table);
   }
-  await doubled(files, differences);
+  await doubled(files, given, differences);
   const also =
     (redelivered === 0n ? '' : `, ${redelivered} changes captured twice`) +
     (newer === 0n ? '' : `, ${newer} changes are newer`);
@@ -55,14 +58,14 @@ export async function checkTrades(
 }
 
 /** Makes `folded`: per key the newest row's hash, its operation, and how often the row came to life. Counts the repeated changes, and those that are not visible. */
-async function fold(files: Files, visible: string): Promise<{ redelivered: bigint; newer: bigint }> {
+async function fold(files: Files, given: GivenUp, visible: string): Promise<{ redelivered: bigint; newer: bigint }> {
   await files.db.run(`
     CREATE TABLE changes AS
       SELECT ${key.join(', ')}, _op, _lsn, min(_offset) AS first_offset, count(*) AS deliveries,
              arg_min(${duckdbRowHash(columns)}, _offset) AS h
-        FROM archived WHERE _op IN ('c', 'r', 'u', 'd') AND (${visible}) GROUP BY ALL;
+        FROM archived WHERE _op IN ('c', 'r', 'u', 'd') AND (${visible}) AND ${given.keeps('executed_at')} GROUP BY ALL;
     CREATE TABLE folded AS
-      SELECT ${key.join(', ')}, arg_max(h, first_offset) AS h, arg_max(_op, first_offset) AS last_op, max(first_offset) AS row_offset,
+      SELECT ${key.join(', ')}, arg_max(h, first_offset) AS h, arg_min(_op, first_offset) AS first_op, arg_max(_op, first_offset) AS last_op, max(first_offset) AS row_offset,
              count(*) FILTER (WHERE _op = 'c') + (arg_min(_op, first_offset) = 'r')::INT - count(*) FILTER (WHERE _op = 'd') AS lives,
              count(*) FILTER (WHERE _op = 'r') - (arg_min(_op, first_offset) = 'r')::INT AS reads
         FROM changes GROUP BY ALL`);
@@ -74,10 +77,12 @@ async function fold(files: Files, visible: string): Promise<{ redelivered: bigin
 }
 
 /** A read that is not the first of its key tells of a row that is there already, or there again. */
-async function doubled(files: Files, differences: Differences): Promise<void> {
+async function doubled(files: Files, given: GivenUp, differences: Differences): Promise<void> {
+  // The change that created a row may have been given up with the day it was on then.
+  const known = given.nothing ? 'true' : "first_op IN ('c', 'r')";
   const wrong = await files.query(
     `SELECT ${key.join(', ')}, lives::INT AS lives, count(*) OVER () AS total FROM folded
-      WHERE lives > (last_op <> 'd')::INT OR lives + reads < (last_op <> 'd')::INT ORDER BY ALL LIMIT ${maxExamples}`,
+      WHERE (lives > (last_op <> 'd')::INT OR lives + reads < (last_op <> 'd')::INT) AND ${known} ORDER BY ALL LIMIT ${maxExamples}`,
   );
   for (const { lives, venue, symbol, trade_id } of wrong) {
     differences.add(`${venue} ${symbol} ${trade_id}: created ${lives} times more than deleted`);

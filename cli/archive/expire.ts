@@ -38,12 +38,11 @@ async function expire(topic: ArchivedTopic | undefined, options: ExpireOptions, 
   const before = options.before ?? firstKeptDay(loadConfig(command).compact.retentionDays, Date.now());
   const carryOut = options.yes === true && options.dryRun !== true;
   await withArchive(command, async (place) => {
-    const { expiries, kept } = await readExpiries(place, topics, before);
-    const rows = expiries.map(({ topic: name, day, portions }) => {
+    const { expiries, kept } = await readExpiries(place, topics, (day) => day < before);
+    const rows = (carryOut ? await give(place, expiries) : expiries).map(({ topic: name, day, portions }) => {
       const objects = portions.flat();
       return { topic: name, day, files: objects.length, ...sumOf(objects) };
     });
-    if (carryOut) await give(place, expiries);
     if (options.json === true) printJson({ carriedOut: carryOut, before, days: rows, kept });
     else {
       if (rows.length > 0) {
@@ -63,11 +62,11 @@ async function expire(topic: ArchivedTopic | undefined, options: ExpireOptions, 
   });
 }
 
-async function give(place: ArchivePlace, expiries: readonly Expiry[]): Promise<void> {
+async function give(place: ArchivePlace, expiries: readonly Expiry[]): Promise<readonly Expiry[]> {
   const progress = new Progress('expiring');
   try {
     await using compactor = await Compactor.open({ ...place, scratchDir: join(cacheDir(), 'compact') });
-    await compactor.expire(expiries, (done) =>
+    return await compactor.expire(expiries, (done) =>
       progress.update({ done, total: expiries.length, text: `${done} of ${expiries.length} days` }),
     );
   } finally {

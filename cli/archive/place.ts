@@ -5,7 +5,7 @@ import { replacementsTopic } from '../../core/archive/replacements.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
 import { MillraceError } from '../../core/errors.ts';
 import type { KafkaLog } from '../../core/kafka/log.ts';
-import { S3Store } from '../../core/s3/s3.ts';
+import { openStore } from '../../core/s3/open.ts';
 import type { ObjectStore } from '../../core/s3/store.ts';
 import { loadConfig } from '../config.ts';
 import { withLog } from '../log.ts';
@@ -30,14 +30,14 @@ export async function withArchive<T>(command: Command, work: (place: ArchivePlac
   return withLog(config, async (log, schemas) => {
     // Before anything is done: a cluster of an earlier release lacks it.
     await log.ends(replacementsTopic);
-    await using store = new S3Store(config.s3);
+    await using store = openStore(config.s3);
     const { targetBytes, readerGraceMs } = config.compact;
     return await work({
       log,
       schemas,
       store,
       signal,
-      prefix: normalPrefix(config.parquet.prefix),
+      prefix: normalPrefix(config.parquet.topicsDir),
       epoch: await log.clusterId(),
       settings: { targetBytes },
       readerGraceMs,

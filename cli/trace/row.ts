@@ -120,6 +120,7 @@ const states: Readonly<Record<Located['state'], string>> = {
   listed: 'listed',
   waiting: 'not yet: the sink has not committed so far',
   refused: 'a dead letter of the sink, so not a row',
+  expired: 'given up with its day',
   missing: 'in no listed object',
 };
 

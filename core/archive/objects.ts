@@ -61,6 +61,8 @@ export interface Listing {
   readonly objects: readonly ArchiveObject[];
   /** By key; they may be in the bucket for a while. */
   readonly replaced: ReadonlyMap<string, Replaced>;
+  /** Those of them whose rows are in no other object: they were given up with their day. */
+  readonly expired: readonly ArchiveObject[];
 }
 
 /** Up to where a listing goes; default: everything that is committed. */
@@ -98,12 +100,17 @@ export async function readListing(
   const name = objectsTopic(topic);
   const [from, ends] = await Promise.all([log.starts(name), log.ends(name)]);
   const objects: ArchiveObject[] = [];
+  const expired: ArchiveObject[] = [];
   const to = ends.map((each, partition) => range.covers?.[partition] ?? each);
   for await (const { records } of readObjects(log, schemas, topic, { from, to }, signal)) {
-    for (const { object } of records) if (!replaced.has(object.key)) objects.push(object);
+    for (const { object } of records) {
+      if (!replaced.has(object.key)) objects.push(object);
+      else if (replaced.get(object.key)?.kind === 'EXPIRED') expired.push(object);
+    }
   }
   const left = replacing.filter(({ key }) => !replaced.has(key));
-  return { objects: left.length === 0 ? objects : [...objects, ...left].sort(inOrder), replaced };
+  expired.push(...replacing.filter(({ key }) => replaced.get(key)?.kind === 'EXPIRED'));
+  return { objects: left.length === 0 ? objects : [...objects, ...left].sort(inOrder), replaced, expired };
 }
 
 function inOrder(a: ArchiveObject, b: ArchiveObject): number {

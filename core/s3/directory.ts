@@ -59,7 +59,7 @@ export class DirectoryStore implements ObjectStore {
     const path = this.#pathOf(key);
     return this.#guard(`looking at ${key}`, async () => {
       const found = await unlessMissing(stat(path));
-      return found?.isFile() === true ? { key, bytes: found.size } : undefined;
+      return found?.isFile() === true ? { key, bytes: found.size, modifiedMs: found.mtimeMs } : undefined;
     });
   }
 

@@ -12,7 +12,7 @@ import { putOnce } from '../../core/s3/put-once.ts';
 import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import type { ArchiveReplacement, ReplacingObject } from '../../schemas/gen/archive_replacement.ts';
 import { type ArchivedTopic, archivedTopics, objectsTopic } from '../../schemas/topics.ts';
-import type { Expiry } from './expiry.ts';
+import { type Expiry, readExpiries } from './expiry.ts';
 import { type DueGroup, dueGroups, type Group, groupId, groupOf, hullOf, inputsOf, sumOf } from './groups.ts';
 import { blank, Records } from './records.ts';
 import { bytesOf, type RewrittenFile, rewrite } from './rewrite.ts';
@@ -129,19 +129,34 @@ export class Compactor implements AsyncDisposable {
     return outcome;
   }
 
-  /** Gives up the rows of days: their objects are not listed from here on. */
-  async expire(expiries: readonly Expiry[], onDay: (done: number) => void = () => undefined): Promise<void> {
+  /**
+   * Gives up the rows of days: their objects are not listed from here on. It is the objects of this moment that go: since the plan was shown
+   * they may have been compacted.
+   *
+   * @param planned only days that are complete still
+   * @throws as `compact`
+   */
+  async expire(
+    planned: readonly Pick<Expiry, 'topic' | 'day'>[],
+    onDay: (done: number) => void = () => undefined,
+  ): Promise<readonly Expiry[]> {
     const { epoch, signal } = this.#options;
-    for (const [i, { topic, day, portions }] of expiries.entries()) {
-      signal.throwIfAborted();
-      const records = portions.map((objects) => {
-        const { rows, rowHash } = sumOf(objects);
-        const replaced = objects.map(({ key }) => key);
-        return { ...blank, kind: 'EXPIRED', epoch, topic, day, replaced, rows, row_hash: rowHash } as const;
-      });
-      await this.#records.commit(records);
-      onDay(i + 1);
+    const given: Expiry[] = [];
+    for (const topic of new Set(planned.map((each) => each.topic))) {
+      const days = new Set(planned.filter((each) => each.topic === topic).map(({ day }) => day));
+      const { expiries } = await readExpiries(this.#options, [topic], (day) => days.has(day));
+      for (const { day, portions } of expiries) {
+        signal.throwIfAborted();
+        const records = portions.map((objects) => {
+          const { rows, rowHash } = sumOf(objects);
+          const replaced = objects.map(({ key }) => key);
+          return { ...blank, kind: 'EXPIRED', epoch, topic, day, replaced, rows, row_hash: rowHash } as const;
+        });
+        await this.#records.commit(records);
+        onDay(given.push({ topic, day, portions }));
+      }
     }
+    return given;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

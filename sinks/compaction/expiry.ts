@@ -24,14 +24,14 @@ export interface KeptDay {
 const objectsPerRecord = 2_000;
 
 /**
- * The days before `before` that still have objects: whole days, or nothing of them. Changes nothing.
+ * The old days that still have objects: whole days, or nothing of them. Changes nothing.
  *
- * @param before `YYYY-MM-DD`, exclusive
+ * @param old whether a day, `YYYY-MM-DD`, is to be given up
  */
 export async function readExpiries(
   { log, schemas, signal }: ArchiveSources,
   topics: readonly ArchivedTopic[],
-  before: string,
+  old: (day: string) => boolean,
 ): Promise<{ readonly expiries: readonly Expiry[]; readonly kept: readonly KeptDay[] }> {
   const days = await readDays(log, schemas, signal);
   const expiries: Expiry[] = [];
@@ -40,7 +40,7 @@ export async function readExpiries(
     const { objects } = await readListing(log, schemas, topic, {}, signal);
     const byDay = new Map<string, ArchiveObject[]>();
     for (const object of objects) {
-      if (object.day >= before) continue;
+      if (!old(object.day)) continue;
       const own = byDay.get(object.day);
       if (own === undefined) byDay.set(object.day, [object]);
       else own.push(object);

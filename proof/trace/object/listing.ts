@@ -1,4 +1,4 @@
-import { listObjects } from '../../../core/archive/objects.ts';
+import { type Listing as Listed, type Replaced, readListing } from '../../../core/archive/objects.ts';
 import type { ArchiveObject } from '../../../schemas/gen/archive_object.ts';
 import type { ArchivedTopic } from '../../../schemas/topics.ts';
 import { Files } from '../../files.ts';
@@ -53,7 +53,7 @@ export class Listing {
   readonly topic: ArchivedTopic;
   readonly #sources: TraceSources;
   readonly #trail: Trail;
-  #objects: Promise<readonly ArchiveObject[]> | undefined;
+  #listed: Promise<Listed> | undefined;
 
   constructor(sources: TraceSources, trail: Trail, topic: ArchivedTopic) {
     this.#sources = sources;
@@ -62,14 +62,28 @@ export class Listing {
   }
 
   /** In order of partition and offset. */
-  all(): Promise<readonly ArchiveObject[]> {
-    const { log, schemas, signal } = this.#sources;
-    this.#objects ??= listObjects(log, schemas, this.topic, signal === undefined ? {} : { signal });
-    return this.#objects;
+  async all(): Promise<readonly ArchiveObject[]> {
+    return (await this.#read()).objects;
+  }
+
+  /** Objects whose rows were given up. */
+  async expired(): Promise<readonly ArchiveObject[]> {
+    return (await this.#read()).expired;
+  }
+
+  /** What took an object off the list; undefined when nothing did. */
+  async replaced(key: string): Promise<Replaced | undefined> {
+    return (await this.#read()).replaced.get(key);
   }
 
   async of(partition: number): Promise<readonly ArchiveObject[]> {
     return (await this.all()).filter((object) => object.partition === partition);
+  }
+
+  #read(): Promise<Listed> {
+    const { log, schemas, signal } = this.#sources;
+    this.#listed ??= readListing(log, schemas, this.topic, {}, signal);
+    return this.#listed;
   }
 
   /** Fetches one object and opens it in DuckDB. That it is missing, or not the bytes of its record, is a difference. */

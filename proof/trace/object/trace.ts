@@ -1,3 +1,4 @@
+import { planOf } from '../../../core/archive/keys.ts';
 import { tables } from '../../../core/archive/tables.ts';
 import { formatLsn } from '../../../core/lsn.ts';
 import { duckdbHash } from '../../../core/rowhash.ts';
@@ -78,7 +79,7 @@ export async function traceObject(sources: TraceSources, name: ObjectName, offse
   const siblings = objects.filter(
     (each) => each !== record && each.from_offset === record?.from_offset && each.to_offset === record.to_offset,
   );
-  if (record === undefined) await unlisted(sources, trail, name, objects);
+  if (record === undefined) await unlisted(sources, trail, name, listing);
   await using files = await Files.download(sources.store, name.topic, [record ?? strayOf(name)]);
   if (record !== undefined) for (const what of files.differences.examples) trail.difference(what);
   const file = await readFile(sources, trail, files, name, record);
@@ -110,8 +111,17 @@ async function unlisted(
   { log, store }: TraceSources,
   trail: Trail,
   { key, topic, partition, epoch }: ObjectName,
-  objects: readonly ArchiveObject[],
+  listing: Listing,
 ): Promise<void> {
+  const by = await listing.replaced(key);
+  if (by !== undefined) {
+    const what = by.kind === 'EXPIRED' ? 'was given up with its day' : 'was replaced by a compaction';
+    trail.gone(
+      `${key} ${what}: archive.replacements offset ${by.offset}; it may be in the bucket until millrace compact removes it`,
+    );
+    return;
+  }
+  const objects = await listing.of(partition);
   if ((await store.head(key)) === undefined) {
     trail.difference(`${key} is not in the bucket, and no record lists it`);
     return;
@@ -119,6 +129,12 @@ async function unlisted(
   const committed = (await log.committed(groupOf('parquet'), topic)).find((each) => each.partition === partition);
   if (committed?.metadata.includes('"end"') === true) {
     trail.pending(`${key} is in the bucket and not listed yet: a cut of its partition is being finished`);
+    return;
+  }
+  if (planOf(key) !== undefined) {
+    trail.pending(
+      `${key} is in the bucket and of a compaction that has not listed it; millrace compact finishes it, or removes it`,
+    );
     return;
   }
   const epochs = new Set(objects.map((each) => each.epoch));

@@ -1,5 +1,7 @@
+import { planOf } from '../../../core/archive/keys.ts';
 import { formatDay } from '../../../core/time.ts';
 import type { ArchiveObject } from '../../../schemas/gen/archive_object.ts';
+import { GivenUp } from '../../expired.ts';
 import { type Place, parquetGroups, placeOf } from '../object/groups.ts';
 import { Listing, type ObjectView, viewOf } from '../object/listing.ts';
 import { Manifests, type ManifestView } from '../object/manifest.ts';
@@ -10,8 +12,11 @@ import type { Change } from './changes.ts';
 
 /** Where in the archive a change is. */
 export interface Located {
-  /** `listed`: in an object. `waiting`: the sink has not committed so far. `refused`: a dead letter of the sink. `missing`: nowhere, which must not be. */
-  readonly state: 'listed' | 'waiting' | 'refused' | 'missing';
+  /**
+   * `listed`: in an object. `waiting`: the sink has not committed so far. `refused`: a dead letter of the sink. `expired`: given up with its day.
+   * `missing`: nowhere, which must not be.
+   */
+  readonly state: 'listed' | 'waiting' | 'refused' | 'expired' | 'missing';
   readonly object: ObjectView | null;
   /** Where in the file; null when the file does not hold it. */
   readonly place: Place | null;
@@ -44,49 +49,72 @@ export async function locate(
   const objects = await listing.of(partition);
   const searched = trail.search(`archive of ${tradesTopic}/${partition}`, null, 'objects');
   searched.records = objects.length;
+  const expired = new GivenUp(tradesTopic, await listing.expired());
+  const holders = new Map<Change, readonly ArchiveObject[]>();
   const byObject = new Map<ArchiveObject, Change[]>();
   for (const change of changes) {
-    const object = holderOf(objects, change, trail);
-    const { offset } = change;
-    if (object !== undefined) byObject.set(object, [...(byObject.get(object) ?? []), change]);
-    else
-      found.set(offset, {
-        state: unlisted(trail, partition, offset, committed, refused),
-        object: null,
-        place: null,
-        manifest: null,
-        equal: null,
-      });
+    const own = holdersOf(objects, change, trail);
+    holders.set(change, own);
+    for (const object of own) byObject.set(object, [...(byObject.get(object) ?? []), change]);
   }
-  searched.found = byObject.size;
   const manifests = new Manifests(sources, trail);
+  const hits = new Map<Change, Located[]>();
   let done = 0;
   for (const [object, held] of byObject) {
     sources.onProgress?.({ what: `archive of ${tradesTopic}/${partition}`, done: done++, total: byObject.size });
     const manifest = await manifests.of(object);
-    for (const [offset, located] of await read(sources, trail, listing, object, held)) {
-      found.set(offset, { ...located, manifest });
+    const here = await read(sources, trail, listing, object, held);
+    if (here.size > 0) searched.found++;
+    for (const [change, located] of here) {
+      hits.set(change, [...(hits.get(change) ?? []), { ...located, manifest }]);
+    }
+  }
+  for (const change of changes) {
+    const { offset } = change;
+    const own = holders.get(change) ?? [];
+    const [hit, ...more] = hits.get(change) ?? [];
+    if (more.length > 0) trail.difference(`offset ${offset} is in ${more.length + 1} listed objects: ${keysOf(own)}`);
+    if (hit !== undefined) found.set(offset, hit);
+    else if (own[0] !== undefined) {
+      trail.difference(`${keysOf(own)} is to hold offset ${offset}, and does not`);
+      const [object, manifest] = [viewOf(sources.bucket, own[0]), await manifests.of(own[0])];
+      found.set(offset, { state: 'listed', object, place: null, manifest, equal: false });
+    } else {
+      const given = expired.hasRow(partition, offset, dayOf(change));
+      if (given)
+        trail.gone(`${tradesTopic}/${partition} offset ${offset} was given up with its day: it is archived no more`);
+      const state = given ? 'expired' : unlisted(trail, partition, offset, committed, refused);
+      found.set(offset, { state, object: null, place: null, manifest: null, equal: null });
     }
   }
   return found;
 }
 
-/** The listed object that has to hold a change: of its partition and day, with its offset between the first and the last. */
-export function holderOf(
-  objects: readonly ArchiveObject[],
-  { offset, texts }: Change,
-  trail: Trail,
-): ArchiveObject | undefined {
-  const day = formatDay(numberIn(texts, 'executed_at') ?? numberIn(texts, '_source_time') ?? 0n);
+/**
+ * The listed objects one of which has to hold a change: of its partition and day, with its offset between the first and the last. There is
+ * one of the sink, or several of a compaction, which are not in the order of offsets.
+ */
+export function holdersOf(objects: readonly ArchiveObject[], change: Change, trail: Trail): readonly ArchiveObject[] {
+  const { offset } = change;
+  const day = dayOf(change);
   const holders = objects.filter(
     (each) => each.day === day && each.first_offset <= offset && offset <= each.last_offset,
   );
-  if (holders.length > 1) {
+  const cuts = holders.filter(({ key }) => planOf(key) === undefined);
+  if (cuts.length > 1) {
     trail.difference(
-      `offset ${offset} is between the offsets of ${holders.length} listed objects of ${day}: ${holders.map(({ key }) => key).join(', ')}`,
+      `offset ${offset} is between the offsets of ${cuts.length} listed objects of ${day}: ${keysOf(cuts)}`,
     );
   }
-  return holders[0];
+  return holders;
+}
+
+function dayOf({ texts }: Change): string {
+  return formatDay(numberIn(texts, 'executed_at') ?? numberIn(texts, '_source_time') ?? 0n);
+}
+
+function keysOf(objects: readonly ArchiveObject[]): string {
+  return objects.map(({ key }) => key).join(', ');
 }
 
 function unlisted(
@@ -112,11 +140,11 @@ async function read(
   listing: Listing,
   object: ArchiveObject,
   changes: readonly Change[],
-): Promise<Map<bigint, Omit<Located, 'manifest'>>> {
+): Promise<Map<Change, Omit<Located, 'manifest'>>> {
   await using files = await listing.open(object);
   const path = files.pathOf(0);
   const groups = files.differences.count > 0 ? await parquetGroups(files).catch(() => []) : await parquetGroups(files);
-  const found = new Map<bigint, Omit<Located, 'manifest'>>();
+  const found = new Map<Change, Omit<Located, 'manifest'>>();
   const view = viewOf(bucket, object);
   for (const change of changes) {
     const { offset } = change;
@@ -128,15 +156,11 @@ async function read(
               WHERE _partition = ${object.partition} AND _offset = ${offset} ORDER BY n`,
           );
     const [row] = rows;
-    if (row === undefined) {
-      trail.difference(`${object.key} is to hold offset ${offset}, and does not`);
-      found.set(offset, { state: 'listed', object: view, place: null, equal: false });
-      continue;
-    }
+    if (row === undefined) continue;
     if (rows.length > 1) trail.difference(`${object.key} holds offset ${offset} ${rows.length} times`);
     const different = differencesOf(columns, readTexts(columns, row), change.texts, 'in the log');
     if (different.length > 0) trail.difference(`${object.key}, offset ${offset}: ${different.join(', ')}`);
-    found.set(offset, {
+    found.set(change, {
       state: 'listed',
       object: view,
       place: placeOf(groups, row['n'] as bigint),
