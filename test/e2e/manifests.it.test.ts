@@ -1,4 +1,4 @@
-/** Days of the archive on a real stack: complete, read from the listed files alone, and reopened by a late trade. */
+/** Days of the archive on a real stack: complete, read from the listed files alone, reopened by a late trade, compacted, and given up. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -24,6 +24,7 @@ interface DayLine {
   readonly state?: string;
   readonly revision: number;
   readonly waiting: number;
+  readonly files: string;
   readonly rows: string;
   readonly row_hash: string;
   readonly manifest_key: string;
@@ -67,10 +68,17 @@ async function found({ day, manifest_key }: DayLine): Promise<{ rows: string; ro
   };
 }
 
+const countTrades = 'SELECT count(*) AS n, count(DISTINCT (_partition, _offset)) AS offsets FROM trades';
+
+function revisionIn(days: readonly DayLine[], day: string): number {
+  return days.find((each) => each.day === day)?.revision ?? 0;
+}
+
 beforeAll(async () => {
   home = await Home.open('manifests-test', {
     MILLRACE_MANIFEST_INTERVAL_MS: '1000',
     MILLRACE_PARQUET_FLUSH_MS: '1500',
+    MILLRACE_COMPACT_READER_GRACE_MS: '1000',
   });
   await home.up();
   store = new S3Store((await home.config()).s3);
@@ -121,6 +129,57 @@ test('a late trade reopens its day with revision 2, over a kill of the task, and
   expect((await store.get(first.success_key))?.bytes.equals(before?.bytes as Buffer)).toBe(true);
 }, 300_000);
 
+interface Compacted {
+  readonly groups: readonly { readonly day: string; readonly rows: string }[];
+  readonly failed: readonly unknown[];
+  readonly removed: { readonly files: number };
+  readonly waiting: { readonly files: number };
+}
+
+test('a compaction leaves each day complete, with the same rows in fewer files, and removes what it replaced', async () => {
+  const before = await daysOf(topic, (all) => all.every(complete));
+  const planned = await home.json<Compacted>('compact', topic, '--dry-run');
+  expect(planned.groups.length).toBeGreaterThan(0);
+  const done = await home.json<Compacted>('compact', topic);
+  expect(done.failed).toEqual([]);
+  expect(done.groups.map(({ day, rows }) => [day, rows])).toEqual(planned.groups.map(({ day, rows }) => [day, rows]));
+  // The list has the new files at once, the manifests a moment later.
+  expect(await home.json('archive', 'sql', countTrades)).toEqual([
+    { n: sum(before).toString(), offsets: sum(before).toString() },
+  ]);
+  const compacted = new Set(done.groups.map(({ day }) => day));
+  const after = await daysOf(topic, (all) =>
+    all.every((day) => complete(day) && (!compacted.has(day.day) || day.revision > revisionIn(before, day.day))),
+  );
+  for (const day of after) {
+    const was = before.find((each) => each.day === day.day);
+    expect([day.rows, day.row_hash]).toEqual([was?.rows, was?.row_hash]);
+    expect(await found(day)).toEqual({ rows: day.rows, row_hash: day.row_hash, days: day.day });
+    if (compacted.has(day.day)) expect(Number(day.files)).toBeLessThan(Number(was?.files));
+  }
+  await delay(1_500);
+  const swept = await home.json<Compacted>('compact', topic);
+  expect(swept).toMatchObject({ groups: [], waiting: { files: 0 } });
+  expect(done.removed.files + swept.removed.files).toBeGreaterThanOrEqual(2 * done.groups.length);
+  const traced = await home.cli('trace', 'trades', 'v', 'LATE', 'l1');
+  expect([traced.code, traced.output]).toEqual([0, expect.stringMatching(/\+r\d+\+\d+\.parquet/)]);
+}, 240_000);
+
+test('an expiry shows its plan, and gives the day up with --yes', async () => {
+  const [first, second] = await daysOf(topic, (all) => all.every(complete));
+  const expire = ['archive', 'expire', topic, '--before', second?.day ?? ''];
+  const asked = await home.cli(...expire);
+  expect([asked.code, asked.errors]).toEqual([1, expect.stringContaining('CONFIRMATION_NEEDED')]);
+  expect(asked.output).toContain(first?.day);
+  expect((await daysOf(topic, () => true))[0]).toMatchObject({ state: 'COMPLETE', rows: first?.rows });
+  expect(await home.json(...expire, '--yes')).toMatchObject({
+    carriedOut: true,
+    days: [{ day: first?.day, rows: first?.rows }],
+  });
+  const [expired] = await daysOf(topic, ([day]) => day?.state === 'EXPIRED');
+  expect(expired).toMatchObject({ day: first?.day, rows: '0', files: '0' });
+}, 240_000);
+
 test('verification beside a writer finds nothing, not in the bucket either, and then names what is planted', async () => {
   const db = await connectPostgres({ url: (await home.config()).postgres.url, name: 'manifests test' });
   let writing = true;
@@ -141,7 +200,8 @@ test('verification beside a writer finds nothing, not in the bucket either, and 
     const { output, errors, code } = await home.cli('verify');
     expect(output + errors).not.toContain('is in the bucket, but no record lists it');
     expect([code, output]).toEqual([0, expect.stringMatching(/\d+ changes are newer/)]);
-    const [{ manifest_key } = { manifest_key: '' }] = await daysOf(topic, () => true);
+    const days = await daysOf(topic, () => true);
+    const { manifest_key = '' } = days.find(({ rows: count }) => count !== '0') ?? {};
     const [file] = parseManifest((await store.get(manifest_key))?.bytes as Buffer).files;
     await store.remove([file?.key ?? '']);
     const planted = await home.cli('verify');
