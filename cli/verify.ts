@@ -11,7 +11,8 @@ import { DAY } from '../core/time.ts';
 import { checkArchive } from '../proof/archive.ts';
 import { type CandleProof, checkCandles } from '../proof/candles/candles.ts';
 import type { Excluded } from '../proof/candles/excluded.ts';
-import { checkHot } from '../proof/hot-store/check.ts';
+import { dayRange } from '../proof/day.ts';
+import { checkHot, type HotScope } from '../proof/hot-store/check.ts';
 import { type Behind, type Moment, type Step, takeMoment } from '../proof/live/moment.ts';
 import type { Reader } from '../proof/live/passing.ts';
 import type { Check } from '../proof/report.ts';
@@ -21,8 +22,8 @@ import { hotStoreUrl } from './services.ts';
 
 export interface Verification {
   readonly checks: readonly Check[];
-  /** What is in no candle, by the processor's own account. */
-  readonly excluded: Excluded;
+  /** What is in no candle, by the processor's own account. Undefined where candles were not compared. */
+  readonly excluded: Excluded | undefined;
   /** The instant that was compared, as `pg_current_snapshot()` writes it. */
   readonly snapshot: string;
   /** Stages that do not run and have not taken everything: of them what they have taken was compared. */
@@ -30,7 +31,15 @@ export interface Verification {
   readonly ok: boolean;
 }
 
+/** What can be compared on its own. */
+export const tableNames = ['trades', 'candles', 'anomalies', 'features'] as const;
+export type TableName = (typeof tableNames)[number];
+
 export interface VerifyOptions {
+  /** Default: all. */
+  readonly tables?: readonly TableName[];
+  /** Only rows whose event time is on this UTC day, `YYYY-MM-DD`. Default: all. */
+  readonly day?: string;
   /** Longest wait for the stages to take what is visible, milliseconds. Default 60,000. */
   readonly waitMs?: number;
   readonly onCheck?: (check: Check) => void;
@@ -39,23 +48,42 @@ export interface VerifyOptions {
   readonly signal?: AbortSignal;
 }
 
-const trades = 'cdc.public.trades';
-const reader =
-  (topic: string) =>
-  (name: string): Reader => ({ name, topic });
+const topics: Readonly<Record<TableName, string>> = {
+  trades: 'cdc.public.trades',
+  candles: 'market.candles',
+  anomalies: 'market.anomalies',
+  features: 'market.features',
+};
 
-/** What has to take a row before it can be compared, in the order of its way. */
-const steps: readonly Step[] = [
-  { needed: ['ohlcv', 'parquet'].map(reader(trades)), others: ['anomaly', 'features'].map(reader(trades)) },
-  { needed: [], others: ['anomaly', 'parquet', 'hot-store'].map(reader('market.candles')) },
-  {
-    needed: [],
-    others: [
-      ...archivedTopics.slice(2).map((topic) => ({ name: 'parquet', topic })),
-      ...hotTopics.slice(1).map((topic) => ({ name: 'hot-store', topic })),
-    ],
-  },
-];
+/** What has to take a row of these tables before it can be compared, in the order of its way. */
+function stepsOf(tables: ReadonlySet<TableName>): readonly Step[] {
+  const read = (name: string, table: TableName): Reader => ({ name, topic: topics[table] });
+  const some = (wanted: boolean, ...readers: Reader[]): Reader[] => (wanted ? readers : []);
+  const [candles, anomalies, features] = [tables.has('candles'), tables.has('anomalies'), tables.has('features')];
+  return [
+    {
+      needed: [
+        ...some(candles || anomalies, read('ohlcv', 'trades')),
+        ...some(tables.has('trades'), read('parquet', 'trades')),
+      ],
+      others: [...some(anomalies, read('anomaly', 'trades')), ...some(features, read('features', 'trades'))],
+    },
+    {
+      needed: [],
+      others: [
+        ...some(anomalies, read('anomaly', 'candles')),
+        ...some(candles, read('parquet', 'candles'), read('hot-store', 'candles')),
+      ],
+    },
+    {
+      needed: [],
+      others: [
+        ...some(anomalies, read('parquet', 'anomalies'), read('hot-store', 'anomalies')),
+        ...some(features, read('hot-store', 'features')),
+      ],
+    },
+  ];
+}
 
 /**
  * Compares one instant of Postgres with what came of it, beside everything that is written meanwhile: a change counts if its transaction is
@@ -69,7 +97,9 @@ export async function verify(
   schemas: Schemas,
   options: VerifyOptions = {},
 ): Promise<Verification> {
-  const { onCheck = () => undefined, onWait = () => undefined, waitMs = 60_000 } = options;
+  const { onCheck = () => undefined, onWait = () => undefined, waitMs = 60_000, day } = options;
+  const tables = new Set(options.tables ?? tableNames);
+  const chosen = (topic: string) => tableNames.some((name) => tables.has(name) && topics[name] === topic);
   const signal = options.signal === undefined ? {} : { signal: options.signal };
   const { brokers, clientId } = config.kafka;
   await using groups = await GroupAdmin.open({ brokers, clientId });
@@ -78,7 +108,7 @@ export async function verify(
   await using other = await open(config, signal);
   const heartbeatTopic = `${config.capture.prefix}.public.heartbeat`;
   const isRunning = async (group: string) => (await groups.members(group)).length > 0;
-  const waiting = { log, schemas, heartbeatTopic, steps, isRunning, waitMs, onWait, ...signal };
+  const waiting = { log, schemas, heartbeatTopic, steps: stepsOf(tables), isRunning, waitMs, onWait, ...signal };
   const { snapshot, behind } = await takeMoment(db.client, other.client, waiting);
   const checks: Check[] = [];
   const take = (found: readonly Check[]): void => {
@@ -86,13 +116,15 @@ export async function verify(
     checks.push(...found);
   };
   const sources = { db: db.client, log, schemas, store, snapshot, masks: masksOf(config) };
-  const candles = await candlesShown(sources, config, onWait);
-  take(candles.checks);
-  for (const topic of archivedTopics) take((await checkArchive(sources, topic)).checks);
+  const candles = tables.has('candles') ? await candlesShown(sources, config, day, onWait) : undefined;
+  take(candles?.checks ?? []);
+  for (const topic of archivedTopics.filter(chosen)) take((await checkArchive(sources, topic, day)).checks);
   await using hot = await open({ ...config, postgres: { url: hotStoreUrl(config) } }, signal);
-  for (const topic of hotTopics) take([await checkHot({ log, schemas, hot: hot.client }, topic, kept(config))]);
+  for (const topic of hotTopics.filter(chosen)) {
+    take([await checkHot({ log, schemas, hot: hot.client }, topic, scopeOf(config, day))]);
+  }
   const ok = checks.every(({ differences }) => differences === 0);
-  return { checks, excluded: candles.excluded, snapshot: snapshot.parts.text, behind, ok };
+  return { checks, excluded: candles?.excluded, snapshot: snapshot.parts.text, behind, ok };
 }
 
 /** Looks a candle takes to be shown: its PARTIAL comes at a cadence of log time, which heartbeats move. */
@@ -102,9 +134,15 @@ const looks = 3;
 async function candlesShown(
   sources: Parameters<typeof checkCandles>[0] & { readonly snapshot: Moment['snapshot'] },
   config: Config,
+  day: string | undefined,
   onWait: (text: string) => void,
 ): Promise<CandleProof> {
-  const settings = { ...config.ohlcv, processor: 'ohlcv', topic: 'market.candles' };
+  const settings = {
+    ...config.ohlcv,
+    processor: 'ohlcv',
+    topic: topics.candles,
+    ...(day === undefined ? {} : { day }),
+  };
   for (let look = 1; ; look++) {
     const proof = await checkCandles(sources, settings);
     if (look === looks || proof.checks.every(({ differences }) => differences === 0)) return proof;
@@ -113,11 +151,13 @@ async function candlesShown(
   }
 }
 
-/** Event times of the days that the hot store keeps. */
-function kept({ hotStore: { retentionDays } }: Config): { readonly from?: bigint } {
-  if (retentionDays === 0) return {};
+/** Event times of the day, and of the days that the hot store keeps. */
+function scopeOf({ hotStore: { retentionDays } }: Config, day: string | undefined): HotScope {
   const today = BigInt(Math.floor(Date.now() / 86_400_000));
-  return { from: (today - BigInt(retentionDays - 1)) * DAY };
+  const kept = retentionDays === 0 ? undefined : (today - BigInt(retentionDays - 1)) * DAY;
+  if (day === undefined) return kept === undefined ? {} : { from: kept };
+  const { from, to } = dayRange(day);
+  return { from: kept !== undefined && kept > from ? kept : from, to };
 }
 
 async function open(config: Config, options: { readonly signal?: AbortSignal }) {

@@ -37,23 +37,34 @@ export interface ArchiveSources {
  *   - row counts, ranges and row hashes of each object are what its record says, and cuts do not overlap
  *   - what a compaction or an expiry took off the list is not expected, whether it is still in the bucket or not
  *   - trades: what the archived changes come to is what Postgres holds
+ *
+ * @param day only this one, `YYYY-MM-DD`. Of trades all files are read even so: an update may have moved a row there from another day.
  */
 export async function checkArchive(
   sources: ArchiveSources,
   topic: ArchivedTopic,
+  day?: string,
 ): Promise<{ checks: Check[]; rows: number }> {
   const startedMs = performance.now();
   const { log, schemas, store, db, snapshot, masks } = sources;
-  const { objects, committed, unlisted, expired } = await standing(sources, topic);
+  const { objects: all, committed, unlisted, expired } = await standing(sources, topic);
   const given = new GivenUp(topic, expired);
+  const counts = (object: ArchiveObject) => day === undefined || object.day === day;
+  const folded = topic === 'cdc.public.trades';
+  const objects = folded ? all : all.filter(counts);
   await using files = await Files.download(store, topic, objects);
-  for (const key of unlisted) files.differences.add(`${key} is in the bucket, but no record lists it`);
+  const path = day === undefined ? '/' : `/year=${day.slice(0, 4)}/month=${day.slice(5, 7)}/day=${day.slice(8)}/`;
+  for (const key of unlisted) {
+    if (key.includes(path)) files.differences.add(`${key} is in the bucket, but no record lists it`);
+  }
   const name = `${topic}: objects are what their records say`;
   const checks = [files.differences.check(name, `${objects.length} objects`, startedMs)];
-  checks.push(await checkLogged(log, schemas, topic, files, committed, given));
-  checks.push(await checkRecords(files, topic, objects));
-  if (topic === 'cdc.public.trades') checks.push(await checkTrades(db, files, given, snapshot, masks));
-  return { checks, rows: objects.reduce((sum, { rows }) => sum + Number(rows), 0) };
+  const own = objects.flatMap((object, i) => (counts(object) ? [{ object, path: files.pathOf(i) }] : []));
+  const scope = day === undefined ? undefined : { day, paths: own.map((each) => each.path) };
+  checks.push(await checkLogged(log, schemas, topic, files, { positions: committed, given, scope }));
+  checks.push(await checkRecords(files, topic, own));
+  if (folded) checks.push(await checkTrades(db, files, { given, snapshot, masks, day }));
+  return { checks, rows: own.reduce((sum, { object }) => sum + Number(object.rows), 0) };
 }
 
 interface Standing {
@@ -102,7 +113,11 @@ async function standing({ log, schemas, store }: ArchiveSources, topic: Archived
 }
 
 /** Recomputes rows, offsets and row hash of each object with DuckDB, and looks for cuts that overlap. */
-async function checkRecords(files: Files, topic: ArchivedTopic, objects: readonly ArchiveObject[]): Promise<Check> {
+async function checkRecords(
+  files: Files,
+  topic: ArchivedTopic,
+  listed: readonly { readonly object: ArchiveObject; readonly path: string }[],
+): Promise<Check> {
   const startedMs = performance.now();
   const differences = new Differences();
   const found = await files.query(
@@ -111,8 +126,8 @@ async function checkRecords(files: Files, topic: ArchivedTopic, objects: readonl
        FROM archived GROUP BY filename`,
   );
   const byFile = new Map(found.map((row) => [String(row['filename']), row]));
-  for (const [i, object] of objects.entries()) {
-    const actual = byFile.get(files.pathOf(i));
+  for (const { object, path } of listed) {
+    const actual = byFile.get(path);
     if (actual === undefined) continue;
     const hash = BigInt(String(actual['hash'])).toString(16).padStart(16, '0');
     const pairs: [string, unknown, unknown][] = [
@@ -130,6 +145,7 @@ async function checkRecords(files: Files, topic: ArchivedTopic, objects: readonl
       differences.add(`${object.key} reaches beyond its cut ${object.from_offset}–${object.to_offset}`);
     }
   }
+  const objects = listed.map(({ object }) => object);
   overlaps(objects, differences);
   return differences.check(`${topic}: rows, ranges and hashes by DuckDB`, `${objects.length} objects`, startedMs);
 }

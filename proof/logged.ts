@@ -7,12 +7,27 @@ import type { Committed, Log, LogRecord } from '../core/runtime/log.ts';
 import type { DeadLetter } from '../schemas/gen/dead_letter.ts';
 import { schemas as contracts } from '../schemas/gen/index.ts';
 import type { ArchivedTopic } from '../schemas/topics.ts';
+import { dayRange } from './day.ts';
 import type { GivenUp } from './expired.ts';
 import { duckdbRowHash, type Files } from './files.ts';
 import { type Check, Differences, maxExamples } from './report.ts';
 import { readRaw, readTopic } from './topic.ts';
 
 const sink = 'parquet';
+
+/** What of the log has to be in the archive. */
+export interface Expected {
+  /** What the sink has committed. */
+  readonly positions: readonly Committed[];
+  readonly given: GivenUp;
+  readonly scope: LoggedScope | undefined;
+}
+
+/** One day: its files, and the rows of the log that belong into them. What is no row has no day. */
+export interface LoggedScope {
+  readonly day: string;
+  readonly paths: readonly string[];
+}
 
 /**
  * Compares the log with the archive, record by record: each offset below the positions that the sink has committed is one row of a listed object with the
@@ -23,18 +38,21 @@ export async function checkLogged(
   schemas: Schemas,
   topic: ArchivedTopic,
   files: Files,
-  positions: readonly Committed[],
-  given: GivenUp,
+  expected: Expected,
 ): Promise<Check> {
   const startedMs = performance.now();
   const differences = new Differences();
   const reader = new RowReader(schemas, topic, files.columns);
+  const { positions, scope } = expected;
   const committed = new Map(positions.map(({ partition, offset }) => [partition, offset]));
-  const counts = await load(log, topic, files, reader, committed, given);
+  const counts = await load(log, topic, files, reader, committed, expected);
   await loadDead(log, schemas, topic, files, committed);
+  if (scope !== undefined) await files.db.run('DELETE FROM dead');
   const { columns } = files;
+  const inScope =
+    scope === undefined ? 'true' : `filename IN (${scope.paths.map((path) => `'${path}'`).join(', ') || "''"})`;
   const wrong = await files.query(`
-    WITH archived_rows AS (SELECT _partition AS p, _offset AS o, ${duckdbRowHash(columns)} AS h, false AS dead FROM archived),
+    WITH archived_rows AS (SELECT _partition AS p, _offset AS o, ${duckdbRowHash(columns)} AS h, false AS dead FROM archived WHERE ${inScope}),
     found AS (
       SELECT p, o, count(*) AS n, any_value(h) AS h, bool_or(dead) AS dead
         FROM (FROM archived_rows UNION ALL SELECT p, o, NULL::UBIGINT, true FROM dead) GROUP BY 1, 2),
@@ -74,6 +92,12 @@ export class RowReader {
     if (missing.length > 0) await this.#decoder.prepare(missing);
   }
 
+  /** What decides the day of a row: its event time, or without one its commit time. Microseconds. */
+  timeOf(row: readonly ColumnValue[]): bigint {
+    const place = (name: string) => this.columns.findIndex((column) => column.name === name);
+    return (row[place(this.table.eventTime)] ?? row[place('_source_time')]) as bigint;
+  }
+
   /** Undefined for a record that nobody can read: it has to be a dead letter. */
   row(partition: number, record: LogRecord): ColumnValue[] | undefined {
     const { value, unreadable } = record;
@@ -98,9 +122,10 @@ async function load(
   files: Files,
   reader: RowReader,
   committed: ReadonlyMap<number, bigint>,
-  given: GivenUp,
+  { given, scope }: Expected,
 ): Promise<{ committed: number; waiting: number; expired: number }> {
   const { db } = files;
+  const range = scope === undefined ? undefined : dayRange(scope.day);
   await db.run('CREATE TABLE logged (p INTEGER, o BIGINT, h UBIGINT); CREATE TABLE starts (p INTEGER, o BIGINT)');
   const counts = { committed: 0, waiting: 0, expired: 0 };
   for (const [partition, start] of (await log.starts(topic)).entries()) {
@@ -119,6 +144,10 @@ async function load(
       if (row !== undefined && given.has(partition, record.offset, reader.columns, row)) {
         counts.expired++;
         continue;
+      }
+      if (range !== undefined) {
+        const time = row === undefined ? undefined : reader.timeOf(row);
+        if (time === undefined || time < range.from || time >= range.to) continue;
       }
       counts.committed++;
       appender.appendInteger(partition);

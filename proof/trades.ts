@@ -6,6 +6,7 @@ import { to as copyTo } from 'pg-copy-streams';
 import { tables } from '../core/archive/tables.ts';
 import { type Masks, maskedTable, noMasks } from '../core/masks.ts';
 import { duckdbHash, postgresHash } from '../core/rowhash.ts';
+import { dayRange, onDay } from './day.ts';
 import type { GivenUp } from './expired.ts';
 import { duckdbRowHash, type Files } from './files.ts';
 import type { Snapshot } from './live/snapshot.ts';
@@ -16,26 +17,31 @@ const { columns } = tables['cdc.public.trades'];
 const names = columns.map(({ name }) => name);
 const key = names.slice(0, 3);
 
+export interface TradesScope {
+  /** Rows of these days are not expected. */
+  readonly given: GivenUp;
+  /** What `db` sees: other changes do not count. Undefined: everything that is archived counts. */
+  readonly snapshot: Snapshot | undefined;
+  /** What of the table leaves Postgres masked. */
+  readonly masks: Masks | undefined;
+  /** Only rows that are on it in the end, `YYYY-MM-DD`. Undefined: all. */
+  readonly day: string | undefined;
+}
+
 /**
  * Compares the table in Postgres with what the archived changes of it come to: the last change of each key, unless that is a delete. Both
  * directions, all columns, exactly, by row hash; when the hashes differ the keys are named. No trade is created twice: a change that was
  * captured twice (same LSN, operation and key) counts once and is told in the subject.
- *
- * @param given rows of these days are not expected
- * @param snapshot what `db` sees: other changes do not count. Default: everything that is archived
- * @param masks what of the table leaves Postgres masked
  */
 export async function checkTrades(
   db: Client,
   files: Files,
-  given: GivenUp,
-  snapshot?: Snapshot,
-  masks: Masks = noMasks,
+  { given, snapshot, masks = noMasks, day }: TradesScope,
 ): Promise<Check> {
   const startedMs = performance.now();
   const differences = new Differences();
-  const table = `${maskedTable(masks, 'public.trades', names)} AS trades WHERE ${given.keeps('executed_at')}`;
-  const { redelivered, newer } = await fold(files, given, snapshot?.duckdb ?? 'true');
+  const table = `${maskedTable(masks, 'public.trades', names)} AS trades WHERE ${given.keeps('executed_at')} AND ${onDay('executed_at', day)}`;
+  const { redelivered, newer } = await fold(files, given, snapshot?.duckdb ?? 'true', day);
   const { rows } = await db.query<{ n: string; hash: string }>(
     `SELECT count(*) AS n, ${postgresHash.sum(columns)} AS hash FROM ${table}`,
   );
@@ -57,18 +63,28 @@ export async function checkTrades(
   );
 }
 
-/** Makes `folded`: per key the newest row's hash, its operation, and how often the row came to life. Counts the repeated changes, and those that are not visible. */
-async function fold(files: Files, given: GivenUp, visible: string): Promise<{ redelivered: bigint; newer: bigint }> {
+/**
+ * Makes `folded`: per key the newest row's hash, its operation, and how often the row came to life; of a day the keys that are on it in the end. Counts
+ * the repeated changes, and those that are not visible.
+ */
+async function fold(
+  files: Files,
+  given: GivenUp,
+  visible: string,
+  day: string | undefined,
+): Promise<{ redelivered: bigint; newer: bigint }> {
+  const { from, to } = day === undefined ? { from: 0n, to: 0n } : dayRange(day);
   await files.db.run(`
     CREATE TABLE changes AS
       SELECT ${key.join(', ')}, _op, _lsn, min(_offset) AS first_offset, count(*) AS deliveries,
-             arg_min(${duckdbRowHash(columns)}, _offset) AS h
+             arg_min(${duckdbRowHash(columns)}, _offset) AS h, arg_min(epoch_us(executed_at), _offset) AS t
         FROM archived WHERE _op IN ('c', 'r', 'u', 'd') AND (${visible}) AND ${given.keeps('executed_at')} GROUP BY ALL;
     CREATE TABLE folded AS
       SELECT ${key.join(', ')}, arg_max(h, first_offset) AS h, arg_min(_op, first_offset) AS first_op, arg_max(_op, first_offset) AS last_op, max(first_offset) AS row_offset,
              count(*) FILTER (WHERE _op = 'c') + (arg_min(_op, first_offset) = 'r')::INT - count(*) FILTER (WHERE _op = 'd') AS lives,
              count(*) FILTER (WHERE _op = 'r') - (arg_min(_op, first_offset) = 'r')::INT AS reads
-        FROM changes GROUP BY ALL`);
+        FROM changes GROUP BY ALL
+      HAVING ${day === undefined} OR (arg_max(t, first_offset) >= ${from} AND arg_max(t, first_offset) < ${to})`);
   const [row] = await files.query(
     `SELECT (SELECT coalesce(sum(deliveries - 1), 0)::BIGINT FROM changes) AS redelivered,
             (SELECT count(*) FROM archived WHERE NOT (${visible})) AS newer`,

@@ -32,6 +32,9 @@ export function windowsOf(interval: string, of: string): string {
   }
   const { size, every } = found;
   const latest = `date_bin('${every} microseconds', ${of}.executed_at, timestamptz '1970-01-01 00:00:00Z')`;
+  // Without a set of its own for each row Postgres takes the subquery up into the query.
+  if (size === every)
+    return `(SELECT ${latest} AS window_start, ${latest} + interval '${size} microseconds' AS window_end)`;
   const start = `${latest} - n * interval '${every} microseconds'`;
   return `(SELECT ${start} AS window_start, ${start} + interval '${size} microseconds' AS window_end FROM generate_series(0, ${size / every - 1n}) n)`;
 }

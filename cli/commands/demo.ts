@@ -91,9 +91,8 @@ async function demo(keep: boolean, signal: AbortSignal): Promise<boolean> {
     say('\n4. The proof');
     const proof = await verify(config, kafka, schemas, { onCheck: (check) => printChecks([check]), signal });
     ok = proof.ok;
-    say(
-      `  in no candle, by the processor's own account: ${proof.excluded.late} late, ${proof.excluded.dead + proof.excluded.unreadable} dead-lettered`,
-    );
+    const { late = 0, dead = 0, unreadable = 0 } = proof.excluded ?? {};
+    say(`  in no candle, by the processor's own account: ${late} late, ${dead + unreadable} dead-lettered`);
 
     say('\n5. What there is to see');
     await show(kafka, schemas);

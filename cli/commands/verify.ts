@@ -4,10 +4,16 @@ import type { Check } from '../../proof/report.ts';
 import { loadConfig } from '../config.ts';
 import { withLog } from '../log.ts';
 import { printJson } from '../print.ts';
+import { reconcile } from '../reconcile.ts';
 import { untilSignal } from '../signals.ts';
-import { type Verification, verify } from '../verify.ts';
+import { type TableName, tableNames, type Verification, verify } from '../verify.ts';
 
 interface VerifyCommandOptions {
+  readonly table: readonly TableName[];
+  readonly day?: string;
+  /** Seconds. */
+  readonly every?: number;
+  readonly port: number;
   readonly json?: boolean;
   /** Seconds. */
   readonly wait: number;
@@ -19,25 +25,35 @@ export function register(program: Command): void {
     .description(
       'prove that candles and archive equal Postgres, beside live traffic too; exits with 1 on any difference',
     )
+    .option('--table <name>', `compare ${tableNames.join(', ')} alone, repeatable`, table, [])
+    .option('--day <day>', 'only rows whose event time is on this UTC day, YYYY-MM-DD', dayOf)
     .option('--wait <seconds>', 'longest wait for the stages to take what Postgres shows', seconds, 60)
+    .option('--every <seconds>', 'again and again, until a signal; the last verdict is served as metrics', seconds)
+    .option('--port <port>', 'with --every: port of /health, /ready and /metrics; 0 takes a free one', portOf, 0)
     .option('--json', 'print JSON')
     .action(async (options: VerifyCommandOptions, command: Command) => {
       const config = loadConfig(command);
       const json = options.json === true;
       const signal = untilSignal(() => new MillraceError('INTERRUPTED', 'interrupted; nothing is said about the data'));
-      const result = await withLog(config, (log, schemas) =>
-        verify(config, log, schemas, {
-          waitMs: options.wait * 1000,
-          onWait: waitLines(),
-          onCheck: (check) => {
-            if (!json) printChecks([check]);
-          },
-          signal,
-        }),
-      );
-      if (json) printJson(result);
-      else printBehind(result);
-      if (!result.ok) process.exitCode = 1;
+      const what = {
+        ...(options.table.length === 0 ? {} : { tables: options.table }),
+        ...(options.day === undefined ? {} : { day: options.day }),
+        waitMs: options.wait * 1000,
+      };
+      await withLog(config, async (log, schemas) => {
+        if (options.every !== undefined) {
+          const { port } = options;
+          await reconcile(config, log, schemas, { everyMs: options.every * 1000, port, verify: what, signal });
+          return;
+        }
+        const onCheck = (check: Check): void => {
+          if (!json) printChecks([check]);
+        };
+        const result = await verify(config, log, schemas, { ...what, onWait: waitLines(), onCheck, signal });
+        if (json) printJson(result);
+        else printBehind(result);
+        if (!result.ok) process.exitCode = 1;
+      });
     });
 }
 
@@ -79,4 +95,24 @@ function seconds(text: string): number {
   const value = Number(text);
   if (!(value > 0 && value <= 86_400)) throw new InvalidArgumentError('seconds, more than 0');
   return value;
+}
+
+function table(text: string, others: readonly TableName[]): readonly TableName[] {
+  const found = tableNames.find((name) => name === text);
+  if (found === undefined) throw new InvalidArgumentError(`one of ${tableNames.join(', ')}`);
+  return [...others, found];
+}
+
+function dayOf(text: string): string {
+  const date = new Date(`${text}T00:00:00Z`);
+  if (!/^\d{4}-\d\d-\d\d$/.test(text) || Number.isNaN(date.getTime()) || !date.toISOString().startsWith(text)) {
+    throw new InvalidArgumentError('a day, YYYY-MM-DD');
+  }
+  return text;
+}
+
+function portOf(text: string): number {
+  const port = Number(text);
+  if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new InvalidArgumentError('a port, 0 to 65535');
+  return port;
 }

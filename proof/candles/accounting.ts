@@ -1,4 +1,5 @@
 import type { Client } from 'pg';
+import { onDay } from '../day.ts';
 import { type Check, Differences } from '../report.ts';
 import { windowsOf } from '../windows.ts';
 
@@ -7,22 +8,27 @@ import { windowsOf } from '../windows.ts';
  * their accepted changes leave them in. Counted by window, so that a trade of overlapping windows counts in each. Needs the temporary tables
  * that `loadExcluded` and `checkCandles` leave in this session.
  */
-export async function checkAccounting(db: Client, intervals: readonly string[]): Promise<Check> {
+export async function checkAccounting(db: Client, intervals: readonly string[], day?: string): Promise<Check> {
   const startedMs = performance.now();
   const differences = new Differences();
-  const { rows: all } = await db.query<{ trades: string }>('SELECT count(*) AS trades FROM public.trades');
+  const { rows: all } = await db.query<{ trades: string }>(
+    `SELECT count(*) AS trades FROM public.trades WHERE ${onDay('executed_at', day)}`,
+  );
   for (const interval of intervals) {
     const { rows } = await db.query<Record<'places' | 'corrected' | 'applied' | 'late' | 'dead', string>>(
-      `WITH places AS (
-         SELECT bool_or(e."interval" IS NULL AND e.venue IS NOT NULL) AS dead, bool_or(e."interval" IS NOT NULL) AS late
-           FROM public.trades t CROSS JOIN LATERAL ${windowsOf(interval, 't')} w
-           LEFT JOIN excluded e ON (e.venue, e.symbol, e.trade_id) = (t.venue, t.symbol, t.trade_id)
-            AND (e."interval" IS NULL OR e."interval" = $1) AND (e.window_start IS NULL OR e.window_start = w.window_start)
+      `WITH places AS NOT MATERIALIZED (
+         SELECT t.venue, t.symbol, t.trade_id, w.window_start FROM public.trades t CROSS JOIN LATERAL ${windowsOf(interval, 't')} w
           WHERE NOT EXISTS (SELECT FROM touched c WHERE (c.venue, c.symbol, c.trade_id) = (t.venue, t.symbol, t.trade_id))
-          GROUP BY t.venue, t.symbol, t.trade_id, w.window_start)
-       SELECT (SELECT count(*) FROM places) AS places, (SELECT count(*) FROM corrected WHERE "interval" = $1) AS corrected,
+            AND ${onDay('w.window_start', day)}),
+       aside AS (
+         SELECT bool_or(e."interval" IS NULL) AS dead, bool_or(e."interval" IS NOT NULL) AS late
+           FROM places p JOIN excluded e ON (e.venue, e.symbol, e.trade_id) = (p.venue, p.symbol, p.trade_id)
+            AND (e."interval" IS NULL OR e."interval" = $1) AND (e.window_start IS NULL OR e.window_start = p.window_start)
+          GROUP BY p.venue, p.symbol, p.trade_id, p.window_start)
+       SELECT (SELECT count(*) FROM places) AS places,
+              (SELECT count(*) FROM corrected WHERE "interval" = $1 AND ${onDay('window_start', day)}) AS corrected,
               (SELECT coalesce(sum(trade_count), 0) FROM observed WHERE "interval" = $1) AS applied,
-              (SELECT count(*) FROM places WHERE late AND NOT dead) AS late, (SELECT count(*) FROM places WHERE dead) AS dead`,
+              (SELECT count(*) FROM aside WHERE late AND NOT dead) AS late, (SELECT count(*) FROM aside WHERE dead) AS dead`,
       [interval],
     );
     const [row] = rows;

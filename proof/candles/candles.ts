@@ -2,6 +2,7 @@ import type { Client } from 'pg';
 import type { Schemas } from '../../core/avro/schemas.ts';
 import type { Log } from '../../core/runtime/log.ts';
 import { parseInterval } from '../../core/time.ts';
+import { onDay } from '../day.ts';
 import type { Snapshot } from '../live/snapshot.ts';
 import { findUnseen } from '../live/unseen.ts';
 import { type Check, Differences, maxExamples } from '../report.ts';
@@ -35,20 +36,20 @@ export interface CandleProof {
  */
 export async function checkCandles(
   { db, log, schemas, snapshot }: CandleSources,
-  settings: CandleSettings & { readonly processor: string; readonly topic: string },
+  settings: CandleSettings & { readonly processor: string; readonly topic: string; readonly day?: string },
 ): Promise<CandleProof> {
   const startedMs = performance.now();
   await db.query(`DROP TABLE IF EXISTS ${temporary.map((name) => `pg_temp.${name}`).join(', ')}`);
   const life = new Differences();
-  const count = await loadObserved(db, log, schemas, settings.topic, life);
+  const count = await loadObserved({ db, log, schemas }, settings, life);
   const unseen = snapshot === undefined ? undefined : await findUnseen(log, schemas, snapshot);
   const excluded = await loadExcluded({ db, log, schemas }, settings, unseen);
   const values = new Differences();
   let expected = 0;
   await loadSessions(db, settings);
   for (const interval of settings.intervals) {
-    expected += await compare(db, interval, values);
-    await compareGaps(db, interval, settings.fillMs ?? 0, values);
+    expected += await compare(db, interval, settings.day, values);
+    await compareGaps(db, interval, settings, values);
   }
   await unknownIntervals(db, settings.intervals, values);
   const newer =
@@ -60,7 +61,7 @@ export async function checkCandles(
       startedMs,
     ),
     life.check('revisions rise and a candle closes once', `${count} candle records`, startedMs),
-    await checkAccounting(db, settings.intervals),
+    await checkAccounting(db, settings.intervals, settings.day),
   ];
   return { checks, excluded };
 }
@@ -77,8 +78,16 @@ const temporary = [
   'expected',
 ];
 
+/** Order inside a window. One sort brings the partition and it: the same for what is first, last and greatest. */
+const order = 'executed_at, venue_sequence NULLS FIRST, trade_id COLLATE "C"';
+
 /** Returns the number of candles that SQL computes for the interval. */
-async function compare(db: Client, interval: string, differences: Differences): Promise<number> {
+async function compare(
+  db: Client,
+  interval: string,
+  day: string | undefined,
+  differences: Differences,
+): Promise<number> {
   await db.query('DROP TABLE IF EXISTS expected');
   await db.query(
     `CREATE TEMP TABLE expected AS
@@ -89,24 +98,22 @@ async function compare(db: Client, interval: string, differences: Differences): 
           AND NOT EXISTS (SELECT FROM excluded e WHERE (e.venue, e.symbol, e.trade_id) = (t.venue, t.symbol, t.trade_id)
                                                    AND (e."interval" IS NULL OR e."interval" = $1)
                                                    AND (e.window_start IS NULL OR e.window_start = w.window_start))
+          AND ${onDay('w.window_start', day)}
        UNION ALL
        SELECT c.venue, c.symbol, trade_id, venue_sequence, price, size, executed_at, c.window_start, w.window_end
          FROM corrected c CROSS JOIN LATERAL ${windowsOf(interval, 'c')} w
-        WHERE c."interval" = $1 AND c.window_start = w.window_start),
-     extremes AS (
-       SELECT venue, symbol, window_start, max(price) AS high, min(price) AS low FROM applied GROUP BY 1, 2, 3)
+        WHERE c."interval" = $1 AND c.window_start = w.window_start AND ${onDay('c.window_start', day)}),
+     ordered AS (
+       SELECT *, row_number() OVER (within ORDER BY ${order}) = 1 AS is_first, lead(1) OVER (within ORDER BY ${order}) IS NULL AS is_last,
+              max(price) OVER within AS greatest, min(price) OVER within AS least
+         FROM applied WINDOW within AS (PARTITION BY window_start, symbol COLLATE "C", venue COLLATE "C"))
      SELECT venue, symbol, $1 AS "interval", window_start, min(window_end) AS window_end,
-            (array_agg(price ORDER BY executed_at, venue_sequence NULLS FIRST, trade_id COLLATE "C"))[1] AS open,
-            max(high) AS high, min(low) AS low,
-            (array_agg(price ORDER BY executed_at DESC, venue_sequence DESC NULLS LAST, trade_id COLLATE "C" DESC))[1] AS close,
+            max(price) FILTER (WHERE is_first) AS open, max(price) AS high, min(price) AS low, max(price) FILTER (WHERE is_last) AS close,
             sum(size) AS volume, sum(price * size) AS notional, round(sum(price * size) / nullif(sum(size), 0), 8) AS vwap,
-            count(*) AS trade_count,
-            (array_agg(trade_id ORDER BY executed_at, venue_sequence NULLS FIRST, trade_id COLLATE "C"))[1] AS first_trade_id,
-            (array_agg(trade_id ORDER BY executed_at DESC, venue_sequence DESC NULLS LAST, trade_id COLLATE "C" DESC))[1] AS last_trade_id,
-            min(executed_at) AS open_time, min(executed_at) FILTER (WHERE price = high) AS high_time,
-            min(executed_at) FILTER (WHERE price = low) AS low_time, max(executed_at) AS close_time
-       FROM applied JOIN extremes USING (venue, symbol, window_start)
-      GROUP BY venue, symbol, window_start`,
+            count(*) AS trade_count, max(trade_id) FILTER (WHERE is_first) AS first_trade_id, max(trade_id) FILTER (WHERE is_last) AS last_trade_id,
+            min(executed_at) AS open_time, min(executed_at) FILTER (WHERE price = greatest) AS high_time,
+            min(executed_at) FILTER (WHERE price = least) AS low_time, max(executed_at) AS close_time
+       FROM ordered GROUP BY window_start, symbol COLLATE "C", venue COLLATE "C", symbol, venue`,
     [interval],
   );
   const distinct = fields.map(([name]) => `e.${name} IS DISTINCT FROM o.${name}`).join(' OR ');
@@ -132,10 +139,15 @@ async function compare(db: Client, interval: string, differences: Differences): 
 
 /**
  * Candles without trades: each has nulls, or, where gaps are filled, the close of the last one before it that has trades; and within the time
- * that is to be filled none is missing between two that have trades, once the later one is closed: they close in order. Needs the tables of
- * `compare`.
+ * that is to be filled none is missing between two that have trades, once the later one is closed: they close in order. Of one day the windows before its first
+ * trade are left out, since the close before is another day's. Needs the tables of `compare`.
  */
-async function compareGaps(db: Client, interval: string, fillMs: number, differences: Differences): Promise<void> {
+async function compareGaps(
+  db: Client,
+  interval: string,
+  { fillMs = 0, day }: CandleSettings & { readonly day?: string },
+  differences: Differences,
+): Promise<void> {
   const { rows } = await db.query<{ what: string }>(
     `SELECT concat_ws(' ', o.venue, o.symbol, $1::text, o.window_start AT TIME ZONE 'UTC') || ': ' ||
             CASE WHEN o.open IS NULL THEN 'has no trades and no prices, and figures' ELSE 'is filled with ' || o.close || ', the close before is ' || coalesce(last.close::text, 'none') END AS what
@@ -145,7 +157,7 @@ async function compareGaps(db: Client, interval: string, fillMs: number, differe
       WHERE o."interval" = $1 AND o.trade_count = 0
         AND (o.volume <> 0 OR o.notional <> 0 OR o.vwap IS NOT NULL OR o.first_trade_id IS NOT NULL OR o.open_time IS NOT NULL
           OR num_nonnulls(o.open, o.high, o.low, o.close) NOT IN (0, 4)
-          OR (o.open IS NOT NULL AND (o.open, o.high, o.low, o.close) IS DISTINCT FROM (last.close, last.close, last.close, last.close)))
+          OR (o.open IS NOT NULL AND (last.close IS NOT NULL OR ${day === undefined}) AND (o.open, o.high, o.low, o.close) IS DISTINCT FROM (last.close, last.close, last.close, last.close)))
       ORDER BY 1`,
     [interval],
   );

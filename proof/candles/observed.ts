@@ -6,6 +6,7 @@ import { formatTimestamp } from '../../core/time.ts';
 import type { Candle } from '../../schemas/gen/candle.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import { type Cell, copyRows } from '../copy.ts';
+import { dayRange } from '../day.ts';
 import type { Differences } from '../report.ts';
 import { readTopic } from '../topic.ts';
 
@@ -29,16 +30,15 @@ export const fields = [
 ] as const;
 
 /**
- * Fills two temporary tables from the topic as it is now: `revisions` with every record of a candle, `observed` with the newest one of each.
+ * Fills two temporary tables from the topic as it is now, or from what is in it of one day: `revisions` with every record of a candle, `observed` with the newest one of each.
  * Returns how many records there are. What is wrong with their order goes to `life`.
  */
 export async function loadObserved(
-  db: Client,
-  log: Log,
-  schemas: Schemas,
-  topic: string,
+  { db, log, schemas }: { readonly db: Client; readonly log: Log; readonly schemas: Schemas },
+  { topic, day }: { readonly topic: string; readonly day?: string },
   life: Differences,
 ): Promise<number> {
+  const scope = day === undefined ? undefined : dayRange(day);
   const columns = fields.map(([name, type]) => `${name} ${type}`).join(', ');
   await db.query(
     `CREATE TEMP TABLE revisions (venue text, symbol text, "interval" text, window_start timestamptz, ${columns}, revision int, status text, to_offset bigint, seq bigint)`,
@@ -46,7 +46,10 @@ export async function loadObserved(
   let seq = 0;
   async function* rows() {
     for await (const portion of readTopic<Candle>(log, schemas, topic, contracts.candle)) {
-      yield portion.map(({ value }) => toRow(value, seq++));
+      yield portion.flatMap(({ value }) => {
+        const { window_start: start } = value;
+        return scope === undefined || (start >= scope.from && start < scope.to) ? [toRow(value, seq++)] : [];
+      });
     }
   }
   const count = await copyRows(db, 'revisions', rows());

@@ -77,11 +77,16 @@ afterEach(async () => {
   await driver[Symbol.asyncDispose]();
 });
 
-async function check(): Promise<Check[]> {
+async function check(day?: string): Promise<Check[]> {
   const { log, schemas } = driver;
   await driver.beat(time('2025-06-03T18:00:00Z'));
   const sources = { db: database.client, log, schemas };
-  const { checks } = await checkCandles(sources, { ...settings, processor: 'ohlcv', topic: 'market.candles' });
+  const { checks } = await checkCandles(sources, {
+    ...settings,
+    processor: 'ohlcv',
+    topic: 'market.candles',
+    ...(day === undefined ? {} : { day }),
+  });
   return [...checks];
 }
 
@@ -267,6 +272,21 @@ describe('the proof of candles', () => {
     const differences = await found();
     expect(differences.some((each) => each.endsWith('in the topic, but Postgres has no trades for it'))).toBe(true);
     expect(differences.some((each) => each.endsWith('missing in the topic'))).toBe(true);
+  });
+
+  test('of one day compares the candles that begin on it, and nothing else', async () => {
+    await begin({ ...SETTINGS, intervals: ['1m', '10m/5m'] });
+    await change({ at: '2025-06-03T00:00:01Z', id: 'next day', price: '50' });
+    await change({ at: '2025-06-03T00:07:00Z', id: 'later', price: '51' });
+    await database.client.query(`UPDATE trades SET price = 52 WHERE trade_id = 'later'`);
+    const of = async (day: string) => (await check(day)).flatMap(({ examples }) => examples);
+    expect(await of('2025-06-02')).toEqual([]);
+    const found = await of('2025-06-03');
+    expect(found[0]).toMatch(
+      /^bitstamp BTC\/USD 1m 2025-06-03 00:07:00: .*close is 51.00000000, recomputed 52.00000000/,
+    );
+    expect(found.filter((each) => !each.includes(' 2025-06-03 '))).toEqual([]);
+    expect((await check('2025-06-03')).at(-1)?.subject).toMatch(/^2 trades/);
   });
 
   test('names a revision that does not rise, and a candle that closes twice', async () => {

@@ -76,9 +76,9 @@ beforeEach(async () => {
   await harness.run(topic);
 });
 
-async function check(): Promise<Check[]> {
+async function check(day?: string): Promise<Check[]> {
   const { log, schemas, store } = harness;
-  return (await checkArchive({ log, schemas, store, db: database.client }, topic)).checks;
+  return (await checkArchive({ log, schemas, store, db: database.client }, topic, day)).checks;
 }
 
 async function found(): Promise<string[]> {
@@ -160,6 +160,27 @@ describe('the proof of the archive', () => {
     expect(differences).toContain(`${topic}/0 offset 3: price is 0.37037028, in the log 0.37037027`);
     expect(differences).toContain('bitstamp BTC-USD t3: price is 0.37037028, in Postgres 0.37037027');
     expect(differences.filter((each) => each.includes('row hash'))).toHaveLength(1);
+  });
+
+  test('of one day names what is wrong on it, also with a row that came from another day', async () => {
+    await change('u', {
+      trade_id: 't6',
+      executed_at: '2013-11-26T01:00:00Z',
+      before: { executed_at: '2013-11-25T10:00:00.000006Z' },
+    });
+    await harness.run(topic);
+    await database.client.query(`UPDATE trades SET price = price + 1 WHERE trade_id = 't3'`);
+    const [gone] = (await objects()).filter(({ day }) => day === '2013-11-27');
+    await harness.store.remove([gone?.key ?? '']);
+    const of = async (day: string) => (await check(day)).flatMap(({ examples }) => examples);
+    const missing = `${gone?.key} is listed but not in the bucket`;
+    expect(await of('2013-11-25')).toEqual([
+      missing,
+      'bitstamp BTC-USD t3: price is 0.37037027, in Postgres 1.37037027',
+    ]);
+    expect(await of('2013-11-26')).toEqual([missing]);
+    expect((await of('2013-11-27')).filter((each) => each.endsWith('archived 0 times'))).not.toEqual([]);
+    expect((await check('2013-11-26')).map(({ subject }) => subject)).toContain('18 of 18 trades');
   });
 
   test('names an object that is no Parquet file any more', async () => {

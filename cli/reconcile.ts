@@ -1,0 +1,58 @@
+/** Verifies again and again, and serves the last verdict as metrics. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Schemas } from '../core/avro/schemas.ts';
+import type { Config } from '../core/config.ts';
+import { MillraceError } from '../core/errors.ts';
+import { createLogger } from '../core/observability/logger.ts';
+import { Metrics } from '../core/observability/metrics.ts';
+import { openObservability } from '../core/observability/server.ts';
+import { announceTarget } from '../core/observability/targets.ts';
+import { VerificationMetrics } from '../core/observability/verification.ts';
+import type { Log } from '../core/runtime/log.ts';
+import { stackDir } from './config.ts';
+import { type VerifyOptions, verify } from './verify.ts';
+
+export interface ReconcileOptions {
+  readonly everyMs: number;
+  /** Of /health, /ready and /metrics; 0 takes a free one. */
+  readonly port: number;
+  readonly verify: Omit<VerifyOptions, 'signal'>;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Runs until the signal. Differences are told and counted, and the next run looks again. So it does after a run without a verdict (a stage is
+ * behind, a part does not answer), which is counted by its code.
+ */
+export async function reconcile(config: Config, log: Log, schemas: Schemas, options: ReconcileOptions): Promise<void> {
+  const { everyMs, port, signal } = options;
+  const logger = createLogger({ level: config.log.level, pretty: process.stderr.isTTY });
+  const { registry } = new Metrics();
+  const metrics = new VerificationMetrics(registry, everyMs / 1000);
+  await using stack = new AsyncDisposableStack();
+  const server = stack.use(await openObservability({ registry, host: config.http.host, port }));
+  const home = stackDir(config.stack.name);
+  if (existsSync(home)) {
+    const dir = join(home, 'prometheus', 'targets');
+    stack.use(await announceTarget({ dir, id: `verify@${server.port}`, address: new URL(server.url).host }));
+  }
+  logger.info({ url: server.url, everyMs }, 'verifying');
+  while (!signal.aborted) {
+    const startedMs = performance.now();
+    try {
+      const { checks, ok } = await verify(config, log, schemas, { ...options.verify, signal });
+      metrics.verdict(checks, (performance.now() - startedMs) / 1000);
+      const wrong = checks.filter(({ differences }) => differences > 0);
+      if (ok) logger.info({ checks: checks.length }, 'no differences');
+      else logger.error({ wrong }, 'there are differences');
+    } catch (error) {
+      if (signal.aborted) return;
+      metrics.failed(error instanceof MillraceError ? error.code : 'UNKNOWN');
+      logger.warn({ err: error }, 'no verdict; the next run tries again');
+    }
+    const restMs = everyMs - (performance.now() - startedMs);
+    await delay(Math.max(restMs, 1_000), undefined, { signal }).catch(() => undefined);
+  }
+}
