@@ -59,6 +59,8 @@ function remedyOf(name: string): string {
       return 'the access key is unknown: correct s3.accessKeyId (MILLRACE_S3_ACCESS_KEY_ID)';
     case 'InvalidBucketName':
       return 'correct s3.bucket (MILLRACE_S3_BUCKET): lower-case letters, digits, dashes and dots, 3 to 63 of them';
+    case 'AuthorizationHeaderMalformed':
+      return 'the bucket is in another region: correct s3.region (MILLRACE_S3_REGION)';
     case 'RequestTimeTooSkewed':
       return "set this machine's clock: it is too far from the service's";
     default:

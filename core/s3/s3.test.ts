@@ -17,6 +17,7 @@ describe('an S3 error', () => {
     ['SignatureDoesNotMatch', 403, 'S3_DENIED', 'secretAccessKey'],
     ['InvalidAccessKeyId', 403, 'S3_DENIED', 'accessKeyId'],
     ['RequestTimeTooSkewed', 403, 'S3_DENIED', 'clock'],
+    ['AuthorizationHeaderMalformed', 400, 'S3_DENIED', 'region'],
     ['AccessDenied', 403, 'S3_DENIED', 'may read'],
     ['NoSuchBucket', 404, 'S3_BUCKET_MISSING', 'bucket'],
     ['SlowDown', 503, 'S3_UNREACHABLE', 'endpoint'],
