@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ConnectClient } from '../connectors/client.ts';
 import { type Definition, readDefinition } from '../connectors/definition.ts';
 import { lossOf, type SlotLoss } from '../connectors/guard.ts';
+import { requireWholeRows } from '../connectors/identity.ts';
 import { maskSettings, requireMaskable } from '../connectors/masking.ts';
 import { captureSettings } from '../connectors/settings.ts';
 import { readSlot, type Slot } from '../connectors/slot.ts';
@@ -65,12 +66,13 @@ export interface SlotState {
   readonly loss: SlotLoss | undefined;
 }
 
-/** The slot first, then the position: see `lossOf`. @throws MillraceError CONFIG_INVALID for a mask that would let values through */
+/** The slot first, then the position: see `lossOf`. @throws MillraceError CONFIG_INVALID: a mask would let values through, or a table does not tell whole rows */
 export async function slotState(config: Config, client: ConnectClient, { name }: Definition): Promise<SlotState> {
   const { slot: slotName } = config.capture;
   const db = await connectPostgres({ url: config.postgres.url, name: 'millrace connectors' });
   try {
     await requireMaskable(db, masksOf(config));
+    await requireWholeRows(db);
     const slot = await readSlot(db, slotName);
     return { slot, loss: lossOf(slotName, slot, await client.position(name)) };
   } finally {

@@ -191,6 +191,19 @@ export class ConnectClient {
     await this.#call('PATCH', `${path(name)}/offsets`, { offsets: [{ partition: { server }, offset }] }, signal);
   }
 
+  /**
+   * Makes sure that no task of a stopped connector can write any more, also one that nobody sees: Kafka Connect fences them before it touches
+   * offsets, which stay as they are.
+   *
+   * @throws MillraceError CONNECTOR_INVALID while it is not at rest
+   */
+  async fence(name: string, signal?: AbortSignal): Promise<void> {
+    const answer = await this.#call('GET', `${path(name)}/offsets`, undefined, signal);
+    const known = z.object({ offsets: z.array(z.unknown()) }).parse(answer ?? { offsets: [] });
+    if (known.offsets.length === 0) await this.deleteOffsets(name, signal);
+    else await this.#call('PATCH', `${path(name)}/offsets`, known, signal);
+  }
+
   /** Forgets where a stopped connector was, so that it begins with a new snapshot. */
   async deleteOffsets(name: string, signal?: AbortSignal): Promise<void> {
     await this.#call('DELETE', `${path(name)}/offsets`, undefined, signal);

@@ -1,3 +1,4 @@
+import { wholeRow } from '../core/captured-row.ts';
 import { MillraceError } from '../core/errors.ts';
 import type { Input } from '../core/processor/define.ts';
 import { schemas } from '../schemas/gen/index.ts';
@@ -13,7 +14,7 @@ export const trades: Input<TradeChange> = {
 
 /** The row that a change of this operation has to have. @throws MillraceError BAD_RECORD */
 export function presentRow(row: TradeRow | null, op: string): TradeRow {
-  if (row !== null) return row;
+  if (row !== null) return wholeRow(row, op);
   throw new MillraceError('BAD_RECORD', `a change without its row: op ${JSON.stringify(op)}`, {
     remedy: 'The table needs REPLICA IDENTITY FULL.',
   });

@@ -16,7 +16,7 @@ import { AvroDecoder } from '../../core/avro/decoder.ts';
 import { AvroEncoder } from '../../core/avro/encoder.ts';
 import type { Version } from '../../core/avro/registry.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
-import { MillraceError } from '../../core/errors.ts';
+import { isError, MillraceError } from '../../core/errors.ts';
 import type { Masks } from '../../core/masks.ts';
 import { connectPostgres } from '../../core/postgres.ts';
 import { type Log, type OutRecord, readRange } from '../../core/runtime/log.ts';
@@ -133,20 +133,25 @@ async function alone(db: Client, slot: string): Promise<void> {
   });
 }
 
-/** Until no task is left that could still write. A connector that is not there is created, at rest. */
+/** Until no task can write any more. A connector that is not there is created, at rest. */
 async function stop({ client, definition: { name, config }, signal }: RecaptureOptions): Promise<void> {
-  if ((await client.status(name, signal)) === undefined) return client.createStopped(name, config, signal);
-  await client.stop(name, signal);
+  if ((await client.status(name, signal)) === undefined) await client.createStopped(name, config, signal);
   const giveUpAt = performance.now() + stopMs;
   for (;;) {
-    const status = await client.status(name, signal);
-    if (status?.state === 'STOPPED' && status.tasks.length === 0) return;
-    if (performance.now() > giveUpAt) {
-      throw new MillraceError('CONNECTOR_FAILED', `connector ${name} does not stop`, {
-        remedy: 'Look at `millrace logs connect`, restart Kafka Connect, and say it again.',
-      });
+    // Again each time: an order to go on that was given before may be carried out only now, and its state is told late.
+    await client.stop(name, signal);
+    try {
+      return await client.fence(name, signal);
+    } catch (error) {
+      if (!isError(error, 'CONNECTOR_INVALID')) throw error;
+      if (performance.now() > giveUpAt) {
+        throw new MillraceError('CONNECTOR_FAILED', `connector ${name} does not come to rest`, {
+          cause: error,
+          remedy: 'Look at `millrace logs connect`, restart Kafka Connect, and say it again.',
+        });
+      }
     }
-    await sleep(200, undefined, signal === undefined ? {} : { signal });
+    await sleep(500, undefined, signal === undefined ? {} : { signal });
   }
 }
 

@@ -4,6 +4,7 @@ import type { Candle } from '../../schemas/gen/candle.ts';
 import { schemas } from '../../schemas/gen/index.ts';
 import type { TradeChange } from '../../schemas/gen/trade_change.ts';
 import type { ArchivedTopic } from '../../schemas/topics.ts';
+import { wholeRow } from '../captured-row.ts';
 import { MillraceError } from '../errors.ts';
 import type { ColumnValue, TypedColumn } from '../rowhash.ts';
 import type { LogRecord, TopicPartition } from '../runtime/log.ts';
@@ -105,11 +106,15 @@ const trades: Table = {
   }),
   eventTime: 'executed_at',
   row(value) {
-    const { after, before } = value as TradeChange;
-    return after ?? before ?? undefined;
+    const { after, before, op } = value as TradeChange;
+    const row = after ?? before;
+    return row === null ? undefined : wholeRow(row, op);
   },
   rowRecord: 'TradeRow',
-  before: (value) => (value as TradeChange).before ?? undefined,
+  before(value) {
+    const { before, op } = value as TradeChange;
+    return before === null ? undefined : wholeRow(before, op);
+  },
   lineage(value, { headers }) {
     const { op, source, after, before } = value as TradeChange;
     const { lsn, txId, ts_us: sourceTime, sequence, snapshot } = source;

@@ -64,7 +64,7 @@ export class OhlcvFold implements Fold<TradeChange> {
   record(record: InputRecord<TradeChange>): void {
     const { op, before, after, source } = record.value;
     if (op === 'c' || (op === 'r' && source.snapshot !== 'incremental')) this.#create(record, presentRow(after, op));
-    else if (op === 'u') this.#update(record, before, presentRow(after, op));
+    else if (op === 'u') this.#update(record, presentRow(before, op), presentRow(after, op));
     else if (op === 'd') this.#delete(record, presentRow(before, op));
     else if (op === 'r') this.#notApplied(record, readTrade(presentRow(after, op)), 'SNAPSHOT');
     else throw unknownOperation(op);
@@ -84,8 +84,8 @@ export class OhlcvFold implements Fold<TradeChange> {
     }
   }
 
-  #update(record: InputRecord<TradeChange>, before: TradeRow | null, row: TradeRow): void {
-    const held = this.#heldOf(before ?? row, before);
+  #update(record: InputRecord<TradeChange>, before: TradeRow, row: TradeRow): void {
+    const held = this.#heldOf(before);
     try {
       const after = readTrade(row);
       const same = held !== null && sameTrade(held, after);
@@ -98,16 +98,16 @@ export class OhlcvFold implements Fold<TradeChange> {
   }
 
   #delete(record: InputRecord<TradeChange>, row: TradeRow): void {
-    const held = this.#heldOf(row, row);
+    const held = this.#heldOf(row);
     if (held === null) this.#notApplied(record, readTrade(row), 'DELETE');
     else this.#windowed.correct(this.#symbols.key(held.venue, held.symbol), { before: held, after: null }, record);
     this.#held.delete(keyOf(row));
   }
 
   /** What candles hold of the trade. A row that is no trade is in none. */
-  #heldOf(row: TradeRow, before: TradeRow | null): Trade | null {
+  #heldOf(row: TradeRow): Trade | null {
     const held = this.#held.get(keyOf(row));
-    if (held === undefined) return readable(before) ?? null;
+    if (held === undefined) return readable(row) ?? null;
     if (held.trade === null) return null;
     const { venue, symbol, trade_id: id } = row;
     return { venue, symbol, id, ...held.trade, notional: held.trade.price * held.trade.size };

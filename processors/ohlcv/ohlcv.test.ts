@@ -1,4 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
+import { unavailableValue } from '../../core/captured-row.ts';
 import { Driver } from '../../core/testing/driver.ts';
 import { ohlcv } from './ohlcv.ts';
 import type { OhlcvSettings } from './settings.ts';
@@ -228,6 +229,22 @@ describe('a change that is no new trade', () => {
 });
 
 describe('a bad record', () => {
+  test('is an update that does not tell the row before, or has the placeholder of a value that it does not tell', async () => {
+    await using driver = await open({ intervals: ['1m'] });
+    const feed = new Feed();
+    driver.send(feed.change({ at: '12:00:10', id: 'a' }));
+    driver.send({ ...feed.change({ at: '12:00:10', id: 'a', op: 'u', price: '200' }), before: null });
+    const update = feed.change({ at: '12:00:10', id: 'a', op: 'u', price: '300' });
+    const after = update.after === null ? null : { ...update.after, conditions: unavailableValue };
+    driver.send({ ...update, after });
+    driver.send(feed.change({ at: '12:02:00' }));
+    await driver.run();
+    const letters = await deadLetters(driver);
+    expect(letters.map(({ reason }) => reason)).toEqual(['BAD_RECORD', 'BAD_RECORD']);
+    expect(letters[1]?.error).toContain('conditions');
+    expect(await lines(driver)).toEqual(['BTC/USD 1m 12:00:00 CLOSED#1 o100 h100 l100 c100 v1 n1']);
+  });
+
   test('is a dead letter, and changes nothing', async () => {
     await using driver = await open({ intervals: ['1m'] });
     const feed = new Feed();

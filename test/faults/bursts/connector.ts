@@ -86,8 +86,11 @@ export const slotLost: Burst = {
     if (how !== losses[0]) await client.stop(definition.name);
     await loseSlot(stage, slot);
     if (how === losses[2]) await db.query(`SELECT pg_create_logical_replication_slot($1, 'pgoutput')`, [slot]);
-    if (how !== losses[0]) await client.resume(definition.name);
     const stopped = async () => (await client.status(definition.name))?.state === 'STOPPED';
+    if (how !== losses[0]) {
+      await client.resume(definition.name);
+      await eventually(async () => !(await stopped()), recoveryMs);
+    }
     await eventually(stopped, recoveryMs).catch(() =>
       quiet.push(`I6 the slot was ${how}, and nobody stopped the connector`),
     );
