@@ -108,6 +108,22 @@ describe('the guard', () => {
     expect(events.filter((event) => event === 'resume')).toHaveLength(1);
   });
 
+  test('does not take a slot that is just being made, and read by who makes it, for the end of a loss', async () => {
+    const { state, guard, events } = world();
+    state.slot = undefined;
+    await guard.look();
+    await guard.look();
+    state.slot = slot({ active: true, confirmedLsn: null });
+    await guard.look();
+    state.slot = slot({ active: true, confirmedLsn: 200n });
+    await guard.look();
+    expect(guard.loss?.kind).toBe('recreated');
+    expect(events).not.toContain('resume');
+    state.slot = slot({ active: true, confirmedLsn: 100n });
+    await guard.look();
+    expect(guard.loss).toBeUndefined();
+  });
+
   test('leaves its answer as it is while it cannot look', async () => {
     const { state, guard } = world();
     state.slot = undefined;

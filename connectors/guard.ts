@@ -17,11 +17,13 @@ export interface SlotLoss {
  * What is lost, if anything. A connector without a position has captured nothing that could have a gap.
  *
  * @param slot read before the position: a consumer confirms only what its position says.
+ * @param known a loss that was found before. Then a slot that is just being made, or that somebody reads, proves nothing.
  */
 export function lossOf(
   name: string,
   slot: Slot | undefined,
   position: CapturePosition | undefined,
+  known?: SlotLoss,
 ): SlotLoss | undefined {
   if (position === undefined) return undefined;
   if (slot === undefined) return { kind: 'missing', reason: `replication slot ${name} is gone` };
@@ -32,7 +34,9 @@ export function lossOf(
     };
   }
   // Whoever reads it was let in by Debezium's own comparison of the two.
-  if (slot.active || slot.confirmedLsn === null || slot.confirmedLsn <= position.lsn) return undefined;
+  if (known === undefined && slot.active) return undefined;
+  if (slot.confirmedLsn === null) return known;
+  if (slot.confirmedLsn <= position.lsn) return undefined;
   return {
     kind: 'recreated',
     reason: `replication slot ${name} begins at ${formatLsn(slot.confirmedLsn)}, and what was captured ends at ${formatLsn(position.lsn)}`,
@@ -81,9 +85,10 @@ export class SlotGuard {
     const { slot: name, connector, client, read, listener } = this.#options;
     const slot = await read(signal);
     listener?.measured?.(slot);
-    const sound = slot?.active === true && slot.walStatus !== 'lost' && slot.invalidation === null;
-    const loss = sound ? undefined : lossOf(name, slot, await client.position(connector, signal));
     const before = this.#loss;
+    const sound = slot?.active === true && slot.walStatus !== 'lost' && slot.invalidation === null;
+    const loss =
+      sound && before === undefined ? undefined : lossOf(name, slot, await client.position(connector, signal), before);
     this.#loss = loss;
     if (loss === undefined) {
       if (before !== undefined) listener?.kept?.();

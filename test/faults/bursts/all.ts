@@ -4,6 +4,7 @@ import { bigTransactions, connectKill, deletes } from './capture.ts';
 import { connectorDown, postgresRestart, slotLost, taskFailed } from './connector.ts';
 import { deadLettersRefused, hostileOrder, incompatibleSchema, poison } from './input.ts';
 import { rebalanceStorm, zombie } from './members.ts';
+import { columns, untouched } from './rows.ts';
 import { localState } from './state.ts';
 import { brokerDiskFull, clockSkew, registryDown } from './surroundings.ts';
 import {
@@ -35,7 +36,9 @@ export const bursts: readonly Burst[] = [
   connectorDown,
   registryDown,
   incompatibleSchema,
+  columns,
   deletes,
+  untouched,
   bigTransactions,
   hostileOrder,
   clockSkew,
