@@ -4,7 +4,7 @@ import { TopicAdmin } from '../../core/kafka/admin.ts';
 import { GroupAdmin } from '../../core/kafka/groups.ts';
 import { parseTarget, type ResetTarget } from '../../core/operations/reset.ts';
 import type { Log } from '../../core/runtime/log.ts';
-import { S3Store } from '../../core/s3/s3.ts';
+import { openStore } from '../../core/s3/open.ts';
 import { ColdLog, type ColdPart } from '../../proof/replay/cold/log.ts';
 import { openCold } from '../../proof/replay/cold/open.ts';
 import { type Progress as ReplayPosition, type ReplayResult, replay } from '../../proof/replay/replay.ts';
@@ -85,7 +85,7 @@ async function replayCommand(name: string | undefined, options: ReplayCommandOpt
     const primary = processor.inputs[0].topic;
     await using opened = new AsyncDisposableStack();
     const groups = opened.use(await GroupAdmin.open({ brokers, clientId }));
-    const store = opened.use(new S3Store(config.s3));
+    const store = opened.use(openStore(config.s3));
     const sources =
       options.fromCold === true ? await openCold({ log, schemas, store, processor, into, signal }) : { log, schemas };
     const cold = sources.log instanceof ColdLog ? opened.use(sources.log) : undefined;

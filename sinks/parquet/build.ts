@@ -166,13 +166,14 @@ class Rows {
     for (const read of source) row.push(data === undefined ? null : read(data));
     if (before.length > 0) {
       const old = table.before?.(value);
-      for (const [i, read] of before.entries()) {
-        const was = old === undefined ? null : read(old);
-        const column = table.columns[i];
+      // Most changes are inserts: no function is called for what is not there.
+      for (let i = 0; i < before.length; i++) {
+        const was = old === undefined ? null : (before[i]?.(old) ?? null);
+        const column = was === null ? undefined : table.columns[i];
         row.push(column === undefined ? was : fitting(column, was as ColumnValue));
       }
     }
-    row.push(...lineage);
+    for (const each of lineage) row.push(each);
     return row;
   }
 

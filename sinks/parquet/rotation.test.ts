@@ -149,6 +149,34 @@ describe('a cut is due', () => {
   });
 });
 
+test('while an upload hangs, what is fetched is not taken, so that fetching pauses; then it goes on', async () => {
+  const harness = await Harness.open({ settings: { flushSize: 2 } });
+  fill(harness, 4);
+  const upload = harness.memory.putIfAbsent.bind(harness.memory);
+  let answer: () => void = () => undefined;
+  const asked = new Promise<void>((called) => {
+    harness.memory.putIfAbsent = async (...call) => {
+      called();
+      await new Promise<void>((resolve) => {
+        answer = resolve;
+      });
+      return upload(...call);
+    };
+  });
+  const owner = await harness.own(topic);
+  let taken = false;
+  const drained = owner.drain(1).then(() => {
+    taken = true;
+  });
+  await asked;
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  expect([taken, owner.position]).toEqual([false, 1n]);
+  harness.memory.putIfAbsent = upload;
+  answer();
+  await drained;
+  expect(await cuts(harness)).toEqual(['0-2', '2-4']);
+});
+
 describe('a range without rows', () => {
   test('of transaction markers only commits its end and lists nothing', async () => {
     const harness = await Harness.open();

@@ -7,11 +7,11 @@
  * Compression is Node's zstd. Another zstd may give other bytes for the same rows, so `writerBuild` names it and an object of another
  * build is compared by its row hash.
  */
-import { zstdCompressSync } from 'node:zlib';
 import type { RowGroup, SchemaElement } from 'hyparquet';
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
 import { type ColumnData, columnData, decimalBytes } from './column-data.ts';
 import type { FileColumn, FileValue } from './source-columns.ts';
+import { zstd } from './zstd.ts';
 
 /** What a writer version puts into a file. */
 export interface Form {
@@ -48,7 +48,7 @@ export function buildOf({ version }: Form): string {
 const rowGroupRows = 50_000;
 const pageBytes = 1 << 20;
 
-const compressors = { ZSTD: (bytes: Uint8Array): Uint8Array => zstdCompressSync(bytes) };
+const compressors = { ZSTD: zstd };
 
 /** One object in the making. Not its job: deciding which rows are in it. */
 export class ParquetFile {
