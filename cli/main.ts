@@ -15,6 +15,7 @@ import { register as registerHotStore } from './commands/hot-store.ts';
 import { register as registerLoad } from './commands/load.ts';
 import { register as registerNew } from './commands/new.ts';
 import { register as registerOffsets } from './commands/offsets.ts';
+import { register as registerRepair } from './commands/repair.ts';
 import { register as registerReplay } from './commands/replay.ts';
 import { register as registerRules } from './commands/rules.ts';
 import { register as registerRun } from './commands/run.ts';
@@ -65,6 +66,7 @@ for (const register of [
   registerOffsets,
   registerRules,
   registerState,
+  registerRepair,
   registerReplay,
   registerDeploy,
   registerSchemas,

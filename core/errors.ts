@@ -54,6 +54,7 @@ export const errorCodes = {
   S3_CONFLICT: 'stop',
   CUT_UNREADABLE: 'stop',
   ARCHIVE_DAMAGED: 'stop',
+  REPAIR_IMPOSSIBLE: 'stop',
   COPIES_FULL: 'stop',
   COMPACTION_FAILED: 'stop',
   QUERY_FAILED: 'stop',

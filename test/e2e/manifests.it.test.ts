@@ -165,6 +165,26 @@ test('a compaction leaves each day complete, with the same rows in fewer files, 
   expect([traced.code, traced.output]).toEqual([0, expect.stringMatching(/\+r\d+\+\d+\.parquet/)]);
 }, 240_000);
 
+test('a bucket that is lost is made again, byte for byte, after a plan', async () => {
+  const before = await daysOf(topic, (all) => all.every(complete));
+  const rows = await home.json('archive', 'sql', countTrades);
+  const listed = await home.json<{ key: string; sha256: string }[]>('archive', 'files', topic);
+  const keys: string[] = [];
+  for await (const { key } of store.list('')) keys.push(key);
+  await store.remove(keys);
+  const asked = await home.cli('repair');
+  expect([asked.code, asked.errors]).toEqual([1, expect.stringContaining('CONFIRMATION_NEEDED')]);
+  expect(asked.output).toContain(listed[0]?.key);
+  expect(await store.head(listed[0]?.key ?? '')).toBeUndefined();
+  const repaired = await home.json<{ ok: boolean; outcomes: { key: string; result: string }[] }>('repair', '--yes');
+  expect(repaired.ok).toBe(true);
+  const results = new Map(repaired.outcomes.map(({ key, result }) => [key, result]));
+  for (const { key } of listed) expect([key, results.get(key)]).toEqual([key, 'repaired']);
+  expect(await home.json('repair')).toMatchObject({ ok: true, plan: { findings: [], manifests: [] } });
+  expect(await home.json('archive', 'sql', countTrades)).toEqual(rows);
+  for (const day of before) expect(await found(day)).toMatchObject({ rows: day.rows, row_hash: day.row_hash });
+}, 240_000);
+
 test('an expiry shows its plan, and gives the day up with --yes', async () => {
   const [first, second] = await daysOf(topic, (all) => all.every(complete));
   const expire = ['archive', 'expire', topic, '--before', second?.day ?? ''];

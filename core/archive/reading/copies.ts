@@ -7,7 +7,7 @@ import type { ObjectStore } from '../../s3/store.ts';
 import { pathColumns } from './views.ts';
 
 export interface CopiesOptions {
-  readonly store: ObjectStore;
+  readonly store: Pick<ObjectStore, 'get'>;
   /** Folder of the copies, made when it is missing. Several processes may share it. */
   readonly dir: string;
   /** Bytes that `prune` leaves. Default 4 GiB. */
@@ -46,7 +46,7 @@ const spareBytes = 256n * 1024n ** 2n;
  * under `year=…/month=…/day=…` as the objects do, for readers that take columns from the path.
  */
 export class Copies {
-  readonly #store: ObjectStore;
+  readonly #store: Pick<ObjectStore, 'get'>;
   readonly #dir: string;
   readonly #limitBytes: number;
   readonly #now: () => number;

@@ -1,0 +1,104 @@
+import { createHash } from 'node:crypto';
+import { readDays } from '../../core/archive/days.ts';
+import {
+  formatManifest,
+  formatSuccess,
+  manifestFormat,
+  withObjects,
+  withReplacements,
+} from '../../core/archive/manifest.ts';
+import { readObjects } from '../../core/archive/objects.ts';
+import { readReplacements } from '../../core/archive/replacements.ts';
+import type { Schemas } from '../../core/avro/schemas.ts';
+import { MillraceError } from '../../core/errors.ts';
+import type { Log } from '../../core/runtime/log.ts';
+import { putOnce } from '../../core/s3/put-once.ts';
+import type { ObjectStore } from '../../core/s3/store.ts';
+import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
+import type { ArchivePartition } from '../../schemas/gen/archive_partition.ts';
+import type { ArchiveReplacement } from '../../schemas/gen/archive_replacement.ts';
+import { type ArchivedTopic, objectsTopic } from '../../schemas/topics.ts';
+
+export interface DayRepairOptions {
+  readonly log: Log;
+  readonly schemas: Schemas;
+  readonly store: ObjectStore;
+  readonly signal: AbortSignal;
+}
+
+/** The newest manifest of a day, or the mark of its success, that the bucket does not have as it was committed. */
+export interface DayFinding {
+  readonly key: string;
+  readonly state: 'missing' | 'damaged';
+  /** What it has to be. */
+  readonly bytes: Buffer;
+}
+
+/**
+ * Compares the newest manifest and mark of each day with what archive.partitions says of them. Earlier ones are not looked at: the newest
+ * lists the whole day. Changes nothing.
+ *
+ * @throws MillraceError REPAIR_IMPOSSIBLE: the log does not give a manifest that is gone; KAFKA_UNREACHABLE, S3_….
+ */
+export async function examineDays(
+  options: DayRepairOptions,
+  topics: readonly ArchivedTopic[],
+  only?: string,
+): Promise<readonly DayFinding[]> {
+  const { log, schemas, store, signal } = options;
+  const findings: DayFinding[] = [];
+  for (const day of await readDays(log, schemas, signal)) {
+    if (!topics.some((topic) => topic === day.topic) || (only !== undefined && only !== day.day)) continue;
+    const manifest = await store.get(day.manifest_key, signal);
+    if (manifest === undefined || sha256Of(manifest.bytes) !== day.manifest_sha256) {
+      const state = manifest === undefined ? 'missing' : 'damaged';
+      findings.push({ key: day.manifest_key, state, bytes: await manifestOf(options, day) });
+    }
+    if (day.success_key === null) continue;
+    const success = await store.get(day.success_key, signal);
+    const bytes = formatSuccess(day);
+    if (success?.bytes.equals(bytes) === true) continue;
+    findings.push({ key: day.success_key, state: success === undefined ? 'missing' : 'damaged', bytes });
+  }
+  return findings;
+}
+
+/** Puts it back. One that is good meanwhile is left as it is. */
+export async function repairDay({ store, signal }: DayRepairOptions, { key, bytes }: DayFinding): Promise<void> {
+  const stored = await store.get(key, signal);
+  if (stored?.bytes.equals(bytes) === true) return;
+  if (stored !== undefined) await store.remove([key], signal);
+  const sha256 = sha256Of(bytes);
+  await putOnce(
+    store,
+    { key, bytes, sha256, content: { digest: sha256 }, build: `manifest/${manifestFormat}` },
+    signal,
+  );
+}
+
+/** The bytes of a committed manifest, from the records that it covers. */
+async function manifestOf({ log, schemas, signal }: DayRepairOptions, day: ArchivePartition): Promise<Buffer> {
+  const topic = day.topic as ArchivedTopic;
+  const { epoch, manifest: number, covers, replacements, manifest_key: key } = day;
+  const objects: ArchiveObject[] = [];
+  const range = { from: await log.starts(objectsTopic(topic)), to: covers };
+  for await (const { records } of readObjects(log, schemas, topic, range, signal)) {
+    objects.push(...records.map(({ object }) => object).filter((object) => object.day === day.day));
+  }
+  const replaced: ArchiveReplacement[] = [];
+  for await (const { replacement } of readReplacements(log, schemas, { from: 0n, to: replacements }, signal)) {
+    const { kind } = replacement;
+    if (replacement.topic !== topic || replacement.day !== day.day) continue;
+    if (kind === 'COMPACTED' || kind === 'EXPIRED') replaced.push(replacement);
+  }
+  const files = withReplacements(withObjects([], objects), replaced);
+  const bytes = formatManifest({ epoch, topic, day: day.day, number, covers, replacements, files });
+  if (sha256Of(bytes) === day.manifest_sha256) return bytes;
+  throw new MillraceError('REPAIR_IMPOSSIBLE', `${key}: the log gives another manifest than was committed`, {
+    remedy: 'the next manifest of the day lists all that is listed; until then read the list: millrace archive files',
+  });
+}
+
+function sha256Of(bytes: Buffer): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}

@@ -1,0 +1,127 @@
+import { createHash } from 'node:crypto';
+import { planOf } from '../../../core/archive/keys.ts';
+import { listObjects, readObjects } from '../../../core/archive/objects.ts';
+import type { Schemas } from '../../../core/avro/schemas.ts';
+import type { Log } from '../../../core/runtime/log.ts';
+import type { ObjectStore } from '../../../core/s3/store.ts';
+import type { ArchiveObject } from '../../../schemas/gen/archive_object.ts';
+import { type ArchivedTopic, objectsTopic } from '../../../schemas/topics.ts';
+
+export interface RepairSources {
+  readonly log: Log;
+  readonly schemas: Schemas;
+  readonly store: ObjectStore;
+  readonly signal: AbortSignal;
+}
+
+export interface ExamineOptions extends RepairSources {
+  readonly topics: readonly ArchivedTopic[];
+  /** Only objects of this day, `YYYY-MM-DD`. */
+  readonly day?: string | undefined;
+  /** Only these. */
+  readonly keys?: ReadonlySet<string> | undefined;
+  readonly onProgress?: (progress: { readonly done: number; readonly total: number; readonly bad: number }) => void;
+}
+
+/** A listed object that the bucket does not have as its record says. */
+export interface Finding {
+  readonly object: ArchiveObject;
+  readonly state: 'missing' | 'damaged';
+  /** What it can be made from again: the log, the objects that a compaction put together, or nothing. */
+  readonly source: 'log' | 'compaction' | 'none';
+  /** Of `none`: what is missing. */
+  readonly why?: string;
+}
+
+export interface Examined {
+  readonly objects: number;
+  readonly bytes: bigint;
+  readonly findings: readonly Finding[];
+}
+
+/** Whole objects in memory at once. */
+const lanes = 4;
+
+/**
+ * Reads every listed object and compares it with its record. Changes nothing.
+ *
+ * @throws as `listObjects`, and what `ObjectStore` throws.
+ */
+export async function examine(options: ExamineOptions): Promise<Examined> {
+  const { log, schemas, store, signal, topics, day, keys, onProgress } = options;
+  const wanted: ArchiveObject[] = [];
+  for (const topic of topics) {
+    const listed = await listObjects(log, schemas, topic, { signal, ...(day === undefined ? {} : { day }) });
+    wanted.push(...listed.filter(({ key }) => keys === undefined || keys.has(key)));
+  }
+  const bad: { readonly object: ArchiveObject; readonly state: Finding['state'] }[] = [];
+  let [next, done] = [0, 0];
+  const lane = async (): Promise<void> => {
+    for (let object = wanted[next++]; object !== undefined; object = wanted[next++]) {
+      signal.throwIfAborted();
+      const state = await stateOf(store, object, signal);
+      if (state !== 'good') bad.push({ object, state });
+      onProgress?.({ done: ++done, total: wanted.length, bad: bad.length });
+    }
+  };
+  await Promise.all(Array.from({ length: lanes }, lane));
+  const origins = new Origins(options);
+  const findings: Finding[] = [];
+  for (const each of bad.sort((a, b) => (a.object.key < b.object.key ? -1 : 1))) {
+    findings.push({ ...each, ...(await origins.of(each.object)) });
+  }
+  return { objects: wanted.length, bytes: wanted.reduce((sum, { bytes }) => sum + bytes, 0n), findings };
+}
+
+export async function stateOf(
+  store: Pick<ObjectStore, 'get'>,
+  { key, sha256 }: ArchiveObject,
+  signal: AbortSignal,
+): Promise<'good' | Finding['state']> {
+  const stored = await store.get(key, signal);
+  if (stored === undefined) return 'missing';
+  return createHash('sha256').update(stored.bytes).digest('hex') === sha256 ? 'good' : 'damaged';
+}
+
+/** Finds what objects can be made from again. */
+class Origins {
+  readonly #sources: RepairSources;
+  readonly #starts = new Map<string, Promise<readonly bigint[]>>();
+
+  constructor(sources: RepairSources) {
+    this.#sources = sources;
+  }
+
+  async of({
+    topic,
+    partition,
+    key,
+    first_offset,
+    last_offset,
+  }: ArchiveObject): Promise<Pick<Finding, 'source' | 'why'>> {
+    if (planOf(key) !== undefined) return { source: 'compaction' };
+    let starts = this.#starts.get(topic);
+    if (starts === undefined) {
+      starts = this.#sources.log.starts(topic);
+      this.#starts.set(topic, starts);
+    }
+    const start = (await starts)[partition] ?? 0n;
+    if (start <= first_offset) return { source: 'log' };
+    const why = `${topic}/${partition} is kept from offset ${start} on, and its rows are of ${first_offset} to ${last_offset}`;
+    return { source: 'none', why };
+  }
+}
+
+/** Every object that the sink ever listed of a topic, by key: also those that were replaced since. */
+export async function writtenObjects(
+  { log, schemas, signal }: RepairSources,
+  topic: ArchivedTopic,
+): Promise<ReadonlyMap<string, ArchiveObject>> {
+  const name = objectsTopic(topic);
+  const [from, to] = await Promise.all([log.starts(name), log.ends(name)]);
+  const written = new Map<string, ArchiveObject>();
+  for await (const { records } of readObjects(log, schemas, topic, { from, to }, signal)) {
+    for (const { object } of records) written.set(object.key, object);
+  }
+  return written;
+}

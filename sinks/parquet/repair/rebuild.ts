@@ -1,0 +1,86 @@
+import { tables } from '../../../core/archive/tables.ts';
+import { TableDecoder } from '../../../core/archive/writing/decoder.ts';
+import { formOf, forms } from '../../../core/archive/writing/writer.ts';
+import { MillraceError } from '../../../core/errors.ts';
+import { readRange } from '../../../core/runtime/log.ts';
+import type { ArchiveObject } from '../../../schemas/gen/archive_object.ts';
+import type { ArchivedTopic } from '../../../schemas/topics.ts';
+import { RecordBuffer } from '../buffer.ts';
+import { type BuiltObject, buildObjects } from '../build.ts';
+import type { RepairSources } from './examine.ts';
+
+const fetchOptions = { maxWaitMs: 250, maxBytesPerPartition: 512 * 1024 };
+
+/**
+ * Makes objects of the sink again from the log: the records of the cut, the schema id and the writer version that their record names give
+ * the same bytes. The objects of the last cut are kept, since its days are asked for one after the other.
+ */
+export class LogRebuild {
+  readonly #sources: RepairSources;
+  #last: { readonly id: string; readonly built: readonly BuiltObject[] } | undefined;
+
+  constructor(sources: RepairSources) {
+    this.#sources = sources;
+  }
+
+  /** The object's bytes. @throws MillraceError REPAIR_IMPOSSIBLE naming what is missing or differs. */
+  async bytesOf(object: ArchiveObject): Promise<Buffer> {
+    const { key, topic, partition, from_offset, first_offset, writer_version } = object;
+    if (forms.every(({ version }) => version !== writer_version)) {
+      throw impossible(
+        `${key} was written by version ${writer_version}, which this version cannot`,
+        'run a newer version of Millrace',
+      );
+    }
+    const start = (await this.#sources.log.starts(topic))[partition] ?? 0n;
+    if (start > first_offset) {
+      throw impossible(
+        `${key}: ${topic}/${partition} is kept from offset ${start} on`,
+        'the rows are gone from the log',
+      );
+    }
+    const found: BuiltObject[] = [];
+    // The range may begin with what was committed before without a row; of that only the sink knew where it ended.
+    for (const from of new Set([from_offset, first_offset])) {
+      if (from < start) continue;
+      const same = (await this.#build(object, from)).find(
+        (each) => each.day === object.day && each.firstOffset === first_offset,
+      );
+      if (same?.sha256 === object.sha256) return same.bytes;
+      if (same !== undefined) found.push(same);
+    }
+    if (found.some(({ rowHash, rows }) => rowHash === object.row_hash && BigInt(rows) === object.rows)) {
+      throw impossible(
+        `${key}: the log gives the same rows in other bytes`,
+        'another zstd compressed them: run the repair with the version of Node that the sink had then',
+      );
+    }
+    throw impossible(
+      `${key}: the log gives other rows than its record says`,
+      'millrace verify names them; nothing was changed',
+    );
+  }
+
+  async #build(object: ArchiveObject, from: bigint): Promise<readonly BuiltObject[]> {
+    const { topic, partition, to_offset: to, schema_id: schemaId, writer_version } = object;
+    const id = `${topic}/${partition}/${from}/${to}/${schemaId}/${writer_version}`;
+    if (this.#last?.id === id) return this.#last.built;
+    this.#last = undefined;
+    const { log, schemas, signal } = this.#sources;
+    const table = tables[topic as ArchivedTopic];
+    const records = new RecordBuffer();
+    const range = { topic, partition, from, to };
+    for await (const portion of readRange(log, range, { ...fetchOptions, signal })) {
+      for (const record of portion) records.push(record);
+    }
+    const form = formOf(writer_version);
+    const decoder = new TableDecoder(schemas, table);
+    const { objects } = await buildObjects(table, { topic, partition }, records, decoder, { form, schemaId, signal });
+    this.#last = { id, built: objects };
+    return objects;
+  }
+}
+
+export function impossible(message: string, remedy: string): MillraceError {
+  return new MillraceError('REPAIR_IMPOSSIBLE', message, { remedy });
+}

@@ -1,0 +1,109 @@
+import { createHash } from 'node:crypto';
+import { planOf } from '../../../core/archive/keys.ts';
+import { listObjects } from '../../../core/archive/objects.ts';
+import { buildOf, formOf } from '../../../core/archive/writing/writer.ts';
+import { isError, type MillraceError } from '../../../core/errors.ts';
+import { putOnce } from '../../../core/s3/put-once.ts';
+import type { ObjectStore } from '../../../core/s3/store.ts';
+import type { ArchiveObject } from '../../../schemas/gen/archive_object.ts';
+import type { ArchivedTopic } from '../../../schemas/topics.ts';
+import { type Finding, type RepairSources, stateOf, writtenObjects } from './examine.ts';
+import { LogRebuild } from './rebuild.ts';
+
+export interface RepairOptions extends RepairSources {
+  /** What `examine` found. */
+  readonly findings: readonly Finding[];
+  /**
+   * Makes an object that a compaction had made again, from the objects that it had put together.
+   *
+   * @param inputs gives these, whole
+   * @throws MillraceError REPAIR_IMPOSSIBLE
+   */
+  readonly compacted: (object: ArchiveObject, inputs: Pick<ObjectStore, 'get'>) => Promise<Buffer>;
+  readonly onProgress?: (progress: { readonly done: number; readonly total: number; readonly key: string }) => void;
+}
+
+export interface Outcome {
+  readonly key: string;
+  /** `good`: somebody else has mended it meanwhile. `unlisted`: it was replaced meanwhile, and nobody reads it. */
+  readonly result: 'repaired' | 'good' | 'unlisted' | 'failed';
+  /** Of `failed`. */
+  readonly error?: MillraceError;
+}
+
+/**
+ * Puts objects back as their records say, byte for byte. What it makes is compared with the record before anything is touched; an object that
+ * is good is never written over. It can be interrupted and run again at any time, beside the sink, too.
+ *
+ * @throws what log and store throw; an object that cannot be made again is an outcome.
+ */
+export async function repair(options: RepairOptions): Promise<readonly Outcome[]> {
+  const { log, schemas, signal, findings, onProgress } = options;
+  const listed = new Map<string, ArchiveObject>();
+  for (const topic of new Set(findings.map(({ object }) => object.topic as ArchivedTopic))) {
+    for (const object of await listObjects(log, schemas, topic, { signal })) listed.set(object.key, object);
+  }
+  const mender = new Mender(options);
+  const outcomes: Outcome[] = [];
+  for (const [done, { object }] of findings.entries()) {
+    signal.throwIfAborted();
+    const { key } = object;
+    onProgress?.({ done, total: findings.length, key });
+    if (listed.get(key)?.sha256 === object.sha256) outcomes.push(await mender.mend(object));
+    else outcomes.push({ key, result: 'unlisted' });
+  }
+  return outcomes;
+}
+
+class Mender {
+  readonly #options: RepairOptions;
+  readonly #log: LogRebuild;
+  readonly #written = new Map<string, Promise<ReadonlyMap<string, ArchiveObject>>>();
+
+  constructor(options: RepairOptions) {
+    this.#options = options;
+    this.#log = new LogRebuild(options);
+  }
+
+  async mend(object: ArchiveObject): Promise<Outcome> {
+    const { store, signal } = this.#options;
+    const { key } = object;
+    try {
+      const bytes = await this.#bytesOf(object);
+      const state = await stateOf(store, object, signal);
+      if (state === 'good') return { key, result: 'good' };
+      if (state === 'damaged') await store.remove([key], signal);
+      const content = { rows: object.rows.toString(), 'row-hash': object.row_hash };
+      const build = buildOf(formOf(object.writer_version));
+      await putOnce(store, { key, bytes, sha256: object.sha256, content, build }, signal);
+      return { key, result: 'repaired' };
+    } catch (error) {
+      if (!mayFail.some((code) => isError(error, code))) throw error;
+      return { key, result: 'failed', error: error as MillraceError };
+    }
+  }
+
+  async #bytesOf(object: ArchiveObject): Promise<Buffer> {
+    if (planOf(object.key) === undefined) return this.#log.bytesOf(object);
+    const { compacted } = this.#options;
+    return compacted(object, { get: (key) => this.#input(object.topic as ArchivedTopic, key) });
+  }
+
+  /** An object that was replaced: in the bucket while readers may need it, and after that from the log. */
+  async #input(topic: ArchivedTopic, key: string) {
+    const { store, signal } = this.#options;
+    let written = this.#written.get(topic);
+    if (written === undefined) {
+      written = writtenObjects(this.#options, topic);
+      this.#written.set(topic, written);
+    }
+    const object = (await written).get(key);
+    const stored = await store.get(key, signal);
+    if (object === undefined) return stored;
+    const isGood = stored !== undefined && createHash('sha256').update(stored.bytes).digest('hex') === object.sha256;
+    return isGood ? stored : { bytes: await this.#log.bytesOf(object), metadata: {} };
+  }
+}
+
+/** What is wrong with one object and leaves the others. */
+const mayFail = ['REPAIR_IMPOSSIBLE', 'ARCHIVE_DAMAGED', 'COMPACTION_FAILED'] as const;
