@@ -4,11 +4,11 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ConnectClient } from '../connectors/client.ts';
 import { type Definition, readDefinition } from '../connectors/definition.ts';
-import { lossOf, type SlotLoss } from '../connectors/guard.ts';
+import { type SlotState, slotStateOf } from '../connectors/guard.ts';
 import { requireWholeRows } from '../connectors/identity.ts';
 import { maskSettings, requireMaskable } from '../connectors/masking.ts';
 import { captureSettings } from '../connectors/settings.ts';
-import { readSlot, type Slot } from '../connectors/slot.ts';
+import { readSlot } from '../connectors/slot.ts';
 import type { Config } from '../core/config.ts';
 import { dispositionOf, isError, MillraceError } from '../core/errors.ts';
 import { type Masks, parseMasks } from '../core/masks.ts';
@@ -61,11 +61,6 @@ export function slotLost(reason: string): MillraceError {
   });
 }
 
-export interface SlotState {
-  readonly slot: Slot | undefined;
-  readonly loss: SlotLoss | undefined;
-}
-
 /** The slot first, then the position: see `lossOf`. @throws MillraceError CONFIG_INVALID: a mask would let values through, or a table does not tell whole rows */
 export async function slotState(config: Config, client: ConnectClient, { name }: Definition): Promise<SlotState> {
   const { slot: slotName } = config.capture;
@@ -73,8 +68,11 @@ export async function slotState(config: Config, client: ConnectClient, { name }:
   try {
     await requireMaskable(db, masksOf(config));
     await requireWholeRows(db);
-    const slot = await readSlot(db, slotName);
-    return { slot, loss: lossOf(slotName, slot, await client.position(name)) };
+    return await slotStateOf(
+      slotName,
+      () => readSlot(db, slotName),
+      () => client.position(name),
+    );
   } finally {
     await db.end();
   }
@@ -83,7 +81,8 @@ export async function slotState(config: Config, client: ConnectClient, { name }:
 /**
  * Before a connector is told to run.
  *
- * @throws MillraceError SLOT_LOST. POSITION_LOST: the connector would begin with a snapshot, and the log has those rows already.
+ * @throws MillraceError SLOT_LOST. POSITION_LOST: the connector would begin with a snapshot, and the log has those rows already, or the slot is
+ *   not the one that would be made for it.
  */
 export async function requireNoGap(
   config: Config,
@@ -91,11 +90,21 @@ export async function requireNoGap(
   definition: Definition,
   log: Pick<Log, 'ends'>,
 ): Promise<void> {
-  const { loss } = await slotState(config, client, definition);
+  const { loss, slot } = await slotState(config, client, definition);
   if (loss !== undefined) throw slotLost(loss.reason);
   if ((await client.position(definition.name)) !== undefined) return;
   const topic = `${config.capture.prefix}.public.trades`;
-  if (!(await hasRecords(log, topic))) return;
+  if (!(await hasRecords(log, topic))) {
+    if (slot === undefined) return;
+    throw new MillraceError(
+      'POSITION_LOST',
+      `connector ${definition.name} has no position, ${topic} has no records, and there is a replication slot ${slot.slot}: it is that of a log that is gone`,
+      {
+        remedy:
+          'Run `millrace connectors delete --reset`, which drops the slot, then `millrace connectors apply`: a first snapshot that misses nothing needs a slot made for it.',
+      },
+    );
+  }
   throw new MillraceError(
     'POSITION_LOST',
     `connector ${definition.name} has no position, and ${topic} has records: its first snapshot would count them twice`,

@@ -78,6 +78,7 @@ function printPlan(
   for (const [i, step] of [
     `stop connector ${connector}`,
     `read ${topics.join(' and ')} whole: what the log knows of each row`,
+    'move the write-ahead log on, should it end before what was captured: no new change may look like one of those',
     `drop slot ${slot} if it is there, make it anew, and compare with the tables as they are where it begins`,
     'write what the log lacks: missing rows as r, changed ones as u, deleted ones as d',
     `let ${connector} go on from where the slot begins`,
@@ -89,7 +90,7 @@ function printPlan(
   );
 }
 
-function printResult({ lsn, from, to, tables, untold }: Recaptured): void {
+function printResult({ lsn, from, to, moved, tables, untold }: Recaptured): void {
   printTable(
     ['table', 'missing', 'changed', 'deleted'],
     tables.map(({ table, missing, changed, deleted }) => [table, `${missing}`, `${changed}`, `${deleted}`]),
@@ -97,6 +98,7 @@ function printResult({ lsn, from, to, tables, untold }: Recaptured): void {
   say(
     `\nthe gap was from ${formatTimestamp(from)} to ${formatTimestamp(to)}; the new slot begins at ${formatLsn(lsn)}`,
   );
+  if (moved > 0n) say(`Postgres ended before what was captured: its write-ahead log was moved on by ${moved} bytes`);
   for (const { table, rows } of untold) {
     say(`${table}: nothing of it was captured before; its ${rows} rows come with their next change`);
   }

@@ -1,7 +1,9 @@
 /** The service `supervisor`: the connector's supervisor and the guard of its slot. */
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Client } from 'pg';
 import { ConnectClient } from '../connectors/client.ts';
 import { SlotGuard } from '../connectors/guard.ts';
+import { dropSlot, lockSlot } from '../connectors/recapture/slot.ts';
 import { readSlot } from '../connectors/slot.ts';
 import { Supervisor } from '../connectors/supervisor.ts';
 import { connectPostgres } from '../core/postgres.ts';
@@ -53,22 +55,29 @@ export async function startSupervisor(context: ServiceContext): Promise<Service>
 /** A loss is told at every look, in the log and as a metric: the process stays, so that an alert can be made of it. */
 function slotGuard({ config, metrics, logger }: ServiceContext, client: ConnectClient): SlotGuard {
   const { slot } = config.capture;
+  const connected = async <T>(signal: AbortSignal | undefined, work: (db: Client) => Promise<T>): Promise<T> => {
+    const db = await connectPostgres({
+      url: config.postgres.url,
+      name: 'millrace supervisor',
+      ...(signal === undefined ? {} : { signal }),
+    });
+    try {
+      return await work(db);
+    } finally {
+      await db.end();
+    }
+  };
   return new SlotGuard({
     slot,
     connector: capturing,
     client,
-    read: async (signal) => {
-      const db = await connectPostgres({
-        url: config.postgres.url,
-        name: 'millrace supervisor',
-        ...(signal === undefined ? {} : { signal }),
-      });
-      try {
-        return await readSlot(db, slot);
-      } finally {
-        await db.end();
-      }
-    },
+    read: (signal) => connected(signal, (db) => readSlot(db, slot)),
+    drop: (signal) =>
+      connected(signal, async (db) => {
+        if (!(await lockSlot(db, slot))) return;
+        await dropSlot(db, slot, signal);
+        logger.warn({ slot }, 'the slot was dropped: it is of the time before Postgres was restored');
+      }),
     listener: {
       measured: (found) => {
         metrics.slotActive.set({ slot }, found?.active === true ? 1 : 0);

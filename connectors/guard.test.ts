@@ -1,11 +1,13 @@
 import { describe, expect, test } from '@jest/globals';
 import type { CapturePosition } from './client.ts';
-import { lossOf, SlotGuard } from './guard.ts';
+import { lossOf, SlotGuard, slotStateOf } from './guard.ts';
 import type { Slot } from './slot.ts';
 
 const slot = (overrides: Partial<Slot> = {}): Slot => ({
   slot: 's',
   active: false,
+  reader: null,
+  walLsn: 1_000n,
   walStatus: 'reserved',
   invalidation: null,
   confirmedLsn: 100n,
@@ -24,6 +26,7 @@ describe('a slot', () => {
     expect(lossOf('s', slot({ confirmedLsn: 101n }), at(100n))).toEqual({
       kind: 'recreated',
       reason: 'replication slot s begins at 0/65, and what was captured ends at 0/64',
+      captured: 100n,
     });
   });
 
@@ -35,6 +38,23 @@ describe('a slot', () => {
     expect(lossOf('s', slot({ confirmedLsn: 900n }), undefined)).toBeUndefined();
   });
 
+  test('of a Postgres that ends before what was captured is lost, also while it is read', () => {
+    for (const active of [false, true]) {
+      expect(lossOf('s', slot({ active, confirmedLsn: 40n, walLsn: 99n }), at(100n))).toEqual({
+        kind: 'restored',
+        reason: 'Postgres ends at 0/63, and what was captured at 0/64: it was restored to an earlier point',
+        captured: 100n,
+      });
+    }
+    expect(lossOf('s', slot({ walLsn: 100n }), at(100n))).toBeUndefined();
+  });
+
+  test('of a Postgres that was restored stays lost when Postgres has written past the place, until it is recaptured', () => {
+    const known = lossOf('s', slot({ walLsn: 99n }), at(100n));
+    expect(lossOf('s', slot({ confirmedLsn: 40n }), at(100n), known)?.kind).toBe('restored');
+    expect(lossOf('s', slot({ confirmedLsn: 200n }), at(200n), known)).toBeUndefined();
+  });
+
   test('that somebody reads passed Debezium’s own comparison: confirmed later than the position was asked for, it is none', () => {
     expect(lossOf('s', slot({ active: true, confirmedLsn: 101n }), at(100n))).toBeUndefined();
     expect(lossOf('s', slot({ active: true, walStatus: 'lost' }), at(100n))?.kind).toBe('invalidated');
@@ -43,12 +63,16 @@ describe('a slot', () => {
 
 describe('the guard', () => {
   const world = () => {
-    const state = { slot: slot({ active: true }) as Slot | undefined, connector: 'RUNNING', asked: 0 };
+    const state = { slot: slot({ active: true, reader: 7 }) as Slot | undefined, connector: 'RUNNING', asked: 0 };
     const events: string[] = [];
     const guard = new SlotGuard({
       slot: 's',
       connector: 'c',
       read: async () => state.slot,
+      drop: async () => {
+        events.push('drop');
+        state.slot = undefined;
+      },
       client: {
         position: async () => {
           state.asked++;
@@ -72,11 +96,34 @@ describe('the guard', () => {
     return { state, events, guard };
   };
 
-  test('does not ask Kafka Connect while the slot is being read', async () => {
+  test('asks Kafka Connect once for each reader of the slot', async () => {
     const { state, guard, events } = world();
     await guard.look();
-    expect(state.asked).toBe(0);
+    await guard.look();
+    expect(state.asked).toBe(1);
+    state.slot = slot({ active: true, reader: 8 });
+    await guard.look();
+    await guard.look();
+    expect(state.asked).toBe(2);
     expect(events).toEqual([]);
+  });
+
+  test('finds a Postgres that was restored by its new reader, and drops the slot that would seem to fit later; changes between two looks are none', async () => {
+    const { state, guard, events } = world();
+    await guard.look();
+    state.slot = slot({ active: true, reader: 8, walLsn: 99n });
+    await guard.look();
+    await guard.look();
+    await guard.look();
+    expect(events).toEqual(['restored first', 'restored', 'stop', 'drop', 'missing']);
+
+    const going = [slot({ walLsn: 99n }), slot({ walLsn: 101n })];
+    const { loss } = await slotStateOf(
+      's',
+      async () => going.shift(),
+      async () => at(100n),
+    );
+    expect(loss).toBeUndefined();
   });
 
   test('stops the connector at the second look, once, and says at every look what is lost', async () => {

@@ -7,10 +7,15 @@ import type { CapturePosition, ConnectClient } from './client.ts';
 import type { Slot } from './slot.ts';
 
 export interface SlotLoss {
-  /** `missing`: dropped. `invalidated`: Postgres gave it up. `recreated`: it is another one, which begins later. */
-  readonly kind: 'missing' | 'invalidated' | 'recreated';
+  /**
+   * `missing`: dropped. `invalidated`: Postgres gave it up. `recreated`: it is another one, which begins later. `restored`: Postgres is as it
+   * was before changes that were captured, so that it would write others in their place.
+   */
+  readonly kind: 'missing' | 'invalidated' | 'recreated' | 'restored';
   /** One sentence. */
   readonly reason: string;
+  /** Where what was captured ended when the loss was found. */
+  readonly captured: bigint;
 }
 
 /**
@@ -26,13 +31,24 @@ export function lossOf(
   known?: SlotLoss,
 ): SlotLoss | undefined {
   if (position === undefined) return undefined;
-  if (slot === undefined) return { kind: 'missing', reason: `replication slot ${name} is gone` };
+  const captured = position.lsn;
+  if (slot === undefined) return { kind: 'missing', reason: `replication slot ${name} is gone`, captured };
   if (slot.walStatus === 'lost' || slot.invalidation !== null) {
     return {
       kind: 'invalidated',
       reason: `Postgres has given up replication slot ${name} (${slot.invalidation ?? slot.walStatus})`,
+      captured,
     };
   }
+  if (slot.walLsn < position.lsn) {
+    return {
+      kind: 'restored',
+      reason: `Postgres ends at ${formatLsn(slot.walLsn)}, and what was captured at ${formatLsn(position.lsn)}: it was restored to an earlier point`,
+      captured,
+    };
+  }
+  // Postgres goes on, and past the place by and by; only a recapture moves the position.
+  if (known?.kind === 'restored' && known.captured === captured) return known;
   // Whoever reads it was let in by Debezium's own comparison of the two.
   if (known === undefined && slot.active) return undefined;
   if (slot.confirmedLsn === null) return known;
@@ -40,7 +56,30 @@ export function lossOf(
   return {
     kind: 'recreated',
     reason: `replication slot ${name} begins at ${formatLsn(slot.confirmedLsn)}, and what was captured ends at ${formatLsn(position.lsn)}`,
+    captured,
   };
+}
+
+export interface SlotState {
+  /** Undefined when there is no such slot. */
+  readonly slot: Slot | undefined;
+  readonly loss: SlotLoss | undefined;
+}
+
+/** The slot first, then the position: see `lossOf`. */
+export async function slotStateOf(
+  name: string,
+  read: () => Promise<Slot | undefined>,
+  position: () => Promise<CapturePosition | undefined>,
+  known?: SlotLoss,
+): Promise<SlotState> {
+  const slot = await read();
+  const at = await position();
+  const loss = lossOf(name, slot, at, known);
+  if (loss?.kind !== 'restored') return { slot, loss };
+  // Postgres went on between the two: only where it ends after the position was told says anything.
+  const again = await read();
+  return { slot: again, loss: lossOf(name, again, at, known) };
 }
 
 export interface SlotGuardOptions {
@@ -49,6 +88,8 @@ export interface SlotGuardOptions {
   readonly client: Pick<ConnectClient, 'position' | 'status' | 'stop' | 'resume'>;
   /** The slot as it is now. */
   readonly read: (signal?: AbortSignal) => Promise<Slot | undefined>;
+  /** Drops a slot that fits nothing any more, unless it is just being recaptured. */
+  readonly drop: (signal?: AbortSignal) => Promise<void>;
   readonly listener?: SlotGuardListener;
 }
 
@@ -65,6 +106,8 @@ export class SlotGuard {
   readonly #options: SlotGuardOptions;
   #loss: SlotLoss | undefined;
   #stopped = false;
+  /** The reader of the slot whose position was compared: a restored Postgres has another one. */
+  #reader: number | null = null;
 
   constructor(options: SlotGuardOptions) {
     this.#options = options;
@@ -77,19 +120,31 @@ export class SlotGuard {
 
   /**
    * One look. A loss that is found twice stops the connector: the first time somebody may just be repairing it. What was stopped here goes on
-   * when the slot and the position fit again.
+   * when the slot and the position fit again. The slot of a Postgres that was restored is dropped: it would seem to fit as soon as Postgres has
+   * written as much as was captured.
    *
    * @throws whatever keeps it from looking; the answer before stands.
    */
   async look(signal?: AbortSignal): Promise<void> {
-    const { slot: name, connector, client, read, listener } = this.#options;
+    const { slot: name, connector, client, read, drop, listener } = this.#options;
     const slot = await read(signal);
     listener?.measured?.(slot);
     const before = this.#loss;
-    const sound = slot?.active === true && slot.walStatus !== 'lost' && slot.invalidation === null;
-    const loss =
-      sound && before === undefined ? undefined : lossOf(name, slot, await client.position(connector, signal), before);
+    const sound = slot?.walStatus !== 'lost' && slot?.invalidation === null;
+    // Kafka Connect reads its whole topic of positions to answer.
+    const compared = before === undefined && sound && slot.reader !== null && slot.reader === this.#reader;
+    const loss = compared
+      ? undefined
+      : (
+          await slotStateOf(
+            name,
+            () => read(signal),
+            () => client.position(connector, signal),
+            before,
+          )
+        ).loss;
     this.#loss = loss;
+    this.#reader = loss === undefined ? (slot?.reader ?? null) : null;
     if (loss === undefined) {
       if (before !== undefined) listener?.kept?.();
       if (this.#stopped) await client.resume(connector, signal);
@@ -97,11 +152,12 @@ export class SlotGuard {
       return;
     }
     listener?.lost?.(loss, before === undefined);
-    if (before === undefined || this.#stopped) return;
-    const status = await client.status(connector, signal);
+    if (before === undefined) return;
+    const status = this.#stopped ? undefined : await client.status(connector, signal);
     if (status !== undefined && status.state !== 'STOPPED') {
       await client.stop(connector, signal);
       this.#stopped = true;
     }
+    if (loss.kind === 'restored') await drop(signal);
   }
 }

@@ -5,6 +5,10 @@ export interface Slot {
   readonly slot: string;
   /** A consumer is attached. */
   readonly active: boolean;
+  /** Process of Postgres that serves the consumer; null without one. */
+  readonly reader: number | null;
+  /** Where the write-ahead log ends. */
+  readonly walLsn: bigint;
   /** `reserved`, `extended`, `unreserved`, or `lost`: what it has not read is gone. */
   readonly walStatus: string;
   /** Why Postgres gave the slot up; null while it is good. */
@@ -21,6 +25,8 @@ export interface Slot {
 
 interface Row {
   active: boolean;
+  active_pid: number | null;
+  wal: string;
   wal_status: string | null;
   invalidation_reason: string | null;
   confirmed: string | null;
@@ -30,7 +36,7 @@ interface Row {
 }
 
 const query = `
-  SELECT active, wal_status, invalidation_reason, safe_wal_size::text AS safe, (confirmed_flush_lsn - '0/0'::pg_lsn)::text AS confirmed,
+  SELECT active, active_pid, (pg_current_wal_lsn() - '0/0'::pg_lsn)::text AS wal, wal_status, invalidation_reason, safe_wal_size::text AS safe, (confirmed_flush_lsn - '0/0'::pg_lsn)::text AS confirmed,
          pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint::text AS retained,
          pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn)::bigint::text AS lag
     FROM pg_replication_slots WHERE slot_name = $1`;
@@ -43,6 +49,8 @@ export async function readSlot(db: Pick<ClientBase, 'query'>, slot: string): Pro
   return {
     slot,
     active: row.active,
+    reader: row.active_pid,
+    walLsn: BigInt(row.wal),
     walStatus: row.wal_status ?? 'lost',
     invalidation: row.invalidation_reason,
     confirmedLsn: row.confirmed === null ? null : BigInt(row.confirmed),

@@ -11,7 +11,7 @@ interface Change {
   readonly before: Readonly<Record<string, unknown>> | null;
   readonly after: Readonly<Record<string, unknown>> | null;
   readonly op: string;
-  readonly source: { readonly ts_us?: bigint | null };
+  readonly source: { readonly ts_us?: bigint | null; readonly lsn?: bigint | null };
 }
 
 export interface KnownOptions {
@@ -28,6 +28,13 @@ export interface KnownOptions {
   readonly onProgress: (done: number, total: number) => void;
 }
 
+/** How far the records of a topic go; 0 without any. */
+export interface Newest {
+  /** Commit time, microseconds. */
+  readonly time: bigint;
+  readonly lsn: bigint;
+}
+
 const fetch = { maxWaitMs: 500, maxBytesPerPartition: 1_048_576 };
 
 /** Of the temporary tables. */
@@ -39,9 +46,9 @@ export function temporary(prefix: string, { name }: CapturedTable): string {
  * Fills the temporary table `known_<table>`: per key the row as its newest record has it, where that record is (`_partition`, `_offset`), and
  * whether it was deleted (`_gone`). A record that readers of the log put aside says nothing here either.
  *
- * @returns the newest commit time of all records, microseconds; 0 without any.
+ * @returns how far all records go.
  */
-export async function loadKnown(options: KnownOptions): Promise<bigint> {
+export async function loadKnown(options: KnownOptions): Promise<Newest> {
   const { db, log, topic, table, columns } = options;
   const [known, read] = [temporary('known', table), temporary('read', table)];
   const names = columns.map(({ name }) => quoted(name));
@@ -52,7 +59,7 @@ export async function loadKnown(options: KnownOptions): Promise<bigint> {
   const decoder = new AvroDecoder<Change>(options.schemas, options.schema);
   const [starts, ends] = await Promise.all([log.starts(topic), log.ends(topic)]);
   const total = ends.reduce((sum, end, partition) => sum + Number(end - (starts[partition] ?? 0n)), 0);
-  let [newest, done] = [0n, 0];
+  let [newest, lsn, done] = [0n, 0n, 0];
   for (const [partition, to] of ends.entries()) {
     const range = { topic, partition, from: starts[partition] ?? 0n, to };
     const signal = options.signal === undefined ? {} : { signal: options.signal };
@@ -63,6 +70,8 @@ export async function loadKnown(options: KnownOptions): Promise<bigint> {
         const change = read1(decoder, record);
         const time = change?.source.ts_us ?? 0n;
         if (time > newest) newest = time;
+        const place = change?.source.lsn ?? 0n;
+        if (place > lsn) lsn = place;
         const row = change?.after ?? change?.before ?? null;
         if (change === undefined || row === null) continue;
         rows.push([...textsOf(row, columns), `${partition}`, `${record.offset}`, `${change.after === null}`]);
@@ -77,7 +86,7 @@ export async function loadKnown(options: KnownOptions): Promise<bigint> {
     `CREATE TEMP TABLE ${known} AS SELECT DISTINCT ON (${key}) * FROM ${read} ORDER BY ${key}, _offset DESC`,
   );
   await db.query(`DROP TABLE ${read}; ANALYZE ${known}`);
-  return newest;
+  return { time: newest, lsn };
 }
 
 function read1(decoder: AvroDecoder<Change>, { value, unreadable }: LogRecord): Change | undefined {

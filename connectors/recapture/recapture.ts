@@ -5,7 +5,7 @@
  * The order is what makes it safe against a crash at any point:
  *   1. stop the connector: the log is at rest
  *   2. read what the log knows into temporary tables
- *   3. replace the slot, and compare with the snapshot that it begins at
+ *   3. move the write-ahead log on, should it end before what was captured; replace the slot, and compare with the snapshot that it begins at
  *   4. write the differences, each in one transaction with others
  *   5. let the connector go on from where the new slot begins
  * Until 5 is done the slot counts as lost, and whoever says it again compares with a log that has what was written already.
@@ -28,9 +28,10 @@ import type { Definition } from '../definition.ts';
 import { type RowColumn, rowColumns, type Text } from './columns.ts';
 import { type Counts, compare, type Found, readDifferences } from './differences.ts';
 import { envelopeOf } from './envelope.ts';
-import { loadKnown } from './known.ts';
-import { replaceSlot } from './slot.ts';
+import { loadKnown, type Newest } from './known.ts';
+import { lockSlot, replaceSlot } from './slot.ts';
 import { type CapturedTable, capturedTables, topicOf } from './tables.ts';
+import { advanceWal } from './wal.ts';
 
 export interface RecaptureOptions {
   readonly client: ConnectClient;
@@ -48,7 +49,8 @@ export interface RecaptureOptions {
 }
 
 export interface Progress {
-  readonly doing: 'reading' | 'comparing' | 'writing';
+  readonly doing: 'reading' | 'moving' | 'comparing' | 'writing';
+  /** Or the write-ahead log, whose bytes are then counted. */
   readonly topic: string;
   readonly done: number;
   readonly total: number;
@@ -60,6 +62,8 @@ export interface Recaptured {
   /** Commit times between which the gap is, microseconds. */
   readonly from: bigint;
   readonly to: bigint;
+  /** Bytes by which Postgres' write-ahead log was moved on, because it ended before what was captured. */
+  readonly moved: bigint;
   readonly tables: readonly (Counts & { readonly table: string })[];
   /** Tables whose rows come with their next change, because nothing of them was captured before. */
   readonly untold: readonly Untold[];
@@ -87,8 +91,13 @@ export async function recapture(options: RecaptureOptions): Promise<Recaptured> 
     await stop(options);
     const untold: Untold[] = [];
     const tables = await open(options, db, untold);
-    const times = [await heartbeatTime(options), ...tables.map(({ newest }) => newest)];
-    const from = times.sort((a, b) => Number(b - a))[0] ?? 0n;
+    const newest = [await newestHeartbeat(options), ...tables.map((table) => table.newest)];
+    const from = greatest(newest.map(({ time }) => time));
+    const position = (await client.position(definition.name, signal))?.lsn ?? 0n;
+    const moved = await advanceWal(db, greatest([position, ...newest.map(({ lsn }) => lsn)]), {
+      signal,
+      onProgress: (done, total) => options.onProgress?.({ doing: 'moving', topic: 'the write-ahead log', done, total }),
+    });
     let made: { lsn: bigint; tx: bigint; to: bigint; counts: Counts[] };
     {
       await using fresh = await replaceSlot(db, postgresUrl, slot, signal);
@@ -115,6 +124,7 @@ export async function recapture(options: RecaptureOptions): Promise<Recaptured> 
       lsn: made.lsn,
       from,
       to: made.to,
+      moved,
       untold,
       tables: tables.map(({ table }, i) => ({ table: table.name, ...(made.counts[i] as Counts) })),
     };
@@ -124,10 +134,7 @@ export async function recapture(options: RecaptureOptions): Promise<Recaptured> 
 }
 
 async function alone(db: Client, slot: string): Promise<void> {
-  const { rows } = await db.query<{ got: boolean }>('SELECT pg_try_advisory_lock(hashtext($1)) AS got', [
-    `millrace.recapture.${slot}`,
-  ]);
-  if (rows[0]?.got === true) return;
+  if (await lockSlot(db, slot)) return;
   throw new MillraceError('POSTGRES_REFUSED', `slot ${slot} is being recaptured already`, {
     remedy: 'Wait for it; if its process is gone, Postgres lets the lock go with its connection.',
   });
@@ -162,8 +169,7 @@ interface Opened {
   readonly defaults: ReturnType<typeof rowColumns>['defaults'];
   readonly values: AvroEncoder<object>;
   readonly keys: AvroEncoder<object>;
-  /** Commit time of the newest record, microseconds. */
-  readonly newest: bigint;
+  readonly newest: Newest;
 }
 
 async function open(options: RecaptureOptions, db: Client, untold: Untold[]): Promise<readonly Opened[]> {
@@ -206,20 +212,26 @@ async function unwritten(db: Client, { name, eventTime }: CapturedTable, topic: 
 }
 
 /** Log time went on with the heartbeats, also when no row changed. */
-async function heartbeatTime({ log, schemas, prefix }: RecaptureOptions): Promise<bigint> {
+async function newestHeartbeat({ log, schemas, prefix }: RecaptureOptions): Promise<Newest> {
   const topic = `${prefix}.public.heartbeat`;
   const [start = 0n, end = 0n] = [(await log.starts(topic))[0], (await log.ends(topic))[0]];
   const range = { topic, partition: 0, from: end - 10n > start ? end - 10n : start, to: end };
   const decoder = new AvroDecoder<HeartbeatChange>(schemas, contracts.heartbeat_change);
-  let newest = 0n;
+  let [time, lsn] = [0n, 0n];
   for await (const records of readRange(log, range, { maxWaitMs: 500, maxBytesPerPartition: 65_536 })) {
     await decoder.prepare(decoder.missing(records.map(({ value }) => value)));
     for (const { value } of records) {
-      const time = value === null ? null : decoder.decode(value).source.ts_us;
-      if (time !== null && time > newest) newest = time;
+      if (value === null) continue;
+      const { source } = decoder.decode(value);
+      time = greatest([time, source.ts_us ?? 0n]);
+      lsn = greatest([lsn, source.lsn ?? 0n]);
     }
   }
-  return newest;
+  return { time, lsn };
+}
+
+function greatest(values: readonly bigint[]): bigint {
+  return [...values].sort((a, b) => Number(b - a))[0] ?? 0n;
 }
 
 async function write(

@@ -44,6 +44,14 @@ export async function replaceSlot(db: Client, url: string, slot: string, signal?
   }
 }
 
+/** Keeps others from recapturing, until the connection ends. @returns false when somebody does */
+export async function lockSlot(db: Pick<Client, 'query'>, slot: string): Promise<boolean> {
+  const { rows } = await db.query<{ got: boolean }>('SELECT pg_try_advisory_lock(hashtext($1)) AS got', [
+    `millrace.recapture.${slot}`,
+  ]);
+  return rows[0]?.got === true;
+}
+
 /** Postgres refuses while its reader's connection is still closing. @returns false when there was none. @throws MillraceError POSTGRES_REFUSED */
 export async function dropSlot(db: Pick<Client, 'query'>, slot: string, signal?: AbortSignal): Promise<boolean> {
   const giveUpAt = performance.now() + releaseMs;
