@@ -1,7 +1,7 @@
 /**
  * How fast each stage drains a backlog, alone, beside how fast Debezium fills it; then all of them together.
  *
- *   npm run bench -- pipeline [--rows 2000000] [--together 200000] [--stack bench]
+ *   npm run bench -- end-to-end [--rows 2000000] [--together 200000] [--stack bench]
  *
  * Starts a fresh stack of its own and stops it. Rates are from a stage's first progress to its last record; memory is the peak
  * resident size of the process. Read the ratios: absolute figures are the machine's.
@@ -23,7 +23,7 @@ import { stopStack } from '../infra/local/stack.ts';
 import { loadTrades } from '../storage/load/load.ts';
 import { syntheticTrades } from '../storage/load/synthetic.ts';
 
-export const help = `bench pipeline [--rows 2000000] [--together 200000] [--stack bench]
+export const help = `bench end-to-end [--rows 2000000] [--together 200000] [--stack bench]
   how fast each stage drains a backlog, alone and all together`;
 
 export async function run(args: readonly string[]): Promise<void> {
