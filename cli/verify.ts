@@ -1,17 +1,19 @@
 /** All proofs of one stack, in order. */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from 'pg';
+import { normalPrefix } from '../core/archive/keys.ts';
 import type { Schemas } from '../core/avro/schemas.ts';
 import type { Config } from '../core/config.ts';
 import { GroupAdmin } from '../core/kafka/groups.ts';
+import type { KafkaLog } from '../core/kafka/log.ts';
 import { connectPostgres } from '../core/postgres.ts';
-import type { Log } from '../core/runtime/log.ts';
 import { openStore } from '../core/s3/open.ts';
 import { DAY } from '../core/time.ts';
 import { checkArchive } from '../proof/archive.ts';
 import { type CandleProof, checkCandles } from '../proof/candles/candles.ts';
 import type { Excluded } from '../proof/candles/excluded.ts';
 import { dayRange } from '../proof/day.ts';
+import { type Elsewhere, elsewhere } from '../proof/epochs.ts';
 import { checkHot, type HotScope } from '../proof/hot-store/check.ts';
 import { type Behind, type Moment, type Step, takeMoment } from '../proof/live/moment.ts';
 import type { Reader } from '../proof/live/passing.ts';
@@ -28,6 +30,8 @@ export interface Verification {
   readonly snapshot: string;
   /** Stages that do not run and have not taken everything: of them what they have taken was compared. */
   readonly behind: readonly Behind[];
+  /** What the bucket has of other logs. */
+  readonly elsewhere: readonly Elsewhere[];
   readonly ok: boolean;
 }
 
@@ -93,7 +97,7 @@ function stepsOf(tables: ReadonlySet<TableName>): readonly Step[] {
  */
 export async function verify(
   config: Config,
-  log: Log,
+  log: KafkaLog,
   schemas: Schemas,
   options: VerifyOptions = {},
 ): Promise<Verification> {
@@ -124,7 +128,8 @@ export async function verify(
     take([await checkHot({ log, schemas, hot: hot.client }, topic, scopeOf(config, day))]);
   }
   const ok = checks.every(({ differences }) => differences === 0);
-  return { checks, excluded: candles?.excluded, snapshot: snapshot.parts.text, behind, ok };
+  const others = await elsewhere(store, normalPrefix(config.parquet.topicsDir), await log.clusterId(), options.signal);
+  return { checks, excluded: candles?.excluded, snapshot: snapshot.parts.text, behind, elsewhere: others, ok };
 }
 
 /** Looks a candle takes to be shown: its PARTIAL comes at a cadence of log time, which heartbeats move. */

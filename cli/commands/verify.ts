@@ -51,7 +51,7 @@ export function register(program: Command): void {
         };
         const result = await verify(config, log, schemas, { ...what, onWait: waitLines(), onCheck, signal });
         if (json) printJson(result);
-        else printBehind(result);
+        else printAside(result);
         if (!result.ok) process.exitCode = 1;
       });
     });
@@ -71,10 +71,16 @@ export function printChecks(checks: readonly Check[]): void {
   }
 }
 
-function printBehind({ behind }: Verification): void {
+/** What was not compared. */
+function printAside({ behind, elsewhere }: Verification): void {
   for (const { name, topic, offsets } of behind) {
     process.stdout.write(
       `· ${name} does not run and has ${offsets} offsets of ${topic} to go: it was compared up to there\n`,
+    );
+  }
+  for (const { epoch, objects, bytes } of elsewhere) {
+    process.stdout.write(
+      `· the bucket has ${objects} objects (${bytes} bytes) of another log, ${epoch}: no record lists them, they were not compared\n`,
     );
   }
 }

@@ -75,18 +75,10 @@ export async function secretsOf(dir: string): Promise<Secrets> {
     registry: password(),
     capture: password(),
     s3: password(),
-    clusterId: clusterId(),
+    stackId: randomBytes(16).toString('base64url'),
   };
   await writeJson(path, made);
   return made;
-}
-
-/** Kafka's form: 16 bytes in base 64, which must not look like an option of the command line. */
-function clusterId(): string {
-  for (;;) {
-    const id = randomBytes(16).toString('base64url');
-    if (!id.startsWith('-')) return id;
-  }
 }
 
 /** The recorded ones; at the first start the default ones for `dev`, free ones for any other name. */

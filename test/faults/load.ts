@@ -12,6 +12,7 @@ import { type Verification, verify } from '../../cli/verify.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
 import type { Config } from '../../core/config.ts';
 import { dispositionOf } from '../../core/errors.ts';
+import type { KafkaLog } from '../../core/kafka/log.ts';
 import type { Log } from '../../core/runtime/log.ts';
 import { loadTrades } from '../../storage/load/load.ts';
 import { type SyntheticOptions, syntheticTrades } from '../../storage/load/synthetic.ts';
@@ -26,7 +27,7 @@ export async function loadSynthetic(config: Config, options: SyntheticOptions): 
 /** Verifies until everything agrees, or returns the last verification when it still does not after `timeoutMs`. */
 export async function verifyAtRest(
   config: Config,
-  log: Log,
+  log: KafkaLog,
   schemas: Schemas,
   timeoutMs: number,
 ): Promise<Verification> {

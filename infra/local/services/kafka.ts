@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { access, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { TopicAdmin } from '../../../core/kafka/admin.ts';
@@ -16,6 +17,17 @@ export const javaOptions: readonly string[] = [
   '-Djava.awt.headless=true',
 ];
 
+/**
+ * Kafka's form: 16 bytes in base 64, which must not look like an option of the command line. A log that begins anew is another one, and the
+ * archive tells them apart by it.
+ */
+function clusterId(): string {
+  for (;;) {
+    const id = randomBytes(16).toString('base64url');
+    if (!id.startsWith('-')) return id;
+  }
+}
+
 export const kafka: Service = {
   name: 'kafka',
   ports: ['kafka', 'kafkaController'],
@@ -23,7 +35,7 @@ export const kafka: Service = {
   stop: { signal: 'SIGTERM', graceMs: 20_000 },
 
   async launch(context) {
-    const { dir, installed, ports, secrets, host, signal } = context;
+    const { dir, installed, ports, host, signal } = context;
     const config = join(dir, 'config', 'kafka.properties');
     const data = join(dir, 'data', 'kafka');
     await mkdir(data, { recursive: true });
@@ -48,7 +60,7 @@ export const kafka: Service = {
     if (!formatted) {
       context.note('formatting its storage');
       const tool = ['-XX:TieredStopAtLevel=1', ...javaOptions, '-Dmillrace.log.level=error', logging, ...classPath];
-      const format = ['kafka.tools.StorageTool', 'format', '--ignore-formatted', '-t', secrets.clusterId, '-c', config];
+      const format = ['kafka.tools.StorageTool', 'format', '--ignore-formatted', '-t', clusterId(), '-c', config];
       await runCommand(installed.java.command, [...tool, ...format], { env, signal });
     }
     return {

@@ -114,18 +114,18 @@ async function initialise(context: Context, binaries: string, data: string): Pro
 
 /**
  * Below the stack's folder. Run by root in a folder that others cannot reach (a home folder, say), it is below /var/tmp instead, because
- * the server runs as another user. The cluster id is in its name: a new clone at the same place has other passwords.
+ * the server runs as another user. The stack's id is in its name: a new clone at the same place has other passwords.
  */
-export async function dataFolder(dir: string, { clusterId }: Pick<Secrets, 'clusterId'>): Promise<string> {
+export async function dataFolder(dir: string, { stackId }: Pick<Secrets, 'stackId'>): Promise<string> {
   const usual = join(dir, 'data');
   await mkdir(usual, { recursive: true });
   if (runAs() === undefined || (await isReachable(usual))) return join(usual, 'postgres');
-  const key = createHash('sha256').update(`${dir} ${clusterId}`).digest('hex').slice(0, 12);
+  const key = createHash('sha256').update(`${dir} ${stackId}`).digest('hex').slice(0, 12);
   return join(await ownFolder(`millrace-data-${key}`), 'postgres');
 }
 
 /** What `down --wipe` has to remove beside the stack's folder. */
-export async function strayData(dir: string, secrets: Pick<Secrets, 'clusterId'>): Promise<string | undefined> {
+export async function strayData(dir: string, secrets: Pick<Secrets, 'stackId'>): Promise<string | undefined> {
   const data = await dataFolder(dir, secrets);
   return data.startsWith(dir) ? undefined : dirname(data);
 }

@@ -11,7 +11,8 @@ export interface Secrets {
   readonly registry: string;
   readonly capture: string;
   readonly s3: string;
-  readonly clusterId: string;
+  /** Names what lies outside of its folder. */
+  readonly stackId: string;
 }
 
 export interface Context {

@@ -1,0 +1,141 @@
+/** What is lost, and how it is had back: each as its runbook says, by the commands alone. */
+import { execFile } from 'node:child_process';
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { connectPostgres } from '../../core/postgres.ts';
+import { openStore } from '../../core/s3/open.ts';
+import { dataFolder } from '../../infra/local/services/postgres.ts';
+import type { Secrets } from '../../infra/local/services/service.ts';
+import { syntheticTrades } from '../../storage/load/synthetic.ts';
+import { eventually } from '../capture.ts';
+import { Home } from './home.ts';
+
+const stack = 'disasters-test';
+const rows = 1_500;
+const pipeline = ['ohlcv', 'parquet', 'hot-store', 'supervisor'];
+let home: Home;
+
+const dirOf = (...parts: string[]) => join(home.dir, stack, ...parts);
+
+async function postgresFolder(): Promise<string> {
+  const secrets = JSON.parse(await readFile(dirOf('secrets', 'stack.json'), 'utf8')) as Secrets;
+  return dataFolder(dirOf(), secrets);
+}
+
+const copy = (from: string, to: string) => promisify(execFile)('cp', ['-a', from, to]);
+
+async function sql(...statements: string[]): Promise<void> {
+  const db = await connectPostgres({ url: (await home.config()).postgres.url, name: 'disasters test' });
+  try {
+    for (const statement of statements) await db.query(statement);
+  } finally {
+    await db.end();
+  }
+}
+
+async function good(...args: string[]): Promise<string> {
+  const { code, output, errors } = await home.cli(...args);
+  expect([code, code === 0 ? '' : output + errors]).toEqual([0, '']);
+  return output;
+}
+
+interface Verified {
+  readonly ok: boolean;
+  readonly checks: readonly { name: string; subject: string; differences: number; examples: readonly string[] }[];
+  readonly behind: readonly unknown[];
+  readonly elsewhere: readonly { epoch: string; objects: number }[];
+}
+
+async function verified(): Promise<Verified> {
+  const found = await home.json<Verified>('verify', '--wait', '120');
+  expect(found.checks.flatMap(({ name, examples }) => examples.map((each) => `${name}: ${each}`))).toEqual([]);
+  expect(found).toMatchObject({ ok: true, behind: [] });
+  return found;
+}
+
+async function bucket(): Promise<ReadonlyMap<string, string>> {
+  await using store = openStore((await home.config()).s3);
+  const found = new Map<string, string>();
+  for await (const { key } of store.list('')) {
+    if (key.endsWith('.parquet')) found.set(key, (await store.get(key))?.bytes.toString('base64') ?? '');
+  }
+  return found;
+}
+
+beforeAll(async () => {
+  home = await Home.open(stack, { MILLRACE_PARQUET_FLUSH_MS: '1000' });
+  await home.up();
+}, 240_000);
+
+afterAll(() => home[Symbol.asyncDispose](), 120_000);
+
+test('Postgres restored to an earlier point stops capture; recaptured, everything is as it is, and what is new counts', async () => {
+  home.start(...pipeline);
+  const file = join(home.dir, 'trades.csv');
+  await writeFile(file, [...syntheticTrades({ rows, symbols: 6, seed: 11, perSecond: 2 })].join(''));
+  await good('load', 'trades', file);
+  await verified();
+  await home.stop('SIGTERM', ...pipeline);
+  await good('down');
+  const data = await postgresFolder();
+  await copy(data, `${data}.before`);
+
+  await good('up');
+  home.start(...pipeline);
+  await sql(
+    `INSERT INTO trades SELECT venue, symbol, trade_id || '-lost', NULL, price, size, side, executed_at FROM trades ORDER BY executed_at DESC LIMIT 300`,
+    `UPDATE trades SET price = price + 1 WHERE trade_id IN (SELECT trade_id FROM trades ORDER BY executed_at LIMIT 40)`,
+    `DELETE FROM trades WHERE trade_id IN (SELECT trade_id FROM trades WHERE trade_id NOT LIKE '%lost' ORDER BY executed_at DESC LIMIT 25)`,
+  );
+  await verified();
+  await home.stop('SIGTERM', ...pipeline);
+  await good('down');
+  await rm(data, { recursive: true });
+  await copy(`${data}.before`, data);
+
+  await good('up');
+  home.start(...pipeline);
+  const status = () =>
+    home.json<{ loss: { kind: string } | null; connectors: { status: { state: string } }[] }>('connectors', 'status');
+  await eventually(async () => (await status()).connectors[0]?.status.state === 'STOPPED', 60_000);
+  expect((await status()).loss).toMatchObject({ kind: 'restored' });
+  expect((await home.cli('connectors', 'apply')).errors).toContain('SLOT_LOST');
+  await sql(
+    `INSERT INTO trades SELECT venue, symbol, trade_id || '-new', NULL, price, size, side, executed_at FROM trades ORDER BY executed_at DESC LIMIT 200`,
+  );
+  expect((await home.cli('connectors', 'recapture')).code).toBe(1);
+  const { tables, moved } = await home.json<{
+    moved: string;
+    tables: { table: string; missing: number; changed: number; deleted: number }[];
+  }>('connectors', 'recapture', '--yes');
+  expect(BigInt(moved)).toBeGreaterThan(0n);
+  expect(tables.find(({ table }) => table === 'public.trades')).toMatchObject({
+    missing: 225,
+    changed: 40,
+    deleted: 300,
+  });
+  await sql(
+    `INSERT INTO trades SELECT venue, symbol, trade_id || '-newer', NULL, price, size, side, executed_at FROM trades ORDER BY executed_at DESC LIMIT 50`,
+  );
+  await verified();
+}, 420_000);
+
+test('Kafka lost, bucket and Postgres kept: capture begins anew, the archive in a tree of its own, and nothing is overwritten', async () => {
+  await home.stop('SIGTERM', ...pipeline);
+  const before = await bucket();
+  await good('down');
+  await rm(dirOf('data', 'kafka'), { recursive: true });
+  await good('up');
+  expect((await home.cli('connectors', 'apply')).errors).toContain('POSITION_LOST');
+  await good('connectors', 'delete', '--reset');
+  await good('connectors', 'apply');
+  await good('hot-store', 'rebuild', '--yes');
+  home.start(...pipeline);
+  const { elsewhere } = await verified();
+  expect(elsewhere.map(({ objects }) => objects)).toEqual([before.size]);
+  const after = await bucket();
+  for (const [key, bytes] of before) expect([key, after.get(key) === bytes]).toEqual([key, true]);
+  expect(after.size).toBeGreaterThan(before.size);
+}, 300_000);
