@@ -96,11 +96,12 @@ test('Postgres restored to an earlier point stops capture; recaptured, everythin
   await copy(`${data}.before`, data);
 
   await good('up');
-  home.start(...pipeline);
   const status = () =>
     home.json<{ loss: { kind: string } | null; connectors: { status: { state: string } }[] }>('connectors', 'status');
-  await eventually(async () => (await status()).connectors[0]?.status.state === 'STOPPED', 60_000);
   expect((await status()).loss).toMatchObject({ kind: 'restored' });
+  home.start(...pipeline);
+  await eventually(async () => (await status()).loss?.kind === 'missing', 60_000);
+  expect((await status()).connectors[0]?.status.state).toBe('STOPPED');
   expect((await home.cli('connectors', 'apply')).errors).toContain('SLOT_LOST');
   await sql(
     `INSERT INTO trades SELECT venue, symbol, trade_id || '-new', NULL, price, size, side, executed_at FROM trades ORDER BY executed_at DESC LIMIT 200`,
