@@ -5,12 +5,12 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Schemas } from '../core/avro/schemas.ts';
 import type { Config } from '../core/config.ts';
 import { MillraceError } from '../core/errors.ts';
+import type { KafkaLog } from '../core/kafka/log.ts';
 import { createLogger } from '../core/observability/logger.ts';
 import { Metrics } from '../core/observability/metrics.ts';
 import { openObservability } from '../core/observability/server.ts';
 import { announceTarget } from '../core/observability/targets.ts';
 import { VerificationMetrics } from '../core/observability/verification.ts';
-import type { Log } from '../core/runtime/log.ts';
 import { stackDir } from './config.ts';
 import { type VerifyOptions, verify } from './verify.ts';
 
@@ -26,7 +26,12 @@ export interface ReconcileOptions {
  * Runs until the signal. Differences are told and counted, and the next run looks again. So it does after a run without a verdict (a stage is
  * behind, a part does not answer), which is counted by its code.
  */
-export async function reconcile(config: Config, log: Log, schemas: Schemas, options: ReconcileOptions): Promise<void> {
+export async function reconcile(
+  config: Config,
+  log: KafkaLog,
+  schemas: Schemas,
+  options: ReconcileOptions,
+): Promise<void> {
   const { everyMs, port, signal } = options;
   const logger = createLogger({ level: config.log.level, pretty: process.stderr.isTTY });
   const { registry } = new Metrics();
