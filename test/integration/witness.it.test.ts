@@ -7,6 +7,7 @@ import { groupOf } from '../../core/runtime/runner.ts';
 import { Driver } from '../../core/testing/driver.ts';
 import { formatTimestamp } from '../../core/time.ts';
 import { ohlcv } from '../../processors/ohlcv/ohlcv.ts';
+import { acrossGaps } from '../../proof/witness/gaps.ts';
 import { checkInvariants } from '../../proof/witness/invariants.ts';
 import { tradesTopic } from '../../proof/witness/ledger.ts';
 import { Witness } from '../../proof/witness/witness.ts';
@@ -249,5 +250,57 @@ describe('the invariants', () => {
     for (const change of changes.slice(-3)) driver.send(change);
     await commitOnly();
     expect(await differences()).toEqual([expect.stringMatching(/^I5 0\/\d+ is a duplicate that nobody tells$/)]);
+  });
+});
+
+describe('a gap that was recaptured', () => {
+  test('is what it came to, made of the witness alone; what is missing outside of it stays missing', async () => {
+    const db = database.client;
+    await db.query(`DROP TABLE IF EXISTS captured, seen;
+      CREATE TEMP TABLE captured (partition int, position bigint, lsn bigint, op text, venue text, symbol text, trade_id text);
+      CREATE TEMP TABLE seen (seq bigint, lsn bigint, op text, venue text, symbol text, trade_id text,
+        venue_sequence bigint, price numeric, size numeric, executed_at timestamptz)`);
+    const change = async (seq: number, op: string, id: string, price: number | null, position?: number) => {
+      const identity = [seq * 10, op, 'x', 's', id];
+      await db.query(`INSERT INTO seen VALUES ($1, $2, $3, $4, $5, $6, NULL, $7, 1, NULL)`, [seq, ...identity, price]);
+      if (position !== undefined)
+        await db.query(`INSERT INTO captured VALUES (0, $1, $2, $3, $4, $5, $6)`, [position, ...identity]);
+    };
+    await change(1, 'c', 'same', 1, 1);
+    await change(2, 'c', 'lost before', 1);
+    await change(3, 'c', 'changed', 1, 3);
+    await change(4, 'c', 'deleted', 1, 4);
+    await change(5, 'c', 'missing', 1);
+    await change(6, 'u', 'changed', 2);
+    await change(7, 'u', 'changed', 3);
+    await change(8, 'd', 'deleted', null);
+    await change(9, 'c', 'fleeting', 1);
+    await change(10, 'd', 'fleeting', null);
+    await change(11, 'u', 'same', 2);
+    await change(12, 'u', 'same', 1);
+    for (const [position, op, id] of [
+      [5, 'r', 'missing'],
+      [6, 'u', 'changed'],
+      [7, 'd', 'deleted'],
+    ] as const) {
+      await db.query(`INSERT INTO captured VALUES (0, $1, 129, $2, 'x', 's', $3)`, [position, op, id]);
+    }
+    await change(13, 'c', 'after', 1, 8);
+    await change(14, 'c', 'lost after', 1);
+    const table = await acrossGaps(db, 'seen', [130n]);
+    const { rows } = await db.query(
+      `SELECT concat_ws(' ', lsn, op, trade_id, price::int) AS what FROM ${table} ORDER BY seq, what`,
+    );
+    expect(rows.map(({ what }) => what)).toEqual([
+      '10 c same 1',
+      '20 c lost before 1',
+      '30 c changed 1',
+      '40 c deleted 1',
+      '129 d deleted',
+      '129 r missing 1',
+      '129 u changed 3',
+      '130 c after 1',
+      '140 c lost after 1',
+    ]);
   });
 });
