@@ -155,6 +155,16 @@ describe('the guard', () => {
     expect(events.filter((event) => event === 'resume')).toHaveLength(1);
   });
 
+  test('stops it again when it was let go on between two looks, and there is a loss still or anew', async () => {
+    const { state, guard, events } = world();
+    state.slot = undefined;
+    await guard.look();
+    await guard.look();
+    state.connector = 'RUNNING';
+    await guard.look();
+    expect(events.filter((event) => event === 'stop')).toHaveLength(2);
+  });
+
   test('does not take a slot that is just being made, and read by who makes it, for the end of a loss', async () => {
     const { state, guard, events } = world();
     state.slot = undefined;

@@ -153,7 +153,7 @@ export class SlotGuard {
     }
     listener?.lost?.(loss, before === undefined);
     if (before === undefined) return;
-    const status = this.#stopped ? undefined : await client.status(connector, signal);
+    const status = await client.status(connector, signal);
     if (status !== undefined && status.state !== 'STOPPED') {
       await client.stop(connector, signal);
       this.#stopped = true;
