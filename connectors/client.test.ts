@@ -71,6 +71,17 @@ describe('a request', () => {
     expect(await new ConnectClient({ url }).status('x')).toBeUndefined();
   });
 
+  test('for the position gives the furthest LSN: a change may have been written before a commit that was passed on', async () => {
+    const offset = { lsn_proc: 36506792, lsn_commit: 36510704, lsn: 36506792, ts_usec: 7, messageType: 'INSERT' };
+    answers['GET /connectors/x/offsets'] = [
+      { status: 200, body: { offsets: [{ partition: { server: 'cdc' }, offset }] } },
+      { status: 200, body: { offsets: [] } },
+    ];
+    const client = new ConnectClient({ url });
+    expect(await client.position('x')).toEqual({ lsn: 36_510_704n, time: 7n });
+    expect(await client.position('x')).toBeUndefined();
+  });
+
   test('that is refused has the worker’s words', async () => {
     answers['PUT /connectors/x/config'] = [{ status: 400, body: { message: 'not like that' } }];
     await expect(new ConnectClient({ url }).put('x', {})).rejects.toMatchObject({

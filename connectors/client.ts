@@ -23,7 +23,12 @@ const offsetsShape = z.object({
     z.object({
       partition: z.record(z.string(), z.unknown()),
       offset: z
-        .looseObject({ lsn: number.nullish(), lsn_proc: number.nullish(), ts_usec: number.nullish() })
+        .looseObject({
+          lsn: number.nullish(),
+          lsn_proc: number.nullish(),
+          lsn_commit: number.nullish(),
+          ts_usec: number.nullish(),
+        })
         .nullable(),
     }),
   ),
@@ -49,7 +54,7 @@ export interface TaskStatus {
 
 /** How far a Debezium connector for Postgres has come, as Kafka Connect keeps it. */
 export interface CapturePosition {
-  /** The last change that was passed on whole; changes before it are in Kafka. */
+  /** The furthest that it knows of: no slot that it reads has confirmed more. */
   readonly lsn: bigint;
   /** Commit time of that change, microseconds; 0 when it is not told. */
   readonly time: bigint;
@@ -180,8 +185,9 @@ export class ConnectClient {
   async position(name: string, signal?: AbortSignal): Promise<CapturePosition | undefined> {
     const answer = await this.#call('GET', `${path(name)}/offsets`, undefined, signal);
     const offset = answer === undefined ? undefined : offsetsShape.parse(answer).offsets[0]?.offset;
-    const lsn = offset?.lsn_proc ?? offset?.lsn;
-    return lsn === undefined || lsn === null ? undefined : { lsn: BigInt(lsn), time: BigInt(offset?.ts_usec ?? 0) };
+    // Transactions overlap: a change may have been written before the commit that was passed on before it. The slot confirms the commit.
+    const known = [offset?.lsn, offset?.lsn_proc, offset?.lsn_commit].filter((lsn) => typeof lsn === 'number');
+    return known.length === 0 ? undefined : { lsn: BigInt(Math.max(...known)), time: BigInt(offset?.ts_usec ?? 0) };
   }
 
   /** Lets a stopped connector go on from there: it takes no snapshot. `server` is its topic prefix. */
