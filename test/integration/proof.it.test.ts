@@ -1,5 +1,9 @@
 /** A checker is worth what it catches: every difference that is planted here has to be found and named. */
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { planOf } from '../../core/archive/keys.ts';
+import { listObjects } from '../../core/archive/objects.ts';
 import { columnsWithLineage, lineageValues, tables } from '../../core/archive/tables.ts';
 import { ParquetFile } from '../../core/archive/writing/writer.ts';
 import { AvroDecoder } from '../../core/avro/decoder.ts';
@@ -10,9 +14,11 @@ import { groupOf } from '../../core/runtime/runner.ts';
 import { checkArchive } from '../../proof/archive.ts';
 import type { Check } from '../../proof/report.ts';
 import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
+import type { ArchivePartition } from '../../schemas/gen/archive_partition.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import type { TradeChange, TradeRow } from '../../schemas/gen/trade_change.ts';
 import { objectsTopic } from '../../schemas/topics.ts';
+import { Compactor } from '../../sinks/compaction/compactor.ts';
 import { Harness, trade } from '../../sinks/parquet/fixtures/harness.ts';
 import { type TestDatabase, testDatabase } from '../capture.ts';
 import { testConfig } from '../stack.ts';
@@ -117,6 +123,31 @@ async function objects(): Promise<[ArchiveObject, ArchiveObject, ...ArchiveObjec
   return (await harness.listed(topic)) as [ArchiveObject, ArchiveObject];
 }
 
+/** Compacts or gives up days, as the command does when they are complete. */
+async function compactor(...days: readonly string[]): Promise<Compactor> {
+  const { log, schemas, store } = harness;
+  log.create('archive.replacements', 1);
+  log.create('archive.partitions', 1);
+  const encoder = await AvroEncoder.open<ArchivePartition>(schemas, 'days', contracts.archive_partition);
+  for (const day of days) {
+    const own = { epoch: 'cluster-1', topic, day, state: 'COMPLETE', revision: 1, manifest: 1 } as const;
+    const keys = { manifest_key: '', manifest_sha256: '', success_key: null, passed: null };
+    const counts = { files: 0n, rows: 0n, bytes: 0n, row_hash: '', partitions: [], covers: [], replacements: 0n };
+    const value = encoder.encode({ ...own, ...keys, ...counts });
+    log.append({
+      topic: 'archive.partitions',
+      partition: 0,
+      key: Buffer.from(`${topic}/${day}`),
+      value,
+      timestamp: 0n,
+    });
+  }
+  return Compactor.open({
+    ...{ log, schemas, store, signal: new AbortController().signal, prefix: '', epoch: 'cluster-1' },
+    ...{ settings: { targetBytes: 1 << 20 }, scratchDir: join(tmpdir(), 'millrace-proof'), now: () => 0 },
+  });
+}
+
 describe('the proof of the archive', () => {
   test('finds nothing where nothing is wrong', async () => {
     expect(await found()).toEqual([]);
@@ -133,6 +164,33 @@ describe('the proof of the archive', () => {
     await harness.run(topic);
     expect(await found()).toEqual([]);
     expect((await check()).map(({ subject }) => subject)).toContain('50 of 50 trades, 1 changes captured twice');
+  });
+
+  test('takes the files of a compaction for what they are, beside those that they replaced, and names one that is gone', async () => {
+    await using own = await compactor('2013-11-25', '2013-11-26');
+    const { done } = await own.compact([topic], () => true);
+    expect(done).toHaveLength(2);
+    expect(await found()).toEqual([]);
+    expect((await check()).map(({ subject }) => subject)).toContain('50 of 50 trades');
+    const listed = await listObjects(harness.log, harness.schemas, topic);
+    const compacted = listed.find(({ key }) => planOf(key) !== undefined) as ArchiveObject;
+    await harness.store.remove([compacted.key]);
+    expect(await found()).toContain(`${compacted.key} is listed but not in the bucket`);
+  });
+
+  test('does not expect the rows that were given up with their day, and does expect those that came later', async () => {
+    await using own = await compactor('2013-11-25');
+    expect(await own.expire([{ topic, day: '2013-11-25' }])).toHaveLength(1);
+    expect(await found()).toEqual([]);
+    expect((await check()).map(({ subject }) => subject)).toContain('33 of 33 trades');
+    await change('c', { trade_id: 'late', executed_at: '2013-11-25T11:00:00.000000Z' });
+    await change('d', { trade_id: 't0', executed_at: '2013-11-25T10:00:00.000000Z' });
+    await harness.run(topic);
+    expect(await found()).toEqual([]);
+    const [late] = (await listObjects(harness.log, harness.schemas, topic)).filter(({ day }) => day === '2013-11-25');
+    await harness.store.remove([late?.key ?? '']);
+    expect(await found()).toContain(`${late?.key} is listed but not in the bucket`);
+    expect((await found()).join()).toContain('archived 0 times');
   });
 
   test('names an object that is gone, and each offset that went with it', async () => {
