@@ -20,7 +20,7 @@ import { MillraceError } from '../../core/errors.ts';
 import { addRowHashes, type ColumnValue, duckdbHash, formatRowHash, RowHash } from '../../core/rowhash.ts';
 import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import { cutsOf, type Group, sumOf } from './groups.ts';
-import { asHashed, type FoundColumn, type Shape, shapesOf } from './shape.ts';
+import { type FoundColumn, type Shape, shapesOf } from './shape.ts';
 
 export interface RewriteOptions {
   readonly group: Group;
@@ -48,7 +48,7 @@ export interface RewrittenFile {
 }
 
 /** With the file that is being written, its row group and the client, under 512 MiB. */
-const duckdbMemory = '160MB';
+const duckdbMemory = '96MB';
 
 /**
  * Writes the files: a function of the inputs, the plan and the target alone. The row order is that of venue, symbol, the interval of a derived record, event time and
@@ -115,10 +115,10 @@ class Rewriter {
     );
   }
 
-  /** Of each file: rows, the row hash, and the same hash over all columns, lineage included. */
+  /** Of each file: rows, the row hash, and DuckDB's own hash over all columns, lineage included. */
   async #hashes({ columns, data }: Shape, paths: readonly string[]): Promise<ReadonlyMap<string, Hashes>> {
     const rows = await this.#query(
-      `SELECT filename, count(*) AS n, ${duckdbHash.sum(data)} AS hash, ${duckdbHash.sum(asHashed(columns))} AS whole
+      `SELECT filename, count(*) AS n, ${duckdbHash.sum(data)} AS hash, (sum(hash(${columns.map(({ name }) => quoted(name)).join(', ')})::HUGEINT) % ${1n << 64n})::VARCHAR AS whole
          FROM read_parquet(${list(paths)}, filename = true, hive_partitioning = false) GROUP BY filename`,
     );
     return new Map(
@@ -157,7 +157,7 @@ class Rewriter {
       signal.throwIfAborted();
       for (const values of portion) {
         file ??= new FileInProgress(shape, formOf(this.#options.group.writerVersion), sortedBy);
-        file.add(values.map(fileValue));
+        file.add(values);
         if (file.rows === rowsPerFile) {
           written.push(await this.#finish(shape, file, written.length, metadata, sortedBy));
           file = undefined;
@@ -251,6 +251,8 @@ interface Hashes {
 
 class FileInProgress {
   readonly #file: ParquetFile;
+  /** Texts come anew with each row; of equal ones that follow one another only one is kept. */
+  readonly #last: FileValue[] = [];
   readonly #hash = new RowHash();
   readonly #data: Shape['data'];
   readonly #offsetAt: number;
@@ -271,7 +273,14 @@ class FileInProgress {
     return this.#hash.toString();
   }
 
-  add(row: readonly FileValue[]): void {
+  /** @param values as DuckDB gives them */
+  add(values: readonly unknown[]): void {
+    const row = values.map((value, i) => {
+      const read = fileValue(value);
+      if (read === this.#last[i]) return this.#last[i] ?? null;
+      this.#last[i] = read;
+      return read;
+    });
     this.#file.add(row);
     this.#hash.add(
       this.#data,

@@ -77,11 +77,3 @@ const kinds: Readonly<Record<string, Exclude<FileType['kind'], 'decimal'>>> = {
 function isHashed(type: FileType): type is ColumnType {
   return type.kind !== 'boolean' && type.kind !== 'double';
 }
-
-/** The columns as the row hash's SQL takes them, for a hash over all of a file. */
-export function asHashed(columns: readonly FileColumn[]): readonly TypedColumn[] {
-  return columns.map(({ name, type }) => ({
-    name,
-    type: isHashed(type) ? type : { kind: 'text' },
-  }));
-}
