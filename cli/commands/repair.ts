@@ -2,7 +2,7 @@
 import { tmpdir } from 'node:os';
 import type { Command } from 'commander';
 import { MillraceError } from '../../core/errors.ts';
-import { S3Store } from '../../core/s3/s3.ts';
+import { openStore } from '../../core/s3/open.ts';
 import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
 import { rebuildCompacted } from '../../sinks/compaction/rebuild.ts';
 import { examineDays, repairDay } from '../../sinks/manifests/repair.ts';
@@ -45,7 +45,7 @@ async function repairCommand(
 ): Promise<void> {
   const config = loadConfig(command);
   const signal = untilSignal(() => new MillraceError('INTERRUPTED', 'interrupted'));
-  await using store = new S3Store(config.s3);
+  await using store = openStore(config.s3);
   await withLog(config, async (log, schemas) => {
     const sources = { log, schemas, store, signal };
     const topics = topic === undefined ? archivedTopics : [topic];
