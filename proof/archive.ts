@@ -16,7 +16,7 @@ import { Files } from './files.ts';
 import type { Snapshot } from './live/snapshot.ts';
 import { checkLogged } from './logged.ts';
 import { type Check, Differences } from './report.ts';
-import { checkTrades } from './trades.ts';
+import { TradesProof } from './trades.ts';
 
 export interface ArchiveSources {
   readonly log: Log;
@@ -38,12 +38,14 @@ export interface ArchiveSources {
  *   - what a compaction or an expiry took off the list is not expected, whether it is still in the bucket or not
  *   - trades: what the archived changes come to is what Postgres holds
  *
+ * @param onCheck told each check when it is done
  * @param day only this one, `YYYY-MM-DD`. Of trades all files are read even so: an update may have moved a row there from another day.
  */
 export async function checkArchive(
   sources: ArchiveSources,
   topic: ArchivedTopic,
   day?: string,
+  onCheck: (check: Check) => void = () => undefined,
 ): Promise<{ checks: Check[]; rows: number }> {
   const startedMs = performance.now();
   const { log, schemas, store, db, snapshot, masks } = sources;
@@ -58,12 +60,19 @@ export async function checkArchive(
     if (key.includes(path)) files.differences.add(`${key} is in the bucket, but no record lists it`);
   }
   const name = `${topic}: objects are what their records say`;
-  const checks = [files.differences.check(name, `${objects.length} objects`, startedMs)];
+  const checks: Check[] = [];
+  const done = (check: Check): void => {
+    checks.push(check);
+    onCheck(check);
+  };
+  done(files.differences.check(name, `${objects.length} objects`, startedMs));
   const own = objects.flatMap((object, i) => (counts(object) ? [{ object, path: files.pathOf(i) }] : []));
   const scope = day === undefined ? undefined : { day, paths: own.map((each) => each.path) };
-  checks.push(await checkLogged(log, schemas, topic, files, { positions: committed, given, scope }));
-  checks.push(await checkRecords(files, topic, own));
-  if (folded) checks.push(await checkTrades(db, files, { given, snapshot, masks, day }));
+  // Postgres adds up its rows while the log is read.
+  const trades = folded ? new TradesProof(db, { given, snapshot, masks, day }) : undefined;
+  done(await checkLogged(log, schemas, topic, files, { positions: committed, given, scope }));
+  done(await checkRecords(files, topic, own));
+  if (trades !== undefined) done(await trades.check(files));
   return { checks, rows: own.reduce((sum, { object }) => sum + Number(object.rows), 0) };
 }
 

@@ -75,11 +75,32 @@ const temporary = [
   'venue_calendars',
   'revisions',
   'observed',
+  'applied',
+  'totals',
   'expected',
 ];
 
-/** Order inside a window. One sort brings the partition and it: the same for what is first, last and greatest. */
+/** Order inside a window. */
 const order = 'executed_at, venue_sequence NULLS FIRST, trade_id COLLATE "C"';
+const reversed = 'executed_at DESC, venue_sequence DESC NULLS LAST, trade_id COLLATE "C" DESC';
+
+/** The condition that Postgres' row `t` counts in its window `w`; short where nothing is touched or excluded, as it mostly is. */
+async function inCandles(db: Client, interval: string): Promise<string> {
+  const { rows } = await db.query<{ touched: boolean; excluded: boolean }>(
+    'SELECT EXISTS (SELECT FROM touched) AS touched, EXISTS (SELECT FROM excluded) AS excluded',
+  );
+  const conditions = ['true'];
+  if (rows[0]?.touched === true) {
+    conditions.push(
+      'NOT EXISTS (SELECT FROM touched c WHERE (c.venue, c.symbol, c.trade_id) = (t.venue, t.symbol, t.trade_id))',
+    );
+  }
+  if (rows[0]?.excluded === true) {
+    conditions.push(`NOT EXISTS (SELECT FROM excluded e WHERE (e.venue, e.symbol, e.trade_id) = (t.venue, t.symbol, t.trade_id)
+      AND (e."interval" IS NULL OR e."interval" = '${interval}') AND (e.window_start IS NULL OR e.window_start = w.window_start))`);
+  }
+  return conditions.join(' AND ');
+}
 
 /** Returns the number of candles that SQL computes for the interval. */
 async function compare(
@@ -88,32 +109,40 @@ async function compare(
   day: string | undefined,
   differences: Differences,
 ): Promise<number> {
-  await db.query('DROP TABLE IF EXISTS expected');
   await db.query(
-    `CREATE TEMP TABLE expected AS
-     WITH applied AS (
+    `DROP TABLE IF EXISTS ${['applied', 'totals', 'expected'].map((name) => `pg_temp.${name}`).join(', ')}`,
+  );
+  // Tables of their own, so that Postgres knows how many rows there are: with a guess it joins a million of them in another way.
+  await db.query(
+    `CREATE TEMP TABLE applied AS
        SELECT venue, symbol, trade_id, venue_sequence, price, size, executed_at, w.window_start, w.window_end
          FROM public.trades t CROSS JOIN LATERAL ${windowsOf(interval, 't')} w
-        WHERE NOT EXISTS (SELECT FROM touched c WHERE (c.venue, c.symbol, c.trade_id) = (t.venue, t.symbol, t.trade_id))
-          AND NOT EXISTS (SELECT FROM excluded e WHERE (e.venue, e.symbol, e.trade_id) = (t.venue, t.symbol, t.trade_id)
-                                                   AND (e."interval" IS NULL OR e."interval" = $1)
-                                                   AND (e.window_start IS NULL OR e.window_start = w.window_start))
-          AND ${onDay('w.window_start', day)}
+        WHERE ${await inCandles(db, interval)} AND ${onDay('w.window_start', day)}
        UNION ALL
        SELECT c.venue, c.symbol, trade_id, venue_sequence, price, size, executed_at, c.window_start, w.window_end
          FROM corrected c CROSS JOIN LATERAL ${windowsOf(interval, 'c')} w
-        WHERE c."interval" = $1 AND c.window_start = w.window_start AND ${onDay('c.window_start', day)}),
-     ordered AS (
-       SELECT *, row_number() OVER (within ORDER BY ${order}) = 1 AS is_first, lead(1) OVER (within ORDER BY ${order}) IS NULL AS is_last,
-              max(price) OVER within AS greatest, min(price) OVER within AS least
-         FROM applied WINDOW within AS (PARTITION BY window_start, symbol COLLATE "C", venue COLLATE "C"))
-     SELECT venue, symbol, $1 AS "interval", window_start, min(window_end) AS window_end,
-            max(price) FILTER (WHERE is_first) AS open, max(price) AS high, min(price) AS low, max(price) FILTER (WHERE is_last) AS close,
-            sum(size) AS volume, sum(price * size) AS notional, round(sum(price * size) / nullif(sum(size), 0), 8) AS vwap,
-            count(*) AS trade_count, max(trade_id) FILTER (WHERE is_first) AS first_trade_id, max(trade_id) FILTER (WHERE is_last) AS last_trade_id,
-            min(executed_at) AS open_time, min(executed_at) FILTER (WHERE price = greatest) AS high_time,
-            min(executed_at) FILTER (WHERE price = least) AS low_time, max(executed_at) AS close_time
-       FROM ordered GROUP BY window_start, symbol COLLATE "C", venue COLLATE "C", symbol, venue`,
+        WHERE c."interval" = '${interval}' AND c.window_start = w.window_start AND ${onDay('c.window_start', day)};
+     ANALYZE applied;
+     CREATE TEMP TABLE totals AS
+       SELECT venue, symbol, window_start, min(window_end) AS window_end, min(executed_at) AS open_time, max(executed_at) AS close_time,
+              max(price) AS high, min(price) AS low, sum(size) AS volume, sum(price * size) AS notional, count(*) AS trade_count
+         FROM applied GROUP BY venue, symbol, window_start;
+     ANALYZE totals`,
+  );
+  // Only trades at an end or an extreme decide the rest: sorting these few is cheap, sorting all is not.
+  await db.query(
+    `CREATE TEMP TABLE expected AS
+     WITH ends AS (
+       SELECT venue, symbol, window_start,
+              (array_agg(price ORDER BY ${order}))[1] AS open, (array_agg(trade_id ORDER BY ${order}))[1] AS first_trade_id,
+              (array_agg(price ORDER BY ${reversed}))[1] AS close, (array_agg(trade_id ORDER BY ${reversed}))[1] AS last_trade_id,
+              min(executed_at) FILTER (WHERE price = high) AS high_time, min(executed_at) FILTER (WHERE price = low) AS low_time
+         FROM applied JOIN totals USING (venue, symbol, window_start)
+        WHERE executed_at = open_time OR executed_at = close_time OR price = high OR price = low
+        GROUP BY venue, symbol, window_start)
+     SELECT venue, symbol, $1 AS "interval", window_start, window_end, open, high, low, close, volume, notional,
+            round(notional / nullif(volume, 0), 8) AS vwap, trade_count, first_trade_id, last_trade_id, open_time, high_time, low_time, close_time
+       FROM totals JOIN ends USING (venue, symbol, window_start)`,
     [interval],
   );
   const distinct = fields.map(([name]) => `e.${name} IS DISTINCT FROM o.${name}`).join(' OR ');

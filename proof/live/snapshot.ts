@@ -66,6 +66,14 @@ export class Snapshot {
     });
   }
 
+  /** Begins a transaction on another connection that sees the same as this one's. It has to be asked while that lasts. */
+  static async share(db: Client, other: Client): Promise<void> {
+    const { rows } = await db.query<{ id: string }>('SELECT pg_export_snapshot() AS id');
+    await other.query(
+      `BEGIN ISOLATION LEVEL REPEATABLE READ; SET TRANSACTION SNAPSHOT '${rows[0]?.id}'; SET LOCAL idle_in_transaction_session_timeout = 0`,
+    );
+  }
+
   sees({ op, txId, lsn }: ChangeSource): boolean {
     const { before, floor } = this.parts;
     if (lsn === null || lsn < floor) return true;

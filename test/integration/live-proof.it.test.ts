@@ -206,6 +206,17 @@ describe('the archive beside a writer', () => {
   });
 });
 
+test('another connection shares the snapshot: it sees nothing that was committed since', async () => {
+  await transaction({ at: '12:00:10', id: 'before' });
+  await Snapshot.take(reader);
+  await transaction({ at: '12:00:11', id: 'since' });
+  const other = await connectPostgres({ url: database.url, name: 'verify' });
+  await Snapshot.share(reader, other);
+  const { rows } = await other.query('SELECT trade_id FROM trades');
+  await other.end();
+  expect(rows).toEqual([{ trade_id: 'before' }]);
+});
+
 describe('the moment', () => {
   const heartbeatTopic = 'cdc.public.heartbeat';
 
