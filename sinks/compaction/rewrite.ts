@@ -47,7 +47,7 @@ export interface RewrittenFile {
   readonly sha256: string;
 }
 
-/** With the file that is being written, its row group and the client, under 512 MiB. */
+/** With the file that is being written, its row group and the client's heap, under 512 MiB. */
 const duckdbMemory = '96MB';
 
 /**
