@@ -208,11 +208,27 @@ describe('a lost slot', () => {
     await applyConnector(client, definition);
   }, 60_000);
 
-  test('without a position the connector is not let begin anew over a log that has its rows', async () => {
+  test('without a position the connector is not let begin anew over a log that has its rows, but recapturing gives it one', async () => {
     const { client, definition, config } = capture;
-    const nobody = { ...definition, name: `${definition.name}-other` };
-    await expect(requireNoGap(config, client, nobody, captured.log)).rejects.toMatchObject({ code: 'POSITION_LOST' });
-  });
+    await client.stop(definition.name);
+    await eventually(async () => {
+      await client.deleteOffsets(definition.name);
+      return true;
+    });
+    await client.delete(definition.name);
+    await expect(requireNoGap(config, client, definition, captured.log)).rejects.toMatchObject({
+      code: 'POSITION_LOST',
+    });
+    await insert(`('v', 'no-position', '1', 1, 1, now())`);
+    const done = await recapture(options());
+    expect(done.tables[0]).toEqual({ table: 'public.trades', missing: 1, changed: 0, deleted: 0 });
+    await requireNoGap(config, client, definition, captured.log);
+    await applyConnector(client, definition);
+    await insert(`('v', 'no-position', '2', 1, 1, now())`);
+    const found = async () => (await captured.trades()).filter(({ change }) => change.after?.symbol === 'no-position');
+    await eventually(async () => (await found()).length === 2);
+    expect((await found()).map(({ change }) => change.op)).toEqual(['r', 'c']);
+  }, 60_000);
 });
 
 test('masked columns leave Postgres masked, as a comparison in SQL expects them, and each change tells its transaction', async () => {
