@@ -40,9 +40,10 @@ export interface ColdPart extends TopicPartition {
   readonly records: number;
 }
 
-/** Offsets of one window: so many rows at most are in memory at once, of each window that is kept. */
+/** Offsets of one window: at most so many records are in memory, of each window that is kept. */
 const windowOffsets = 50_000n;
-const keptWindows = 3;
+/** Of all partitions together: two inputs, and what is read again. */
+const keptWindows = 4;
 const recordsPerFetch = 5_000;
 
 /**
@@ -79,13 +80,14 @@ export class ColdLog implements Log {
     const rows = await Rows.open(store, signal);
     try {
       const partitions: ColdPartition[] = [];
+      const windows = new Windows();
       for (const { topic, schema } of cold) {
         const table = tables[topic];
         requireReadable(topic, schema, table.schema);
         const encoder = await AvroEncoder.open<object>(schemas, valueSubject(topic), table.schema);
         for (const [partition, tiles] of (await readTiles(log, schemas, topic, signal)).entries()) {
           const refused = await Refused.open(log, schemas, { topic, partition }, signal);
-          partitions.push(new ColdPartition({ table, partition, tiles, refused, rows, encoder }));
+          partitions.push(new ColdPartition({ table, partition, tiles, refused, rows, encoder, windows }));
         }
       }
       return new ColdLog(log, rows, partitions);
@@ -197,12 +199,30 @@ interface ColdPartitionOptions {
   readonly refused: Refused;
   readonly rows: Rows;
   readonly encoder: AvroEncoder<object>;
+  readonly windows: Windows;
+}
+
+/** The windows that were read last. */
+class Windows {
+  /** Least recently read first. */
+  readonly #windows = new Map<string, readonly LogRecord[]>();
+
+  async get(id: string, read: () => Promise<readonly LogRecord[]>): Promise<readonly LogRecord[]> {
+    const known = this.#windows.get(id);
+    this.#windows.delete(id);
+    // Before the next one is read, so that memory never holds one more.
+    for (const oldest of this.#windows.keys()) {
+      if (this.#windows.size < keptWindows) break;
+      this.#windows.delete(oldest);
+    }
+    const window = known ?? (await read());
+    this.#windows.set(id, window);
+    return window;
+  }
 }
 
 class ColdPartition {
   readonly #options: ColdPartitionOptions;
-  /** By number, least recently read first. */
-  readonly #windows = new Map<bigint, readonly LogRecord[]>();
   readonly #counted = new Map<bigint, number>();
 
   constructor(options: ColdPartitionOptions) {
@@ -247,15 +267,9 @@ class ColdPartition {
   }
 
   async #window(number: bigint, to: bigint): Promise<readonly LogRecord[]> {
-    const known = this.#windows.get(number);
-    this.#windows.delete(number);
-    const window = known ?? (await this.#read({ from: this.tiles.from + number * windowOffsets, to }));
-    this.#windows.set(number, window);
+    const range = { from: this.tiles.from + number * windowOffsets, to };
+    const window = await this.#options.windows.get(`${partitionId(this)} ${number}`, () => this.#read(range));
     this.#counted.set(number, window.length);
-    for (const oldest of this.#windows.keys()) {
-      if (this.#windows.size <= keptWindows) break;
-      this.#windows.delete(oldest);
-    }
     return window;
   }
 
