@@ -115,6 +115,17 @@ describe('a replay from the archive', () => {
     expect(objects).toBe(archive.store.objects.size);
   });
 
+  test('recognises what was delivered twice, and what was redriven, when all of it comes from the archive', async () => {
+    await aDay();
+    await archive.cut(trades, 0, { records: 20 });
+    await archive.cut(trades, 1);
+    const { result, parts } = await fromCold();
+    expect(result.examples).toEqual([]);
+    const log = await fromLog();
+    expect(hashes(result)).toEqual(hashes(log));
+    expect(parts.reduce((sum, { records }) => sum + records, 0)).toBe(log.records);
+  });
+
   test('of any part of the history gives what the log gives of it', async () => {
     await aDay();
     await archived();

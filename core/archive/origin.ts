@@ -1,6 +1,7 @@
 /** What the archive keeps of a record beside its row, so that the record can be made again: for replays, when the log has it no more. */
 import { parseSequence } from '../runtime/identity.ts';
-import type { Redriven } from '../runtime/redriven.ts';
+import type { LogRecord } from '../runtime/log.ts';
+import { type Redriven, redrivenOf } from '../runtime/redriven.ts';
 
 /** What no column says, of the few records that have any of it. */
 export interface Rest {
@@ -42,4 +43,18 @@ export function commitLsnOf(sequence: string | null, lsn: bigint | null): bigint
 /** `source.sequence` as Debezium writes it. */
 export function sequenceOf(commitLsn: bigint, lsn: bigint): string {
   return commitLsn === 0n ? `[null,"${lsn}"]` : `["${commitLsn}","${lsn}"]`;
+}
+
+const redrivenName = 'millrace-record-redriven';
+
+/** For the letter of a record that the sink refuses: that it was redriven, for whomever. The letter's own headers are about the letter. */
+export function letterHeaders(record: Pick<LogRecord, 'headers'>): NonNullable<LogRecord['headers']> {
+  const redriven = redrivenOf(record.headers);
+  return redriven === undefined ? {} : { [redrivenName]: Buffer.from(JSON.stringify(redriven)) };
+}
+
+/** What `letterHeaders` kept. */
+export function redrivenOfLetter(headers: LogRecord['headers']): Redriven | undefined {
+  const text = headers?.[redrivenName]?.toString('utf8');
+  return text === undefined ? undefined : (JSON.parse(text) as Redriven);
 }

@@ -1,4 +1,5 @@
 import { objectKey } from '../../core/archive/keys.ts';
+import { letterHeaders } from '../../core/archive/origin.ts';
 import type { Table } from '../../core/archive/tables.ts';
 import { formatUnlisted, parseUnlisted, type Unlisted } from '../../core/archive/unlisted.ts';
 import type { TableDecoder } from '../../core/archive/writing/decoder.ts';
@@ -279,13 +280,14 @@ export class ParquetHandler implements Handler {
 
   #deadLetter({ record, error }: Refused): OutRecord {
     const { topic, partition } = this.#own;
-    return deadLetter(this.#env.deadEncoder, {
+    const letter = deadLetter(this.#env.deadEncoder, {
       processor: this.#env.name,
       at: { topic, partition },
       record,
       error,
       lsn: null,
     });
+    return { ...letter, headers: { ...letter.headers, ...letterHeaders(record) } };
   }
 
   #offsets(offset: bigint, metadata?: string): Transaction['offsets'] & object {

@@ -1,8 +1,10 @@
+import { redrivenOfLetter } from '../../../core/archive/origin.ts';
 import { AvroDecoder } from '../../../core/avro/decoder.ts';
 import type { Schemas } from '../../../core/avro/schemas.ts';
 import { type ErrorCode, errorCodes, MillraceError } from '../../../core/errors.ts';
 import { prepareDecoder, valuesOf } from '../../../core/runtime/decoding.ts';
 import { type Log, type LogRecord, readRange, type TopicPartition } from '../../../core/runtime/log.ts';
+import { redrivenHeaders } from '../../../core/runtime/redriven.ts';
 import type { DeadLetter } from '../../../schemas/gen/dead_letter.ts';
 import { schemas as contracts } from '../../../schemas/gen/index.ts';
 
@@ -51,10 +53,12 @@ export class Refused {
     const last = this.#origins.findLastIndex((origin) => origin >= from && origin < to);
     const [start, end] = [this.#places[first] ?? 0n, (this.#places[last] ?? 0n) + 1n];
     const records: LogRecord[] = [];
-    for await (const { origin, key, value, reason, error } of this.#letters(start, end)) {
+    for await (const { origin, key, value, reason, error, headers } of this.#letters(start, end)) {
       const { offset, timestamp } = origin;
       if (offset < from || offset >= to) continue;
-      const record = { offset, timestamp, key: bytesOf(key), value: bytesOf(value) };
+      const redriven = redrivenOfLetter(headers);
+      const bytes = { offset, timestamp, key: bytesOf(key), value: bytesOf(value) };
+      const record = redriven === undefined ? bytes : { ...bytes, headers: redrivenHeaders(redriven) };
       // Without a value, it was a record without one, or its batch could not be read.
       const unreadable = value === null && reason !== 'BAD_RECORD' ? errorOf(reason, error) : undefined;
       records.push(unreadable === undefined ? record : { ...record, unreadable });
@@ -62,15 +66,16 @@ export class Refused {
     return records.sort((a, b) => (a.offset < b.offset ? -1 : 1));
   }
 
-  async *#letters(from: bigint, to: bigint): AsyncGenerator<DeadLetter & { readonly offset: bigint }> {
+  async *#letters(from: bigint, to: bigint): AsyncGenerator<DeadLetter & Pick<LogRecord, 'offset' | 'headers'>> {
     const { topic, partition } = this.#at;
     const options = { ...fetchOptions, signal: this.#signal };
     for await (const records of readRange(this.#log, { topic: letters, partition, from, to }, options)) {
       await prepareDecoder(this.#decoder, valuesOf(records), this.#signal);
-      for (const { value, offset } of records) {
+      for (const { value, offset, headers } of records) {
         if (value === null) continue;
         const letter = this.#decoder.decode(value);
-        if (letter.origin.topic === topic && letter.origin.partition === partition) yield { ...letter, offset };
+        if (letter.origin.topic === topic && letter.origin.partition === partition)
+          yield { ...letter, offset, ...(headers === undefined ? {} : { headers }) };
       }
     }
   }
