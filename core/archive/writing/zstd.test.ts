@@ -1,6 +1,6 @@
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import fc from '../../testing/property.ts';
 import { zstd } from './zstd.ts';
 
 describe('zstd from one context', () => {
