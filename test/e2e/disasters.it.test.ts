@@ -121,7 +121,7 @@ test('Postgres restored to an earlier point stops capture; recaptured, everythin
     `INSERT INTO trades SELECT venue, symbol, trade_id || '-newer', NULL, price, size, side, executed_at FROM trades ORDER BY executed_at DESC LIMIT 50`,
   );
   await verified();
-}, 420_000);
+}, 600_000);
 
 test('Kafka lost, bucket and Postgres kept: capture begins anew, the archive in a tree of its own, and nothing is overwritten', async () => {
   await home.stop('SIGTERM', ...pipeline);
@@ -139,4 +139,4 @@ test('Kafka lost, bucket and Postgres kept: capture begins anew, the archive in 
   const after = await bucket();
   for (const [key, bytes] of before) expect([key, after.get(key) === bytes]).toEqual([key, true]);
   expect(after.size).toBeGreaterThan(before.size);
-}, 300_000);
+}, 480_000);
