@@ -2,8 +2,7 @@
 import type { Client } from 'pg';
 import { AvroDecoder } from '../../core/avro/decoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
-import { MillraceError } from '../../core/errors.ts';
-import { type Log, type LogRecord, readRange } from '../../core/runtime/log.ts';
+import { type Log, readRange } from '../../core/runtime/log.ts';
 import type { RowColumn, Text } from './columns.ts';
 import type { CapturedTable } from './tables.ts';
 
@@ -67,7 +66,7 @@ export async function loadKnown(options: KnownOptions): Promise<Newest> {
       await decoder.prepare(decoder.missing(records.map(({ value }) => value)));
       const rows: Text[][] = [];
       for (const record of records) {
-        const change = read1(decoder, record);
+        const change = record.unreadable === undefined ? decoder.decodeIfReadable(record.value) : undefined;
         const time = change?.source.ts_us ?? 0n;
         if (time > newest) newest = time;
         const place = change?.source.lsn ?? 0n;
@@ -87,16 +86,6 @@ export async function loadKnown(options: KnownOptions): Promise<Newest> {
   );
   await db.query(`DROP TABLE ${read}; ANALYZE ${known}`);
   return { time: newest, lsn };
-}
-
-function read1(decoder: AvroDecoder<Change>, { value, unreadable }: LogRecord): Change | undefined {
-  if (value === null || unreadable !== undefined) return undefined;
-  try {
-    return decoder.decode(value);
-  } catch (error) {
-    if (error instanceof MillraceError && error.disposition === 'deadLetter') return undefined;
-    throw error;
-  }
 }
 
 function textsOf(row: Readonly<Record<string, unknown>>, columns: readonly RowColumn[]): Text[] {

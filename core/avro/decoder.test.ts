@@ -38,6 +38,16 @@ function record(...parts: (number | string)[]): Buffer {
   ]);
 }
 
+test('who looks at a topic later passes over what was put aside, and over nothing else', async () => {
+  const { encoder, decoder } = await pair(envelopeSchema(), contracts.trade_change);
+  const bytes = encoder.encode(envelope());
+  expect(decoder.decodeIfReadable(bytes)).toEqual(decoder.decode(bytes));
+  for (const each of [null, Buffer.from('no header'), bytes.subarray(0, 40)]) {
+    expect(decoder.decodeIfReadable(each)).toBeUndefined();
+  }
+  expect(() => decoder.decodeIfReadable(Buffer.from('0000000009', 'hex'))).toThrow('not prepared');
+});
+
 describe('Debezium envelopes', () => {
   const expected = {
     before: null,

@@ -143,6 +143,21 @@ export class AvroDecoder<T> {
     return decoded.value;
   }
 
+  /**
+   * As `decode`, but undefined for what processors and sinks put aside as a dead letter, and for null: for those who look at a topic after them.
+   *
+   * @throws Error when its schema was not prepared.
+   */
+  decodeIfReadable(value: Buffer | null): T | undefined {
+    if (value === null) return undefined;
+    try {
+      return this.decode(value);
+    } catch (error) {
+      if (error instanceof MillraceError && error.disposition === 'deadLetter') return undefined;
+      throw error;
+    }
+  }
+
   async #open(id: number): Promise<Reader | MillraceError> {
     // Registries count from 1: asking for another id could only get an answer of a kind that nobody specified.
     if (id < 1) return new MillraceError('SCHEMA_UNKNOWN', `${id} is no schema id`);

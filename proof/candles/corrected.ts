@@ -2,7 +2,6 @@ import type { Client } from 'pg';
 import { AvroDecoder } from '../../core/avro/decoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
 import { formatDecimal, PRICE_SCALE } from '../../core/decimal.ts';
-import { MillraceError } from '../../core/errors.ts';
 import type { Log } from '../../core/runtime/log.ts';
 import { formatTimestamp } from '../../core/time.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
@@ -124,7 +123,7 @@ async function replay(
     const missing = decoder.missing(records.map(({ value }) => value));
     if (missing.length > 0) await decoder.prepare(missing);
     for (const { offset, value } of records) {
-      const change = value === null ? undefined : read(decoder, value);
+      const change = decoder.decodeIfReadable(value);
       const row = change?.after ?? change?.before;
       const place = placeOf({ partition, offset });
       if (change === undefined || row === undefined || row === null || change.op === 't') continue;
@@ -167,14 +166,4 @@ export function keyOf({ venue, symbol, trade_id }: { venue: string; symbol: stri
 /** Where in the trades topic. */
 export function placeOf({ partition, offset }: { partition: number; offset: bigint }): string {
   return `${partition}/${offset}`;
-}
-
-/** Undefined for what is no trade change: that is a dead letter, not a trade. */
-function read(decoder: AvroDecoder<TradeChange>, value: Buffer): TradeChange | undefined {
-  try {
-    return decoder.decode(value);
-  } catch (error) {
-    if (error instanceof MillraceError && error.disposition === 'deadLetter') return undefined;
-    throw error;
-  }
 }

@@ -1,6 +1,5 @@
 import { AvroDecoder } from '../../core/avro/decoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
-import { MillraceError } from '../../core/errors.ts';
 import { type HotTable, hotTables } from '../../core/hot-store/tables.ts';
 import { canonicalText, hashText } from '../../core/rowhash.ts';
 import type { Committed, Log } from '../../core/runtime/log.ts';
@@ -46,7 +45,7 @@ export async function loadLogged(options: LoadOptions): Promise<{ waiting: numbe
     for (const { offset, value, unreadable } of records) {
       const below = offset < position;
       if (!below) waiting++;
-      const record = unreadable === undefined ? read(decoder, value) : undefined;
+      const record = unreadable === undefined ? decoder.decodeIfReadable(value) : undefined;
       if (record === undefined || refused.has(`${partition}/${offset}`)) continue;
       const row = table.columns.map((column) => column.value(record));
       appender.appendInteger(partition);
@@ -82,7 +81,7 @@ export async function readRow(
   for await (const { records } of readRaw(log, table.topic, undefined, range)) {
     const missing = decoder.missing(records.map(({ value }) => value));
     if (missing.length > 0) await decoder.prepare(missing);
-    for (const { value } of records) return read(decoder, value);
+    for (const { value } of records) return decoder.decodeIfReadable(value);
   }
   return undefined;
 }
@@ -96,14 +95,4 @@ async function readRefused(log: Log, schemas: Schemas, topic: HotTopic): Promise
     }
   }
   return refused;
-}
-
-function read(decoder: AvroDecoder<object>, value: Buffer | null): object | undefined {
-  if (value === null) return undefined;
-  try {
-    return decoder.decode(value);
-  } catch (error) {
-    if (error instanceof MillraceError && error.disposition === 'deadLetter') return undefined;
-    throw error;
-  }
 }

@@ -1,6 +1,5 @@
 import { AvroDecoder } from '../../core/avro/decoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
-import { MillraceError } from '../../core/errors.ts';
 import type { Log } from '../../core/runtime/log.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import type { TradeChange } from '../../schemas/gen/trade_change.ts';
@@ -50,7 +49,7 @@ export async function findUnseen(log: Log, schemas: Schemas, snapshot: Snapshot)
     for await (const { records } of readRaw(log, tradesTopic, undefined, rest)) {
       await prepare(whole, records);
       for (const { offset, value } of records) {
-        const change = read(whole, value);
+        const change = whole.decodeIfReadable(value);
         if (change !== undefined && !snapshot.sees(sourceOf(change))) changes.push({ partition, offset, change });
       }
     }
@@ -67,7 +66,7 @@ async function firstUnseen(
   for await (const { records } of readRaw(log, tradesTopic, undefined, range)) {
     await prepare(decoder, records);
     for (const { offset, value } of records) {
-      const change = read(decoder, value);
+      const change = decoder.decodeIfReadable(value);
       if (change !== undefined && !snapshot.sees(sourceOf(change))) return offset;
     }
   }
@@ -90,15 +89,4 @@ async function prepare(
 ): Promise<void> {
   const missing = decoder.missing(records.map(({ value }) => value));
   if (missing.length > 0) await decoder.prepare(missing);
-}
-
-/** Undefined for what is no change of a trade: that is a dead letter. */
-function read<T>(decoder: AvroDecoder<T>, value: Buffer | null): T | undefined {
-  if (value === null) return undefined;
-  try {
-    return decoder.decode(value);
-  } catch (error) {
-    if (error instanceof MillraceError && error.disposition === 'deadLetter') return undefined;
-    throw error;
-  }
 }

@@ -84,7 +84,7 @@ export async function* find<T>(
     const missing = decoder.missing(possible.map(({ value }) => value));
     if (missing.length > 0) await decoder.prepare(missing);
     for (const record of possible) {
-      const value = decoded(decoder, record);
+      const value = decoder.decodeIfReadable(record.value);
       if (value !== undefined) yield { record, value, searched };
     }
     const at = records.at(-1)?.offset ?? from;
@@ -105,15 +105,6 @@ export async function offsetAt(
   } catch (error) {
     // The reader of the topic says what is the matter with it.
     if (error instanceof MillraceError) return undefined;
-    throw error;
-  }
-}
-
-function decoded<T>(decoder: AvroDecoder<T>, { value }: LogRecord): T | undefined {
-  try {
-    return value === null ? undefined : decoder.decode(value);
-  } catch (error) {
-    if (error instanceof MillraceError && error.disposition === 'deadLetter') return undefined;
     throw error;
   }
 }

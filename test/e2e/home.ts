@@ -13,6 +13,17 @@ interface Said {
   errors: string;
 }
 
+/** What `millrace replay --json` says. */
+export interface Replayed {
+  readonly ok: boolean;
+  readonly records: number;
+  readonly beats: number;
+  readonly differences: number;
+  readonly examples: readonly string[];
+  readonly topics: readonly { topic: string; given: number; compared: number; hash: string }[];
+  readonly archived?: { readonly files: number; readonly parts: readonly object[] };
+}
+
 /** The command line as a user has it, with a stack of its own in a folder that goes with it. */
 export class Home implements AsyncDisposable {
   readonly dir: string;

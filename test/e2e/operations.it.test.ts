@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { projectDir } from '../../cli/config.ts';
 import { connectPostgres } from '../../core/postgres.ts';
 import { syntheticTrades } from '../../storage/load/synthetic.ts';
-import { Home } from './home.ts';
+import { Home, type Replayed } from './home.ts';
 
 const rows = 4_000;
 let home: Home;
@@ -38,14 +38,6 @@ async function caughtUp(...names: string[]): Promise<void> {
     if (Date.now() > giveUpAt) throw new Error(`not caught up: ${JSON.stringify(stages)}`);
     await delay(500);
   }
-}
-
-interface Replayed {
-  readonly ok: boolean;
-  readonly records: number;
-  readonly differences: number;
-  readonly examples: readonly string[];
-  readonly topics: readonly { topic: string; given: number; compared: number }[];
 }
 
 beforeAll(async () => {

@@ -20,7 +20,7 @@ import type { TraceSources } from '../../proof/trace/sources.ts';
 import type { Candle } from '../../schemas/gen/candle.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import { eventually } from '../capture.ts';
-import { Home } from './home.ts';
+import { Home, type Replayed } from './home.ts';
 import { changesOfTrade, inFile, settled } from './witness.ts';
 
 const topic = 'cdc.public.trades';
@@ -405,11 +405,3 @@ test('what the log has deleted is followed from the archive alone, and a candle 
     expect.objectContaining({ topic, partition: first?.partition, from: '0' }),
   );
 }, 120_000);
-
-interface Replayed {
-  readonly records: number;
-  readonly beats: number;
-  /** With the hash of each output. */
-  readonly topics: readonly { readonly topic: string; readonly hash: string }[];
-  readonly archived?: { readonly files: number; readonly parts: readonly object[] };
-}
