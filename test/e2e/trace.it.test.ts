@@ -21,7 +21,7 @@ import type { Candle } from '../../schemas/gen/candle.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import { eventually } from '../capture.ts';
 import { Home, type Replayed } from './home.ts';
-import { changesOfTrade, inFile, settled } from './witness.ts';
+import { changesOfTrade, inFile, replaced, settled } from './witness.ts';
 
 const topic = 'cdc.public.trades';
 const venue = 'bitstamp';
@@ -244,22 +244,6 @@ describe('back from', () => {
 });
 
 describe('it is told', () => {
-  /** Puts another object under a key while the work is done. */
-  async function replaced(key: string, bytes: Buffer | undefined, work: () => Promise<void>): Promise<void> {
-    const original = await sources.store.get(key);
-    if (original === undefined) throw new Error(`${key} is not there`);
-    const put = async (content: Buffer | undefined) => {
-      await sources.store.remove([key]);
-      if (content !== undefined) await sources.store.putIfAbsent(key, content, { metadata: original.metadata });
-    };
-    await put(bytes);
-    try {
-      await work();
-    } finally {
-      await put(original.bytes);
-    }
-  }
-
   async function target() {
     const change = (await trace('t90')).changes[0];
     const object = change?.archive.object;
@@ -269,7 +253,7 @@ describe('it is told', () => {
 
   test('that a listed object is gone from the bucket', async () => {
     const { key } = await target();
-    await replaced(key, undefined, async () => {
+    await replaced(sources.store, key, undefined, async () => {
       const found = await trace('t90');
       expect(found.ok).toBe(false);
       expect(found.findings.map(({ what }) => what)).toContain(`${key} is listed but not in the bucket`);
@@ -286,7 +270,7 @@ describe('it is told', () => {
       key,
       `COPY (SELECT * REPLACE (CASE WHEN _offset = ${offset} THEN _lsn + 1 ELSE _lsn END AS _lsn) FROM read_parquet(FILE)) TO '${out}' (FORMAT parquet)`,
     );
-    await replaced(key, await readFile(out), async () => {
+    await replaced(sources.store, key, await readFile(out), async () => {
       const found = (await trace('t90')).findings.map(({ what }) => what);
       expect(found[0]).toMatch(/has SHA-256 [0-9a-f]{64}, its record says/);
       expect(found[1]).toMatch(new RegExp(`offset ${offset}: _lsn is [0-9A-F]+/[0-9A-F]+, in the log ${lsn}$`));
@@ -304,7 +288,7 @@ describe('it is told', () => {
       key,
       `COPY (FROM read_parquet(FILE) WHERE _offset <> ${offset}) TO '${out}' (FORMAT parquet)`,
     );
-    await replaced(key, await readFile(out), async () => {
+    await replaced(sources.store, key, await readFile(out), async () => {
       const { changes, findings } = await trace('t90');
       expect(findings.map(({ what }) => what)).toContain(`${key} is to hold offset ${offset}, and does not`);
       expect(changes[0]?.archive).toMatchObject({ place: null, equal: false });

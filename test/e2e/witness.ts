@@ -79,3 +79,24 @@ export async function inFile(store: ObjectStore, key: string, sql: string): Prom
     await rm(dir, { recursive: true, force: true });
   }
 }
+
+/** Puts another object under a key while the work is done. */
+export async function replaced(
+  store: ObjectStore,
+  key: string,
+  bytes: Buffer | undefined,
+  work: () => Promise<void>,
+): Promise<void> {
+  const original = await store.get(key);
+  if (original === undefined) throw new Error(`${key} is not there`);
+  const put = async (content: Buffer | undefined) => {
+    await store.remove([key]);
+    if (content !== undefined) await store.putIfAbsent(key, content, { metadata: original.metadata });
+  };
+  await put(bytes);
+  try {
+    await work();
+  } finally {
+    await put(original.bytes);
+  }
+}
