@@ -6,6 +6,7 @@ import { deadLettersRefused, hostileOrder, incompatibleSchema, poison } from './
 import { rebalanceStorm, zombie } from './members.ts';
 import { columns, untouched } from './rows.ts';
 import { localState } from './state.ts';
+import { answerLost, endInUpload, killInUpload, storeDisturbed } from './store.ts';
 import { brokerDiskFull, clockSkew, registryDown } from './surroundings.ts';
 import {
   commitAnswerDelayed,
@@ -44,4 +45,8 @@ export const bursts: readonly Burst[] = [
   clockSkew,
   poison,
   deadLettersRefused,
+  storeDisturbed,
+  killInUpload,
+  answerLost,
+  endInUpload,
 ];
