@@ -106,6 +106,10 @@ test('decimals of 38 digits, times before 1970, 64-bit extremes and nulls are ex
     null,
     '1700000000000000',
     null,
+    '1700000000000000',
+    null,
+    null,
+    null,
   ]);
 });
 
