@@ -122,7 +122,7 @@ function nonNull(type: unknown): unknown {
   return Array.isArray(type) ? type.find((each) => each !== 'null') : type;
 }
 
-/** `2013-11-25 00:00:00.12+00` as `2013-11-25T00:00:00.12Z`. */
+/** `2013-11-25 00:00:00.12+00` as `2013-11-25T00:00:00.120000Z`: Debezium writes all six digits. */
 function zoned(text: string): string {
-  return `${text.replace(' ', 'T').replace(/\+00$/, '')}Z`;
+  return formatTimestamp(parseTimestamp(`${text.replace(' ', 'T').replace(/\+00$/, '')}Z`));
 }
