@@ -166,7 +166,7 @@ describe('a lost slot', () => {
       change: {
         op: 'r',
         before: null,
-        after: { price: 100_000_000n, executed_at: '2013-11-25T00:00:00.12Z', side: 'unknown', conditions: null },
+        after: { price: 100_000_000n, executed_at: '2013-11-25T00:00:00.120000Z', side: 'unknown', conditions: null },
         source: { snapshot: 'true', ts_us: done.from, lsn: done.lsn - 1n },
       },
     });
