@@ -11,6 +11,8 @@ import { Metrics } from '../core/observability/metrics.ts';
 import { openObservability } from '../core/observability/server.ts';
 import { announceTarget } from '../core/observability/targets.ts';
 import { VerificationMetrics } from '../core/observability/verification.ts';
+import { maxExamples } from '../proof/report.ts';
+import { differing } from '../proof/tally.ts';
 import { stackDir } from './config.ts';
 import { type VerifyOptions, verify } from './verify.ts';
 
@@ -49,7 +51,11 @@ export async function reconcile(
     try {
       const { checks, ok } = await verify(config, log, schemas, { ...options.verify, signal });
       metrics.verdict(checks, (performance.now() - startedMs) / 1000);
-      const wrong = checks.filter(({ differences }) => differences > 0);
+      const wrong = checks.flatMap(({ tallies, ...check }) =>
+        check.differences === 0
+          ? []
+          : [{ ...check, places: tallies === undefined ? [] : differing(tallies).slice(0, maxExamples) }],
+      );
       if (ok) logger.info({ checks: checks.length }, 'no differences');
       else logger.error({ wrong }, 'there are differences');
     } catch (error) {

@@ -5,7 +5,7 @@ import { endOfReplacements } from '../core/archive/replacements.ts';
 import { tables } from '../core/archive/tables.ts';
 import type { Schemas } from '../core/avro/schemas.ts';
 import type { Masks } from '../core/masks.ts';
-import { duckdbHash } from '../core/rowhash.ts';
+import { duckdbHash, formatRowHash } from '../core/rowhash.ts';
 import type { Committed, Log } from '../core/runtime/log.ts';
 import { groupOf } from '../core/runtime/runner.ts';
 import type { ObjectStore } from '../core/s3/store.ts';
@@ -16,6 +16,7 @@ import { Files } from './files.ts';
 import type { Snapshot } from './live/snapshot.ts';
 import { checkLogged } from './logged.ts';
 import { type Check, Differences } from './report.ts';
+import { TallyBook } from './tally.ts';
 import { TradesProof } from './trades.ts';
 
 export interface ArchiveSources {
@@ -69,7 +70,8 @@ export async function checkArchive(
   const own = objects.flatMap((object, i) => (counts(object) ? [{ object, path: files.pathOf(i) }] : []));
   const scope = day === undefined ? undefined : { day, paths: own.map((each) => each.path) };
   // Postgres adds up its rows while the log is read.
-  const trades = folded ? new TradesProof(db, { given, snapshot, masks, day }) : undefined;
+  const partitions = folded ? (await log.ends(topic)).length : 0;
+  const trades = folded ? new TradesProof(db, { given, snapshot, masks, day, partitions }) : undefined;
   done(await checkLogged(log, schemas, topic, files, { positions: committed, given, scope }));
   done(await checkRecords(files, topic, own));
   if (trades !== undefined) done(await trades.check(files));
@@ -135,10 +137,15 @@ async function checkRecords(
        FROM archived GROUP BY filename`,
   );
   const byFile = new Map(found.map((row) => [String(row['filename']), row]));
+  const book = new TallyBook('objects', 'archive');
   for (const { object, path } of listed) {
+    const { day, partition, rows } = object;
+    book.add('objects', { day, partition, rows, hash: BigInt(`0x${object.row_hash}`) });
     const actual = byFile.get(path);
     if (actual === undefined) continue;
-    const hash = BigInt(String(actual['hash'])).toString(16).padStart(16, '0');
+    const sum = BigInt(String(actual['hash']));
+    book.add('archive', { day, partition, rows: BigInt(String(actual['n'])), hash: sum });
+    const hash = formatRowHash(sum);
     const pairs: [string, unknown, unknown][] = [
       ['rows', actual['n'], object.rows],
       ['first offset', actual['first'], object.first_offset],
@@ -156,7 +163,8 @@ async function checkRecords(
   }
   const objects = listed.map(({ object }) => object);
   overlaps(objects, differences);
-  return differences.check(`${topic}: rows, ranges and hashes by DuckDB`, `${objects.length} objects`, startedMs);
+  const name = `${topic}: rows, ranges and hashes by DuckDB`;
+  return differences.check(name, `${objects.length} objects`, startedMs, book.tallies(topic, 'data'));
 }
 
 /**

@@ -11,6 +11,7 @@ import { dayRange } from './day.ts';
 import type { GivenUp } from './expired.ts';
 import { duckdbRowHash, type Files } from './files.ts';
 import { type Check, Differences, maxExamples } from './report.ts';
+import { duckdbTally, TallyBook } from './tally.ts';
 import { readRaw, readTopic } from './topic.ts';
 
 const sink = 'parquet';
@@ -51,11 +52,13 @@ export async function checkLogged(
   const { columns } = files;
   const inScope =
     scope === undefined ? 'true' : `filename IN (${scope.paths.map((path) => `'${path}'`).join(', ') || "''"})`;
+  await files.db.run(`
+    CREATE TABLE archived_rows AS SELECT _partition AS p, _offset AS o, ${duckdbRowHash(columns)} AS h,
+      epoch_us(coalesce(${reader.table.eventTime}, _source_time)) AS t FROM archived WHERE ${inScope}`);
   const wrong = await files.query(`
-    WITH archived_rows AS (SELECT _partition AS p, _offset AS o, ${duckdbRowHash(columns)} AS h, false AS dead FROM archived WHERE ${inScope}),
-    found AS (
+    WITH found AS (
       SELECT p, o, count(*) AS n, any_value(h) AS h, bool_or(dead) AS dead
-        FROM (FROM archived_rows UNION ALL SELECT p, o, NULL::UBIGINT, true FROM dead) GROUP BY 1, 2),
+        FROM (SELECT p, o, h, false AS dead FROM archived_rows UNION ALL SELECT p, o, NULL::UBIGINT, true FROM dead) GROUP BY 1, 2),
     compared AS (
       SELECT coalesce(l.p, f.p) AS p, coalesce(l.o, f.o) AS o, coalesce(f.n, 0) AS n, l.o IS NOT NULL AS logged,
              f.n = 1 AND NOT f.dead AND f.h IS DISTINCT FROM l.h AS other_values
@@ -69,10 +72,17 @@ export async function checkLogged(
     else differences.add(`${at}: ${await describe(log, reader, files, topic, Number(p), o as bigint)}`);
   }
   differences.count += Number(wrong[0]?.['total'] ?? 0) - wrong.length;
+  const book = new TallyBook('kafka', 'archive');
+  book.addAll('kafka', await files.query(duckdbTally('(FROM logged WHERE h IS NOT NULL)')));
+  // Of what the log has no more there is nothing to stand beside.
+  const kept = '(SELECT a.* FROM archived_rows a LEFT JOIN starts s ON s.p = a.p WHERE a.o >= coalesce(s.o, 0))';
+  book.addAll('archive', await files.query(duckdbTally(kept)));
+  await files.db.run('DROP TABLE archived_rows');
   const waiting = counts.waiting === 0 ? '' : `, ${counts.waiting} newer ones not archived yet`;
   const expired = counts.expired === 0 ? '' : `, ${counts.expired} given up with their days`;
   const subject = `${counts.committed} records${waiting}${expired}`;
-  return differences.check(`${topic}: each record is archived once, with equal values`, subject, startedMs);
+  const name = `${topic}: each record is archived once, with equal values`;
+  return differences.check(name, subject, startedMs, book.tallies(topic, 'data and lineage'));
 }
 
 /** What the archive is to hold of a record, by the reader's own decoding. */
@@ -80,10 +90,14 @@ export class RowReader {
   readonly table: Table;
   readonly columns: readonly TypedColumn[];
   readonly #decoder: AvroDecoder<object>;
+  readonly #eventTime: number;
+  readonly #sourceTime: number;
 
   constructor(schemas: Schemas, topic: ArchivedTopic, columns: readonly TypedColumn[]) {
     this.table = tables[topic];
     this.columns = columns;
+    this.#eventTime = columns.findIndex(({ name }) => name === this.table.eventTime);
+    this.#sourceTime = columns.findIndex(({ name }) => name === '_source_time');
     this.#decoder = new AvroDecoder<object>(schemas, this.table.schema);
   }
 
@@ -94,8 +108,7 @@ export class RowReader {
 
   /** What decides the day of a row: its event time, or without one its commit time. Microseconds. */
   timeOf(row: readonly ColumnValue[]): bigint {
-    const place = (name: string) => this.columns.findIndex((column) => column.name === name);
-    return (row[place(this.table.eventTime)] ?? row[place('_source_time')]) as bigint;
+    return (row[this.#eventTime] ?? row[this.#sourceTime]) as bigint;
   }
 
   /** Undefined for a record that nobody can read: it has to be a dead letter. */
@@ -115,7 +128,7 @@ export class RowReader {
   }
 }
 
-/** Fills `logged` (partition, offset, row hash) with what the sink has committed, and `starts` with where the log begins. */
+/** Fills `logged` (partition, offset, and of a row its hash and the time that decides its day) with what the sink has committed, and `starts` with where the log begins. */
 async function load(
   log: Log,
   topic: ArchivedTopic,
@@ -126,7 +139,9 @@ async function load(
 ): Promise<{ committed: number; waiting: number; expired: number }> {
   const { db } = files;
   const range = scope === undefined ? undefined : dayRange(scope.day);
-  await db.run('CREATE TABLE logged (p INTEGER, o BIGINT, h UBIGINT); CREATE TABLE starts (p INTEGER, o BIGINT)');
+  await db.run(
+    'CREATE TABLE logged (p INTEGER, o BIGINT, h UBIGINT, t BIGINT); CREATE TABLE starts (p INTEGER, o BIGINT)',
+  );
   const counts = { committed: 0, waiting: 0, expired: 0 };
   for (const [partition, start] of (await log.starts(topic)).entries()) {
     await db.run(`INSERT INTO starts VALUES (${partition}, ${start})`);
@@ -145,15 +160,18 @@ async function load(
         counts.expired++;
         continue;
       }
-      if (range !== undefined) {
-        const time = row === undefined ? undefined : reader.timeOf(row);
-        if (time === undefined || time < range.from || time >= range.to) continue;
-      }
+      const time = row === undefined ? undefined : reader.timeOf(row);
+      if (range !== undefined && (time === undefined || time < range.from || time >= range.to)) continue;
       counts.committed++;
       appender.appendInteger(partition);
       appender.appendBigInt(record.offset);
-      if (row === undefined) appender.appendNull();
-      else appender.appendUBigInt(hashText(canonicalText(reader.columns, row)));
+      if (row === undefined || time === undefined) {
+        appender.appendNull();
+        appender.appendNull();
+      } else {
+        appender.appendUBigInt(hashText(canonicalText(reader.columns, row)));
+        appender.appendBigInt(time);
+      }
       appender.endRow();
     }
     appender.flushSync();

@@ -1,3 +1,5 @@
+import type { Tallies } from './tally.ts';
+
 /** What a check found. `differences` counts all; `examples` shows the first ones, each naming its key and both sides. */
 export interface Check {
   readonly name: string;
@@ -8,6 +10,8 @@ export interface Check {
   readonly seconds: number;
   /** Nothing was compared; the subject says why. */
   readonly skipped?: boolean;
+  /** Rows and row hashes of the places that were compared. */
+  readonly tallies?: Tallies;
 }
 
 export const maxExamples = 10;
@@ -23,13 +27,14 @@ export class Differences {
   }
 
   /** @param startedMs from `performance.now()` */
-  check(name: string, subject: string, startedMs: number): Check {
+  check(name: string, subject: string, startedMs: number, tallies?: Tallies): Check {
     return {
       name,
       subject,
       differences: this.count,
       examples: this.examples,
       seconds: (performance.now() - startedMs) / 1000,
+      ...(tallies === undefined ? {} : { tallies }),
     };
   }
 }

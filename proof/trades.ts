@@ -5,6 +5,7 @@ import type { Client } from 'pg';
 import { to as copyTo } from 'pg-copy-streams';
 import { tables } from '../core/archive/tables.ts';
 import { type Masks, maskedTable, noMasks } from '../core/masks.ts';
+import { partitionOf } from '../core/routing.ts';
 import { duckdbHash, postgresHash } from '../core/rowhash.ts';
 import { dayRange, onDay } from './day.ts';
 import type { GivenUp } from './expired.ts';
@@ -12,8 +13,10 @@ import { duckdbRowHash, type Files } from './files.ts';
 import type { Snapshot } from './live/snapshot.ts';
 import { readable } from './logged.ts';
 import { type Check, Differences, maxExamples } from './report.ts';
+import { duckdbTally, TallyBook } from './tally.ts';
 
-const { columns } = tables['cdc.public.trades'];
+const topic = 'cdc.public.trades';
+const { columns } = tables[topic];
 const names = columns.map(({ name }) => name);
 const key = names.slice(0, 3);
 
@@ -26,6 +29,17 @@ export interface TradesScope {
   readonly masks: Masks | undefined;
   /** Only rows that are on it in the end, `YYYY-MM-DD`. Undefined: all. */
   readonly day: string | undefined;
+  /** Of the topic: they say which partition a row of Postgres is captured into. */
+  readonly partitions: number;
+}
+
+/** Rows of one day, venue and symbol. */
+interface PostgresSum {
+  readonly day: string;
+  readonly venue: string;
+  readonly symbol: string;
+  readonly rows: string;
+  readonly hash: string;
 }
 
 /**
@@ -37,7 +51,7 @@ export class TradesProof {
   readonly #db: Client;
   readonly #scope: TradesScope;
   readonly #table: string;
-  readonly #expected: Promise<{ readonly n: string; readonly hash: string }>;
+  readonly #expected: Promise<readonly PostgresSum[]>;
 
   /** Postgres begins to add up its rows. */
   constructor(db: Client, scope: TradesScope) {
@@ -50,11 +64,13 @@ export class TradesProof {
     this.#expected.catch(() => undefined);
   }
 
-  async #sum(): Promise<{ n: string; hash: string }> {
-    const { rows } = await this.#db.query<{ n: string; hash: string }>(
-      `SELECT count(*) AS n, ${postgresHash.sum(columns)} AS hash FROM ${this.#table}`,
+  async #sum(): Promise<readonly PostgresSum[]> {
+    const day = `(executed_at AT TIME ZONE 'UTC')::date`;
+    const { rows } = await this.#db.query<PostgresSum>(
+      `SELECT to_char(${day}, 'YYYY-MM-DD') AS day, venue, symbol, count(*) AS rows, ${postgresHash.sum(columns)} AS hash
+         FROM ${this.#table} GROUP BY ${day}, venue, symbol`,
     );
-    return rows[0] ?? { n: '0', hash: '0' };
+    return rows;
   }
 
   async check(files: Files): Promise<Check> {
@@ -62,11 +78,13 @@ export class TradesProof {
     const differences = new Differences();
     const { given, snapshot, day } = this.#scope;
     const { redelivered, newer } = await fold(files, given, snapshot?.duckdb ?? 'true', day);
-    const [actual] = await files.query(
-      `SELECT count(*) AS n, (coalesce(sum(h::HUGEINT), 0) % ${1n << 64n})::VARCHAR AS hash FROM folded WHERE last_op <> 'd'`,
-    );
-    const expected = await this.#expected;
-    if (String(actual?.['n']) !== expected.n || String(actual?.['hash']) !== expected.hash) {
+    const book = new TallyBook('postgres', 'archive');
+    book.addAll('archive', await files.query(duckdbTally(`(FROM folded WHERE last_op <> 'd')`)));
+    for (const { venue, symbol, ...sum } of await this.#expected) {
+      book.addAll('postgres', [{ ...sum, partition: partitionOf([venue, symbol], this.#scope.partitions) }]);
+    }
+    const [expected, actual] = [book.total('postgres'), book.total('archive')];
+    if (actual.rows !== expected.rows || actual.hash !== expected.hash) {
       await locate(this.#db, files, differences, this.#table);
     }
     await doubled(files, given, differences);
@@ -75,14 +93,15 @@ export class TradesProof {
       (newer === 0n ? '' : `, ${newer} changes are newer`);
     return differences.check(
       'cdc.public.trades: the archive holds each row of Postgres once, with equal values',
-      `${actual?.['n']} of ${expected.n} trades${also}`,
+      `${actual.rows} of ${expected.rows} trades${also}`,
       startedMs,
+      book.tallies(topic, 'data'),
     );
   }
 }
 
 /**
- * Makes `folded`: per key the newest row's hash, its operation, and how often the row came to life; of a day the keys that are on it in the end. Counts
+ * Makes `folded`: per key the newest row's hash, event time and operation, the partition, and how often the row came to life; of a day the keys that are on it in the end. Counts
  * the repeated changes, and those that are not visible.
  */
 async function fold(
@@ -95,14 +114,15 @@ async function fold(
   await files.db.run(`
     CREATE TABLE changes AS
       SELECT ${key.join(', ')}, _op, _lsn, min(_offset) AS first_offset, count(*) AS deliveries,
-             arg_min(${duckdbRowHash(columns)}, _offset) AS h, arg_min(epoch_us(executed_at), _offset) AS t
+             arg_min(${duckdbRowHash(columns)}, _offset) AS h, arg_min(epoch_us(executed_at), _offset) AS t,
+             any_value(_partition) AS p
         FROM archived WHERE _op IN ('c', 'r', 'u', 'd') AND (${visible}) AND ${given.keeps('executed_at')} GROUP BY ALL;
     CREATE TABLE folded AS
-      SELECT ${key.join(', ')}, arg_max(h, first_offset) AS h, arg_min(_op, first_offset) AS first_op, arg_max(_op, first_offset) AS last_op, max(first_offset) AS row_offset,
+      SELECT ${key.join(', ')}, arg_max(h, first_offset) AS h, arg_max(t, first_offset) AS t, any_value(p) AS p, arg_min(_op, first_offset) AS first_op, arg_max(_op, first_offset) AS last_op, max(first_offset) AS row_offset,
              count(*) FILTER (WHERE _op = 'c') + (arg_min(_op, first_offset) = 'r')::INT - count(*) FILTER (WHERE _op = 'd') AS lives,
              count(*) FILTER (WHERE _op = 'r') - (arg_min(_op, first_offset) = 'r')::INT AS reads
         FROM changes GROUP BY ALL
-      HAVING ${day === undefined} OR (arg_max(t, first_offset) >= ${from} AND arg_max(t, first_offset) < ${to})`);
+      HAVING ${day === undefined} OR (arg_max(changes.t, first_offset) >= ${from} AND arg_max(changes.t, first_offset) < ${to})`);
   const [row] = await files.query(
     `SELECT (SELECT coalesce(sum(deliveries - 1), 0)::BIGINT FROM changes) AS redelivered,
             (SELECT count(*) FROM archived WHERE NOT (${visible})) AS newer`,

@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { MillraceError } from '../../core/errors.ts';
-import type { Check } from '../../proof/report.ts';
+import { type Check, maxExamples } from '../../proof/report.ts';
+import { describeLine, differing } from '../../proof/tally.ts';
 import { loadConfig } from '../config.ts';
 import { withLog } from '../log.ts';
 import { printJson } from '../print.ts';
@@ -30,7 +31,7 @@ export function register(program: Command): void {
     .option('--wait <seconds>', 'longest wait for the stages to take what Postgres shows', seconds, 60)
     .option('--every <seconds>', 'again and again, until a signal; the last verdict is served as metrics', seconds)
     .option('--port <port>', 'with --every: port of /health, /ready and /metrics; 0 takes a free one', portOf, 0)
-    .option('--json', 'print JSON')
+    .option('--json', 'print JSON, with rows and row hashes by table, day and partition')
     .action(async (options: VerifyCommandOptions, command: Command) => {
       const config = loadConfig(command);
       const json = options.json === true;
@@ -58,7 +59,7 @@ export function register(program: Command): void {
 }
 
 export function printChecks(checks: readonly Check[]): void {
-  for (const { name, subject, differences, examples, seconds, skipped } of checks) {
+  for (const { name, subject, differences, examples, seconds, skipped, tallies } of checks) {
     if (skipped === true) {
       process.stdout.write(`· ${name}: skipped, ${subject}\n`);
       continue;
@@ -68,6 +69,10 @@ export function printChecks(checks: readonly Check[]): void {
     );
     for (const example of examples) process.stdout.write(`    ${example}\n`);
     if (differences > examples.length) process.stdout.write(`    … and ${differences - examples.length} more\n`);
+    const lines = tallies === undefined ? [] : differing(tallies);
+    for (const line of lines.slice(0, maxExamples)) process.stdout.write(`    ${describeLine(line)}\n`);
+    if (lines.length > maxExamples)
+      process.stdout.write(`    … and ${lines.length - maxExamples} more days and partitions\n`);
   }
 }
 

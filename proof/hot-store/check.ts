@@ -12,6 +12,7 @@ import { formatTimestamp } from '../../core/time.ts';
 import type { HotTopic } from '../../schemas/topics.ts';
 import { type Check, Differences, maxExamples } from '../report.ts';
 import { Scratch } from '../scratch.ts';
+import { duckdbTally, TallyBook } from '../tally.ts';
 import { loadLogged, readRow } from './logged.ts';
 
 export interface HotSources {
@@ -52,18 +53,19 @@ export async function checkHot(
   const { waiting, cut } = await loadLogged({ log, schemas, topic, scratch, committed });
   const inScope = `t >= ${from} AND t < ${to}`;
   await scratch.db.run(`
-    CREATE TABLE newest AS SELECT k, max(r) FILTER (below) AS must, max(r) AS may FROM logged WHERE ${inScope} GROUP BY k;
-    CREATE TABLE held AS SELECT * FROM loaded WHERE ${inScope}`);
+    CREATE TABLE newest AS SELECT k, any_value(t) AS t, any_value(p) AS p, max(r) FILTER (below) AS must, arg_max(h, r) FILTER (below) AS h
+      FROM logged WHERE ${inScope} GROUP BY k;
+    CREATE VIEW held AS SELECT * FROM loaded WHERE ${inScope};
+    CREATE TABLE compared AS
+      WITH revisions AS (SELECT k, r, arg_min(h, o) AS h, min(o) AS o FROM logged GROUP BY k, r)
+      SELECT CASE WHEN s.k IS NULL THEN 'missing' WHEN n.k IS NULL THEN 'extra' WHEN s.r < n.must THEN 'older'
+                  WHEN v.k IS NULL THEN 'unknown' WHEN v.h <> s.h THEN 'changed' END AS what,
+             CASE WHEN what IS NOT NULL THEN coalesce(n.k, s.k) END AS k, s.r AS r, n.must AS must, n.p AS p, v.o AS o,
+             coalesce(n.t, s.t) AS t, s.h AS held, CASE WHEN what IS NULL OR what = 'changed' THEN v.h ELSE n.h END AS logged
+        FROM held s FULL JOIN newest n ON n.k = s.k LEFT JOIN revisions v ON v.k = s.k AND v.r = s.r
+       WHERE (s.k IS NOT NULL OR n.must IS NOT NULL) ${cut ? 'AND n.k IS NOT NULL' : ''}`);
   const wrong = await scratch.query(`
-    WITH revisions AS (SELECT k, r, arg_min(h, o) AS h, any_value(p) AS p, min(o) AS o FROM logged GROUP BY k, r),
-    compared AS (
-      SELECT coalesce(n.k, t.k) AS k, t.r AS r, n.must AS must, n.k IS NOT NULL AS logged, v.p AS p, v.o AS o,
-             CASE WHEN t.k IS NULL THEN 'missing' WHEN n.k IS NULL THEN 'extra' WHEN t.r < n.must THEN 'older'
-                  WHEN v.k IS NULL THEN 'unknown' WHEN v.h <> t.h THEN 'changed' END AS what
-        FROM held t FULL JOIN newest n ON n.k = t.k LEFT JOIN revisions v ON v.k = t.k AND v.r = t.r
-       WHERE t.k IS NOT NULL OR n.must IS NOT NULL)
-    SELECT *, count(*) OVER () AS total FROM compared
-     WHERE what IS NOT NULL ${cut ? "AND what <> 'extra'" : ''} ORDER BY k LIMIT ${maxExamples}`);
+    SELECT *, count(*) OVER () AS total FROM compared WHERE what IS NOT NULL ORDER BY k LIMIT ${maxExamples}`);
   for (const { k, r, must, what, p, o } of wrong) {
     const at = readableKey(table, String(k));
     if (what === 'missing') differences.add(`${at}: in the log with revision ${must}, not in the hot store`);
@@ -77,9 +79,19 @@ export async function checkHot(
     `SELECT (SELECT count(*) FROM held) AS held, (SELECT count(*) FROM newest WHERE must IS NOT NULL) AS must,
             (SELECT count(*) FROM held ANTI JOIN newest USING (k)) AS extra`,
   );
+  const book = new TallyBook('kafka', 'hotStore');
+  book.addAll(
+    'kafka',
+    await scratch.query(duckdbTally('(SELECT t, p, logged AS h FROM compared WHERE logged IS NOT NULL)')),
+  );
+  book.addAll(
+    'hotStore',
+    await scratch.query(duckdbTally('(SELECT t, p, held AS h FROM compared WHERE held IS NOT NULL)')),
+  );
   const older = cut && counts?.['extra'] !== 0n ? `, ${counts?.['extra']} are older than the log` : '';
   const newer = waiting === 0 ? '' : `, ${waiting} newer records not written yet`;
-  return differences.check(name, `${counts?.['held']} rows for ${counts?.['must']} keys${older}${newer}`, startedMs);
+  const subject = `${counts?.['held']} rows for ${counts?.['must']} keys${older}${newer}`;
+  return differences.check(name, subject, startedMs, book.tallies(`${hotSchema}.${table.name}`, 'data'));
 }
 
 const least = -(1n << 62n);

@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { groupOf } from '../../core/runtime/runner.ts';
 import { checkHot, type HotScope } from '../../proof/hot-store/check.ts';
 import type { Check } from '../../proof/report.ts';
+import { describeLine, differing } from '../../proof/tally.ts';
 import { type HotTopic, hotTopics } from '../../schemas/topics.ts';
 import { Harness } from '../../sinks/hot-store/fixtures/harness.ts';
 import { anomaly, candle, emptied, features, minute, start } from '../../sinks/hot-store/fixtures/values.ts';
@@ -51,6 +52,16 @@ async function found(topic?: HotTopic): Promise<readonly string[]> {
   return (await check(topic)).examples;
 }
 
+/** By day and partition: rows of the log and of the table, and the days on which their hashes differ. */
+async function tallies(topic?: HotTopic) {
+  const { tallies: found = { table: '', columns: 'data', lines: [] } } = await check(topic);
+  return {
+    table: found.table,
+    rows: found.lines.map(({ day, partition, places }) => [day, partition, places.kafka?.rows, places.hotStore?.rows]),
+    differing: differing(found).map(describeLine),
+  };
+}
+
 const sql = (text: string) => database.client.query(text);
 const at = (time: string) => `bitstamp BTC/USD 1m ${time}.000000Z`;
 
@@ -62,8 +73,31 @@ describe('the proof of the hot store', () => {
     expect((await check()).subject).toBe('10 rows for 10 keys');
   });
 
+  test('counts rows and adds up row hashes by day and partition of topic and table', async () => {
+    expect(await tallies()).toEqual({
+      table: 'hot.candles',
+      rows: [
+        ['2013-11-25', 0, 1, 1],
+        ['2013-11-26', 0, 9, 9],
+      ],
+      differing: [],
+    });
+    for (const topic of hotTopics) expect((await tallies(topic)).differing).toEqual([]);
+    await sql(`UPDATE hot.candles SET high = high - 0.00000001 WHERE window_start = '2013-11-26T00:01:00Z'`);
+    expect((await tallies()).differing).toEqual([
+      expect.stringMatching(/^2013-11-26, partition 0: kafka 9 rows [0-9a-f]{16}, hotStore 9 rows [0-9a-f]{16}$/),
+    ]);
+    await sql(`UPDATE hot.candles SET symbol = 'X' WHERE window_start = '2013-11-26T00:03:00Z'`);
+    expect((await tallies()).rows).toEqual([
+      ['2013-11-25', 0, 1, 1],
+      ['2013-11-26', null, 0, 1],
+      ['2013-11-26', 0, 9, 8],
+    ]);
+  });
+
   test('names a row that is missing', async () => {
     await sql(`DELETE FROM hot.candles WHERE window_start = '2013-11-26T00:01:00Z'`);
+    expect((await tallies()).rows).toContainEqual(['2013-11-26', 0, 9, 8]);
     expect(await found()).toEqual([`${at('2013-11-26T00:01:00')}: in the log with revision 2, not in the hot store`]);
   });
 
@@ -103,6 +137,7 @@ describe('the proof of the hot store', () => {
       differences: 0,
       subject: '10 rows for 10 keys, 2 newer records not written yet',
     });
+    expect((await tallies()).differing).toEqual([]);
     await sql(`UPDATE hot.candles SET revision = 3, trade_count = 99 WHERE window_start = '2013-11-26T00:00:00Z'`);
     expect(await found()).toEqual([
       expect.stringMatching(`^${at('2013-11-26T00:00:00')}: status is CLOSED, in the log PARTIAL`),

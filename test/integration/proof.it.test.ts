@@ -9,10 +9,11 @@ import { ParquetFile } from '../../core/archive/writing/writer.ts';
 import { AvroDecoder } from '../../core/avro/decoder.ts';
 import { AvroEncoder } from '../../core/avro/encoder.ts';
 import { formatDecimal, PRICE_SCALE } from '../../core/decimal.ts';
-import type { ColumnValue } from '../../core/rowhash.ts';
+import { addRowHashes, type ColumnValue, formatRowHash } from '../../core/rowhash.ts';
 import { groupOf } from '../../core/runtime/runner.ts';
 import { checkArchive } from '../../proof/archive.ts';
 import type { Check } from '../../proof/report.ts';
+import { differing, type TallyLine } from '../../proof/tally.ts';
 import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import type { ArchivePartition } from '../../schemas/gen/archive_partition.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
@@ -91,6 +92,23 @@ async function found(): Promise<string[]> {
   return (await check()).flatMap(({ examples }) => examples);
 }
 
+/** By the places that are compared. */
+async function tallies(day?: string): Promise<Map<string, readonly TallyLine[]>> {
+  return new Map(
+    (await check(day)).flatMap(({ tallies: found }) =>
+      found === undefined ? [] : [[Object.keys(found.lines[0]?.places ?? {}).join(), found.lines] as const],
+    ),
+  );
+}
+
+/** Of the first of the places, on each line. */
+const rowsOf = (lines: readonly TallyLine[] = []) =>
+  lines.map(({ day, partition, places }) => [day, partition, Object.values(places)[0]?.rows]);
+
+/** The days on which the places do not agree. */
+const daysOf = (lines: readonly TallyLine[] = []) =>
+  differing({ table: topic, columns: 'data', lines }).map(({ day }) => day);
+
 async function list(object: ArchiveObject): Promise<void> {
   const encoder = await AvroEncoder.open<ArchiveObject>(harness.schemas, 'objects', contracts.archive_object);
   harness.log.append({
@@ -154,6 +172,41 @@ describe('the proof of the archive', () => {
     expect((await check()).map(({ subject }) => subject)).toContain('50 of 50 trades');
   });
 
+  test('counts rows and adds up row hashes by day and partition, equal in every place', async () => {
+    await change('u', { trade_id: 't1', price: 99n, executed_at: '2013-11-26T10:00:00.000001Z' });
+    await change('d', { trade_id: 't2', executed_at: '2013-11-27T10:00:00.000002Z' });
+    await harness.run(topic);
+    const found = await tallies();
+    const days = ['2013-11-25', '2013-11-26', '2013-11-27'];
+    const rows = (...counts: number[]) => counts.map((count, i) => [days[i], 0, count]);
+    expect([...found].map(([places, lines]) => [places, rowsOf(lines)])).toEqual([
+      ['kafka,archive', rows(17, 18, 17)],
+      ['objects,archive', rows(17, 18, 17)],
+      ['postgres,archive', rows(17, 17, 15)],
+    ]);
+    for (const lines of found.values()) expect(daysOf(lines)).toEqual([]);
+    const listed = await objects();
+    const sum = listed
+      .filter(({ day }) => day === days[1])
+      .reduce((hash, { row_hash }) => addRowHashes(hash, BigInt(`0x${row_hash}`)), 0n);
+    expect(found.get('objects,archive')?.[1]?.places.archive?.rowHash).toBe(formatRowHash(sum));
+    const alone = await tallies(days[1]);
+    for (const [places, lines] of found) expect(alone.get(places)).toEqual([lines[1]]);
+  });
+
+  test('a row that differs shows on its day, between the places that differ', async () => {
+    await database.client.query(`UPDATE trades SET price = price + 0.00000001 WHERE trade_id = 't7'`);
+    const planted = await tallies();
+    expect(daysOf(planted.get('postgres,archive'))).toEqual(['2013-11-26']);
+    expect(daysOf(planted.get('kafka,archive'))).toEqual([]);
+    const [object] = (await objects()).filter(({ day }) => day === '2013-11-25');
+    await harness.store.remove([object?.key ?? '']);
+    const removed = await tallies();
+    expect(daysOf(removed.get('objects,archive'))).toEqual(['2013-11-25']);
+    expect(daysOf(removed.get('kafka,archive'))).toEqual(['2013-11-25']);
+    expect(daysOf(removed.get('postgres,archive'))).toEqual(['2013-11-25', '2013-11-26']);
+  });
+
   test('follows updates, deletes, rows that came back, and changes captured twice', async () => {
     await change('u', { trade_id: 't1', price: 99n, before: { price: 12_345_671n } });
     await change('d', { trade_id: 't2' });
@@ -214,6 +267,8 @@ describe('the proof of the archive', () => {
     });
     harness.memory.objects.set(object.key, { bytes, metadata: {} });
     const differences = await found();
+    const day = [object.day];
+    expect([...(await tallies()).values()].map(daysOf)).toEqual([day, day, day]);
     expect(differences[0]).toMatch(/has SHA-256 [0-9a-f]{64}, its record says/);
     expect(differences).toContain(`${topic}/0 offset 3: price is 0.37037028, in the log 0.37037027`);
     expect(differences).toContain('bitstamp BTC-USD t3: price is 0.37037028, in Postgres 0.37037027');
