@@ -1,16 +1,21 @@
-/** `millrace status`: the parts of the stack, the capture, and how far behind each stage is. */
+/** `millrace status`: the parts of the stack, the capture, how far behind each stage is, and how the archive stands. */
 import type { Command } from 'commander';
 import { ConnectClient, type ConnectorStatus } from '../../connectors/client.ts';
 import { readSlot, type Slot } from '../../connectors/slot.ts';
+import { normalPrefix } from '../../core/archive/keys.ts';
 import { Registry } from '../../core/avro/registry.ts';
+import type { Schemas } from '../../core/avro/schemas.ts';
 import type { Config } from '../../core/config.ts';
 import { MillraceError } from '../../core/errors.ts';
 import type { KafkaLog } from '../../core/kafka/log.ts';
 import { readControl } from '../../core/operations/control.ts';
 import { connectPostgres } from '../../core/postgres.ts';
+import { openStore } from '../../core/s3/open.ts';
 import { formatTimestamp } from '../../core/time.ts';
 import type { PartStatus } from '../../infra/local/stack.ts';
 import type { ControlEntry } from '../../schemas/gen/control_entry.ts';
+import { firstKeptDay } from '../archive/expire.ts';
+import { printStanding, readReplaced, readStanding, type TopicStanding } from '../archive/standing.ts';
 import { definitions } from '../capture.ts';
 import { loadConfig, stackName } from '../config.ts';
 import { eventTimes } from '../event-times.ts';
@@ -31,7 +36,9 @@ const countLimit = 10_000;
 export function register(program: Command): void {
   program
     .command('status')
-    .description('parts of the stack, capture, and each stage with its lag in records and in event time')
+    .description(
+      'parts of the stack, capture, each stage with its lag in records and in event time, and the archive: what is listed, and what compaction and expiry owe',
+    )
     .option('--json', 'print JSON')
     .action(status);
 }
@@ -42,13 +49,15 @@ type Asked<T> = T | { readonly error: MillraceError };
 async function status(options: { json?: boolean }, command: Command): Promise<void> {
   const config = loadConfig(command);
   const signal = untilSignal();
-  const [parts, connectors, slot, lags, side, paused] = await Promise.all([
+  const [parts, connectors, slot, lags, side, paused, archive, replaced] = await Promise.all([
     readParts(command),
     asked(readConnectors(config)),
     asked(readCapture(config, signal)),
     asked(withLog(config, (log) => readLags(config, log, signal))),
     asked(withLog(config, (log) => readSide(log, signal))),
     asked(withLog(config, readControl)),
+    asked(withLog(config, (log, schemas) => readArchive(config, log, schemas, signal))),
+    asked(withLog(config, (log, schemas) => readBucket(config, log, schemas, signal))),
   ]);
   const failed = [connectors, slot, lags].some(isError);
   if (failed || parts.some(({ running }) => !running) || !runs(connectors)) process.exitCode = 1;
@@ -60,6 +69,8 @@ async function status(options: { json?: boolean }, command: Command): Promise<vo
       stages: plain(lags),
       records: plain(side),
       paused: plain(paused),
+      archive: plain(archive),
+      replaced: plain(replaced),
     });
     return;
   }
@@ -67,6 +78,10 @@ async function status(options: { json?: boolean }, command: Command): Promise<vo
   printCapture(connectors, slot);
   printStages(lags, side);
   printPaused(paused);
+  line('');
+  if (isError(archive)) printProblem('archive', archive.error);
+  else printStanding(archive, isError(replaced) ? [] : replaced);
+  if (isError(replaced)) printProblem('replaced files', replaced.error);
 }
 
 async function readParts(command: Command): Promise<readonly PartStatus[]> {
@@ -112,6 +127,20 @@ async function readSide(log: KafkaLog, signal: AbortSignal): Promise<Record<stri
   const counted: Record<string, Counted> = {};
   for (const topic of sideTopics) counted[topic] = await countRecords(log, topic, countLimit, signal);
   return counted;
+}
+
+function readArchive(config: Config, log: KafkaLog, schemas: Schemas, signal: AbortSignal): Promise<TopicStanding[]> {
+  const { targetBytes, retentionDays } = config.compact;
+  const kept = retentionDays === 0 ? undefined : firstKeptDay(retentionDays, Date.now());
+  return readStanding(log, schemas, { targetBytes, firstKeptDay: kept, signal });
+}
+
+async function readBucket(config: Config, log: KafkaLog, schemas: Schemas, signal: AbortSignal) {
+  await using store = openStore(config.s3);
+  const { readerGraceMs } = config.compact;
+  const prefix = normalPrefix(config.parquet.topicsDir);
+  const epoch = await log.clusterId();
+  return await readReplaced({ log, schemas, store, signal, prefix, epoch, readerGraceMs, now: Date.now });
 }
 
 async function asked<T>(question: Promise<T>): Promise<Asked<T>> {

@@ -136,7 +136,7 @@ test('a late trade reopens its day with revision 2, over a kill of the task, and
 }, 300_000);
 
 interface Compacted {
-  readonly groups: readonly { readonly day: string; readonly rows: string }[];
+  readonly groups: readonly { readonly day: string; readonly rows: string; readonly files?: number }[];
   readonly failed: readonly unknown[];
   readonly removed: { readonly files: number };
   readonly waiting: { readonly files: number };
@@ -151,6 +151,12 @@ test('a compaction leaves each day complete, with the same rows in fewer files, 
   const before = await daysOf(topic, (all) => sum(all) === known + 1 && all.every(complete));
   const planned = await home.json<Compacted>('compact', topic, '--dry-run');
   expect(planned.groups.length).toBeGreaterThan(0);
+  const { archive } = await home.json<{ archive: readonly { topic: string }[] }>('status');
+  expect(archive.find((each) => each.topic === topic)).toMatchObject({
+    listed: { rows: sum(before).toString() },
+    days: { COMPLETE: before.length },
+    due: { files: planned.groups.reduce((total, { files = 0 }) => total + files, 0) },
+  });
   const done = await home.json<Compacted>('compact', topic);
   expect(done.failed).toEqual([]);
   expect(done.groups.map(({ day, rows }) => [day, rows])).toEqual(planned.groups.map(({ day, rows }) => [day, rows]));
