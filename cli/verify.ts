@@ -45,7 +45,7 @@ export interface VerifyOptions {
   readonly tables?: readonly TableName[];
   /** Only rows whose event time is on this UTC day, `YYYY-MM-DD`. Default: all. */
   readonly day?: string;
-  /** Longest wait for the stages to take what is visible, milliseconds. Default 60,000. */
+  /** Longest wait for the stages to take what is visible while none of them gets on, milliseconds. Default 60,000. */
   readonly waitMs?: number;
   readonly onCheck?: (check: Check) => void;
   /** Told what is waited for. */

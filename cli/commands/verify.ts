@@ -28,7 +28,7 @@ export function register(program: Command): void {
     )
     .option('--table <name>', `compare ${tableNames.join(', ')} alone, repeatable`, table, [])
     .option('--day <day>', 'only rows whose event time is on this UTC day, YYYY-MM-DD', dayOf)
-    .option('--wait <seconds>', 'longest wait for the stages to take what Postgres shows', seconds, 60)
+    .option('--wait <seconds>', 'longest wait without progress for the stages to take what Postgres shows', seconds, 60)
     .option('--every <seconds>', 'again and again, until a signal; the last verdict is served as metrics', seconds)
     .option('--port <port>', 'with --every: port of /health, /ready and /metrics; 0 takes a free one', portOf, 0)
     .option('--json', 'print JSON, with rows and row hashes by table, day and partition')

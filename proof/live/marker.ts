@@ -12,6 +12,10 @@ export interface MarkerOptions {
   readonly topic: string;
   /** The marker is a change behind this place in the WAL. */
   readonly after: bigint;
+  /** Topics that capture publishes rows to. */
+  readonly rows: readonly string[];
+  /** Told whenever something has come through capture that was not there before. */
+  readonly onProgress: () => void;
   readonly signal: AbortSignal;
 }
 
@@ -25,8 +29,9 @@ export interface MarkerOptions {
  * @throws the signal's reason when it has not come by then
  */
 export async function passMarker(db: Client, options: MarkerOptions): Promise<void> {
-  const { log, schemas, topic, after, signal } = options;
+  const { log, schemas, topic, after, rows, onProgress, signal } = options;
   let [offset = 0n] = await log.ends(topic);
+  let [newest, published] = [0n, await count(log, rows)];
   await mark(db);
   const decoder = new AvroDecoder<HeartbeatChange>(schemas, contracts.heartbeat_change);
   await using fetcher = log.fetcher();
@@ -34,6 +39,9 @@ export async function passMarker(db: Client, options: MarkerOptions): Promise<vo
     signal.throwIfAborted();
     const fetch = { maxWaitMs: 250, maxBytesPerPartition: 65_536, signal };
     const [fetched] = await fetcher.fetch([{ topic, partition: 0, offset }], fetch);
+    const grown = await count(log, rows);
+    if (grown > published) onProgress();
+    published = grown;
     if (fetched === undefined) continue;
     offset = fetched.next;
     const missing = decoder.missing(fetched.records.map(({ value }) => value));
@@ -42,9 +50,18 @@ export async function passMarker(db: Client, options: MarkerOptions): Promise<vo
       if (value === null) continue;
       const { op, source } = decoder.decode(value);
       // A row that a snapshot of the connector has read says nothing about the order of commits.
-      if (op === 'u' && source.lsn !== null && source.lsn >= after) return;
+      if (op !== 'u' || source.lsn === null) continue;
+      if (source.lsn >= after) return;
+      if (source.lsn > newest) onProgress();
+      newest = source.lsn;
     }
   }
+}
+
+/** Offsets that the topics have ever given out. */
+async function count(log: Log, topics: readonly string[]): Promise<bigint> {
+  const ends = await Promise.all(topics.map((topic) => log.ends(topic)));
+  return ends.flat().reduce((sum, end) => sum + end, 0n);
 }
 
 async function mark(db: Client): Promise<void> {

@@ -23,7 +23,7 @@ export interface MomentOptions {
   readonly steps: readonly Step[];
   /** Whether somebody is in a consumer group. */
   readonly isRunning: (group: string) => Promise<boolean>;
-  /** Longest wait for all of it, milliseconds. */
+  /** Longest wait without any progress, milliseconds. */
   readonly waitMs: number;
   /** Told now and then what is waited for. */
   readonly onWait: (text: string) => void;
@@ -55,13 +55,19 @@ export async function takeMoment(db: Client, other: Client, options: MomentOptio
   const { log, schemas, heartbeatTopic: topic, steps, onWait, clock = wallClock } = options;
   const late = new AbortController();
   const timer = setTimeout(() => late.abort(), options.waitMs);
+  const onProgress = () => {
+    timer.refresh();
+  };
   const signal = options.signal === undefined ? late.signal : AbortSignal.any([late.signal, options.signal]);
   let waitingFor = 'capture';
   let remedy = 'look at `millrace connectors status`; without a running connector nothing is captured';
   try {
     const snapshot = await Snapshot.take(db);
     onWait('capture has to pass the marker');
-    await passMarker(other, { log, schemas, topic, after: snapshot.parts.after, signal });
+    const rows = [
+      ...new Set(steps.slice(0, 1).flatMap(({ needed, others }) => [...needed, ...others].map((each) => each.topic))),
+    ];
+    await passMarker(other, { log, schemas, topic, after: snapshot.parts.after, rows, onProgress, signal });
     const behind: Behind[] = [];
     for (const step of steps) {
       const ends = new Map<string, readonly bigint[]>();
@@ -71,7 +77,7 @@ export async function takeMoment(db: Client, other: Client, options: MomentOptio
       const passing = (reader: Reader) => new Passing(log, reader, ends.get(reader.topic) ?? []);
       let needed = step.needed.map(passing);
       let others = step.others.map(passing);
-      for (;;) {
+      for (let before: bigint | undefined; ; ) {
         needed = await notPassed(needed, signal);
         others = await notPassed(others, signal);
         for (const each of others) {
@@ -82,6 +88,9 @@ export async function takeMoment(db: Client, other: Client, options: MomentOptio
         }
         const [slowest] = [...needed, ...others];
         if (slowest === undefined) break;
+        const toGo = [...needed, ...others].reduce((sum, each) => sum + each.behind, 0n);
+        if (before !== undefined && toGo < before) onProgress();
+        before = toGo;
         const { reader, behind: left } = slowest;
         waitingFor = `${reader.name} (${left} offsets of ${reader.topic} to go)`;
         remedy = `look at \`millrace status\`; \`millrace run ${reader.name}\` starts it; --wait gives it longer`;
@@ -93,7 +102,7 @@ export async function takeMoment(db: Client, other: Client, options: MomentOptio
     return { snapshot, behind };
   } catch (error) {
     if (!late.signal.aborted || options.signal?.aborted === true) throw error;
-    const message = `after ${options.waitMs / 1000} s ${waitingFor} has not passed the marker`;
+    const message = `${waitingFor} has not passed the marker, and nothing moved for ${options.waitMs / 1000} s`;
     throw new MillraceError('STAGE_BEHIND', message, { remedy, cause: error });
   } finally {
     clearTimeout(timer);

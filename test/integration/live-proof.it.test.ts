@@ -286,15 +286,32 @@ describe('the moment', () => {
     const log = await logOf({ parquet: 1n, anomaly: 3n });
     await expect(moment(log, { waitMs: 600 })).rejects.toMatchObject({
       code: 'STAGE_BEHIND',
-      message: `after 0.6 s parquet (2 offsets of ${topic} to go) has not passed the marker`,
+      message: `parquet (2 offsets of ${topic} to go) has not passed the marker, and nothing moved for 0.6 s`,
     });
+  });
+
+  test('waits for as long as a stage goes on, however long that is', async () => {
+    const log = await logOf({ anomaly: 3n });
+    const parquet = await log.writer('parquet');
+    let offset = 0n;
+    const timer = setInterval(async () => {
+      offset++;
+      const positions = [{ topic, partition: 0, offset }];
+      await parquet.transact({ records: [], offsets: { group: groupOf('parquet'), positions } });
+    }, 1_200);
+    try {
+      expect(await moment(log, { waitMs: 3_000 })).toMatchObject({ behind: [] });
+      expect(offset).toBeGreaterThanOrEqual(3n);
+    } finally {
+      clearInterval(timer);
+    }
   });
 
   test('says that capture did not, when only older heartbeats come', async () => {
     const log = await logOf({ parquet: 3n, anomaly: 3n });
     await expect(moment(log, { capture: false, waitMs: 600 })).rejects.toMatchObject({
       code: 'STAGE_BEHIND',
-      message: 'after 0.6 s capture has not passed the marker',
+      message: 'capture has not passed the marker, and nothing moved for 0.6 s',
     });
   });
 });
