@@ -50,7 +50,11 @@ function steps(patterns: readonly string[]): readonly Step[] {
     {
       name: 'unit',
       run: () =>
-        jest('unit', ['--testPathIgnorePatterns', '/node_modules/', '/.millrace/', integrationFiles], patterns),
+        jest(
+          'unit',
+          ['--maxWorkers=100%', '--testPathIgnorePatterns', '/node_modules/', '/.millrace/', integrationFiles],
+          patterns,
+        ),
     },
     { name: 'integration', run: () => integration(patterns) },
   ];

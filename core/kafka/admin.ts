@@ -23,6 +23,13 @@ export interface AdminOptions {
 const TOPIC = 2;
 const OF_TOPIC = 1;
 
+/** What is said of a topic that was made a moment ago. */
+const early: ReadonlySet<string> = new Set([
+  'UNKNOWN_TOPIC_OR_PARTITION',
+  'LEADER_NOT_AVAILABLE',
+  'NOT_LEADER_FOR_PARTITION',
+]);
+
 /** Any call may throw MillraceError KAFKA_UNREACHABLE. */
 export class TopicAdmin implements AsyncDisposable {
   readonly #admin: Admin;
@@ -70,7 +77,7 @@ export class TopicAdmin implements AsyncDisposable {
     );
   }
 
-  /** Creates topics with the broker's default replication; those that exist by now are left alone. Returns when they have leaders. */
+  /** Creates topics with the broker's default replication; those that exist by now are left alone. Returns when their leaders serve them. */
   async create(topics: readonly TopicSpec[]): Promise<void> {
     if (topics.length === 0) return;
     try {
@@ -99,14 +106,21 @@ export class TopicAdmin implements AsyncDisposable {
     for (;;) {
       try {
         const found = await this.#admin.fetchTopicMetadata({ topics });
-        if (found.topics.every((topic) => topic.partitions.every(({ leader }) => leader >= 0))) return;
+        if (found.topics.every((topic) => topic.partitions.every(({ leader }) => leader >= 0))) {
+          // A broker may be named as the leader a moment before it knows.
+          for (const topic of topics) await this.#admin.fetchTopicOffsets(topic);
+          return;
+        }
       } catch (error) {
-        const type = protocolType(error);
-        const early = type === 'UNKNOWN_TOPIC_OR_PARTITION' || type === 'LEADER_NOT_AVAILABLE';
-        if (!early || performance.now() > deadline) throw this.#error(error, 'creating topics');
+        if (!early.has(protocolType(error) ?? '') || performance.now() > deadline) {
+          throw this.#error(error, 'creating topics');
+        }
       }
       if (performance.now() > deadline) {
-        throw new MillraceError('KAFKA_UNREACHABLE', `new topics have no leaders after ${this.#timeoutMs} ms`);
+        throw new MillraceError(
+          'KAFKA_UNREACHABLE',
+          `new topics have no leaders that serve them after ${this.#timeoutMs} ms`,
+        );
       }
       await sleep(50);
     }
