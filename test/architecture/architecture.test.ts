@@ -82,6 +82,17 @@ describe('planted violations are found', () => {
     expect(violations(program({ 'core/kafka/a.ts': text }), shipped)).toEqual([expect.stringContaining('avsc')]);
   });
 
+  test('fast-check past the seed of the run, in tests and benches too', () => {
+    const text = "import fc from 'fast-check';";
+    for (const path of ['core/a.test.ts', 'test/a.test.ts', 'bench/a.ts']) {
+      expect(violations(program({ [path]: text }), shipped)).toEqual([
+        expect.stringContaining('core/testing/property.ts'),
+      ]);
+    }
+    expect(violations(program({ 'core/testing/property.ts': text }), shipped)).toEqual([]);
+    expect(violations(program({ 'test/a.test.ts': "import 'kafkajs';" }), shipped)).toEqual([]);
+  });
+
   test('a development tool in code that ships', () => {
     expect(violations(program({ 'cli/a.ts': "import 'testcontainers';" }), shipped)).toHaveLength(1);
     expect(violations(program({ 'cli/a.test.ts': "import 'testcontainers';" }), shipped)).toEqual([]);
