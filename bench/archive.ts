@@ -16,6 +16,7 @@ export const help = `bench archive [--rows 1000000] [--runs 3] [--stack bench] [
   Parquet of trade changes beside DuckDB and pyarrow; the sink from Kafka to the bucket: rows/s, CPU, memory`;
 
 const group = 'millrace.parquet';
+const topicsDir = 'bench';
 
 export async function run(args: readonly string[]): Promise<void> {
   const { values } = parseArgs({
@@ -36,13 +37,13 @@ export async function run(args: readonly string[]): Promise<void> {
   const logs = join(stackDir(values.stack), 'logs');
   await mkdir(logs, { recursive: true });
   const measured: Measured[] = [];
+  const clear = async () => {
+    const keys: string[] = [];
+    for await (const { key } of store.list(`${topicsDir}/`)) keys.push(key);
+    await store.remove(keys);
+  };
   for (let round = 1; round <= Number(values.runs); round++) {
-    const topicsDir = `bench-${round}`;
-    const clear = async () => {
-      const keys: string[] = [];
-      for await (const { key } of store.list(`${topicsDir}/`)) keys.push(key);
-      for (let from = 0; from < keys.length; from += 1000) await store.remove(keys.slice(from, from + 1000));
-    };
+    // Also what a run that was killed has left.
     await clear();
     await reset(config, { group, output: null, leaves: (topic) => topic.startsWith('archive.') });
     await using sink = new Running(
@@ -54,9 +55,8 @@ export async function run(args: readonly string[]): Promise<void> {
     const result = await Promise.race([watch(log, group, backlog, [sink.pid]), sink.ended()]);
     measured.push(result);
     console.log(`Kafka to bucket, ${backlog.records} rows: ${tell(result)}`);
-    await sink[Symbol.asyncDispose]();
-    await clear();
   }
+  await clear();
   const [rate, cpu] = [
     median(measured.map(({ recordsPerSecond }) => recordsPerSecond)),
     median(measured.map(({ cpuSecondsPerMillion }) => cpuSecondsPerMillion)),
