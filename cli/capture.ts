@@ -62,7 +62,12 @@ export function slotLost(reason: string): MillraceError {
 }
 
 /** The slot first, then the position: see `lossOf`. @throws MillraceError CONFIG_INVALID: a mask would let values through, or a table does not tell whole rows */
-export async function slotState(config: Config, client: ConnectClient, { name }: Definition): Promise<SlotState> {
+export async function slotState(
+  config: Config,
+  client: ConnectClient,
+  { name }: Definition,
+  signal?: AbortSignal,
+): Promise<SlotState> {
   const { slot: slotName } = config.capture;
   const db = await connectPostgres({ url: config.postgres.url, name: 'millrace connectors' });
   try {
@@ -71,7 +76,7 @@ export async function slotState(config: Config, client: ConnectClient, { name }:
     return await slotStateOf(
       slotName,
       () => readSlot(db, slotName),
-      () => client.position(name),
+      () => client.position(name, signal),
     );
   } finally {
     await db.end();
@@ -90,9 +95,9 @@ export async function requireNoGap(
   definition: Definition,
   log: Pick<Log, 'ends'>,
 ): Promise<void> {
-  const { loss, slot } = await slotState(config, client, definition);
+  const { loss, slot, position } = await slotState(config, client, definition);
   if (loss !== undefined) throw slotLost(loss.reason);
-  if ((await client.position(definition.name)) !== undefined) return;
+  if (position !== undefined) return;
   const topic = `${config.capture.prefix}.public.trades`;
   if (!(await hasRecords(log, topic))) {
     if (slot === undefined) return;

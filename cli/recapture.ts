@@ -26,8 +26,7 @@ export interface RecaptureCommand {
 export async function recaptureConnector(options: RecaptureCommand): Promise<void> {
   const { config, client, definition, signal } = options;
   const { slot, prefix } = config.capture;
-  const { loss } = await slotState(config, client, definition);
-  const position = await client.position(definition.name, signal);
+  const { loss, position } = await slotState(config, client, definition, signal);
   const reason =
     loss?.reason ?? (position === undefined ? `connector ${definition.name} has no position` : nothing(slot));
   const topics = capturedTables.map((table) => topicOf(prefix, table));

@@ -63,6 +63,8 @@ export function lossOf(
 export interface SlotState {
   /** Undefined when there is no such slot. */
   readonly slot: Slot | undefined;
+  /** Undefined when the connector has captured nothing. */
+  readonly position: CapturePosition | undefined;
   readonly loss: SlotLoss | undefined;
 }
 
@@ -70,16 +72,16 @@ export interface SlotState {
 export async function slotStateOf(
   name: string,
   read: () => Promise<Slot | undefined>,
-  position: () => Promise<CapturePosition | undefined>,
+  ask: () => Promise<CapturePosition | undefined>,
   known?: SlotLoss,
 ): Promise<SlotState> {
   const slot = await read();
-  const at = await position();
-  const loss = lossOf(name, slot, at, known);
-  if (loss?.kind !== 'restored') return { slot, loss };
+  const position = await ask();
+  const loss = lossOf(name, slot, position, known);
+  if (loss?.kind !== 'restored') return { slot, position, loss };
   // Postgres went on between the two: only where it ends after the position was told says anything.
   const again = await read();
-  return { slot: again, loss: lossOf(name, again, at, known) };
+  return { slot: again, position, loss: lossOf(name, again, position, known) };
 }
 
 export interface SlotGuardOptions {
