@@ -15,7 +15,8 @@ const capturing = 'millrace-trades';
 
 /** Keeps the connector running, and stops it when the slot is lost. */
 export async function startSupervisor(context: ServiceContext): Promise<Service> {
-  const { config, metrics, logger } = context;
+  const { config, logger } = context;
+  const { capture } = context.metrics;
   const stop = new AbortController();
   const client = new ConnectClient({ url: config.connect.url });
   const supervisor = new Supervisor({
@@ -23,16 +24,16 @@ export async function startSupervisor(context: ServiceContext): Promise<Service>
     connectors: [capturing],
     listener: {
       state: ({ connector, task, running }) => {
-        metrics.connectUp.set(1);
-        metrics.connectorStatus.set({ connector, task: `${task}` }, running ? 1 : 0);
+        capture.connectUp.set(1);
+        capture.connectorStatus.set({ connector, task: `${task}` }, running ? 1 : 0);
       },
-      gone: ({ connector, task }) => metrics.connectorStatus.remove({ connector, task: `${task}` }),
+      gone: ({ connector, task }) => capture.connectorStatus.remove({ connector, task: `${task}` }),
       restarted: ({ connector, task, attempt, cause }) => {
-        metrics.connectorRestarts.inc({ connector });
+        capture.connectorRestarts.inc({ connector });
         logger.warn({ connector, task, attempt, cause }, 'a failed connector was restarted');
       },
       failed: (error) => {
-        metrics.connectUp.set(0);
+        capture.connectUp.set(0);
         logger.warn({ err: error }, 'Kafka Connect cannot be asked');
       },
     },
@@ -53,7 +54,7 @@ export async function startSupervisor(context: ServiceContext): Promise<Service>
 }
 
 /** A loss is told at every look, in the log and as a metric: the process stays, so that an alert can be made of it. */
-function slotGuard({ config, metrics, logger }: ServiceContext, client: ConnectClient): SlotGuard {
+function slotGuard({ config, metrics: { capture }, logger }: ServiceContext, client: ConnectClient): SlotGuard {
   const { slot } = config.capture;
   const connected = async <T>(signal: AbortSignal | undefined, work: (db: Client) => Promise<T>): Promise<T> => {
     const db = await connectPostgres({
@@ -80,14 +81,14 @@ function slotGuard({ config, metrics, logger }: ServiceContext, client: ConnectC
       }),
     listener: {
       measured: (found) => {
-        metrics.slotActive.set({ slot }, found?.active === true ? 1 : 0);
-        metrics.walSizeBytes.set({ slot }, Number(found?.retainedBytes ?? 0n));
-        metrics.slotLagBytes.set({ slot }, Number(found?.confirmedLagBytes ?? 0n));
-        if (found?.safeBytes == null) metrics.slotSafeBytes.remove({ slot });
-        else metrics.slotSafeBytes.set({ slot }, Number(found.safeBytes));
+        capture.slotActive.set({ slot }, found?.active === true ? 1 : 0);
+        capture.walSizeBytes.set({ slot }, Number(found?.retainedBytes ?? 0n));
+        capture.slotLagBytes.set({ slot }, Number(found?.confirmedLagBytes ?? 0n));
+        if (found?.safeBytes == null) capture.slotSafeBytes.remove({ slot });
+        else capture.slotSafeBytes.set({ slot }, Number(found.safeBytes));
       },
       lost: ({ reason }, first) => {
-        metrics.slotLost.set({ slot }, 1);
+        capture.slotLost.set({ slot }, 1);
         if (first) logger.error({ err: slotLost(reason) }, 'capture is stopped: changes are missing');
       },
       kept: () => logger.info({ slot }, 'slot and position fit again: capture goes on'),
@@ -99,7 +100,7 @@ async function guardSlot({ config, metrics, logger }: ServiceContext, guard: Slo
   while (!signal.aborted) {
     try {
       await guard.look(signal);
-      if (guard.loss === undefined) metrics.slotLost.set({ slot: config.capture.slot }, 0);
+      if (guard.loss === undefined) metrics.capture.slotLost.set({ slot: config.capture.slot }, 0);
     } catch (error) {
       if (!signal.aborted) logger.warn({ err: error }, 'the replication slot cannot be measured');
     }

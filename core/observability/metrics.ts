@@ -1,5 +1,6 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import { errorCodes } from '../errors.ts';
+import { CaptureMetrics } from './capture.ts';
 import { Oldest } from './oldest.ts';
 
 /** Who is counted: `name` is the processor's or sink's, topic and partition are its input's. */
@@ -73,14 +74,7 @@ export class Metrics {
   /** Log time, milliseconds, of the oldest record of a partition that is not in the hot store. */
   readonly hotStoreOldest: Oldest = new Oldest();
 
-  readonly connectorStatus: Gauge<'connector' | 'task'>;
-  readonly connectorRestarts: Counter<'connector'>;
-  readonly connectUp: Gauge;
-  readonly walSizeBytes: Gauge<'slot'>;
-  readonly slotLagBytes: Gauge<'slot'>;
-  readonly slotActive: Gauge<'slot'>;
-  readonly slotSafeBytes: Gauge<'slot'>;
-  readonly slotLost: Gauge<'slot'>;
+  readonly capture: CaptureMetrics;
   readonly buildInfo: Gauge<'version' | 'node'>;
 
   constructor(options: MetricsOptions = {}) {
@@ -208,40 +202,7 @@ export class Metrics {
       collect: () => this.hotStoreOldest.show(this.hotStoreLagSeconds, this.#now()),
     });
 
-    this.connectorStatus = gauge(
-      'kafka_connect_connector_status',
-      'State of a connector (task "connector") or of one of its tasks: 1 = RUNNING, 0 = anything else or no answer.',
-      ['connector', 'task'],
-    );
-    this.connectorRestarts = counter('millrace_connector_restarts_total', 'Restarts by the connector supervisor.', [
-      'connector',
-    ]);
-    this.connectUp = new Gauge({
-      name: 'millrace_connect_up',
-      help: '1 when Kafka Connect answered the last question.',
-      registers,
-    });
-    this.walSizeBytes = gauge('wal_size_bytes', 'Write-ahead log that Postgres keeps for the replication slot.', [
-      'slot',
-    ]);
-    this.slotLagBytes = gauge(
-      'millrace_slot_lag_bytes',
-      'Write-ahead log that the consumer of the slot has not confirmed yet.',
-      ['slot'],
-    );
-    this.slotActive = gauge('millrace_slot_active', '1 when a consumer is attached to the slot, 0 otherwise.', [
-      'slot',
-    ]);
-    this.slotSafeBytes = gauge(
-      'millrace_slot_safe_bytes',
-      'Write-ahead log until Postgres gives the slot up; absent when max_slot_wal_keep_size sets no limit.',
-      ['slot'],
-    );
-    this.slotLost = gauge(
-      'millrace_slot_lost',
-      '1 when the slot cannot give what was not captured (gone, given up, or made anew) and capture is stopped, 0 otherwise.',
-      ['slot'],
-    );
+    this.capture = new CaptureMetrics(this.registry);
     this.buildInfo = gauge('millrace_build_info', 'Always 1; the labels tell what is running.', ['version', 'node']);
     if (options.node !== false) collectDefaultMetrics({ register: this.registry });
   }
