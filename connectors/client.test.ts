@@ -1,5 +1,6 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { applyConnector } from './apply.ts';
 import { ConnectClient } from './client.ts';
@@ -14,18 +15,23 @@ let url: string;
 /** Answers in turn per request line, the last one again and again; a request without any is never answered. */
 let answers: Record<string, Answer[]>;
 let asked: string[];
+/** Bodies of requests. */
+let sent: unknown[];
 
 beforeEach(async () => {
   answers = {};
   asked = [];
-  server = createServer((request, response) => {
+  sent = [];
+  server = createServer(async (request, response) => {
+    const body = await text(request);
+    if (body !== '') sent.push(JSON.parse(body));
     const line = `${request.method} ${request.url}`;
     asked.push(line);
     const queue = answers[line];
     if (queue === undefined) return;
-    const { status, body } = (queue.length > 1 ? queue.shift() : queue[0]) ?? { status: 500 };
-    response.writeHead(status, { 'content-type': 'application/json' });
-    response.end(body === undefined ? '' : JSON.stringify(body));
+    const answer = (queue.length > 1 ? queue.shift() : queue[0]) ?? { status: 500 };
+    response.writeHead(answer.status, { 'content-type': 'application/json' });
+    response.end(answer.body === undefined ? '' : JSON.stringify(answer.body));
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
@@ -80,6 +86,20 @@ describe('a request', () => {
     const client = new ConnectClient({ url });
     expect(await client.position('x')).toEqual({ lsn: 36_510_704n, time: 7n });
     expect(await client.position('x')).toBeUndefined();
+  });
+
+  test('that sets a position says it exactly, or is not sent', async () => {
+    answers['PATCH /connectors/x/offsets'] = [{ status: 200 }];
+    const client = new ConnectClient({ url });
+    const largest = 9_007_199_254_740_991n;
+    await client.setPosition('x', 'cdc', { lsn: largest, time: 7n });
+    const offset = { lsn: Number(largest), lsn_proc: Number(largest), lsn_commit: Number(largest), ts_usec: 7 };
+    expect(sent).toEqual([
+      { offsets: [{ partition: { server: 'cdc' }, offset: { ...offset, messageType: 'COMMIT' } }] },
+    ]);
+    const rounded = { lsn: largest + 2n, time: 7n };
+    await expect(client.setPosition('x', 'cdc', rounded)).rejects.toMatchObject({ code: 'CONNECTOR_INVALID' });
+    expect(sent).toHaveLength(1);
   });
 
   test('that is refused has the worker’s words', async () => {

@@ -190,10 +190,14 @@ export class ConnectClient {
     return known.length === 0 ? undefined : { lsn: BigInt(Math.max(...known)), time: BigInt(offset?.ts_usec ?? 0) };
   }
 
-  /** Lets a stopped connector go on from there: it takes no snapshot. `server` is its topic prefix. */
+  /**
+   * Lets a stopped connector go on from there: it takes no snapshot. `server` is its topic prefix.
+   *
+   * @throws MillraceError CONNECTOR_INVALID: a number of it would be rounded
+   */
   async setPosition(name: string, server: string, { lsn, time }: CapturePosition, signal?: AbortSignal): Promise<void> {
-    const at = Number(lsn);
-    const offset = { lsn: at, lsn_proc: at, lsn_commit: at, ts_usec: Number(time), messageType: 'COMMIT' };
+    const at = exact(lsn);
+    const offset = { lsn: at, lsn_proc: at, lsn_commit: at, ts_usec: exact(time), messageType: 'COMMIT' };
     await this.#call('PATCH', `${path(name)}/offsets`, { offsets: [{ partition: { server }, offset }] }, signal);
   }
 
@@ -268,6 +272,13 @@ export class ConnectClient {
 
 function path(name: string): string {
   return `/connectors/${encodeURIComponent(name)}`;
+}
+
+/** As JSON has it. A position that was rounded would repeat changes or lose them. */
+function exact(value: bigint): number {
+  const number = Number(value);
+  if (Number.isSafeInteger(number)) return number;
+  throw new MillraceError('CONNECTOR_INVALID', `a position of ${value} cannot be told to Kafka Connect exactly`);
 }
 
 /** Said with 409; but requests that the worker does not pass on, such as for a connector's tasks, end with 500 and the same words. */
