@@ -1,7 +1,8 @@
 /** `millrace connectors recapture`: the plan, then the work with its progress. */
 import { applyConnector } from '../connectors/apply.ts';
-import type { CapturePosition, ConnectClient } from '../connectors/client.ts';
+import type { ConnectClient } from '../connectors/client.ts';
 import type { Definition } from '../connectors/definition.ts';
+import type { SlotState } from '../connectors/guard.ts';
 import { type Recaptured, recapture } from '../connectors/recapture/recapture.ts';
 import { capturedTables, topicOf } from '../connectors/recapture/tables.ts';
 import type { Config } from '../core/config.ts';
@@ -32,7 +33,7 @@ export async function recaptureConnector(options: RecaptureCommand): Promise<voi
   const topics = capturedTables.map((table) => topicOf(prefix, table));
   if (options.yes !== true) {
     if (options.json === true) printJson({ carriedOut: false, loss: loss ?? null, reason, position, slot, topics });
-    else printPlan(definition.name, slot, reason, position, topics);
+    else printPlan(definition.name, slot, { reason, loss, position }, topics);
     throw new MillraceError('CONFIRMATION_NEEDED', 'nothing was changed yet', {
       remedy: 'read the plan, then say it again with --yes',
     });
@@ -64,14 +65,14 @@ function nothing(slot: string): string {
 function printPlan(
   connector: string,
   slot: string,
-  reason: string,
-  position: CapturePosition | undefined,
+  { reason, loss, position }: Pick<SlotState, 'loss' | 'position'> & { readonly reason: string },
   topics: readonly string[],
 ): void {
   say(reason);
   if (position !== undefined) {
     const since = position.time === 0n ? '' : `, committed ${formatTimestamp(position.time)}`;
-    say(`captured up to ${formatLsn(position.lsn)}${since}; what was committed after it is missing`);
+    const missing = loss === undefined ? '' : '; what was committed after it is missing';
+    say(`captured up to ${formatLsn(position.lsn)}${since}${missing}`);
   }
   say('');
   for (const [i, step] of [
