@@ -69,18 +69,14 @@ export async function slotState(
   signal?: AbortSignal,
 ): Promise<SlotState> {
   const { slot: slotName } = config.capture;
-  const db = await connectPostgres({ url: config.postgres.url, name: 'millrace connectors' });
-  try {
-    await requireMaskable(db, masksOf(config));
-    await requireWholeRows(db);
-    return await slotStateOf(
-      slotName,
-      () => readSlot(db, slotName),
-      () => client.position(name, signal),
-    );
-  } finally {
-    await db.end();
-  }
+  await using db = await connectPostgres({ url: config.postgres.url, name: 'millrace connectors' });
+  await requireMaskable(db, masksOf(config));
+  await requireWholeRows(db);
+  return await slotStateOf(
+    slotName,
+    () => readSlot(db, slotName),
+    () => client.position(name, signal),
+  );
 }
 
 /**

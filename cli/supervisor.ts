@@ -1,6 +1,5 @@
 /** The service `supervisor`: the connector's supervisor and the guard of its slot. */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Client } from 'pg';
 import { ConnectClient } from '../connectors/client.ts';
 import { SlotGuard } from '../connectors/guard.ts';
 import { dropSlot, lockSlot } from '../connectors/recapture/slot.ts';
@@ -56,29 +55,22 @@ export async function startSupervisor(context: ServiceContext): Promise<Service>
 /** A loss is told at every look, in the log and as a metric: the process stays, so that an alert can be made of it. */
 function slotGuard({ config, metrics: { capture }, logger }: ServiceContext, client: ConnectClient): SlotGuard {
   const { slot } = config.capture;
-  const connected = async <T>(signal: AbortSignal | undefined, work: (db: Client) => Promise<T>): Promise<T> => {
-    const db = await connectPostgres({
-      url: config.postgres.url,
-      name: 'millrace supervisor',
-      ...(signal === undefined ? {} : { signal }),
-    });
-    try {
-      return await work(db);
-    } finally {
-      await db.end();
-    }
-  };
+  const connect = (signal: AbortSignal | undefined) =>
+    connectPostgres({ url: config.postgres.url, name: 'millrace supervisor', ...(signal && { signal }) });
   return new SlotGuard({
     slot,
     connector: capturing,
     client,
-    read: (signal) => connected(signal, (db) => readSlot(db, slot)),
-    drop: (signal) =>
-      connected(signal, async (db) => {
-        if (!(await lockSlot(db, slot))) return;
-        await dropSlot(db, slot, signal);
-        logger.warn({ slot }, 'the slot was dropped: it is of the time before Postgres was restored');
-      }),
+    read: async (signal) => {
+      await using db = await connect(signal);
+      return await readSlot(db, slot);
+    },
+    drop: async (signal) => {
+      await using db = await connect(signal);
+      if (!(await lockSlot(db, slot))) return;
+      await dropSlot(db, slot, signal);
+      logger.warn({ slot }, 'the slot was dropped: it is of the time before Postgres was restored');
+    },
     listener: {
       measured: (found) => {
         capture.slotActive.set({ slot }, found?.active === true ? 1 : 0);

@@ -1,12 +1,11 @@
 /** All proofs of one stack, in order. */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Client } from 'pg';
 import { normalPrefix } from '../core/archive/keys.ts';
 import type { Schemas } from '../core/avro/schemas.ts';
 import type { Config } from '../core/config.ts';
 import { GroupAdmin } from '../core/kafka/groups.ts';
 import type { KafkaLog } from '../core/kafka/log.ts';
-import { connectPostgres } from '../core/postgres.ts';
+import { connectPostgres, type Postgres } from '../core/postgres.ts';
 import { openStore } from '../core/s3/open.ts';
 import { DAY } from '../core/time.ts';
 import { checkArchive } from '../proof/archive.ts';
@@ -109,25 +108,25 @@ export async function verify(
   const { brokers, clientId } = config.kafka;
   await using groups = await GroupAdmin.open({ brokers, clientId });
   await using store = openStore(config.s3);
-  await using db = await open(config, signal);
-  await using other = await open(config, signal);
+  await using db = await open(config.postgres.url, signal);
+  await using other = await open(config.postgres.url, signal);
   const heartbeatTopic = `${config.capture.prefix}.public.heartbeat`;
   const isRunning = async (group: string) => (await groups.members(group)).length > 0;
   const waiting = { log, schemas, heartbeatTopic, steps: stepsOf(tables), isRunning, waitMs, onWait, ...signal };
-  const { snapshot, behind } = await takeMoment(db.client, other.client, waiting);
-  const sources = { db: db.client, log, schemas, store, snapshot, masks: masksOf(config) };
-  await Snapshot.share(db.client, other.client);
+  const { snapshot, behind } = await takeMoment(db, other, waiting);
+  const sources = { db, log, schemas, store, snapshot, masks: masksOf(config) };
+  await Snapshot.share(db, other);
   // Side by side, each with a connection: what Postgres computes for one takes no time from what is decoded here for the other.
   const [candles, stored] = await Promise.allSettled([
     tables.has('candles') ? candlesShown(sources, config, day, options) : undefined,
     (async () => {
       const found: Check[] = [];
       for (const topic of archivedTopics.filter(chosen)) {
-        found.push(...(await checkArchive({ ...sources, db: other.client }, topic, day, onCheck)).checks);
+        found.push(...(await checkArchive({ ...sources, db: other }, topic, day, onCheck)).checks);
       }
-      await using hot = await open({ ...config, postgres: { url: hotStoreUrl(config) } }, signal);
+      await using hot = await open(hotStoreUrl(config), signal);
       for (const topic of hotTopics.filter(chosen)) {
-        found.push(await checkHot({ log, schemas, hot: hot.client }, topic, scopeOf(config, day)));
+        found.push(await checkHot({ log, schemas, hot }, topic, scopeOf(config, day)));
         onCheck(found.at(-1) as Check);
       }
       return found;
@@ -177,10 +176,9 @@ function scopeOf({ hotStore: { retentionDays } }: Config, day: string | undefine
   return { from: kept !== undefined && kept > from ? kept : from, to };
 }
 
-async function open(config: Config, options: { readonly signal?: AbortSignal }) {
-  const client: Client = await connectPostgres({ url: config.postgres.url, name: 'millrace verify', ...options });
-  const closing = { client, [Symbol.asyncDispose]: () => client.end().catch(() => undefined) };
+async function open(url: string, options: { readonly signal?: AbortSignal }): Promise<Postgres> {
+  const client = await connectPostgres({ url, name: 'millrace verify', ...options });
   // Sorts of a million rows that spill to disk, and compiling queries that run once, took most of the time.
   await client.query("SET TIME ZONE 'UTC'; SET work_mem = '256MB'; SET jit = off");
-  return closing;
+  return client;
 }

@@ -15,8 +15,11 @@ export interface PostgresOptions {
   readonly signal?: AbortSignal;
 }
 
+/** A connection that ends with its scope: `await using`. Ending it twice is no error. */
+export type Postgres = Client & AsyncDisposable;
+
 /** @throws MillraceError POSTGRES_UNREACHABLE: nobody answers, or it is starting; POSTGRES_REFUSED: it answers and says no. */
-export async function connectPostgres(options: PostgresOptions): Promise<Client> {
+export async function connectPostgres(options: PostgresOptions): Promise<Postgres> {
   options.signal?.throwIfAborted();
   const config: ClientConfig & { readonly replication?: string } = {
     connectionString: options.url,
@@ -31,7 +34,7 @@ export async function connectPostgres(options: PostgresOptions): Promise<Client>
   client.on('error', () => {});
   try {
     await client.connect();
-    return client;
+    return Object.assign(client, { [Symbol.asyncDispose]: () => client.end().catch(() => {}) });
   } catch (cause) {
     await client.end().catch(() => {});
     throw openError(options.url, cause);

@@ -25,7 +25,7 @@ export const captureRole = 'millrace_capture';
  * @throws MillraceError POSTGRES_UNREACHABLE, POSTGRES_REFUSED; MIGRATION_FAILED: nothing of this run was kept.
  */
 export async function migrate(options: MigrateOptions): Promise<readonly string[]> {
-  const client = await connectPostgres({ url: options.url, name: 'millrace migrate', ...signalOf(options) });
+  await using client = await connectPostgres({ url: options.url, name: 'millrace migrate', ...signalOf(options) });
   try {
     const applied = await runner({
       dbClient: client,
@@ -46,8 +46,6 @@ export async function migrate(options: MigrateOptions): Promise<readonly string[
       cause,
       remedy: 'Fix what the database says and run `millrace db migrate` again; nothing of this run was kept.',
     });
-  } finally {
-    await client.end().catch(() => {});
   }
 }
 

@@ -202,12 +202,8 @@ async function supervise(options: { json?: boolean }, command: Command): Promise
 }
 
 async function dropConfigured(config: Config): Promise<boolean> {
-  const db = await connectPostgres({ url: config.postgres.url, name: 'millrace connectors' });
-  try {
-    return await dropSlot(db, config.capture.slot);
-  } finally {
-    await db.end();
-  }
+  await using db = await connectPostgres({ url: config.postgres.url, name: 'millrace connectors' });
+  return await dropSlot(db, config.capture.slot);
 }
 
 async function recaptureCommand(options: { yes?: boolean; json?: boolean }, command: Command): Promise<void> {

@@ -139,13 +139,9 @@ async function load(config: Config, file: string, signal: AbortSignal): Promise<
 }
 
 async function countTrades(config: Config): Promise<number> {
-  const db = await connectPostgres({ url: config.postgres.url, name: 'millrace demo' });
-  try {
-    const { rows } = await db.query<{ count: string }>('SELECT count(*) FROM public.trades');
-    return Number(rows[0]?.count ?? 0);
-  } finally {
-    await db.end();
-  }
+  await using db = await connectPostgres({ url: config.postgres.url, name: 'millrace demo' });
+  const { rows } = await db.query<{ count: string }>('SELECT count(*) FROM public.trades');
+  return Number(rows[0]?.count ?? 0);
 }
 
 async function show(log: KafkaLog, schemas: Registry): Promise<void> {

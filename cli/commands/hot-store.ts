@@ -26,21 +26,17 @@ export function register(program: Command): void {
     .description('list the partitions of its tables, one for each day of event time')
     .option('--json', 'print JSON')
     .action(async (options: { json?: boolean }, command: Command) => {
-      const client = await retentionClient(hotStoreUrl(loadConfig(command)), untilSignal());
-      try {
-        const partitions = await listPartitions(client);
-        if (options.json === true) printJson(partitions);
-        else {
-          const cells = partitions.map(({ table, day, bytes, attached }) => [
-            table,
-            day,
-            String(bytes),
-            stateOf(attached),
-          ]);
-          printTable(['table', 'day', 'bytes', 'state'], cells);
-        }
-      } finally {
-        await client.end().catch(() => undefined);
+      await using client = await retentionClient(hotStoreUrl(loadConfig(command)), untilSignal());
+      const partitions = await listPartitions(client);
+      if (options.json === true) printJson(partitions);
+      else {
+        const cells = partitions.map(({ table, day, bytes, attached }) => [
+          table,
+          day,
+          String(bytes),
+          stateOf(attached),
+        ]);
+        printTable(['table', 'day', 'bytes', 'state'], cells);
       }
     });
   group
@@ -83,12 +79,8 @@ async function rebuildCommand(options: Omit<RetentionCommandOptions, 'days'>, co
         remedy: 'look at the plan, then say it again with --yes',
       });
     }
-    const client = await retentionClient(hotStoreUrl(config), untilSignal());
-    try {
-      await rebuild({ log, groups }, plan, client);
-    } finally {
-      await client.end().catch(() => undefined);
-    }
+    await using client = await retentionClient(hotStoreUrl(config), untilSignal());
+    await rebuild({ log, groups }, plan, client);
     if (options.json !== true) say('done: the next start of hot-store begins there');
   });
 }
@@ -98,29 +90,25 @@ async function retention(options: RetentionCommandOptions, command: Command): Pr
   const days = options.days ?? config.hotStore.retentionDays;
   const carryOut = options.yes === true && options.dryRun !== true;
   const signal = untilSignal(() => new MillraceError('INTERRUPTED', 'interrupted; what was dropped is dropped'));
-  const client = await retentionClient(hotStoreUrl(config), signal);
-  try {
-    const gone = expired(await listPartitions(client), days, wallClock.now());
-    if (options.json === true) printJson({ carriedOut: carryOut, days, partitions: gone });
-    else if (days === 0) say('all days are kept: hotStore.retentionDays is 0');
-    else if (gone.length === 0) say(`nothing is older than ${days} days`);
-    else {
-      const cells = gone.map(({ table, day, bytes }) => [table, day, String(bytes)]);
-      printTable(['table', 'day', 'bytes'], cells);
-    }
-    if (gone.length === 0 || options.dryRun === true) return;
-    if (!carryOut) {
-      throw new MillraceError('CONFIRMATION_NEEDED', 'nothing was dropped yet', {
-        remedy: 'look at the plan, then say it again with --yes',
-      });
-    }
-    for (const [i, partition] of gone.entries()) {
-      signal.throwIfAborted();
-      await dropPartition(client, partition);
-      if (options.json !== true) say(`dropped ${partition.name} (${i + 1} of ${gone.length})`);
-    }
-  } finally {
-    await client.end().catch(() => undefined);
+  await using client = await retentionClient(hotStoreUrl(config), signal);
+  const gone = expired(await listPartitions(client), days, wallClock.now());
+  if (options.json === true) printJson({ carriedOut: carryOut, days, partitions: gone });
+  else if (days === 0) say('all days are kept: hotStore.retentionDays is 0');
+  else if (gone.length === 0) say(`nothing is older than ${days} days`);
+  else {
+    const cells = gone.map(({ table, day, bytes }) => [table, day, String(bytes)]);
+    printTable(['table', 'day', 'bytes'], cells);
+  }
+  if (gone.length === 0 || options.dryRun === true) return;
+  if (!carryOut) {
+    throw new MillraceError('CONFIRMATION_NEEDED', 'nothing was dropped yet', {
+      remedy: 'look at the plan, then say it again with --yes',
+    });
+  }
+  for (const [i, partition] of gone.entries()) {
+    signal.throwIfAborted();
+    await dropPartition(client, partition);
+    if (options.json !== true) say(`dropped ${partition.name} (${i + 1} of ${gone.length})`);
   }
 }
 

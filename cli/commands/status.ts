@@ -105,17 +105,13 @@ async function readConnectors(config: Config): Promise<readonly ConnectorStatus[
 }
 
 async function readCapture(config: Config, signal: AbortSignal): Promise<Slot | null> {
-  const db = await connectPostgres({
+  await using db = await connectPostgres({
     url: config.postgres.url,
     name: 'millrace status',
     connectTimeoutMs: 3000,
     signal,
   });
-  try {
-    return (await readSlot(db, config.capture.slot)) ?? null;
-  } finally {
-    await db.end();
-  }
+  return (await readSlot(db, config.capture.slot)) ?? null;
 }
 
 async function readLags(config: Config, log: KafkaLog, signal: AbortSignal): Promise<StageLag[]> {

@@ -198,7 +198,7 @@ async function withSources(
   await using schemas = new Registry({ url: config.registry.url, signal });
   await using groups = await GroupAdmin.open({ brokers, clientId });
   await using store = openStore(config.s3);
-  const db = await connectPostgres({ url: config.postgres.url, name: 'millrace trace', signal });
+  await using db = await connectPostgres({ url: config.postgres.url, name: 'millrace trace', signal });
   let progress: { readonly what: string; readonly line: Progress; readonly since: number } | undefined;
   const done = (): void => {
     progress?.line.end();
@@ -228,7 +228,6 @@ async function withSources(
     await work(sources, done);
   } finally {
     done();
-    await db.end();
   }
 }
 

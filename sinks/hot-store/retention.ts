@@ -1,6 +1,5 @@
-import type { Client } from 'pg';
 import type { Clock } from '../../core/clock.ts';
-import { connectPostgres } from '../../core/postgres.ts';
+import { connectPostgres, type Postgres } from '../../core/postgres.ts';
 import { dropPartition, listPartitions, type Partition } from './partitions.ts';
 
 const day = 86_400_000;
@@ -17,7 +16,7 @@ export function expired(partitions: readonly Partition[], days: number, nowMs: n
 }
 
 /** Opens a connection for retention. @throws MillraceError POSTGRES_UNREACHABLE, POSTGRES_REFUSED */
-export async function retentionClient(url: string, signal?: AbortSignal): Promise<Client> {
+export async function retentionClient(url: string, signal?: AbortSignal): Promise<Postgres> {
   const client = await connectPostgres({
     url,
     name: 'millrace hot-store retention',
@@ -46,15 +45,11 @@ export async function keepRetention(options: RetentionOptions): Promise<void> {
   const { url, days, clock, signal, onDropped, onError } = options;
   while (days > 0 && !signal.aborted) {
     try {
-      const client = await retentionClient(url, signal);
-      try {
-        for (const partition of expired(await listPartitions(client), days, clock.now())) {
-          signal.throwIfAborted();
-          await dropPartition(client, partition);
-          onDropped(partition);
-        }
-      } finally {
-        await client.end().catch(() => undefined);
+      await using client = await retentionClient(url, signal);
+      for (const partition of expired(await listPartitions(client), days, clock.now())) {
+        signal.throwIfAborted();
+        await dropPartition(client, partition);
+        onDropped(partition);
       }
     } catch (error) {
       if (!signal.aborted) onError(error);

@@ -96,15 +96,17 @@ class Load {
       const first = await iterator.next();
       if (first.done === true) throw new MillraceError('LOAD_REFUSED', `${file} has no line`);
       const { context, headed } = await this.#context(first.value);
-      const client = await connectPostgres({ url, name: 'millrace load', ...(signal === undefined ? {} : { signal }) });
+      await using client = await connectPostgres({
+        url,
+        name: 'millrace load',
+        ...(signal === undefined ? {} : { signal }),
+      });
       try {
         await openStaging(client);
         const rest = headed ? iterator : startingWith(first.value, iterator);
         await this.#batches(client, rest, context, source, totalBytes);
       } catch (cause) {
         throw cause instanceof MillraceError ? cause : databaseError(cause);
-      } finally {
-        await client.end().catch(() => {});
       }
     } finally {
       await iterator.return?.(undefined);

@@ -44,36 +44,29 @@ export const postgres: Service = {
   },
 
   async ask(context, timeoutMs) {
-    const client = await connectPostgres({ url: adminUrl(context), name: 'millrace up', connectTimeoutMs: timeoutMs });
-    try {
-      await client.query('SELECT 1');
-    } finally {
-      await client.end().catch(() => {});
-    }
+    const options = { url: adminUrl(context), name: 'millrace up', connectTimeoutMs: timeoutMs };
+    await using client = await connectPostgres(options);
+    await client.query('SELECT 1');
   },
 
   /** The owner of the application's database, and the registry's database. */
   async prepare(context) {
     const { secrets } = context;
-    const client = await connectPostgres({ url: adminUrl(context), name: 'millrace up' });
-    try {
-      const has = async (sql: string): Promise<boolean> => ((await client.query(sql)).rowCount ?? 0) > 0;
-      for (const [role, password, attributes] of [
-        // To create the capture role it needs CREATEROLE, and REPLICATION itself.
-        ['millrace', secrets.owner, 'CREATEDB CREATEROLE REPLICATION'],
-        ['registry', secrets.registry, ''],
-      ] as const) {
-        if (!(await has(`SELECT FROM pg_roles WHERE rolname = '${role}'`))) {
-          await client.query(`CREATE ROLE ${role} LOGIN ${attributes} PASSWORD '${password}'`);
-        }
-        if (!(await has(`SELECT FROM pg_database WHERE datname = '${role}'`))) {
-          await client.query(`CREATE DATABASE ${role} OWNER ${role}`);
-        }
+    await using client = await connectPostgres({ url: adminUrl(context), name: 'millrace up' });
+    const has = async (sql: string): Promise<boolean> => ((await client.query(sql)).rowCount ?? 0) > 0;
+    for (const [role, password, attributes] of [
+      // To create the capture role it needs CREATEROLE, and REPLICATION itself.
+      ['millrace', secrets.owner, 'CREATEDB CREATEROLE REPLICATION'],
+      ['registry', secrets.registry, ''],
+    ] as const) {
+      if (!(await has(`SELECT FROM pg_roles WHERE rolname = '${role}'`))) {
+        await client.query(`CREATE ROLE ${role} LOGIN ${attributes} PASSWORD '${password}'`);
       }
-      await client.query('GRANT pg_monitor, pg_signal_backend TO millrace');
-    } finally {
-      await client.end().catch(() => {});
+      if (!(await has(`SELECT FROM pg_database WHERE datname = '${role}'`))) {
+        await client.query(`CREATE DATABASE ${role} OWNER ${role}`);
+      }
     }
+    await client.query('GRANT pg_monitor, pg_signal_backend TO millrace');
   },
 };
 
