@@ -2,6 +2,7 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { MillraceError } from '../../core/errors.ts';
 import { type Check, maxExamples } from '../../proof/report.ts';
 import { describeLine, differing } from '../../proof/tally.ts';
+import { dayOf } from '../archive/list.ts';
 import { loadConfig } from '../config.ts';
 import { withLog } from '../log.ts';
 import { printJson } from '../print.ts';
@@ -112,14 +113,6 @@ function table(text: string, others: readonly TableName[]): readonly TableName[]
   const found = tableNames.find((name) => name === text);
   if (found === undefined) throw new InvalidArgumentError(`one of ${tableNames.join(', ')}`);
   return [...others, found];
-}
-
-function dayOf(text: string): string {
-  const date = new Date(`${text}T00:00:00Z`);
-  if (!/^\d{4}-\d\d-\d\d$/.test(text) || Number.isNaN(date.getTime()) || !date.toISOString().startsWith(text)) {
-    throw new InvalidArgumentError('a day, YYYY-MM-DD');
-  }
-  return text;
 }
 
 function portOf(text: string): number {
