@@ -32,6 +32,16 @@ function causesOf(error: Error): string[] {
   return causes;
 }
 
+/** One line, to standard output. */
+export function say(line = ''): void {
+  process.stdout.write(`${line}\n`);
+}
+
+/** A whole number with its thousands apart. */
+export function count(number: bigint | number): string {
+  return number.toLocaleString('en-US');
+}
+
 /** A table with aligned columns, to standard output. */
 export function printTable(header: readonly string[], rows: readonly (readonly string[])[]): void {
   const widths = header.map((title, i) => Math.max(title.length, ...rows.map((row) => (row[i] ?? '').length)));

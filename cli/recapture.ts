@@ -11,7 +11,7 @@ import { formatLsn } from '../core/lsn.ts';
 import { formatTimestamp } from '../core/time.ts';
 import { masksOf, slotState } from './capture.ts';
 import { withLog } from './log.ts';
-import { printJson, printTable } from './print.ts';
+import { printJson, printTable, say } from './print.ts';
 import { Progress } from './progress.ts';
 
 export interface RecaptureCommand {
@@ -102,8 +102,4 @@ function printResult({ lsn, from, to, moved, tables, untold }: Recaptured): void
   for (const { table, rows } of untold) {
     say(`${table}: nothing of it was captured before; its ${rows} rows come with their next change`);
   }
-}
-
-function say(text: string): void {
-  process.stdout.write(`${text}\n`);
 }

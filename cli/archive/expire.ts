@@ -1,13 +1,12 @@
 /** `millrace archive expire`: gives up the rows of old days. */
-import { join } from 'node:path';
 import type { Command } from 'commander';
 import { MillraceError } from '../../core/errors.ts';
 import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
 import { Compactor } from '../../sinks/compaction/compactor.ts';
 import { type Expiry, readExpiries } from '../../sinks/compaction/expiry.ts';
 import { sumOf } from '../../sinks/compaction/groups.ts';
-import { cacheDir, loadConfig } from '../config.ts';
-import { printJson, printTable } from '../print.ts';
+import { loadConfig } from '../config.ts';
+import { count, printJson, printTable, say } from '../print.ts';
 import { Progress } from '../progress.ts';
 import { archivedTopic, dayOf } from './list.ts';
 import { type ArchivePlace, withArchive } from './place.ts';
@@ -65,7 +64,7 @@ async function expire(topic: ArchivedTopic | undefined, options: ExpireOptions, 
 async function give(place: ArchivePlace, expiries: readonly Expiry[]): Promise<readonly Expiry[]> {
   const progress = new Progress('expiring');
   try {
-    await using compactor = await Compactor.open({ ...place, scratchDir: join(cacheDir(), 'compact') });
+    await using compactor = await Compactor.open(place);
     return await compactor.expire(expiries, (done) =>
       progress.update({ done, total: expiries.length, text: `${done} of ${expiries.length} days` }),
     );
@@ -86,12 +85,4 @@ export function firstKeptDay(retentionDays: number, nowMs: number): string {
     });
   }
   return new Date(nowMs - (retentionDays - 1) * 86_400_000).toISOString().slice(0, 10);
-}
-
-function count(number: bigint | number): string {
-  return number.toLocaleString('en-US');
-}
-
-function say(line: string): void {
-  process.stdout.write(`${line}\n`);
 }

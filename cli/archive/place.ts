@@ -1,4 +1,5 @@
 /** The archive as commands that change it have it: the log, the bucket, and where in it the objects are. */
+import { join } from 'node:path';
 import type { Command } from 'commander';
 import { normalPrefix } from '../../core/archive/keys.ts';
 import { replacementsTopic } from '../../core/archive/replacements.ts';
@@ -7,7 +8,7 @@ import { MillraceError } from '../../core/errors.ts';
 import type { KafkaLog } from '../../core/kafka/log.ts';
 import { openStore } from '../../core/s3/open.ts';
 import type { ObjectStore } from '../../core/s3/store.ts';
-import { loadConfig } from '../config.ts';
+import { cacheDir, loadConfig } from '../config.ts';
 import { withLog } from '../log.ts';
 import { untilSignal } from '../signals.ts';
 
@@ -20,6 +21,7 @@ export interface ArchivePlace {
   readonly epoch: string;
   readonly settings: { readonly targetBytes: number };
   readonly readerGraceMs: number;
+  readonly scratchDir: string;
   readonly now: () => number;
 }
 
@@ -41,6 +43,7 @@ export async function withArchive<T>(command: Command, work: (place: ArchivePlac
       epoch: await log.clusterId(),
       settings: { targetBytes },
       readerGraceMs,
+      scratchDir: join(cacheDir(), 'compact'),
       now: Date.now,
     });
   });

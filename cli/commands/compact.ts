@@ -1,5 +1,4 @@
 /** `millrace compact`: small files of complete days into larger ones, and replaced files out of the bucket. */
-import { join } from 'node:path';
 import type { Command } from 'commander';
 import { MillraceError } from '../../core/errors.ts';
 import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
@@ -14,8 +13,7 @@ import { sumOf } from '../../sinks/compaction/groups.ts';
 import { readSweepable, type Sweepable, sweep } from '../../sinks/compaction/sweep.ts';
 import { archivedTopic, type Days, dayOf, daysOf } from '../archive/list.ts';
 import { type ArchivePlace, withArchive } from '../archive/place.ts';
-import { cacheDir } from '../config.ts';
-import { printJson, printTable } from '../print.ts';
+import { count, printJson, printTable, say } from '../print.ts';
 import { Progress } from '../progress.ts';
 
 interface CompactOptions extends Days {
@@ -89,7 +87,6 @@ async function carryOut(
   try {
     await using compactor = await Compactor.open({
       ...place,
-      scratchDir: join(cacheDir(), 'compact'),
       onProgress: (at) => progress.update({ done: at.done, total: at.total, text: textOf(at) }),
     });
     const { done, failed } = await compactor.compact(topics, within);
@@ -176,12 +173,4 @@ function saySwept(swept: readonly Sweepable[], what: string): void {
 function textOf({ group: { topic, day, partition }, step, done, total }: CompactionProgress): string {
   const unit = step === 'rewriting' ? 'rows' : 'files';
   return `${topic} ${day} partition ${partition}: ${step}, ${count(done)} of ${count(total)} ${unit}`;
-}
-
-function count(number: bigint | number): string {
-  return number.toLocaleString('en-US');
-}
-
-function say(line: string): void {
-  process.stdout.write(`${line}\n`);
 }

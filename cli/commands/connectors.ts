@@ -14,7 +14,7 @@ import { createLogger } from '../../core/observability/logger.ts';
 import { connectPostgres } from '../../core/postgres.ts';
 import { definitions, requireNoGap, slotState } from '../capture.ts';
 import { loadConfig } from '../config.ts';
-import { printJson } from '../print.ts';
+import { printJson, say } from '../print.ts';
 import { recaptureConnector } from '../recapture.ts';
 import { untilSignal } from '../signals.ts';
 
@@ -91,7 +91,7 @@ async function apply(options: { timeout: string; json?: boolean }, command: Comm
   if (options.json) return printJson(results);
   for (const { name, action, changed, status } of results) {
     const what = changed.length > 0 ? ` (${changed.join(', ')})` : '';
-    line(`${name}  ${action}${what}  ${summary(status)}`);
+    say(`${name}  ${action}${what}  ${summary(status)}`);
   }
 }
 
@@ -102,8 +102,8 @@ async function validate(options: { json?: boolean }, command: Command): Promise<
   if (results.some(({ errors }) => errors.length > 0)) process.exitCode = 1;
   if (options.json) return printJson(results);
   for (const { name, errors } of results) {
-    line(`${name}  ${errors.length === 0 ? 'valid' : `${errors.length} settings are not valid`}`);
-    for (const { field, errors: reasons } of errors) line(`  ${field}: ${reasons.join('; ')}`);
+    say(`${name}  ${errors.length === 0 ? 'valid' : `${errors.length} settings are not valid`}`);
+    for (const { field, errors: reasons } of errors) say(`  ${field}: ${reasons.join('; ')}`);
   }
 }
 
@@ -122,22 +122,22 @@ async function status(options: { trace?: boolean; json?: boolean }, command: Com
   if (options.json) return printJson({ connectors: results, slot: slot ?? null, loss: loss ?? null });
   for (const { name, status: found, changed } of results) {
     if (found === undefined) {
-      line(`${name}  absent; create it with: millrace connectors apply`);
+      say(`${name}  absent; create it with: millrace connectors apply`);
       continue;
     }
-    line(
+    say(
       `${name}  ${summary(found)}${changed.length > 0 ? `  differs from its definition: ${changed.join(', ')}` : ''}`,
     );
     for (const part of [found, ...found.tasks]) {
       if (part.trace === undefined) continue;
       const lines = options.trace ? part.trace.trimEnd().split('\n') : traceCauses(part.trace);
-      for (const text of lines) line(`  ${text}`);
+      for (const text of lines) say(`  ${text}`);
     }
   }
   if (slot === undefined)
-    line(`slot ${config.capture.slot}  absent${loss === undefined ? '; the connector makes it' : ''}`);
-  else line(slotLine(slot));
-  if (loss !== undefined) line(`LOST  ${loss.reason}; fill the gap with: millrace connectors recapture`);
+    say(`slot ${config.capture.slot}  absent${loss === undefined ? '; the connector makes it' : ''}`);
+  else say(slotLine(slot));
+  if (loss !== undefined) say(`LOST  ${loss.reason}; fill the gap with: millrace connectors recapture`);
 }
 
 async function restart(options: { failed?: boolean }, command: Command): Promise<void> {
@@ -149,7 +149,7 @@ async function restart(options: { failed?: boolean }, command: Command): Promise
     // A restart is answered before it begins.
     await sleep(500);
     const { status: found } = await applyConnector(client, definition);
-    line(`${definition.name}  ${summary(found)}`);
+    say(`${definition.name}  ${summary(found)}`);
   }
 }
 
@@ -161,10 +161,10 @@ async function remove(options: { reset?: boolean }, command: Command): Promise<v
       await client.stop(name);
       await forgetOffsets(client, name);
     }
-    line(`${name}  ${(await client.delete(name)) ? 'deleted' : 'was not there'}`);
+    say(`${name}  ${(await client.delete(name)) ? 'deleted' : 'was not there'}`);
   }
   if (options.reset)
-    line(`slot ${config.capture.slot}  ${(await dropConfigured(config)) ? 'dropped' : 'was not there'}`);
+    say(`slot ${config.capture.slot}  ${(await dropConfigured(config)) ? 'dropped' : 'was not there'}`);
 }
 
 /** Kafka Connect refuses until the stopped connector's tasks are gone. */
@@ -235,8 +235,4 @@ function unknown(name: string): MillraceError {
   return new MillraceError('CONNECTOR_UNKNOWN', `Kafka Connect has no connector ${name}`, {
     remedy: 'Create it with `millrace connectors apply`.',
   });
-}
-
-function line(text: string): void {
-  process.stdout.write(`${text}\n`);
 }

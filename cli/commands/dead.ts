@@ -18,7 +18,7 @@ import { type Planned, planRedrive, readRedrives, redrive, type Verdict } from '
 import { formatTimestamp } from '../../core/time.ts';
 import { loadConfig } from '../config.ts';
 import { withLog } from '../log.ts';
-import { printJson, printTable } from '../print.ts';
+import { printJson, printTable, say } from '../print.ts';
 import { untilSignal } from '../signals.ts';
 
 interface ListOptions {
@@ -243,8 +243,4 @@ function hexLines(bytes: Buffer): string[] {
 
 function short(text: string): string {
   return text.length > 80 ? `${text.slice(0, 79)}…` : text;
-}
-
-function say(line: string): void {
-  process.stdout.write(`${line}\n`);
 }

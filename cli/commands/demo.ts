@@ -21,6 +21,7 @@ import { cacheDir } from '../config.ts';
 import { Bars } from '../demo/bars.ts';
 import { type Arrival, follow } from '../demo/follow.ts';
 import { Pipeline } from '../demo/pipeline.ts';
+import { say } from '../print.ts';
 import { Progress } from '../progress.ts';
 import { untilSignal } from '../signals.ts';
 import { attach, stackOptions, up } from '../stack.ts';
@@ -33,10 +34,6 @@ const symbol = 'BTC/USD';
 const stackName = 'demo';
 /** The week has no move of 5 % in a minute or five with three times the volume; at 2 % there is something to see. */
 const demoSettings = { MILLRACE_ANOMALY_PRICE_CHANGE: '0.02', MILLRACE_PARQUET_FLUSH_MS: '3000' };
-
-const say = (line = ''): void => {
-  process.stdout.write(`${line}\n`);
-};
 
 export function register(program: Command): void {
   program

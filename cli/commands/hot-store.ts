@@ -8,7 +8,7 @@ import { planRebuild, rebuild } from '../../sinks/hot-store/rebuild.ts';
 import { expired, retentionClient } from '../../sinks/hot-store/retention.ts';
 import { loadConfig } from '../config.ts';
 import { withLog } from '../log.ts';
-import { printJson, printTable } from '../print.ts';
+import { printJson, printTable, say } from '../print.ts';
 import { hotStoreUrl } from '../services.ts';
 import { untilSignal } from '../signals.ts';
 
@@ -122,8 +122,4 @@ function daysOf(text: string): number {
   if (!Number.isInteger(days) || days < 1 || days > 36_500)
     throw new InvalidArgumentError('a number of days, 1 to 36500');
   return days;
-}
-
-function say(line: string): void {
-  process.stdout.write(`${line}\n`);
 }

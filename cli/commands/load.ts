@@ -5,6 +5,7 @@ import { formats, isFormat } from '../../storage/load/formats.ts';
 import { loadTrades } from '../../storage/load/load.ts';
 import { writeSynthetic } from '../../storage/load/synthetic.ts';
 import { loadConfig } from '../config.ts';
+import { count } from '../print.ts';
 import { Progress } from '../progress.ts';
 import { untilSignal } from '../signals.ts';
 
@@ -106,8 +107,4 @@ async function run(file: string, options: Options, command: Command): Promise<vo
   } finally {
     progress.end();
   }
-}
-
-function count(value: number): string {
-  return value.toLocaleString('en-US');
 }

@@ -13,7 +13,7 @@ import { loadConfig } from '../config.ts';
 import { withLog } from '../log.ts';
 import { loadProcessor } from '../module.ts';
 import { partitionNumber } from '../options.ts';
-import { printJson, printTable } from '../print.ts';
+import { printJson, printTable, say } from '../print.ts';
 import { outputTopics } from '../processors.ts';
 import { Progress, type ProgressState } from '../progress.ts';
 import { untilSignal } from '../signals.ts';
@@ -176,9 +176,6 @@ interface FromArchive {
 
 function print(result: ReplayResult, into: string | undefined, archived: FromArchive | undefined): void {
   const { processor, version, records, beats, topics, differences, examples, seconds } = result;
-  const say = (line: string): void => {
-    process.stdout.write(`${line}\n`);
-  };
   say(
     `${processor} (version ${version}): ${records} records and ${beats} heartbeats replayed in ${seconds.toFixed(1)} s`,
   );

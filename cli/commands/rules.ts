@@ -18,7 +18,7 @@ import { BUILT_IN } from '../../processors/anomaly/settings.ts';
 import type { Rule as RuleRecord } from '../../schemas/gen/rule.ts';
 import { loadConfig } from '../config.ts';
 import { withLog } from '../log.ts';
-import { printJson, printTable } from '../print.ts';
+import { printJson, printTable, say } from '../print.ts';
 import { untilSignal } from '../signals.ts';
 
 interface Options {
@@ -189,9 +189,6 @@ function printTrial(
   rules: readonly RuleRecord[],
   last: number,
 ): void {
-  const say = (text: string): void => {
-    process.stdout.write(`${text}\n`);
-  };
   const standing = anomalies.filter(({ status }) => status !== 'RETRACTED');
   say(`${candles} candles and ${trades} trades, ${late} late, ${dead} dead`);
   for (const { id } of rules) {
