@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { parseFilter } from '../core/operations/filter.ts';
 import { redrive } from '../core/operations/redrive.ts';
 import type { Processor } from '../core/processor/define.ts';
+import type { Log } from '../core/runtime/log.ts';
 import { Driver } from '../core/testing/driver.ts';
 import { anomaly } from '../processors/anomaly/anomaly.ts';
 import { Bench, candle, SETTINGS as RULES } from '../processors/anomaly/testing/fixture.ts';
@@ -11,6 +12,7 @@ import { Feed, SETTINGS, type TradeFields, time } from '../processors/ohlcv/test
 import { openCold } from '../proof/replay/cold/open.ts';
 import { type ReplayOptions, type ReplayResult, replay } from '../proof/replay/replay.ts';
 import type { TradeChange } from '../schemas/gen/trade_change.ts';
+import { objectsTopic } from '../schemas/topics.ts';
 import { Archived } from './archived.ts';
 
 const trades = 'cdc.public.trades';
@@ -81,12 +83,27 @@ type Options = Partial<ReplayOptions<TradeChange>>;
 const fromLog = (options: Options = {}): Promise<ReplayResult> =>
   replay({ log: driver.log, schemas: driver.schemas, processor, verify: true, ...options });
 
-async function fromCold(options: Options = {}) {
-  const { log, schemas } = driver;
+async function fromCold(options: Options = {}, log: Log = driver.log) {
+  const { schemas } = driver;
   const sources = await openCold({ log, schemas, store: archive.store, processor, ...options });
   await using cold = sources.log;
   const result = await replay({ ...sources, processor, verify: true, cold: true, ...options });
   return { result, parts: cold.parts, objects: cold.objects };
+}
+
+/** The log; before it answers what the archive is asked for, something happens. */
+function asked(log: Log, method: 'committed' | 'ends', first: () => Promise<void>): Log {
+  return new Proxy(log, {
+    get(target, name) {
+      const value = Reflect.get(target, name, target) as unknown;
+      if (typeof value !== 'function') return value;
+      if (name !== method) return value.bind(target);
+      return async (...args: readonly unknown[]) => {
+        if (args.includes(method === 'ends' ? objectsTopic(trades) : trades)) await first();
+        return value.apply(target, args);
+      };
+    },
+  });
 }
 
 const hashes = ({ topics, records }: ReplayResult) => [
@@ -203,6 +220,45 @@ describe('a replay from the archive', () => {
     expect(await at('12:00:22')).toEqual([12n, 0n]);
     expect(await cold.offsetsAt(trades, time('12:00:27') / 1000n, [17n, 0n])).toEqual([17n, 0n]);
     expect(await cold.starts(trades)).toEqual([0n, 0n]);
+  });
+
+  test.each(['committed', 'ends'] as const)(
+    'beside a sink that goes on before the log is asked for what is %s misses nothing',
+    async (method) => {
+      for (const id of ['a', 'b']) trade({ at: '12:00:10', id });
+      driver.sendBytes(Buffer.from('poison'));
+      await driver.run();
+      await archive.cut(trades, 0, { to: 1n });
+      let isOn = true;
+      const log = asked(driver.log, method, async () => {
+        if (!isOn) return;
+        isOn = false;
+        await archive.cut(trades, 0, { to: 2n });
+        await archive.cut(trades, 0);
+      });
+      const { result, parts } = await fromCold({}, log);
+      expect(result.examples).toEqual([]);
+      expect(hashes(result)).toEqual(hashes(await fromLog()));
+      expect(parts.map(({ to }) => to)).toEqual([method === 'committed' ? 3n : 2n]);
+    },
+  );
+
+  test('beside a sink whose next cut takes in what it had committed without a row misses nothing', async () => {
+    trade({ at: '12:00:10', id: 'a' });
+    driver.sendBytes(Buffer.from('poison'));
+    await driver.run();
+    await archive.cut(trades, 0, { to: 1n });
+    await archive.cut(trades, 0);
+    const log = asked(driver.log, 'ends', async () => {
+      if ((await driver.log.ends(trades))[0] !== 2n) return;
+      trade({ at: '12:00:20', id: 'b' });
+      await driver.run();
+      await archive.cut(trades, 0);
+    });
+    const { result, parts } = await fromCold({}, log);
+    expect(result.examples).toEqual([]);
+    expect(hashes(result)).toEqual(hashes(await fromLog()));
+    expect(parts).toMatchObject([{ partition: 0, from: 0n, to: 3n }]);
   });
 
   test('registers nothing without --into', async () => {

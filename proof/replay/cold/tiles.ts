@@ -40,8 +40,9 @@ export async function readTiles(
   signal: AbortSignal,
 ): Promise<readonly Tiles[]> {
   const name = objectsTopic(topic);
-  const [from, to] = await Promise.all([log.starts(name), log.ends(name)]);
+  // In this order: every object of what is committed here is before the ends that are asked for next.
   const committed = await log.committed(groupOf('parquet'), topic);
+  const [from, to] = await Promise.all([log.starts(name), log.ends(name)]);
   const written: ArchiveObject[][] = to.map(() => []);
   for await (const { partition, records } of readObjects(log, schemas, topic, { from, to }, signal)) {
     written[partition]?.push(...records.map(({ object }) => object));
@@ -65,8 +66,9 @@ function tilesOf(written: readonly ArchiveObject[], objects: readonly ArchiveObj
     byStart.set(from, { from, to, deadLetters });
   }
   const cuts = [...byStart.values()].sort((a, b) => (a.from < b.from ? -1 : 1));
-  // Only together with cuts: alone it would be an archive of nothing.
-  if (tail !== undefined && cuts.length > 0) cuts.push(tail);
+  const last = cuts.at(-1);
+  // Only together with cuts: alone it would be an archive of nothing. A cut that came meanwhile may have it in its range.
+  if (tail !== undefined && last !== undefined && tail.from >= last.to) cuts.push(tail);
   const gaps: (Range & { why: string })[] = [];
   for (const [i, { from }] of cuts.entries()) {
     const before = cuts[i - 1];
