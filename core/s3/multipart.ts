@@ -10,6 +10,7 @@ import {
   UploadPartCommand,
 } from '@aws-sdk/client-s3';
 import { MillraceError } from '../errors.ts';
+import { inLanes } from '../lanes.ts';
 
 /** Sends one request: retried, with a timeout, its errors in our words. */
 export type Call = <T>(what: string, send: (signal: AbortSignal) => Promise<T>) => Promise<T>;
@@ -82,25 +83,16 @@ export async function putLarge(client: S3Client, object: LargeObject, call: Call
 
 async function sendParts(client: S3Client, object: LargeObject, UploadId: string | undefined, call: Call) {
   const { bucket, key, bytes, partSize } = object;
-  const parts: CompletedPart[] = Array.from({ length: Math.ceil(bytes.length / partSize) }, (_, i) => ({
-    PartNumber: i + 1,
-  }));
-  let next = 0;
-  const lane = async (): Promise<void> => {
-    for (let i = next++; i < parts.length; i = next++) {
-      const Body = bytes.subarray(i * partSize, (i + 1) * partSize);
-      const ChecksumSHA256 = createHash('sha256').update(Body).digest('base64');
-      const part = { Bucket: bucket, Key: key, UploadId, PartNumber: i + 1, Body, ChecksumSHA256 };
-      const { ETag } = await call(`storing part ${i + 1} of ${key}`, (abortSignal) =>
-        client.send(new UploadPartCommand(part), { abortSignal }),
-      );
-      parts[i] = { PartNumber: i + 1, ETag, ChecksumSHA256 };
-    }
-  };
-  const outcomes = await Promise.allSettled(Array.from({ length: Math.min(lanes, parts.length) }, lane));
-  const failed = outcomes.find((outcome) => outcome.status === 'rejected');
-  if (failed !== undefined) throw failed.reason;
-  return parts;
+  const numbers = Array.from({ length: Math.ceil(bytes.length / partSize) }, (_, i) => i + 1);
+  return inLanes(numbers, lanes, async (PartNumber): Promise<CompletedPart> => {
+    const Body = bytes.subarray((PartNumber - 1) * partSize, PartNumber * partSize);
+    const ChecksumSHA256 = createHash('sha256').update(Body).digest('base64');
+    const part = { Bucket: bucket, Key: key, UploadId, PartNumber, Body, ChecksumSHA256 };
+    const { ETag } = await call(`storing part ${PartNumber} of ${key}`, (abortSignal) =>
+      client.send(new UploadPartCommand(part), { abortSignal }),
+    );
+    return { PartNumber, ETag, ChecksumSHA256 };
+  });
 }
 
 /** Everything that was begun under the key of an object that is there; as far as it goes, since the object is what counts. */

@@ -4,6 +4,7 @@ import { endOfReplacements, readReplacements } from '../../core/archive/replacem
 import type { AvroEncoder } from '../../core/avro/encoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
 import { MillraceError } from '../../core/errors.ts';
+import { inLanes } from '../../core/lanes.ts';
 import type { Metrics, TaskMetrics } from '../../core/observability/metrics.ts';
 import type { Beat, Handler, Ownership } from '../../core/runtime/handler.ts';
 import type { Fetched, OutRecord } from '../../core/runtime/log.ts';
@@ -273,9 +274,11 @@ export class ManifestHandler implements Handler {
     const { topic, complete, time } = plan;
     const days = this.#daysOf(topic);
     const touched = byDay(objects, replacements);
-    const listed = await inLanes([...touched], ([day, own]) => this.#writer.list(topic, day, days.get(day), own, plan));
+    const listed = await inLanes([...touched], lanes, ([day, own]) =>
+      this.#writer.list(topic, day, days.get(day), own, plan),
+    );
     const due = complete === undefined ? [] : days.due(complete.through, touched);
-    const completed = await inLanes(due, (day) => this.#writer.complete(day, complete?.passed ?? 0n));
+    const completed = await inLanes(due, lanes, (day) => this.#writer.complete(day, complete?.passed ?? 0n));
     const changed = [...listed, ...completed];
     await this.#transact(changed.map((day) => this.#record(day, time)));
     days.committed(changed);
@@ -335,17 +338,4 @@ interface Taken {
   readonly taken: readonly ArchiveReplacement[];
   /** There is more to take. */
   readonly more: boolean;
-}
-
-/** A few at a time, results in order. Nothing of it goes on after it has failed. */
-async function inLanes<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
-  const results: R[] = [];
-  for (let at = 0; at < items.length; at += lanes) {
-    const outcomes = await Promise.allSettled(items.slice(at, at + lanes).map(work));
-    for (const outcome of outcomes) {
-      if (outcome.status === 'rejected') throw outcome.reason;
-      results.push(outcome.value);
-    }
-  }
-  return results;
 }

@@ -6,6 +6,7 @@ import type { TableDecoder } from '../../core/archive/writing/decoder.ts';
 import { buildOf, type Form, formOf, forms } from '../../core/archive/writing/writer.ts';
 import type { AvroEncoder } from '../../core/avro/encoder.ts';
 import { MillraceError } from '../../core/errors.ts';
+import { inLanes } from '../../core/lanes.ts';
 import type { Metrics, TaskMetrics } from '../../core/observability/metrics.ts';
 import { deadLetter } from '../../core/runtime/dead-letter.ts';
 import { prepareDecoder, valuesOf } from '../../core/runtime/decoding.ts';
@@ -191,7 +192,9 @@ export class ParquetHandler implements Handler {
   /** Steps 2 and 3. */
   async #finish(cut: Cut, built: Built): Promise<void> {
     const keys = built.objects.map((object) => this.#key(object));
-    const kept = await this.#upload(formOf(cut.writerVersion), built.objects, keys);
+    const form = formOf(cut.writerVersion);
+    const lanes = this.#env.settings.uploads ?? 4;
+    const kept = await inLanes(built.objects, lanes, (object, i) => this.#put(form, object, keys[i] ?? ''));
     const timestamp = this.#buffer.lastTimestamp ?? 0n;
     const { since, deadLetters } = this.#unlisted ?? { since: this.#committed, deadLetters: 0 };
     const range = { from: since, deadLetters: deadLetters + built.refused.length };
@@ -212,23 +215,6 @@ export class ParquetHandler implements Handler {
     this.#env.budget.set(this.#id, 0);
     this.#firstBufferedMs = undefined;
     this.#showOldest();
-  }
-
-  /** A few at a time, in order of days. */
-  async #upload(form: Form, objects: readonly BuiltObject[], keys: readonly string[]): Promise<Kept[]> {
-    const kept: Kept[] = [];
-    let next = 0;
-    const lane = async (): Promise<void> => {
-      for (let i = next++; i < objects.length; i = next++) {
-        const object = objects[i] as BuiltObject;
-        kept[i] = await this.#put(form, object, keys[i] ?? '');
-      }
-    };
-    const lanes = Array.from({ length: Math.min(this.#env.settings.uploads ?? 4, objects.length) }, lane);
-    const outcomes = await Promise.allSettled(lanes);
-    const failed = outcomes.find((outcome) => outcome.status === 'rejected');
-    if (failed !== undefined) throw failed.reason;
-    return kept;
   }
 
   async #put(form: Form, object: BuiltObject, key: string): Promise<Kept> {

@@ -3,6 +3,7 @@ import { mkdir, readdir, rename, rm, stat, statfs, utimes, writeFile } from 'nod
 import { dirname, join } from 'node:path';
 import type { ArchiveObject } from '../../../schemas/gen/archive_object.ts';
 import { MillraceError } from '../../errors.ts';
+import { inLanes } from '../../lanes.ts';
 import type { ObjectStore } from '../../s3/store.ts';
 import { pathColumns } from './views.ts';
 
@@ -119,26 +120,19 @@ export class Copies {
   async #fetchAll(missing: readonly Copy[], { signal, onProgress }: FetchOptions): Promise<void> {
     const totalBytes = missing.reduce((sum, { object }) => sum + object.bytes, 0n);
     await this.#requireRoom(totalBytes);
-    const failed = new AbortController();
-    const stop = signal === undefined ? failed.signal : AbortSignal.any([signal, failed.signal]);
-    let [next, objects, bytes] = [0, 0, 0n];
+    let [objects, bytes] = [0, 0n];
     const report = (): void => onProgress?.({ objects, totalObjects: missing.length, bytes, totalBytes });
     report();
-    const lane = async (): Promise<void> => {
-      for (let copy = missing[next++]; copy !== undefined; copy = missing[next++]) {
-        stop.throwIfAborted();
-        await this.#fetch(copy, stop);
-        objects++;
-        bytes += copy.object.bytes;
-        report();
-      }
-    };
-    const running = Array.from({ length: lanes }, () => lane().catch((error: unknown) => failed.abort(error)));
-    await Promise.all(running);
-    stop.throwIfAborted();
+    await inLanes(missing, lanes, async (copy) => {
+      signal?.throwIfAborted();
+      await this.#fetch(copy, signal);
+      objects++;
+      bytes += copy.object.bytes;
+      report();
+    });
   }
 
-  async #fetch({ object, path }: Copy, signal: AbortSignal): Promise<void> {
+  async #fetch({ object, path }: Copy, signal: AbortSignal | undefined): Promise<void> {
     const stored = await this.#store.get(object.key, signal);
     if (stored === undefined) throw damaged(`${object.key} is listed but not in the bucket`);
     const sha256 = createHash('sha256').update(stored.bytes).digest('hex');

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { planOf } from '../../../core/archive/keys.ts';
 import { listObjects, readObjects } from '../../../core/archive/objects.ts';
 import type { Schemas } from '../../../core/avro/schemas.ts';
+import { inLanes } from '../../../core/lanes.ts';
 import type { Log } from '../../../core/runtime/log.ts';
 import type { ObjectStore } from '../../../core/s3/store.ts';
 import type { ArchiveObject } from '../../../schemas/gen/archive_object.ts';
@@ -55,16 +56,13 @@ export async function examine(options: ExamineOptions): Promise<Examined> {
     wanted.push(...listed.filter(({ key }) => keys === undefined || keys.has(key)));
   }
   const bad: { readonly object: ArchiveObject; readonly state: Finding['state'] }[] = [];
-  let [next, done] = [0, 0];
-  const lane = async (): Promise<void> => {
-    for (let object = wanted[next++]; object !== undefined; object = wanted[next++]) {
-      signal.throwIfAborted();
-      const state = await stateOf(store, object, signal);
-      if (state !== 'good') bad.push({ object, state });
-      onProgress?.({ done: ++done, total: wanted.length, bad: bad.length });
-    }
-  };
-  await Promise.all(Array.from({ length: lanes }, lane));
+  let done = 0;
+  await inLanes(wanted, lanes, async (object) => {
+    signal.throwIfAborted();
+    const state = await stateOf(store, object, signal);
+    if (state !== 'good') bad.push({ object, state });
+    onProgress?.({ done: ++done, total: wanted.length, bad: bad.length });
+  });
   const origins = new Origins(options);
   const findings: Finding[] = [];
   for (const each of bad.sort((a, b) => (a.object.key < b.object.key ? -1 : 1))) {

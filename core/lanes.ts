@@ -1,0 +1,25 @@
+/**
+ * Does work on items, a few at a time and begun in their order; what comes of it is in that order, too. When one fails none is begun any more, and
+ * the failure is thrown once nothing is under way.
+ */
+export async function inLanes<T, R>(
+  items: readonly T[],
+  lanes: number,
+  work: (item: T, index: number) => Promise<R>,
+): Promise<R[]> {
+  const results: R[] = [];
+  let next = 0;
+  const failures: unknown[] = [];
+  const lane = async (): Promise<void> => {
+    for (let i = next++; i < items.length && failures.length === 0; i = next++) {
+      try {
+        results[i] = await work(items[i] as T, i);
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(lanes, items.length) }, lane));
+  if (failures.length > 0) throw failures[0];
+  return results;
+}
