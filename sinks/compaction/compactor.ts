@@ -3,17 +3,16 @@ import { readDays } from '../../core/archive/days.ts';
 import { compactedKey } from '../../core/archive/keys.ts';
 import { readListing } from '../../core/archive/objects.ts';
 import { Copies } from '../../core/archive/reading/copies.ts';
-import { endOfReplacements, type ReplacementRecord, readReplacements } from '../../core/archive/replacements.ts';
+import type { ReplacementRecord } from '../../core/archive/replacements.ts';
 import { buildOf, formOf, forms } from '../../core/archive/writing/writer.ts';
-import type { Schemas } from '../../core/avro/schemas.ts';
 import { isError, type MillraceError } from '../../core/errors.ts';
-import type { Log } from '../../core/runtime/log.ts';
 import { putOnce } from '../../core/s3/put-once.ts';
 import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import type { ArchiveReplacement, ReplacingObject } from '../../schemas/gen/archive_replacement.ts';
 import { type ArchivedTopic, archivedTopics, objectsTopic } from '../../schemas/topics.ts';
 import { type Expiry, readExpiries } from './expiry.ts';
-import { type DueGroup, dueGroups, type Group, groupId, groupOf, hullOf, inputsOf, sumOf } from './groups.ts';
+import { type DueGroup, dueGroups, type Group, groupId, hullOf, sumOf } from './groups.ts';
+import { pendingPlan, plannedInputs } from './plan.ts';
 import { blank, Records } from './records.ts';
 import { bytesOf, type RewrittenFile, rewrite } from './rewrite.ts';
 import { withScratch } from './scratch.ts';
@@ -90,10 +89,10 @@ export class Compactor implements AsyncDisposable {
 
   /** Takes over, and finishes the plan that is there. @throws as `compact` */
   static async open(options: CompactorOptions): Promise<Compactor> {
-    const { log, schemas, signal } = options;
+    const { log, schemas } = options;
     const records = await Records.open(log, schemas, options.now);
     try {
-      const pending = await pendingPlan(log, schemas, signal);
+      const pending = await pendingPlan(options);
       const resumed = pending === undefined ? nothing : await new Run(options, records).resume(pending);
       return new Compactor(options, records, resumed);
     } catch (error) {
@@ -181,21 +180,6 @@ export async function readDue(
   return { groups: dueGroups(topic, objects, (day) => complete.has(day), targetBytes), covers };
 }
 
-/** The plan that was not finished. Each is finished before the next, so there is at most one. */
-export async function pendingPlan(
-  log: Log,
-  schemas: Schemas,
-  signal: AbortSignal,
-): Promise<ReplacementRecord | undefined> {
-  let pending: ReplacementRecord | undefined;
-  const range = { from: 0n, to: await endOfReplacements(log) };
-  for await (const record of readReplacements(log, schemas, range, signal)) {
-    if (record.replacement.kind === 'PLANNED') pending = record;
-    else if (record.replacement.plan === pending?.offset) pending = undefined;
-  }
-  return pending;
-}
-
 const abandoned = ['ARCHIVE_DAMAGED', 'COMPACTION_FAILED', 'S3_CONFLICT'] as const;
 
 const nothing: Outcome = { done: [], failed: [] };
@@ -228,22 +212,15 @@ class Run {
 
   /** Finishes a plan as it was made, from what was listed then. */
   async resume(plan: ReplacementRecord): Promise<Outcome> {
-    const { log, schemas, signal } = this.#options;
-    const { topic: name, day, partition: planned, schema_id: schemaId, covers, target_bytes } = plan.replacement;
-    const { writer_version: writerVersion } = plan.replacement;
-    const partition = planned ?? 0;
+    const { topic: name, day, partition, schema_id: schemaId, writer_version: writerVersion } = plan.replacement;
     const topic = archivedTopics.find((each) => each === name) as ArchivedTopic;
-    const group = { topic, day, partition, schemaId, writerVersion };
+    const group = { topic, day, partition: partition ?? 0, schemaId, writerVersion };
     // A newer Millrace planned it, which this one is older than.
     if (forms.every(({ version }) => version !== writerVersion)) {
       await this.#abandon(plan, group);
       return nothing;
     }
-    const ends = await log.ends(objectsTopic(topic));
-    const range = { covers: ends.map((_, i) => (i === partition ? covers : 0n)), replacements: plan.offset };
-    const { objects } = await readListing(log, schemas, topic, range, signal);
-    const own = objects.filter((each) => groupId(groupOf(topic, each)) === groupId(group));
-    return this.#finish(plan, group, inputsOf(own, target_bytes));
+    return this.#finish(plan, group, await plannedInputs(this.#options, plan, group));
   }
 
   async #finish(plan: ReplacementRecord, group: Group, inputs: readonly ArchiveObject[]): Promise<Outcome> {

@@ -5,7 +5,7 @@ import { endOfReplacements } from '../../core/archive/replacements.ts';
 import type { ObjectInfo, ObjectStore } from '../../core/s3/store.ts';
 import type { ArchivePartition } from '../../schemas/gen/archive_partition.ts';
 import type { ArchivedTopic } from '../../schemas/topics.ts';
-import { pendingPlan } from './compactor.ts';
+import { pendingPlan } from './plan.ts';
 import type { ArchiveSources } from './sources.ts';
 
 export interface SweepOptions extends ArchiveSources {
@@ -37,7 +37,7 @@ export async function readSweepable(options: SweepOptions, topic: ArchivedTopic)
   const { log, schemas, store, signal, prefix, epoch } = options;
   const end = await endOfReplacements(log);
   if (end === 0n) return { topic, removable: [], waiting: [] };
-  const pending = await pendingPlan(log, schemas, signal);
+  const pending = await pendingPlan(options);
   const { objects, replaced } = await readListing(log, schemas, topic, {}, signal);
   const listed = new Set(objects.map(({ key }) => key));
   const manifests = new Manifests(options, topic);
