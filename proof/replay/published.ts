@@ -72,14 +72,10 @@ export class Published implements AsyncDisposable {
   async #keep(snapshotTime: bigint | undefined): Promise<void> {
     const boundary = snapshotTime === undefined ? undefined : snapshotTime / 1000n;
     const first = await this.#read();
-    if (first === undefined) {
-      this.#keptAfter = endOfTime;
-    } else {
-      // Earlier ones of the same millisecond may be gone.
-      if (boundary === undefined || first.timestamp > boundary) this.#keptAfter = first.timestamp;
-      else this.#boundary = boundary;
-      this.#queue.push(first);
-    }
+    if (first === undefined) this.#keptAfter = endOfTime;
+    // Earlier ones of the same millisecond may be gone.
+    else if (boundary === undefined || first.timestamp >= boundary) this.#keptAfter = first.timestamp;
+    else this.#boundary = boundary;
   }
 
   /** Whether what the replay gives at this time has no counterpart that is kept for certain. */
