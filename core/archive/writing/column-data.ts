@@ -1,97 +1,296 @@
-import type { ColumnSource } from 'hyparquet-writer/src/types.js';
-import { compareUtf8 } from '../../utf8.ts';
+import { ByteWriter } from 'hyparquet-writer';
+import { deltaBinaryPack } from 'hyparquet-writer/src/delta.js';
+import { type Dictionary, dictionaryOf } from './dictionary.ts';
+import { packDeltas, packHybrid, type Scratch } from './packing.ts';
 import type { FileColumn, FileValue } from './source-columns.ts';
-
-/**
- * One column of the row group in the making. Statistics are made here, while values pass: the writer would go over them again, and of
- * decimals, which it is given as bytes, it would compare the bytes without sign.
- */
-export interface ColumnData {
-  add(value: FileValue): void;
-  /** What the writer is given. */
-  readonly source: Omit<ColumnSource, 'name'>;
-  readonly statistics: Statistics;
-}
-
-export interface Statistics {
-  readonly min_value?: FileValue & {};
-  readonly max_value?: FileValue & {};
-  readonly null_count: bigint;
-}
+import { TextData } from './text-data.ts';
+import { firstRoom, roomier, type Statistics, Vector } from './vector.ts';
 
 export const decimalBytes = 16;
 
-export function columnData({ type }: FileColumn): ColumnData {
+export function columnData({ type }: FileColumn): Vector {
   switch (type.kind) {
     case 'decimal':
       return new DecimalData();
     case 'text':
       return new TextData();
     case 'int':
-      return new NumberData({});
+      return new IntData();
     case 'boolean':
+      return new BooleanData();
     case 'double':
-      return new PlainData();
+      return new DoubleData();
     case 'long':
     case 'timestamp':
-      // Offsets, times and LSNs grow steadily: as differences they take half of the object's size away.
-      return new NumberData({ encoding: 'DELTA_BINARY_PACKED' });
+      return new LongData();
   }
 }
 
-abstract class Data<T extends FileValue & {}> implements ColumnData {
-  protected readonly values: unknown[] = [];
-  #min: T | undefined;
-  #max: T | undefined;
-  #nulls = 0;
+const two32 = 2 ** 32;
 
-  abstract add(value: FileValue): void;
+/**
+ * 64-bit integers as differences: offsets, times and LSNs grow steadily, and it takes half of an object's size away. Kept as numbers as long
+ * as all of them are exact so, which microseconds are until 2255.
+ */
+class LongData extends Vector {
+  readonly type = 'INT64';
+  readonly encoding = 'DELTA_BINARY_PACKED';
+  #values = new Float64Array(0);
+  /** Instead of `#values`, once a value was beyond 2^53. */
+  #wide: BigInt64Array | undefined;
 
-  get source(): Omit<ColumnSource, 'name'> {
-    return { data: this.values, statistics: false };
+  add(value: FileValue): void {
+    if (value === null) {
+      this.addNull();
+      return;
+    }
+    const number = Number(value);
+    if (Number.isSafeInteger(number)) this.addNumber(number);
+    else this.#addWide(value as bigint);
+  }
+
+  /** @param value a safe integer */
+  addNumber(value: number): void {
+    if (this.#wide !== undefined) {
+      this.#addWide(BigInt(value));
+      return;
+    }
+    const place = this.nextPlace();
+    if (place === this.#values.length) this.#values = roomier(Float64Array, this.#values);
+    this.#values[place] = value;
+  }
+
+  #addWide(value: bigint): void {
+    this.#wide ??= this.#widened(Math.max(this.count * 2, firstRoom));
+    const place = this.nextPlace();
+    if (place === this.#wide.length) this.#wide = roomier(BigInt64Array, this.#wide);
+    this.#wide[place] = value;
+  }
+
+  #widened(length: number): BigInt64Array<ArrayBuffer> {
+    const wide = new BigInt64Array(length);
+    for (let place = 0; place < this.count; place++) wide[place] = BigInt(this.#values[place] as number);
+    return wide;
+  }
+
+  override clear(): void {
+    super.clear();
+    this.#wide = undefined;
+  }
+
+  sizeOf(from: number, end: number): number {
+    return (end - from) * 8;
+  }
+
+  write(to: Scratch, from: number, end: number): void {
+    if (this.#wide === undefined && packDeltas(to, this.#values, from, end)) return;
+    const wide = this.#wide ?? this.#widened(this.count);
+    const packed = new ByteWriter();
+    deltaBinaryPack(packed, wide.subarray(from, end), 'INT64');
+    to.append(packed.getBytes());
   }
 
   get statistics(): Statistics {
-    const null_count = BigInt(this.#nulls);
-    if (this.#min === undefined || this.#max === undefined) return { null_count };
-    return { min_value: this.#min, max_value: this.#max, null_count };
+    const { count } = this;
+    const null_count = BigInt(this.nulls);
+    if (count === 0) return { null_count };
+    const [min, max] = this.#wide === undefined ? bounds(this.#values, count) : bounds(this.#wide, count);
+    return { min_value: BigInt(min), max_value: BigInt(max), null_count };
+  }
+}
+
+function bounds<T extends number | bigint>(values: { readonly [place: number]: T }, count: number): [T, T] {
+  let min = values[0] as T;
+  let max = min;
+  for (let place = 1; place < count; place++) {
+    const value = values[place] as T;
+    if (value < min) min = value;
+    else if (value > max) max = value;
+  }
+  return [min, max];
+}
+
+class IntData extends Vector {
+  readonly type = 'INT32';
+  readonly encoding = 'PLAIN';
+  #values = new Int32Array(0);
+
+  add(value: FileValue): void {
+    if (value === null) {
+      this.addNull();
+      return;
+    }
+    const number = value as number;
+    if (number !== (number | 0)) throw new RangeError(`${number} is no 32-bit integer`);
+    const place = this.nextPlace();
+    if (place === this.#values.length) this.#values = roomier(Int32Array, this.#values);
+    this.#values[place] = number;
   }
 
-  protected addNull(): void {
-    this.#nulls++;
-    this.values.push(null);
+  sizeOf(from: number, end: number): number {
+    return (end - from) * 4;
   }
 
-  protected note(value: T): void {
-    if (this.#min === undefined || this.#max === undefined) {
-      this.#min = value;
-      this.#max = value;
-    } else if (this.less(value, this.#min)) {
-      this.#min = value;
-    } else if (this.less(this.#max, value)) {
-      this.#max = value;
+  write(to: Scratch, from: number, end: number): void {
+    to.reserve((end - from) * 4);
+    for (let place = from; place < end; place++, to.length += 4) {
+      to.view.setInt32(to.length, this.#values[place] as number, true);
     }
   }
 
-  protected less(a: T, b: T): boolean {
-    return a < b;
+  override writePlain(to: Scratch, places: Int32Array): void {
+    for (const place of places) this.write(to, place, place + 1);
+  }
+
+  override dictionary(): Dictionary | undefined {
+    const values = this.#values;
+    return dictionaryOf({
+      rows: this.rows,
+      count: this.count,
+      places: this.placesOfRows(),
+      size: this.count * 4,
+      prefix: 0,
+      sizeOf: () => 4,
+      sampleKey: (place) => values[place] as number,
+      hash: (place) => Math.imul(values[place] as number, 0x9e3779b1) >>> 7,
+      equal: (a, b) => values[a] === values[b],
+      repeats: (place) => values[place] === values[place - 1],
+    });
+  }
+
+  get statistics(): Statistics {
+    const null_count = BigInt(this.nulls);
+    if (this.count === 0) return { null_count };
+    const [min, max] = bounds(this.#values, this.count);
+    return { min_value: min, max_value: max, null_count };
   }
 }
 
-/** Values without bounds: of doubles they would need rules for NaN and zero, and of booleans they say little. */
-class PlainData extends Data<boolean | number> {
+/** Decimals as the 16 bytes that Parquet wants: two's complement, big endian. */
+class DecimalData extends Vector {
+  readonly type = 'FIXED_LEN_BYTE_ARRAY';
+  readonly encoding = 'PLAIN';
+  #bytes = new Uint8Array(0);
+  #view = new DataView(this.#bytes.buffer);
+  #min = Number.POSITIVE_INFINITY;
+  #max = Number.NEGATIVE_INFINITY;
+  /** Of the values that are not exact in a number. */
+  #wideMin: bigint | undefined;
+  #wideMax: bigint | undefined;
+
   add(value: FileValue): void {
-    if (value === null) this.addNull();
-    else this.values.push(value);
+    if (value === null) {
+      this.addNull();
+      return;
+    }
+    const units = Number(value);
+    if (Number.isSafeInteger(units)) this.addNumber(units);
+    else this.#addWide(value as bigint);
+  }
+
+  /** @param units a safe integer */
+  addNumber(units: number): void {
+    const at = this.#room();
+    const view = this.#view;
+    const sign = units < 0 ? -1 : 0;
+    view.setInt32(at, sign);
+    view.setInt32(at + 4, sign);
+    view.setInt32(at + 8, Math.floor(units / two32));
+    view.setUint32(at + 12, units >>> 0);
+    if (units < this.#min) this.#min = units;
+    if (units > this.#max) this.#max = units;
+  }
+
+  #addWide(units: bigint): void {
+    const at = this.#room();
+    this.#view.setBigInt64(at, units >> 64n);
+    this.#view.setBigInt64(at + 8, units);
+    if (this.#wideMin === undefined || units < this.#wideMin) this.#wideMin = units;
+    if (this.#wideMax === undefined || units > this.#wideMax) this.#wideMax = units;
+  }
+
+  #room(): number {
+    const at = this.nextPlace() * decimalBytes;
+    if (at + decimalBytes > this.#bytes.length) {
+      this.#bytes = roomier(Uint8Array, this.#bytes);
+      this.#view = new DataView(this.#bytes.buffer);
+    }
+    return at;
+  }
+
+  override clear(): void {
+    super.clear();
+    this.#min = Number.POSITIVE_INFINITY;
+    this.#max = Number.NEGATIVE_INFINITY;
+    this.#wideMin = undefined;
+    this.#wideMax = undefined;
+  }
+
+  sizeOf(from: number, end: number): number {
+    return (end - from) * decimalBytes;
+  }
+
+  write(to: Scratch, from: number, end: number): void {
+    to.append(this.#bytes.subarray(from * decimalBytes, end * decimalBytes));
+  }
+
+  override writePlain(to: Scratch, places: Int32Array): void {
+    for (const place of places) this.write(to, place, place + 1);
+  }
+
+  override dictionary(): Dictionary | undefined {
+    const bytes = this.#bytes;
+    const view = this.#view;
+    const low = (place: number): number => view.getInt32(place * decimalBytes + 12);
+    const middle = (place: number): number => view.getInt32(place * decimalBytes + 8);
+    const equal = (a: number, b: number): boolean =>
+      low(a) === low(b) &&
+      middle(a) === middle(b) &&
+      view.getInt32(a * decimalBytes) === view.getInt32(b * decimalBytes) &&
+      view.getInt32(a * decimalBytes + 4) === view.getInt32(b * decimalBytes + 4);
+    return dictionaryOf({
+      rows: this.rows,
+      count: this.count,
+      places: this.placesOfRows(),
+      size: this.count * decimalBytes,
+      prefix: 0,
+      sizeOf: () => decimalBytes,
+      sampleKey: (place) => fnv(bytes, place * decimalBytes),
+      hash: (place) => mixed(low(place) ^ Math.imul(middle(place), 0x85ebca6b)),
+      equal,
+      repeats: (place) => equal(place, place - 1),
+    });
+  }
+
+  get statistics(): Statistics {
+    const null_count = BigInt(this.nulls);
+    if (this.count === 0) return { null_count };
+    const all = [this.#wideMin, this.#wideMax].filter((each) => each !== undefined);
+    if (this.#min <= this.#max) all.push(BigInt(this.#min), BigInt(this.#max));
+    const [min_value, max_value] = bounds(all, all.length);
+    return { min_value, max_value, null_count };
   }
 }
 
-class NumberData extends Data<number | bigint> {
-  readonly #options: Pick<ColumnSource, 'encoding'>;
+function mixed(value: number): number {
+  const hash = Math.imul(value, 0x9e3779b1);
+  return hash ^ (hash >>> 15);
+}
 
-  constructor(options: Pick<ColumnSource, 'encoding'>) {
-    super();
-    this.#options = options;
+/** By which hyparquet-writer tells byte arrays of its sample apart. */
+function fnv(bytes: Uint8Array, from: number): number {
+  let hash = 0x811c9dc5;
+  for (let at = from; at < from + decimalBytes; at++) hash = Math.imul(hash ^ (bytes[at] as number), 0x01000193);
+  return hash;
+}
+
+/** Values without bounds, which would say little. */
+class BooleanData extends Vector {
+  readonly type = 'BOOLEAN';
+  #values = new Uint8Array(0);
+
+  get encoding(): 'RLE' | 'PLAIN' {
+    return this.rows > 16 ? 'RLE' : 'PLAIN';
   }
 
   add(value: FileValue): void {
@@ -99,55 +298,91 @@ class NumberData extends Data<number | bigint> {
       this.addNull();
       return;
     }
-    this.values.push(value);
-    this.note(value as number | bigint);
+    const place = this.nextPlace();
+    if (place === this.#values.length) this.#values = roomier(Uint8Array, this.#values);
+    this.#values[place] = value === true ? 1 : 0;
   }
 
-  override get source(): Omit<ColumnSource, 'name'> {
-    return { ...super.source, ...this.#options };
+  sizeOf(from: number, end: number): number {
+    return (end - from) / 8;
+  }
+
+  write(to: Scratch, from: number, end: number): void {
+    if (this.encoding === 'RLE') {
+      const at = to.length;
+      to.reserve(4);
+      to.length += 4;
+      packHybrid(to, this.#values, from, end, 1);
+      to.view.setUint32(at, to.length - at - 4, true);
+      return;
+    }
+    for (let place = from; place < end; place += 8) {
+      let byte = 0;
+      for (let bit = 0; bit < 8 && place + bit < end; bit++) byte |= (this.#values[place + bit] as number) << bit;
+      to.byte(byte);
+    }
+  }
+
+  get statistics(): Statistics {
+    return { null_count: BigInt(this.nulls) };
   }
 }
 
-class TextData extends Data<string> {
-  #last: string | undefined;
+/** Values without bounds, which would need rules for NaN and zero. */
+class DoubleData extends Vector {
+  readonly type = 'DOUBLE';
+  readonly encoding = 'PLAIN';
+  #values = new Float64Array(0);
 
   add(value: FileValue): void {
     if (value === null) {
       this.addNull();
       return;
     }
-    this.values.push(value);
-    if (value === this.#last) return;
-    this.#last = value as string;
-    this.note(this.#last);
+    const place = this.nextPlace();
+    if (place === this.#values.length) this.#values = roomier(Float64Array, this.#values);
+    this.#values[place] = value as number;
   }
 
-  protected override less(a: string, b: string): boolean {
-    return compareUtf8(a, b) < 0;
+  sizeOf(from: number, end: number): number {
+    return (end - from) * 8;
   }
-}
 
-const valuesPerSlab = 1024;
-
-/** Decimals as the 16 bytes that Parquet wants: two's complement, big endian. The writer would make them one byte at a time. */
-class DecimalData extends Data<bigint> {
-  #slab = new DataView(new ArrayBuffer(0));
-  #used = 0;
-
-  add(value: FileValue): void {
-    if (value === null) {
-      this.addNull();
-      return;
+  write(to: Scratch, from: number, end: number): void {
+    to.reserve((end - from) * 8);
+    for (let place = from; place < end; place++, to.length += 8) {
+      to.view.setFloat64(to.length, this.#values[place] as number, true);
     }
-    if (this.#used === this.#slab.byteLength) {
-      this.#slab = new DataView(new ArrayBuffer(valuesPerSlab * decimalBytes));
-      this.#used = 0;
-    }
-    const units = value as bigint;
-    this.#slab.setBigInt64(this.#used, units >> 64n);
-    this.#slab.setBigInt64(this.#used + 8, units);
-    this.values.push(new Uint8Array(this.#slab.buffer, this.#used, decimalBytes));
-    this.#used += decimalBytes;
-    this.note(units);
+  }
+
+  override writePlain(to: Scratch, places: Int32Array): void {
+    for (const place of places) this.write(to, place, place + 1);
+  }
+
+  override dictionary(): Dictionary | undefined {
+    const values = this.#values;
+    // As a Map has keys: NaN is itself, and both zeros are one.
+    const same = (a: number, b: number): boolean => a === b || (Number.isNaN(a) && Number.isNaN(b));
+    const bits = new DataView(new ArrayBuffer(8));
+    return dictionaryOf({
+      rows: this.rows,
+      count: this.count,
+      places: this.placesOfRows(),
+      size: this.count * 8,
+      prefix: 0,
+      sizeOf: () => 8,
+      sampleKey: (place) => values[place] as number,
+      hash: (place) => {
+        const value = values[place] as number;
+        bits.setFloat64(0, Number.isNaN(value) ? Number.NaN : value + 0);
+        return mixed(bits.getInt32(0) ^ bits.getInt32(4));
+      },
+      equal: (a, b) => same(values[a] as number, values[b] as number),
+      repeats: () => false,
+    });
+  }
+
+  get statistics(): Statistics {
+    return { null_count: BigInt(this.nulls) };
   }
 }

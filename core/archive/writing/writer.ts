@@ -8,10 +8,13 @@
  * build is compared by its row hash.
  */
 import type { RowGroup, SchemaElement } from 'hyparquet';
-import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
-import { type ColumnData, columnData, decimalBytes } from './column-data.ts';
+import { ByteWriter } from 'hyparquet-writer';
+import { writeIndexes } from 'hyparquet-writer/src/indexes.js';
+import { writeMetadata } from 'hyparquet-writer/src/metadata.js';
+import { type Written, writeChunk } from './chunk.ts';
+import { columnData, decimalBytes } from './column-data.ts';
 import type { FileColumn, FileValue } from './source-columns.ts';
-import { zstd } from './zstd.ts';
+import type { Vector } from './vector.ts';
 
 /** What a writer version puts into a file. */
 export interface Form {
@@ -46,37 +49,33 @@ export function buildOf({ version }: Form): string {
 
 /** One row group's columns are in memory while it is filled. */
 const rowGroupRows = 50_000;
-const pageBytes = 1 << 20;
 
-const compressors = { ZSTD: zstd };
+/** What a Parquet file begins and ends with, little endian. */
+const magic = 0x31524150;
 
 /** One object in the making. Not its job: deciding which rows are in it. */
 export class ParquetFile {
   readonly #columns: readonly FileColumn[];
+  readonly #form: Form;
   readonly #bytes = new ByteWriter(1 << 16);
-  readonly #file: ParquetWriter;
-  readonly #schema: SchemaElement[];
   readonly #sorting: RowGroup['sorting_columns'] & object;
-  #data: ColumnData[];
+  readonly #data: readonly Vector[];
+  readonly #groups: RowGroup[] = [];
+  readonly #written: Written[] = [];
+  #rows = 0;
   #buffered = 0;
 
   /** @param sortedBy columns whose order the rows come in, nulls first; the footer says so. Default: none. */
   constructor(columns: readonly FileColumn[], form: Form = flattened, sortedBy: readonly string[] = []) {
     this.#columns = columns;
+    this.#form = form;
     this.#sorting = sortedBy.map((name) => ({
       column_idx: columns.findIndex((column) => column.name === name),
       descending: false,
       nulls_first: true,
     }));
-    this.#schema = schemaOf(columns);
     this.#data = columns.map(columnData);
-    this.#file = new ParquetWriter({
-      writer: this.#bytes,
-      schema: this.#schema,
-      codec: 'ZSTD',
-      compressors,
-      createdBy: `millrace parquet writer ${form.version}`,
-    });
+    this.#bytes.appendUint32(magic);
   }
 
   /** @param row values in the order of the columns */
@@ -88,28 +87,34 @@ export class ParquetFile {
   /** @param metadata kept in the footer */
   finish(metadata: Readonly<Record<string, string>>): Buffer {
     if (this.#buffered > 0) this.#flush();
-    // Not before: with it the writer would want numbers instead of bytes. It is for readers that know no logical types.
-    for (const element of this.#schema) {
-      if (element.logical_type?.type === 'DECIMAL') element.converted_type = 'DECIMAL';
-    }
-    this.#file.kvMetadata = Object.entries(metadata).map(([key, value]) => ({ key, value }));
-    this.#file.finish();
+    writeIndexes(this.#bytes, this.#written);
+    writeMetadata(this.#bytes, {
+      version: 2,
+      created_by: `millrace parquet writer ${this.#form.version}`,
+      schema: schemaOf(this.#columns),
+      num_rows: BigInt(this.#rows),
+      row_groups: this.#groups,
+      key_value_metadata: Object.entries(metadata).map(([key, value]) => ({ key, value })),
+      metadata_length: 0, // of a file that is read
+    });
+    this.#bytes.appendUint32(magic);
     return Buffer.from(this.#bytes.getBytes());
   }
 
   #flush(): void {
-    this.#file.write({
-      columnData: this.#columns.map(({ name }, i) => ({ name, data: [], ...this.#data[i]?.source })),
-      rowGroupSize: rowGroupRows,
-      pageSize: pageBytes,
+    const start = this.#bytes.offset;
+    const written = this.#columns.map(({ name }, i) => writeChunk(this.#bytes, name, this.#data[i] as Vector));
+    const columns = written.map(({ chunk }) => chunk);
+    this.#groups.push({
+      columns,
+      total_byte_size: columns.reduce((sum, { meta_data }) => sum + (meta_data?.total_uncompressed_size ?? 0n), 0n),
+      num_rows: BigInt(this.#buffered),
+      total_compressed_size: BigInt(this.#bytes.offset - start),
+      ...(this.#sorting.length > 0 ? { sorting_columns: this.#sorting } : {}),
     });
-    const group = this.#file.row_groups.at(-1);
-    for (const [i, data] of this.#data.entries()) {
-      const chunk = group?.columns[i]?.meta_data;
-      if (chunk !== undefined) chunk.statistics = data.statistics;
-    }
-    if (group !== undefined && this.#sorting.length > 0) group.sorting_columns = this.#sorting;
-    this.#data = this.#columns.map(columnData);
+    this.#written.push(...written);
+    for (const data of this.#data) data.clear();
+    this.#rows += this.#buffered;
     this.#buffered = 0;
   }
 }
@@ -147,6 +152,7 @@ function elementOf({ name, type }: FileColumn): SchemaElement {
         type_length: decimalBytes,
         precision,
         scale,
+        converted_type: 'DECIMAL',
         logical_type: { type: 'DECIMAL', precision, scale },
       };
     }
