@@ -34,10 +34,38 @@ export function expectedRow(op: string | null): 'before' | 'after' {
  */
 export function commitLsnOf(sequence: string | null, lsn: bigint | null): bigint | null | undefined {
   if (sequence === null) return null;
+  const short = lsn === null ? undefined : shortCommit(sequence, Number(lsn));
+  if (short !== undefined) return BigInt(short);
   const parsed = parseSequence(sequence);
   if (parsed === undefined || lsn === null) return undefined;
   const commit = BigInt(parsed.commit);
   return sequence === sequenceOf(commit, lsn) ? commit : undefined;
+}
+
+const quote = 34;
+const comma = 44;
+
+/** As `commitLsnOf`, of a sequence as nearly all are, which is read without making texts of it: `["123","456"]`. Undefined for others. */
+function shortCommit(sequence: string, lsn: number): number | undefined {
+  const end = sequence.length - 2;
+  if (!sequence.startsWith('["') || !sequence.endsWith('"]')) return undefined;
+  let at = 2;
+  while (at < end && sequence.charCodeAt(at) !== quote) at++;
+  if (sequence.charCodeAt(at + 1) !== comma || sequence.charCodeAt(at + 2) !== quote) return undefined;
+  return exactNumber(sequence, at + 3, end) === lsn ? exactNumber(sequence, 2, at) : undefined;
+}
+
+/** A positive decimal number without leading zeros that is exact in a `number`. */
+function exactNumber(text: string, from: number, end: number): number | undefined {
+  const first = text.charCodeAt(from);
+  if (end <= from || end - from > 15 || first < 49 || first > 57) return undefined;
+  let number = 0;
+  for (let at = from; at < end; at++) {
+    const digit = text.charCodeAt(at) - 48;
+    if (digit < 0 || digit > 9) return undefined;
+    number = number * 10 + digit;
+  }
+  return number;
 }
 
 /** `source.sequence` as Debezium writes it. */

@@ -6,9 +6,8 @@ import { Projection } from '../../core/archive/writing/projection.ts';
 import type { FileColumn, FileValue } from '../../core/archive/writing/source-columns.ts';
 import { type Form, flattened, ParquetFile } from '../../core/archive/writing/writer.ts';
 import { schemaIdOf } from '../../core/avro/decoder.ts';
-import { fits } from '../../core/decimal.ts';
 import { MillraceError } from '../../core/errors.ts';
-import { type ColumnValue, RowHash, type TypedColumn } from '../../core/rowhash.ts';
+import { type ColumnValue, RowHash } from '../../core/rowhash.ts';
 import { prepareDecoder, valuesOf } from '../../core/runtime/decoding.ts';
 import type { LogRecord, TopicPartition } from '../../core/runtime/log.ts';
 import { DAY, floorTo, formatDay } from '../../core/time.ts';
@@ -133,12 +132,13 @@ function footerOf(
   };
 }
 
-/** Makes rows of records, in the order of the projection's columns. */
+/** Makes rows of records, in the order of the projection's columns. There is one row, which is filled anew each time. */
 class Rows {
   readonly #table: Table;
   readonly #at: TopicPartition;
   readonly #decoder: TableDecoder;
   readonly #projection: Projection;
+  readonly #row: FileValue[];
   readonly #eventTime: number;
   readonly #sourceTime: number;
 
@@ -149,31 +149,28 @@ class Rows {
     this.#projection = projection;
     this.#eventTime = table.columns.findIndex(({ name }) => name === table.eventTime);
     const { columns } = projection;
+    this.#row = columns.map(() => null);
     this.#sourceTime = columns.length - lineageOfVersion(version).length + sourceTimeAt;
   }
 
-  /** With the lineage of the newest version, of which an earlier one has the first columns. @throws MillraceError to be dead-lettered */
-  of(record: LogRecord): FileValue[] {
+  /** @throws MillraceError to be dead-lettered */
+  of(record: LogRecord): readonly FileValue[] {
     if (record.unreadable !== undefined) throw record.unreadable;
     if (record.value === null) throw new MillraceError('BAD_RECORD', 'the record has no value');
     const table = this.#table;
+    const row = this.#row;
     const value = this.#decoder.decode(record.value);
     const lineage = lineageValues(table, this.#at, record, value);
-    const { source, before } = this.#projection.reading(schemaIdOf(record.value) ?? 0);
-    const row: FileValue[] = [];
+    const { own, source, before } = this.#projection.reading(schemaIdOf(record.value) ?? 0);
     const data = table.row(value);
-    for (const column of table.columns) row.push(data === undefined ? null : fitting(column, column.read(data)));
-    for (const read of source) row.push(data === undefined ? null : read(data));
-    if (before.length > 0) {
-      const old = table.before?.(value);
-      // Most changes are inserts: no function is called for what is not there.
-      for (let i = 0; i < before.length; i++) {
-        const was = old === undefined ? null : (before[i]?.(old) ?? null);
-        const column = was === null ? undefined : table.columns[i];
-        row.push(column === undefined ? was : fitting(column, was as ColumnValue));
-      }
-    }
-    for (const each of lineage) row.push(each);
+    let at = 0;
+    for (const read of own) row[at++] = data === undefined ? null : read(data);
+    for (const read of source) row[at++] = data === undefined ? null : read(data);
+    // Most changes are inserts: no function is called for what is not there.
+    const old = before.length === 0 ? undefined : table.before?.(value);
+    for (const read of before) row[at++] = old === undefined ? null : read(old);
+    // An earlier version has the first columns of the newest.
+    for (let i = 0; at < row.length; i++) row[at++] = lineage[i] as ColumnValue;
     return row;
   }
 
@@ -183,13 +180,6 @@ class Rows {
     if (time < firstTime || time >= endOfTime) throw new MillraceError('BAD_RECORD', `no day has the time ${time}`);
     return time;
   }
-}
-
-function fitting({ name, type }: TypedColumn, value: ColumnValue): ColumnValue {
-  if (type.kind === 'decimal' && typeof value === 'bigint' && !fits(value, type.precision)) {
-    throw new MillraceError('BAD_RECORD', `${name} has more than ${type.precision} digits`);
-  }
-  return value;
 }
 
 /** Years 0000 to 9999: what a day's name has room for. */

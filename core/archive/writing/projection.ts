@@ -1,3 +1,6 @@
+import { pow10 } from '../../decimal.ts';
+import { MillraceError } from '../../errors.ts';
+import type { Column } from '../columns.ts';
 import { pathColumns } from '../reading/views.ts';
 import { lineageColumns, lineageOfVersion, type Table } from '../tables.ts';
 import type { TableDecoder } from './decoder.ts';
@@ -15,6 +18,8 @@ type Read = (record: object) => FileValue;
 
 /** What the rows of one schema id are read by, in the order of the projection's own columns. */
 export interface Reading {
+  /** The table's own columns, from the row. They throw BAD_RECORD for a decimal that the column does not hold. */
+  readonly own: readonly Read[];
   /** Columns that the table does not have, from the row. */
   readonly source: readonly Read[];
   /** The row before the change: the table's columns, then those of the source. Empty unless the form has them. */
@@ -47,6 +52,7 @@ export class Projection {
     const images = form.before && table.before !== undefined ? [...table.columns, ...source] : [];
     const before = images.map(({ name, type }) => ({ name: names.take(`before_${name}`), type }));
     this.columns = [...table.columns, ...source, ...before, ...lineageOfVersion(form.version)];
+    const own = table.columns.map(fitting);
     for (const { id, columns } of known) {
       const reads = [...merged].map(([name, type]) =>
         reading(
@@ -54,12 +60,7 @@ export class Projection {
           type,
         ),
       );
-      const own = table.columns.map(
-        (column): Read =>
-          (record) =>
-            column.read(record),
-      );
-      this.#readings.set(id, { source: reads, before: images.length === 0 ? [] : [...own, ...reads] });
+      this.#readings.set(id, { own, source: reads, before: images.length === 0 ? [] : [...own, ...reads] });
     }
   }
 
@@ -81,6 +82,17 @@ function merge(writers: readonly (readonly SourceColumn[])[]): ReadonlyMap<strin
     }
   }
   return merged;
+}
+
+function fitting({ name, type, read }: Column): Read {
+  if (type.kind !== 'decimal') return read;
+  const { precision } = type;
+  const bound = pow10(precision);
+  return (record) => {
+    const value = read(record) as bigint | null;
+    if (value === null || (value < bound && value > -bound)) return value;
+    throw new MillraceError('BAD_RECORD', `${name} has more than ${precision} digits`);
+  };
 }
 
 function reading(column: SourceColumn | undefined, to: FileType): Read {
