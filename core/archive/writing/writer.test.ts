@@ -124,7 +124,7 @@ describe('a file', () => {
         const made = makers.map((make) => make(rows));
         expectSameBytes(Array.from({ length: rows }, (_, row) => made.map((values) => values[row] as FileValue)));
       }),
-      { numRuns: 150 },
+      { numRuns: 60 },
     );
   });
 
