@@ -112,6 +112,7 @@ function counting(totals: { files: number; bytes: number }): ObjectStore {
     get: async () => undefined,
     head: async () => undefined,
     list: async function* () {},
+    folders: async () => [],
     remove: async () => undefined,
     ensureBucket: async () => undefined,
     [Symbol.asyncDispose]: async () => undefined,

@@ -16,7 +16,9 @@ test('objects of other logs are counted, whatever their ids look like; those of 
   await put('a+b/', 0n, 3);
   await store.putIfAbsent('a/gone/_manifest/market.candles/2025-06-02/00000001.json', Buffer.alloc(5));
   await store.putIfAbsent('a/notes.parquet', Buffer.alloc(5));
+  await store.putIfAbsent('a/100%/theirs/year=2025/x.parquet', Buffer.alloc(7));
   expect(await elsewhere(store, 'a/', 'mine+/')).toEqual([
+    { epoch: '100%', objects: 1, bytes: 7 },
     { epoch: 'a+b/', objects: 1, bytes: 3 },
     { epoch: 'gone', objects: 2, bytes: 30 },
   ]);

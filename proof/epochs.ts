@@ -20,15 +20,27 @@ export async function elsewhere(
   epoch: string,
   signal?: AbortSignal,
 ): Promise<readonly Elsewhere[]> {
-  const found = new Map<string, { epoch: string; objects: number; bytes: number }>();
-  for await (const { key, bytes } of store.list(prefix, signal)) {
-    const [other = '', , year = ''] = key.slice(prefix.length).split('/');
-    if (other === encodeURIComponent(epoch) || !year.startsWith('year=') || !key.endsWith('.parquet')) continue;
-    const name = decodeURIComponent(other);
-    const entry = found.get(name) ?? { epoch: name, objects: 0, bytes: 0 };
-    entry.objects++;
-    entry.bytes += bytes;
-    found.set(name, entry);
+  const found: Elsewhere[] = [];
+  for (const other of await store.folders(prefix, signal)) {
+    if (other === encodeURIComponent(epoch)) continue;
+    const tree = `${prefix}${other}/`;
+    let [objects, size] = [0, 0];
+    for await (const { key, bytes } of store.list(tree, signal)) {
+      const [, year = ''] = key.slice(tree.length).split('/');
+      if (!year.startsWith('year=') || !key.endsWith('.parquet')) continue;
+      objects++;
+      size += bytes;
+    }
+    if (objects > 0) found.push({ epoch: decoded(other), objects, bytes: size });
   }
-  return [...found.values()];
+  return found;
+}
+
+/** Somebody else's folder is no part of a key of ours: it is told as it is. */
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }

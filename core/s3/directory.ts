@@ -85,6 +85,15 @@ export class DirectoryStore implements ObjectStore {
     }
   }
 
+  /** Also folders that all objects were removed from. */
+  async folders(prefix: string): Promise<readonly string[]> {
+    return this.#guard(`listing ${prefix}`, async () => {
+      const entries = (await unlessMissing(readdir(join(this.#root, prefix), { withFileTypes: true }))) ?? [];
+      const names = entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
+      return names.filter((name) => prefix !== '' || name !== aside).sort();
+    });
+  }
+
   async remove(keys: readonly string[]): Promise<void> {
     for (const key of keys) {
       const path = this.#pathOf(key);

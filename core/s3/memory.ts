@@ -49,6 +49,11 @@ export class MemoryStore implements ObjectStore {
     }
   }
 
+  async folders(prefix: string): Promise<readonly string[]> {
+    const deeper = [...this.objects.keys()].filter((key) => key.startsWith(prefix) && key.includes('/', prefix.length));
+    return [...new Set(deeper.map((key) => key.slice(prefix.length, key.indexOf('/', prefix.length))))].sort();
+  }
+
   async remove(keys: readonly string[]): Promise<void> {
     for (const key of keys) this.objects.delete(key);
   }

@@ -5,6 +5,7 @@ import {
   GetObjectCommand,
   HeadObjectCommand,
   ListObjectsV2Command,
+  type ListObjectsV2CommandOutput,
   PutObjectCommand,
   S3Client,
 } from '@aws-sdk/client-s3';
@@ -117,22 +118,35 @@ export class S3Store implements ObjectStore {
   }
 
   async *list(prefix: string, signal?: AbortSignal): AsyncGenerator<ObjectInfo> {
-    let token: string | undefined;
-    do {
-      const page = await this.#call(`listing ${prefix}`, signal, (abortSignal) =>
-        this.#client.send(
-          new ListObjectsV2Command({
-            Bucket: this.#options.bucket,
-            Prefix: prefix,
-            ...(token === undefined ? {} : { ContinuationToken: token }),
-          }),
-          { abortSignal },
-        ),
-      );
-      for (const { Key, Size, LastModified } of page.Contents ?? []) {
+    for await (const { Contents = [] } of this.#pages({ Prefix: prefix }, signal)) {
+      for (const { Key, Size, LastModified } of Contents) {
         if (Key === undefined) continue;
         yield { key: Key, bytes: Size ?? 0, modifiedMs: LastModified?.getTime() ?? Date.now() };
       }
+    }
+  }
+
+  async folders(prefix: string, signal?: AbortSignal): Promise<readonly string[]> {
+    const found: string[] = [];
+    for await (const { CommonPrefixes = [] } of this.#pages({ Prefix: prefix, Delimiter: '/' }, signal)) {
+      for (const { Prefix = prefix } of CommonPrefixes) found.push(Prefix.slice(prefix.length, -1));
+    }
+    return found;
+  }
+
+  async *#pages(
+    what: { readonly Prefix: string; readonly Delimiter?: string },
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<ListObjectsV2CommandOutput> {
+    let token: string | undefined;
+    do {
+      const from = token === undefined ? {} : { ContinuationToken: token };
+      const page = await this.#call(`listing ${what.Prefix}`, signal, (abortSignal) =>
+        this.#client.send(new ListObjectsV2Command({ Bucket: this.#options.bucket, ...what, ...from }), {
+          abortSignal,
+        }),
+      );
+      yield page;
       token = page.IsTruncated === true ? page.NextContinuationToken : undefined;
     } while (token !== undefined);
   }

@@ -38,6 +38,8 @@ export interface ObjectStore extends AsyncDisposable {
   head(key: string, signal?: AbortSignal): Promise<ObjectInfo | undefined>;
   /** Everything under a prefix, in key order. */
   list(prefix: string, signal?: AbortSignal): AsyncIterable<ObjectInfo>;
+  /** Names of the folders right under a prefix, which is empty or ends with a slash, in order; whatever lies in them is not looked at. */
+  folders(prefix: string, signal?: AbortSignal): Promise<readonly string[]>;
   /** Removes objects; those that are not there are no error. */
   remove(keys: readonly string[], signal?: AbortSignal): Promise<void>;
   /** Creates the bucket if it is missing. */

@@ -93,6 +93,17 @@ export function testStore(name: string, open: () => Promise<ObjectStore>): void 
       expect(await keys(store, 'e/')).toEqual([key]);
     });
 
+    test('names the folders under a prefix, each once, and nothing that lies there or deeper', async () => {
+      for (const key of ['f/b/1', 'f/b/2', 'f/a/c/1', 'f/d', 'f/e%2F/1']) await store.putIfAbsent(key, bytes);
+      expect(await store.folders('f/')).toEqual(['a', 'b', 'e%2F']);
+      expect(await store.folders('f/a/')).toEqual(['c']);
+      expect(await store.folders('f/a/c/')).toEqual([]);
+      expect(await store.folders('f/none/')).toEqual([]);
+      const all = await store.folders('');
+      expect(all).toContain('f');
+      expect(all.filter((name) => name.startsWith('.'))).toEqual([]);
+    });
+
     test('lists a prefix in key order, and removes', async () => {
       for (const key of ['l/b', 'l/a', 'l/c', 'm/a']) await store.putIfAbsent(key, bytes);
       expect(await keys(store, 'l/')).toEqual(['l/a', 'l/b', 'l/c']);
