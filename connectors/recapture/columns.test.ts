@@ -58,6 +58,7 @@ describe('a column', () => {
 
   test.each([
     ['text', 'string', 'a\tb', 'a\tb', 'a\tb'],
+    ['bpchar', 'string', 'ab ', 'ab ', 'ab '],
     [
       'timestamp with time zone',
       ['null', 'string'],

@@ -10,7 +10,7 @@ export type Text = string | null;
 
 export interface RowColumn {
   readonly name: string;
-  /** As `format_type` names it, without its modifier. */
+  /** As `format_type` names it with the modifier -1: `bpchar`, since `character` alone would be one character long. */
   readonly type: string;
   toAvro(text: string): unknown;
   toText(value: unknown): string;
@@ -33,11 +33,11 @@ const pairs: Readonly<Record<string, Readonly<Record<string, Pair>>>> = {
   string: {
     text: plain,
     'character varying': plain,
-    character: plain,
+    bpchar: plain,
     uuid: plain,
     json: plain,
     jsonb: plain,
-    'timestamp with time zone': { toAvro: (text) => zoned(text), toText: (value) => value as string },
+    'timestamp with time zone': { toAvro: zoned, toText: (value) => value as string },
   },
   int: {
     smallint: int,
@@ -50,7 +50,7 @@ const pairs: Readonly<Record<string, Readonly<Record<string, Pair>>>> = {
   long: {
     bigint: long,
     'timestamp without time zone': {
-      toAvro: (text) => parseTimestamp(`${text.replace(' ', 'T')}Z`),
+      toAvro: (text) => parseTimestamp(`${text}Z`),
       toText: (value) => formatTimestamp(value as bigint),
     },
   },
@@ -124,5 +124,5 @@ function nonNull(type: unknown): unknown {
 
 /** `2013-11-25 00:00:00.12+00` as `2013-11-25T00:00:00.120000Z`: Debezium writes all six digits. */
 function zoned(text: string): string {
-  return formatTimestamp(parseTimestamp(`${text.replace(' ', 'T').replace(/\+00$/, '')}Z`));
+  return formatTimestamp(parseTimestamp(text));
 }

@@ -37,9 +37,9 @@ export async function compare(
   const from = maskedTable(masks, table.name, names);
   const side = (alias: string): string =>
     columns.map(({ name, type }) => `${alias}.${quoted(name)}${incomparable.has(type) ? '::text' : ''}`).join(', ');
-  const cells = columns.flatMap(({ name }, i) => [
-    `t.${quoted(name)}::text AS now_${i}`,
-    `k.${quoted(name)}::text AS known_${i}`,
+  const cells = columns.flatMap((column, i) => [
+    `${text('t', column)} AS now_${i}`,
+    `${text('k', column)} AS known_${i}`,
   ]);
   await db.query(`DROP TABLE IF EXISTS ${differences}`);
   await db.query(
@@ -55,6 +55,12 @@ export async function compare(
   );
   const of = (op: string): number => Number(rows.find((row) => row._op === op)?.n ?? 0);
   return { missing: of('r'), changed: of('u'), deleted: of('d') };
+}
+
+/** As Postgres writes it, and Debezium with it: a cast would cut the blanks off that a `character(n)` ends with. */
+function text(alias: string, { name, type }: RowColumn): string {
+  const column = `${alias}.${quoted(name)}`;
+  return type === 'bpchar' ? `CASE WHEN ${column} IS NOT NULL THEN concat(${column}) END` : `${column}::text`;
 }
 
 /**

@@ -277,7 +277,7 @@ function keyOf(row: Readonly<Record<string, Text>>, { key }: CapturedTable, colu
 
 async function columnTypes(db: Client, { name }: CapturedTable): Promise<ReadonlyMap<string, string>> {
   const { rows } = await db.query<{ name: string; type: string }>(
-    `SELECT attname AS name, format_type(atttypid, NULL) AS type FROM pg_attribute
+    `SELECT attname AS name, format_type(atttypid, -1) AS type FROM pg_attribute
       WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped`,
     [name],
   );

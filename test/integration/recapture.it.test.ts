@@ -131,6 +131,7 @@ describe('a lost slot', () => {
   test('is a loud stop, and recapturing writes what the log lacks, each row once, and nothing the second time', async () => {
     const { client, definition, database, config } = capture;
     const db = database.client;
+    await db.query(`ALTER TABLE instruments ADD COLUMN code character(3) DEFAULT 'ab'`);
     await insert(['kept', 'changed', 'deleted'].map((id) => `('v', 'gap', '${id}', 7.5, 1, now())`).join(', '));
     await db.query(`INSERT INTO instruments (venue, symbol, base, quote) VALUES ('v', 'gap', 'A', 'B')`);
     const gap = async () =>
@@ -182,6 +183,10 @@ describe('a lost slot', () => {
     const partitions = (await captured.records('instruments')).filter(({ record }) => record.key?.includes('gap2'));
     expect(partitions).toHaveLength(2);
     expect(new Set(partitions.map(({ partition }) => partition)).size).toBe(1);
+    const decoder = new AvroDecoder<{ after: { code: string } }>(captured.registry, null);
+    await decoder.prepare(decoder.missing(partitions.map(({ record }) => record.value)));
+    const codes = partitions.map(({ record }) => decoder.decode(record.value as Buffer).after.code);
+    expect(codes).toEqual(['ab ', 'ab ']);
 
     const again = await recapture(options());
     expect(again.tables.map(({ missing, changed, deleted }) => missing + changed + deleted)).toEqual([0, 0]);
