@@ -1,7 +1,8 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { link, mkdir, open, readdir, readFile, rm, stat, unlink, writeFile } from 'node:fs/promises';
 import { dirname, join, sep } from 'node:path';
 import { MillraceError } from '../errors.ts';
+import { sha256Of } from '../sha256.ts';
 import type { ObjectInfo, ObjectStore, PutOptions, StoredObject } from './store.ts';
 
 export interface DirectoryOptions {
@@ -39,7 +40,7 @@ export class DirectoryStore implements ObjectStore {
     return this.#guard(`storing ${key}`, async () => {
       options.signal?.throwIfAborted();
       await this.#bucket();
-      const noted = this.#notePath(key, sha256(bytes));
+      const noted = this.#notePath(key, sha256Of(bytes));
       await this.#writeOnce(noted, Buffer.from(JSON.stringify(options.metadata ?? {})));
       return this.#writeOnce(path, bytes);
     });
@@ -50,7 +51,7 @@ export class DirectoryStore implements ObjectStore {
     return this.#guard(`reading ${key}`, async () => {
       const bytes = await unlessMissing(readFile(path, signal === undefined ? {} : { signal }));
       if (bytes === undefined) return undefined;
-      const note = await unlessMissing(readFile(this.#notePath(key, sha256(bytes)), 'utf8'));
+      const note = await unlessMissing(readFile(this.#notePath(key, sha256Of(bytes)), 'utf8'));
       return { bytes, metadata: note === undefined ? {} : (JSON.parse(note) as Record<string, string>) };
     });
   }
@@ -207,10 +208,6 @@ const denied: ReadonlySet<string> = new Set([
   'ENOTDIR',
   'EISDIR',
 ]);
-
-function sha256(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex');
-}
 
 /** Creates folders so that they outlive a power cut: each new one's entry is in the one above. */
 async function makeFolder(path: string): Promise<void> {

@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto';
 import { MillraceError } from '../errors.ts';
+import { sha256Of } from '../sha256.ts';
 import type { ObjectStore } from './store.ts';
 
 /** What is to be stored, and by what two stores of the same rows in other bytes are recognised. */
@@ -41,7 +41,7 @@ export async function putOnce(store: ObjectStore, once: Once, signal?: AbortSign
       `${once.key} was there and is gone: it is being removed by somebody else`,
     );
   }
-  const sha256 = createHash('sha256').update(found.bytes).digest('hex');
+  const sha256 = sha256Of(found.bytes);
   const kept = { sha256, bytes: found.bytes.length, created: false };
   if (sha256 === once.sha256) return kept;
   const sameContent = Object.entries(once.content).every(([name, value]) => found.metadata[name] === value);

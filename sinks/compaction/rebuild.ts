@@ -1,9 +1,9 @@
-import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { planOf } from '../../core/archive/keys.ts';
 import { Copies } from '../../core/archive/reading/copies.ts';
 import { MillraceError } from '../../core/errors.ts';
 import type { ObjectStore } from '../../core/s3/store.ts';
+import { sha256Of } from '../../core/sha256.ts';
 import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import type { ArchivedTopic } from '../../schemas/topics.ts';
 import { groupOf } from './groups.ts';
@@ -37,7 +37,7 @@ export async function rebuildCompacted(
     const stored = await inputs.get(inputKey, signal);
     const known = planned.find((each) => each.key === inputKey);
     if (known === undefined || planOf(inputKey) === undefined) return stored;
-    if (stored !== undefined && createHash('sha256').update(stored.bytes).digest('hex') === known.sha256) return stored;
+    if (stored !== undefined && sha256Of(stored.bytes) === known.sha256) return stored;
     const bytes = await rebuildCompacted(sources, known, inputs, scratchDir);
     return { bytes, metadata: {} };
   };

@@ -2,7 +2,6 @@
  * Rows of several files, sorted by key and time, in files of about a size. DuckDB reads and sorts, on disk where memory does not hold it; our
  * own writer writes, so the files are as the sink's are. What came out is read back and compared before anybody may list it.
  */
-import { createHash } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
@@ -18,6 +17,7 @@ import type { FileValue } from '../../core/archive/writing/source-columns.ts';
 import { type Form, formOf, ParquetFile } from '../../core/archive/writing/writer.ts';
 import { MillraceError } from '../../core/errors.ts';
 import { addRowHashes, type ColumnValue, duckdbHash, formatRowHash, RowHash } from '../../core/rowhash.ts';
+import { sha256Of } from '../../core/sha256.ts';
 import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import { cutsOf, type Group, sumOf } from './groups.ts';
 import { type FoundColumn, type Shape, shapesOf } from './shape.ts';
@@ -200,7 +200,7 @@ class Rewriter {
     });
     const path = join(dir, `new-${this.#written.length + index}.parquet`);
     await writeFile(path, bytes);
-    const sha256 = createHash('sha256').update(bytes).digest('hex');
+    const sha256 = sha256Of(bytes);
     return { path, firstOffset, lastOffset, rows, rowHash, bytes: bytes.length, sha256 };
   }
 
@@ -299,7 +299,7 @@ class FileInProgress {
 /** The bytes of a file that was written, and that it is still what was checked. @throws MillraceError COMPACTION_FAILED */
 export async function bytesOf({ path, sha256 }: RewrittenFile): Promise<Buffer> {
   const bytes = await readFile(path);
-  if (createHash('sha256').update(bytes).digest('hex') === sha256) return bytes;
+  if (sha256Of(bytes) === sha256) return bytes;
   throw failed(`${path} was changed while it waited for its upload`);
 }
 

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { readDays } from '../../core/archive/days.ts';
 import {
   formatManifest,
@@ -14,6 +13,7 @@ import { MillraceError } from '../../core/errors.ts';
 import type { Log } from '../../core/runtime/log.ts';
 import { putOnce } from '../../core/s3/put-once.ts';
 import type { ObjectStore } from '../../core/s3/store.ts';
+import { sha256Of } from '../../core/sha256.ts';
 import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import type { ArchivePartition } from '../../schemas/gen/archive_partition.ts';
 import type { ArchiveReplacement } from '../../schemas/gen/archive_replacement.ts';
@@ -97,8 +97,4 @@ async function manifestOf({ log, schemas, signal }: DayRepairOptions, day: Archi
   throw new MillraceError('REPAIR_IMPOSSIBLE', `${key}: the log gives another manifest than was committed`, {
     remedy: 'the next manifest of the day lists all that is listed; until then read the list: millrace archive files',
   });
-}
-
-function sha256Of(bytes: Buffer): string {
-  return createHash('sha256').update(bytes).digest('hex');
 }

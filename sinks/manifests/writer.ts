@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { manifestKey, successKey } from '../../core/archive/keys.ts';
 import {
   formatManifest,
@@ -14,6 +13,7 @@ import {
 import { MillraceError } from '../../core/errors.ts';
 import { putOnce } from '../../core/s3/put-once.ts';
 import type { ObjectStore } from '../../core/s3/store.ts';
+import { sha256Of } from '../../core/sha256.ts';
 import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import type { ArchivePartition } from '../../schemas/gen/archive_partition.ts';
 import type { ArchivedTopic } from '../../schemas/topics.ts';
@@ -150,8 +150,4 @@ function standing(
   if (state !== 'COMPLETE' && state !== 'EXPIRED') return { state, revision };
   if (hasNew) return { state: 'REOPENED', revision: revision + 1 };
   return { state: empty ? 'EXPIRED' : state, revision: revision + 1 };
-}
-
-function sha256Of(bytes: Buffer): string {
-  return createHash('sha256').update(bytes).digest('hex');
 }

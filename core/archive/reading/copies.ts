@@ -1,10 +1,11 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, rename, rm, stat, statfs, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { ArchiveObject } from '../../../schemas/gen/archive_object.ts';
 import { MillraceError } from '../../errors.ts';
 import { inLanes } from '../../lanes.ts';
 import type { ObjectStore } from '../../s3/store.ts';
+import { sha256Of } from '../../sha256.ts';
 import { pathColumns } from './views.ts';
 
 export interface CopiesOptions {
@@ -135,7 +136,7 @@ export class Copies {
   async #fetch({ object, path }: Copy, signal: AbortSignal | undefined): Promise<void> {
     const stored = await this.#store.get(object.key, signal);
     if (stored === undefined) throw damaged(`${object.key} is listed but not in the bucket`);
-    const sha256 = createHash('sha256').update(stored.bytes).digest('hex');
+    const sha256 = sha256Of(stored.bytes);
     if (sha256 !== object.sha256) {
       throw damaged(`${object.key} has SHA-256 ${sha256}, its record says ${object.sha256}`);
     }

@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto';
 import { readDays } from '../../../core/archive/days.ts';
 import { parseManifest } from '../../../core/archive/manifest.ts';
 import { isError } from '../../../core/errors.ts';
+import { sha256Of } from '../../../core/sha256.ts';
 import type { ArchiveObject } from '../../../schemas/gen/archive_object.ts';
 import type { ArchivePartition } from '../../../schemas/gen/archive_partition.ts';
 import type { TraceSources } from '../sources.ts';
@@ -41,7 +41,7 @@ export class Manifests {
       this.#trail.difference(`${manifest_key} is the manifest of ${topic} ${name}, but not in the bucket`);
       return { ...view, lists: false };
     }
-    const is = createHash('sha256').update(stored.bytes).digest('hex');
+    const is = sha256Of(stored.bytes);
     if (is !== day.manifest_sha256) {
       this.#trail.difference(`${manifest_key} has SHA-256 ${is}, its record says ${day.manifest_sha256}`);
       return { ...view, lists: false };

@@ -1,10 +1,10 @@
-import { createHash } from 'node:crypto';
 import { planOf } from '../../../core/archive/keys.ts';
 import { listObjects, readObjects } from '../../../core/archive/objects.ts';
 import type { Schemas } from '../../../core/avro/schemas.ts';
 import { inLanes } from '../../../core/lanes.ts';
 import type { Log } from '../../../core/runtime/log.ts';
 import type { ObjectStore } from '../../../core/s3/store.ts';
+import { sha256Of } from '../../../core/sha256.ts';
 import type { ArchiveObject } from '../../../schemas/gen/archive_object.ts';
 import { type ArchivedTopic, objectsTopic } from '../../../schemas/topics.ts';
 
@@ -78,7 +78,7 @@ export async function stateOf(
 ): Promise<'good' | Finding['state']> {
   const stored = await store.get(key, signal);
   if (stored === undefined) return 'missing';
-  return createHash('sha256').update(stored.bytes).digest('hex') === sha256 ? 'good' : 'damaged';
+  return sha256Of(stored.bytes) === sha256 ? 'good' : 'damaged';
 }
 
 /** Finds what objects can be made from again. */

@@ -1,10 +1,10 @@
-import { createHash } from 'node:crypto';
 import { planOf } from '../../../core/archive/keys.ts';
 import { listObjects } from '../../../core/archive/objects.ts';
 import { buildOf, formOf } from '../../../core/archive/writing/writer.ts';
 import { isError, type MillraceError } from '../../../core/errors.ts';
 import { putOnce } from '../../../core/s3/put-once.ts';
 import type { ObjectStore } from '../../../core/s3/store.ts';
+import { sha256Of } from '../../../core/sha256.ts';
 import type { ArchiveObject } from '../../../schemas/gen/archive_object.ts';
 import type { ArchivedTopic } from '../../../schemas/topics.ts';
 import { type Finding, type RepairSources, stateOf, writtenObjects } from './examine.ts';
@@ -100,7 +100,7 @@ class Mender {
     const object = (await written).get(key);
     const stored = await store.get(key, signal);
     if (object === undefined) return stored;
-    const isGood = stored !== undefined && createHash('sha256').update(stored.bytes).digest('hex') === object.sha256;
+    const isGood = stored !== undefined && sha256Of(stored.bytes) === object.sha256;
     return isGood ? stored : { bytes: await this.#log.bytesOf(object), metadata: {} };
   }
 }
