@@ -4,6 +4,7 @@ import type { ColumnValue, TypedColumn } from '../rowhash.ts';
 import type { LogRecord } from '../runtime/log.ts';
 import { redrivenHeaders } from '../runtime/redriven.ts';
 import { formatTimestamp } from '../time.ts';
+import { damaged } from './damaged.ts';
 import { expectedRow, parseRest, sequenceOf } from './origin.ts';
 import { recordReader } from './records.ts';
 import { columnsWithLineage, type Table } from './tables.ts';
@@ -114,10 +115,4 @@ function withoutBefore(topic: string, offset: unknown): MillraceError {
       remedy: `name ${topic} in parquet.changeLogTopics, which helps for what is archived from then on; until then replay what the log has`,
     },
   );
-}
-
-function damaged(message: string): MillraceError {
-  return new MillraceError('ARCHIVE_DAMAGED', message, {
-    remedy: 'millrace verify names everything that differs; keep the bucket as it is until then',
-  });
 }

@@ -11,6 +11,7 @@ import {
   type DuckDBListValue,
   DuckDBTimestampTZValue,
 } from '@duckdb/node-api';
+import { damaged } from '../../core/archive/damaged.ts';
 import { quoted } from '../../core/archive/reading/views.ts';
 import { tables } from '../../core/archive/tables.ts';
 import type { FileValue } from '../../core/archive/writing/source-columns.ts';
@@ -133,10 +134,8 @@ class Rewriter {
     const { object, path } = this.#options.inputs[index] as RewriteOptions['inputs'][number];
     const found = hashes.get(path) ?? { rows: 0n, hash: 0n };
     if (found.rows === object.rows && formatRowHash(found.hash) === object.row_hash) return;
-    throw new MillraceError(
-      'ARCHIVE_DAMAGED',
+    throw damaged(
       `${object.key} has ${found.rows} rows with row hash ${formatRowHash(found.hash)}, its record says ${object.rows} with ${object.row_hash}`,
-      { remedy: 'millrace verify names everything that differs; keep the bucket as it is until then' },
     );
   }
 

@@ -1,23 +1,17 @@
 import { readDays } from '../../core/archive/days.ts';
-import {
-  formatManifest,
-  formatSuccess,
-  manifestFormat,
-  withObjects,
-  withReplacements,
-} from '../../core/archive/manifest.ts';
+import { formatManifest, formatSuccess, withObjects, withReplacements } from '../../core/archive/manifest.ts';
 import { readObjects } from '../../core/archive/objects.ts';
 import { readReplacements } from '../../core/archive/replacements.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
 import { MillraceError } from '../../core/errors.ts';
 import type { Log } from '../../core/runtime/log.ts';
-import { putOnce } from '../../core/s3/put-once.ts';
 import type { ObjectStore } from '../../core/s3/store.ts';
 import { sha256Of } from '../../core/sha256.ts';
 import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import type { ArchivePartition } from '../../schemas/gen/archive_partition.ts';
 import type { ArchiveReplacement } from '../../schemas/gen/archive_replacement.ts';
 import { type ArchivedTopic, objectsTopic } from '../../schemas/topics.ts';
+import { putDayFile } from './writer.ts';
 
 export interface DayRepairOptions {
   readonly log: Log;
@@ -64,16 +58,12 @@ export async function examineDays(
 }
 
 /** Puts it back. One that is good meanwhile is left as it is. */
-export async function repairDay({ store, signal }: DayRepairOptions, { key, bytes }: DayFinding): Promise<void> {
+export async function repairDay(options: DayRepairOptions, { key, bytes }: DayFinding): Promise<void> {
+  const { store, signal } = options;
   const stored = await store.get(key, signal);
   if (stored?.bytes.equals(bytes) === true) return;
   if (stored !== undefined) await store.remove([key], signal);
-  const sha256 = sha256Of(bytes);
-  await putOnce(
-    store,
-    { key, bytes, sha256, content: { digest: sha256 }, build: `manifest/${manifestFormat}` },
-    signal,
-  );
+  await putDayFile(options, key, bytes);
 }
 
 /** The bytes of a committed manifest, from the records that it covers. */

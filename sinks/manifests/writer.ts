@@ -125,18 +125,22 @@ export class DayWriter {
     return objects.filter(({ key }) => !replaced.has(key));
   }
 
-  /** Returns the SHA-256. */
-  async #put(key: string, bytes: Buffer): Promise<string> {
-    const { store, signal } = this.#options;
-    const sha256 = sha256Of(bytes);
-    // Its own digest as content: only equal bytes are the same.
-    await putOnce(
-      store,
-      { key, bytes, sha256, content: { digest: sha256 }, build: `manifest/${manifestFormat}` },
-      signal,
-    );
-    return sha256;
+  #put(key: string, bytes: Buffer): Promise<string> {
+    return putDayFile(this.#options, key, bytes);
   }
+}
+
+/** Stores a manifest or a mark of success, unless it is there. Returns the SHA-256. @throws as `putOnce` */
+export async function putDayFile(
+  { store, signal }: Pick<DayWriterOptions, 'store' | 'signal'>,
+  key: string,
+  bytes: Buffer,
+): Promise<string> {
+  const sha256 = sha256Of(bytes);
+  // Its own digest as content: only equal bytes are the same.
+  const content = { digest: sha256 };
+  await putOnce(store, { key, bytes, sha256, content, build: `manifest/${manifestFormat}` }, signal);
+  return sha256;
 }
 
 /** State and revision of a day with its next manifest. Each revision has one mark of success, so another manifest of a complete day is another. */

@@ -6,6 +6,7 @@ import { MillraceError } from '../../errors.ts';
 import { inLanes } from '../../lanes.ts';
 import type { ObjectStore } from '../../s3/store.ts';
 import { sha256Of } from '../../sha256.ts';
+import { damaged } from '../damaged.ts';
 import { pathColumns } from './views.ts';
 
 export interface CopiesOptions {
@@ -167,12 +168,6 @@ export class Copies {
 }
 
 const partial = '.part';
-
-function damaged(message: string): MillraceError {
-  return new MillraceError('ARCHIVE_DAMAGED', message, {
-    remedy: 'millrace verify names everything that differs; keep the bucket as it is until then',
-  });
-}
 
 async function statOf(path: string): Promise<{ size: number; mtimeMs: number } | undefined> {
   return stat(path).catch(() => undefined);

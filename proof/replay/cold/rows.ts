@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type DuckDBConnection, DuckDBDecimalValue, DuckDBInstance } from '@duckdb/node-api';
+import { damaged } from '../../../core/archive/damaged.ts';
 import { Copies } from '../../../core/archive/reading/copies.ts';
 import { duckdbType } from '../../../core/archive/reading/duckdb.ts';
 import { literal, quoted } from '../../../core/archive/reading/views.ts';
@@ -180,10 +181,4 @@ function selection({ name, type }: TypedColumn): string {
 /** Decimals as their units. */
 function unitsOf(value: unknown): ColumnValue {
   return value instanceof DuckDBDecimalValue ? value.value : (value as ColumnValue);
-}
-
-function damaged(message: string): MillraceError {
-  return new MillraceError('ARCHIVE_DAMAGED', message, {
-    remedy: 'millrace verify names everything that differs; keep the bucket as it is until then',
-  });
 }
