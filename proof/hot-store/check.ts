@@ -97,7 +97,7 @@ export async function checkHot(
 const least = -(1n << 62n);
 const greatest = 1n << 62n;
 
-export function skippedCheck(name: string, why: string): Check {
+function skippedCheck(name: string, why: string): Check {
   return { name, subject: why, differences: 0, examples: [], seconds: 0, skipped: true };
 }
 

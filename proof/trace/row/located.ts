@@ -94,7 +94,7 @@ export async function locate(
  * The listed objects one of which has to hold a change: of its partition and day, with its offset between the first and the last. There is
  * one of the sink, or several of a compaction, which are not in the order of offsets.
  */
-export function holdersOf(objects: readonly ArchiveObject[], change: Change, trail: Trail): readonly ArchiveObject[] {
+function holdersOf(objects: readonly ArchiveObject[], change: Change, trail: Trail): readonly ArchiveObject[] {
   const { offset } = change;
   const day = dayOf(change);
   const holders = objects.filter(
