@@ -30,6 +30,9 @@ const early: ReadonlySet<string> = new Set([
   'NOT_LEADER_FOR_PARTITION',
 ]);
 
+/** A busy broker takes its time for many new topics; each request is answered meanwhile. */
+const servedMs = 60_000;
+
 /** Any call may throw MillraceError KAFKA_UNREACHABLE. */
 export class TopicAdmin implements AsyncDisposable {
   readonly #admin: Admin;
@@ -102,7 +105,8 @@ export class TopicAdmin implements AsyncDisposable {
   }
 
   async #untilLed(topics: string[]): Promise<void> {
-    const deadline = performance.now() + this.#timeoutMs;
+    const waitMs = Math.max(this.#timeoutMs, servedMs);
+    const deadline = performance.now() + waitMs;
     for (;;) {
       try {
         const found = await this.#admin.fetchTopicMetadata({ topics });
@@ -117,10 +121,7 @@ export class TopicAdmin implements AsyncDisposable {
         }
       }
       if (performance.now() > deadline) {
-        throw new MillraceError(
-          'KAFKA_UNREACHABLE',
-          `new topics have no leaders that serve them after ${this.#timeoutMs} ms`,
-        );
+        throw new MillraceError('KAFKA_UNREACHABLE', `new topics have no leaders that serve them after ${waitMs} ms`);
       }
       await sleep(50);
     }
