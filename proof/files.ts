@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { duckdbType } from '../core/archive/reading/duckdb.ts';
+import { fileColumn, literal, quoted } from '../core/archive/reading/views.ts';
 import { columnsWithLineage, tables } from '../core/archive/tables.ts';
 import { duckdbHash, type TypedColumn } from '../core/rowhash.ts';
 import type { ObjectStore } from '../core/s3/store.ts';
@@ -19,7 +20,7 @@ export function duckdbRowHash(columns: readonly TypedColumn[]): string {
 
 /**
  * The listed objects of a topic on local disk, and DuckDB over them as the view `archived`: the topic's columns, the lineage and
- * `filename`. Without readable objects the view is empty. Not its job: what is in the bucket beside them.
+ * `filename`, which hides one of the source's. Without readable objects the view is empty. Not its job: what is in the bucket beside them.
  */
 export class Files extends Scratch {
   /** Objects that are missing, unreadable, or not the bytes of their record. */
@@ -87,7 +88,8 @@ export class Files extends Scratch {
     if (paths.length > 0) {
       const list = paths.map((path) => `'${path}'`).join(', ');
       await this.db.run(
-        `CREATE VIEW archived AS SELECT * FROM read_parquet([${list}], filename = true, union_by_name = true)`,
+        `CREATE VIEW archived AS SELECT COLUMNS(lambda name: lower(name) NOT IN ('filename', ${literal(fileColumn)})), ${quoted(fileColumn)} AS filename
+           FROM read_parquet([${list}], filename = ${literal(fileColumn)}, union_by_name = true)`,
       );
       return;
     }

@@ -1,6 +1,8 @@
 /** Records are made again from compacted files as from the sink's own, in the order of the log; a day that was given up is a gap. */
 import { expect, test } from '@jest/globals';
 import { AvroDecoder } from '../core/avro/decoder.ts';
+import { AvroEncoder } from '../core/avro/encoder.ts';
+import { envelope, envelopeSchema, tradeFields, tradeRow } from '../core/avro/fixtures/debezium.ts';
 import { type LogRecord, readRange } from '../core/runtime/log.ts';
 import { ColdLog } from '../proof/replay/cold/log.ts';
 import { schemas as contracts } from '../schemas/gen/index.ts';
@@ -53,6 +55,25 @@ async function plain(
   }
   return lines;
 }
+
+test('a column of the source may be called as DuckDB calls the file of a row', async () => {
+  await using harness = await CompactionHarness.open();
+  const { archive } = harness.manifests;
+  const column = { name: 'filename', type: ['null', 'string'], default: null };
+  const schema = envelopeSchema(trades, [...tradeFields, column]);
+  const encoder = await AvroEncoder.open<object>(archive.schemas, `${trades}-value`, schema);
+  for (const trade_id of ['a', 'b']) {
+    const after = tradeRow({ trade_id, filename: 'x.csv' });
+    archive.send(trades, encoder.encode(envelope({ after })));
+    await archive.run(trades);
+  }
+  await harness.settle();
+  const logged = await plain(archive.log.records(trades, 0), archive.schemas);
+  expect(logged).toHaveLength(2);
+  expect(await recordsOf(harness)).toEqual(logged);
+  expect((await harness.compact()).done).toHaveLength(1);
+  expect(await recordsOf(harness)).toEqual(logged);
+});
 
 test('from compacted files come the records of the log, and of a day that expired they are missing, by name', async () => {
   await using harness = await archived();

@@ -12,7 +12,7 @@ import {
   DuckDBTimestampTZValue,
 } from '@duckdb/node-api';
 import { damaged } from '../../core/archive/damaged.ts';
-import { quoted } from '../../core/archive/reading/views.ts';
+import { fileColumn, literal, quoted } from '../../core/archive/reading/views.ts';
 import { tables } from '../../core/archive/tables.ts';
 import type { FileValue } from '../../core/archive/writing/source-columns.ts';
 import { type Form, formOf, ParquetFile } from '../../core/archive/writing/writer.ts';
@@ -119,12 +119,12 @@ class Rewriter {
   /** Of each file: rows, the row hash, and DuckDB's own hash over all columns, lineage included. */
   async #hashes({ columns, data }: Shape, paths: readonly string[]): Promise<ReadonlyMap<string, Hashes>> {
     const rows = await this.#query(
-      `SELECT filename, count(*) AS n, ${duckdbHash.sum(data)} AS hash, (sum(hash(${columns.map(({ name }) => quoted(name)).join(', ')})::HUGEINT) % ${1n << 64n})::VARCHAR AS whole
-         FROM read_parquet(${list(paths)}, filename = true, hive_partitioning = false) GROUP BY filename`,
+      `SELECT ${quoted(fileColumn)} AS path, count(*) AS n, ${duckdbHash.sum(data)} AS hash, (sum(hash(${columns.map(({ name }) => quoted(name)).join(', ')})::HUGEINT) % ${1n << 64n})::VARCHAR AS whole
+         FROM read_parquet(${list(paths)}, filename = ${literal(fileColumn)}, hive_partitioning = false) GROUP BY ${quoted(fileColumn)}`,
     );
     return new Map(
-      rows.map(({ filename, n, hash, whole }) => [
-        String(filename),
+      rows.map(({ path, n, hash, whole }) => [
+        String(path),
         { rows: n as bigint, hash: BigInt(String(hash)), whole: BigInt(String(whole)) },
       ]),
     );
@@ -325,7 +325,7 @@ function unionOf(lists: readonly string[]): string {
 }
 
 function list(paths: readonly string[]): string {
-  return `[${paths.map((path) => `'${path.replaceAll("'", "''")}'`).join(', ')}]`;
+  return `[${paths.map(literal).join(', ')}]`;
 }
 
 function ceil(a: bigint, b: bigint): bigint {

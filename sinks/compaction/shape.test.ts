@@ -62,9 +62,11 @@ test('files with other columns are not put together, and every value stays what 
     type: { kind: 'decimal', precision: 38, scale: 16 },
     value: -(10n ** 38n - 1n),
   } as const;
+  // What a query over files would like to call something of its own.
+  const named = ['filename', 'path', 'hash'].map((name) => ({ name, type: { kind: 'text' }, value: name }) as const);
   const inputs = [
     await input('a', [fee, flag], [0n, 1n, 2n]),
-    await input('b', [wide], [3n, 4n]),
+    await input('b', [wide, ...named], [3n, 4n]),
     await input('c', [fee, flag], [5n, 6n]),
   ];
   const options = { group, plan: 3n, targetBytes: 1n << 30n, dir, signal: new AbortController().signal };

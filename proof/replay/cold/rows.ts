@@ -5,7 +5,7 @@ import { type DuckDBConnection, DuckDBDecimalValue, DuckDBInstance } from '@duck
 import { damaged } from '../../../core/archive/damaged.ts';
 import { Copies } from '../../../core/archive/reading/copies.ts';
 import { duckdbType } from '../../../core/archive/reading/duckdb.ts';
-import { literal, quoted } from '../../../core/archive/reading/views.ts';
+import { fileColumn, literal, quoted } from '../../../core/archive/reading/views.ts';
 import { type Restored, restoredColumns, restorer } from '../../../core/archive/restore.ts';
 import type { Table } from '../../../core/archive/tables.ts';
 import { MillraceError } from '../../../core/errors.ts';
@@ -89,7 +89,7 @@ export class Rows implements AsyncDisposable {
     const present = new Set(names.flatMap((each) => [...each]));
     const selected = columns.map((column) => (present.has(column.name) ? selection(column) : 'NULL'));
     const reader = await this.#db.runAndReadAll(
-      `SELECT ${selected.join(', ')}, filename FROM read_parquet([${paths.map(literal).join(', ')}], union_by_name = true, filename = true)
+      `SELECT ${selected.join(', ')}, ${quoted(fileColumn)} FROM read_parquet([${paths.map(literal).join(', ')}], union_by_name = true, filename = ${literal(fileColumn)})
         WHERE _partition = ${partition} AND _offset >= ${from} AND _offset < ${to} ORDER BY _offset`,
     );
     const restore = restorer(table);
