@@ -145,6 +145,8 @@ async function compare(
        FROM totals JOIN ends USING (venue, symbol, window_start)`,
     [interval],
   );
+  // For each candle without trades the one before it is looked for.
+  await db.query('CREATE INDEX ON expected (venue, symbol, window_start); ANALYZE expected');
   const distinct = fields.map(([name]) => `e.${name} IS DISTINCT FROM o.${name}`).join(' OR ');
   const { rows } = await db.query<{
     key: string;
