@@ -8,7 +8,7 @@ import { pipeline } from 'node:stream/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { eventTimes } from '../../cli/event-times.ts';
 import { readStages, stages } from '../../cli/stages.ts';
-import { type Verification, verify } from '../../cli/verify.ts';
+import { type Verification, type VerifyOptions, verify } from '../../cli/verify.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
 import type { Config } from '../../core/config.ts';
 import { dispositionOf } from '../../core/errors.ts';
@@ -24,17 +24,18 @@ export async function loadSynthetic(config: Config, options: SyntheticOptions): 
   return inserted;
 }
 
-/** The verification of what is committed by now, which may take each stage `timeoutMs` to get to. */
+/** The verification of what is committed by now, which all the stages may take `timeoutMs` to get to. */
 export async function verifyAtRest(
   config: Config,
   log: KafkaLog,
   schemas: Schemas,
   timeoutMs: number,
+  options: Pick<VerifyOptions, 'onWait' | 'signal'> = {},
 ): Promise<Verification> {
   const giveUpAt = performance.now() + timeoutMs;
   for (;;) {
     try {
-      return await verify(config, log, schemas, { waitMs: Math.max(0, giveUpAt - performance.now()) });
+      return await verify(config, log, schemas, { ...options, waitMs: Math.max(0, giveUpAt - performance.now()) });
     } catch (error) {
       // What was killed may be on its way back.
       if (dispositionOf(error) !== 'retry' || performance.now() > giveUpAt) throw error;

@@ -3,6 +3,7 @@ import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { cpus, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import { projectDir, stackDir } from '../../cli/config.ts';
+import { splitPage } from './archive/page.ts';
 import type { Burst, Outcome } from './burst.ts';
 import { bursts } from './bursts/all.ts';
 
@@ -41,7 +42,8 @@ export class Results {
     await mkdir(dirname(stateFile), { recursive: true });
     await writeFile(`${stateFile}.tmp`, `${JSON.stringify(sorted, null, 2)}\n`);
     await rename(`${stateFile}.tmp`, stateFile);
-    await writeFile(page, render(sorted));
+    const { archive } = splitPage(await readFile(page, 'utf8'));
+    await writeFile(page, archive === '' ? render(sorted) : `${render(sorted)}\n${archive}`);
   }
 
   /** A burst that could not be run to its end is a violation, too. */

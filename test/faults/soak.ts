@@ -1,10 +1,11 @@
 /**
- * The long tests: bursts of faults on the real stack, the simulation and the property tests at length.
+ * The long tests: bursts of faults on the real stack, the archive at length, the simulation and the property tests at length.
  *
  *   npm run soak                                    every burst that has no result yet
  *   npm run soak -- faults 2 8 9                    these bursts, again
  *   npm run soak -- faults --injections 100 --seed 5
  *   npm run soak -- faults --fresh                  forgets the results of before
+ *   npm run soak -- archive --rows 2000000          the archive at length; --minutes ends its load earlier
  *   npm run soak -- simulation --seeds 10000        that many simulated schedules
  *   npm run soak -- simulation --seed 7             one of them, with its trace; docs/simulation.md
  *   npm run soak -- properties --seeds 20           property tests, with that many seeds by chance
@@ -19,6 +20,7 @@ import { stackOptions } from '../../cli/stack.ts';
 import { stopStack } from '../../infra/local/stack.ts';
 import { soakProperties } from '../properties/soak.ts';
 import { soakSimulation } from '../simulation/soak.ts';
+import { soakArchive } from './archive/soak.ts';
 import { runBurst } from './burst.ts';
 import { bursts } from './bursts/all.ts';
 import { Results } from './results.ts';
@@ -33,6 +35,8 @@ const { values, positionals } = parseArgs({
     injections: { type: 'string' },
     seed: { type: 'string' },
     seeds: { type: 'string' },
+    rows: { type: 'string' },
+    minutes: { type: 'string' },
     scenario: { type: 'string' },
     stack: { type: 'string', default: 'soak' },
     fresh: { type: 'boolean', default: false },
@@ -91,6 +95,12 @@ const seeded = {
 };
 const parts: Readonly<Record<string, () => Promise<boolean>>> = {
   faults: () => faults(rest.map(Number), signal),
+  archive: () =>
+    soakArchive({
+      ...(values.rows === undefined ? {} : { rows: Number(values.rows) }),
+      ...(values.minutes === undefined ? {} : { minutes: Number(values.minutes) }),
+      ...{ stack: values.stack, seed: Number(values.seed ?? defaultSeed), signal, say },
+    }),
   simulation: () => {
     const { scenario } = values;
     return soakSimulation({ ...seeded, ...(scenario === undefined ? {} : { scenario }), signal, say });
