@@ -2,6 +2,7 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isRunning } from '../connectors/apply.ts';
 import type { ConnectClient } from '../connectors/client.ts';
 import { type Definition, readDefinition } from '../connectors/definition.ts';
 import { type SlotState, slotStateOf } from '../connectors/guard.ts';
@@ -83,7 +84,7 @@ export async function slotState(
  * Before a connector is told to run.
  *
  * @throws MillraceError SLOT_LOST. POSITION_LOST: the connector would begin with a snapshot, and the log has those rows already, or the slot is
- *   not the one that would be made for it.
+ *   not the one that would be made for it; or its first snapshot was interrupted, and nobody has filled it.
  */
 export async function requireNoGap(
   config: Config,
@@ -93,10 +94,23 @@ export async function requireNoGap(
 ): Promise<void> {
   const { loss, slot, position } = await slotState(config, client, definition);
   if (loss !== undefined) throw slotLost(loss.reason);
-  if (position !== undefined) return;
-  const topic = `${config.capture.prefix}.public.trades`;
+  if (position?.unfinished === false) return;
+  const status = await client.status(definition.name);
+  const running = status !== undefined && isRunning(status);
+  if (position !== undefined) {
+    if (running) return;
+    throw new MillraceError(
+      'POSITION_LOST',
+      `the first snapshot of connector ${definition.name} was interrupted: it would write again what it has written already`,
+      {
+        remedy:
+          'The supervisor (`millrace run supervisor`) fills what is missing by itself; without one run `millrace connectors recapture`.',
+      },
+    );
+  }
+  const topic = tradesTopic(config);
   if (!(await hasRecords(log, topic))) {
-    if (slot === undefined) return;
+    if (slot === undefined || running) return;
     throw new MillraceError(
       'POSITION_LOST',
       `connector ${definition.name} has no position, ${topic} has no records, and there is a replication slot ${slot.slot}: it is that of a log that is gone`,
@@ -116,10 +130,16 @@ export async function requireNoGap(
   );
 }
 
+/** Where captured trades are written. */
+export function tradesTopic({ capture }: Config): string {
+  return `${capture.prefix}.public.trades`;
+}
+
 /** A topic that was made a moment ago has no leader yet. */
 const leaderMs = 30_000;
 
-async function hasRecords(log: Pick<Log, 'ends'>, topic: string): Promise<boolean> {
+/** Records of transactions that were aborted count as well. False when there is no such topic. */
+export async function hasRecords(log: Pick<Log, 'ends'>, topic: string): Promise<boolean> {
   const giveUpAt = performance.now() + leaderMs;
   for (;;) {
     try {

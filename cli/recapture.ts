@@ -28,8 +28,7 @@ export async function recaptureConnector(options: RecaptureCommand): Promise<voi
   const { config, client, definition, signal } = options;
   const { slot, prefix } = config.capture;
   const { loss, position } = await slotState(config, client, definition, signal);
-  const reason =
-    loss?.reason ?? (position === undefined ? `connector ${definition.name} has no position` : nothing(slot));
+  const reason = loss?.reason ?? reasonOf(definition.name, slot, position);
   const topics = capturedTables.map((table) => topicOf(prefix, table));
   if (options.yes !== true) {
     if (options.json === true) printJson({ carriedOut: false, loss: loss ?? null, reason, position, slot, topics });
@@ -58,7 +57,10 @@ export async function recaptureConnector(options: RecaptureCommand): Promise<voi
 }
 
 /** Comparing is never wrong, and finds what no slot tells: a TRUNCATE that got past its trigger. */
-function nothing(slot: string): string {
+function reasonOf(connector: string, slot: string, position: CapturePosition | undefined): string {
+  if (position === undefined) return `connector ${connector} has no position`;
+  if (position.unfinished)
+    return `the first snapshot of connector ${connector} is not finished, and cannot be taken up again`;
   return `nothing is lost: slot ${slot} gives all that was not captured yet`;
 }
 
@@ -69,7 +71,7 @@ function printPlan(
   topics: readonly string[],
 ): void {
   say(reason);
-  if (position !== undefined) {
+  if (position?.unfinished === false) {
     const since = position.time === 0n ? '' : `, committed ${formatTimestamp(position.time)}`;
     const missing = loss === undefined ? '' : '; what was committed after it is missing';
     say(`captured up to ${formatLsn(position.lsn)}${since}${missing}`);

@@ -1,18 +1,22 @@
-/** The service `supervisor`: the connector's supervisor and the guard of its slot. */
+/** The service `supervisor`: the connector's supervisor, the guard of its slot, and who fills a first snapshot that was interrupted. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { ConnectClient } from '../connectors/client.ts';
 import { SlotGuard } from '../connectors/guard.ts';
+import { FirstSnapshot } from '../connectors/recapture/first-snapshot.ts';
+import { recapture } from '../connectors/recapture/recapture.ts';
 import { dropSlot, lockSlot } from '../connectors/recapture/slot.ts';
 import { readSlot } from '../connectors/slot.ts';
 import { Supervisor } from '../connectors/supervisor.ts';
-import { connectPostgres } from '../core/postgres.ts';
-import { slotLost } from './capture.ts';
+import type { Config } from '../core/config.ts';
+import { MillraceError } from '../core/errors.ts';
+import { connectPostgres, type Postgres } from '../core/postgres.ts';
+import { definitions, hasRecords, masksOf, slotLost, tradesTopic } from './capture.ts';
 import type { Service, ServiceContext } from './service.ts';
 
 const slotPollMs = 5_000;
 const capturing = 'millrace-trades';
 
-/** Keeps the connector running, and stops it when the slot is lost. */
+/** Keeps the connector running, stops it when the slot is lost, and fills what an interrupted first snapshot has left out. */
 export async function startSupervisor(context: ServiceContext): Promise<Service> {
   const { config, logger } = context;
   const { capture } = context.metrics;
@@ -38,7 +42,8 @@ export async function startSupervisor(context: ServiceContext): Promise<Service>
     },
   });
   const guard = slotGuard(context, client);
-  const running = Promise.all([supervisor.run(stop.signal), guardSlot(context, guard, stop.signal)]);
+  const watched = watchSlot(context, guard, firstSnapshot(context, client), stop.signal);
+  const running = Promise.all([supervisor.run(stop.signal), watched]);
   return {
     name: 'supervisor',
     done: running.then(() => undefined),
@@ -55,18 +60,16 @@ export async function startSupervisor(context: ServiceContext): Promise<Service>
 /** A loss is told at every look, in the log and as a metric: the process stays, so that an alert can be made of it. */
 function slotGuard({ config, metrics: { capture }, logger }: ServiceContext, client: ConnectClient): SlotGuard {
   const { slot } = config.capture;
-  const connect = (signal: AbortSignal | undefined) =>
-    connectPostgres({ url: config.postgres.url, name: 'millrace supervisor', ...(signal && { signal }) });
   return new SlotGuard({
     slot,
     connector: capturing,
     client,
     read: async (signal) => {
-      await using db = await connect(signal);
+      await using db = await connect(config, signal);
       return await readSlot(db, slot);
     },
     drop: async (signal) => {
-      await using db = await connect(signal);
+      await using db = await connect(config, signal);
       if (!(await lockSlot(db, slot))) return;
       await dropSlot(db, slot, signal);
       logger.warn({ slot }, 'the slot was dropped: it is of the time before Postgres was restored');
@@ -88,13 +91,67 @@ function slotGuard({ config, metrics: { capture }, logger }: ServiceContext, cli
   });
 }
 
-async function guardSlot({ config, metrics, logger }: ServiceContext, guard: SlotGuard, signal: AbortSignal) {
-  while (!signal.aborted) {
+function firstSnapshot({ config, log, schemas, logger }: ServiceContext, client: ConnectClient): FirstSnapshot {
+  const { slot, prefix } = config.capture;
+  const topic = tradesTopic(config);
+  return new FirstSnapshot({
+    connector: capturing,
+    client,
+    fill: async (signal) => {
+      const definition = (await definitions(config)).find(({ name }) => name === capturing);
+      if (definition === undefined) throw new MillraceError('CONFIG_INVALID', `connectors/ has no ${capturing}`);
+      return await recapture({
+        ...{ client, definition, log, schemas, slot, prefix, masks: masksOf(config) },
+        postgresUrl: config.postgres.url,
+        ...(signal && { signal }),
+      });
+    },
+    reset: async (signal) => {
+      if (await hasRecords(log, topic)) {
+        throw new MillraceError('POSITION_LOST', `${topic} has records, and the registry no schema of them`, {
+          remedy: 'Bring the registry back: what the log knows cannot be read without it.',
+        });
+      }
+      await client.deleteOffsets(capturing, signal);
+      await using db = await connect(config, signal);
+      await dropSlot(db, slot, signal);
+    },
+    listener: {
+      interrupted: () => logger.warn({ slot }, 'the first snapshot was interrupted: what is missing is being filled'),
+      filled: ({ tables, untold }) => {
+        logger.info({ slot, tables }, 'the first snapshot was filled by comparison: capture goes on');
+        if (untold.length > 0) logger.warn({ untold }, 'tables whose rows come with their next change');
+      },
+      begunAnew: () => logger.info({ slot }, 'no trade had been captured: the first snapshot begins anew'),
+    },
+  });
+}
+
+function connect({ postgres: { url } }: Config, signal: AbortSignal | undefined): Promise<Postgres> {
+  return connectPostgres({ url, name: 'millrace supervisor', ...(signal && { signal }) });
+}
+
+/** One after the other: while a snapshot is being filled, its slot is replaced. */
+async function watchSlot(
+  { config, metrics, logger }: ServiceContext,
+  guard: SlotGuard,
+  snapshot: FirstSnapshot,
+  signal: AbortSignal,
+): Promise<void> {
+  const attempt = async (otherwise: string, work: () => Promise<void>): Promise<void> => {
     try {
+      await work();
+    } catch (error) {
+      if (!signal.aborted) logger.warn({ err: error }, otherwise);
+    }
+  };
+  while (!signal.aborted) {
+    await attempt('the replication slot cannot be measured', async () => {
       await guard.look(signal);
       if (guard.loss === undefined) metrics.capture.slotLost.set({ slot: config.capture.slot }, 0);
-    } catch (error) {
-      if (!signal.aborted) logger.warn({ err: error }, 'the replication slot cannot be measured');
+    });
+    if (guard.loss === undefined) {
+      await attempt('the first snapshot cannot be filled', () => snapshot.look(signal));
     }
     await delay(slotPollMs, undefined, { signal }).catch(() => undefined);
   }

@@ -12,6 +12,8 @@ export interface ApplyOptions {
   readonly signal?: AbortSignal;
 }
 
+const defaultTimeoutMs = 60_000;
+
 export interface Applied {
   readonly name: string;
   readonly action: 'created' | 'updated' | 'restarted' | 'unchanged';
@@ -23,7 +25,7 @@ export interface Applied {
 /**
  * Idempotent: an equal configuration is not sent again, so nothing restarts.
  *
- * @throws MillraceError CONNECTOR_INVALID: a line per refused field, nothing was changed. CONNECTOR_FAILED: it was applied and does not run;
+ * @throws MillraceError CONNECTOR_INVALID: a line per refused field, or its first snapshot is under way; nothing was changed. CONNECTOR_FAILED: it was applied and does not run;
  *   the message has the causes of the failed task's trace. CONNECT_UNREACHABLE.
  */
 export async function applyConnector(
@@ -37,6 +39,7 @@ export async function applyConnector(
   const actual = await client.config(name, signal);
   const changed = actual === undefined ? [] : differences(config, actual);
   let action: Applied['action'] = actual === undefined ? 'created' : changed.length > 0 ? 'updated' : 'unchanged';
+  if (action === 'updated') await afterFirstSnapshot(client, name, options);
   if (action !== 'unchanged') {
     await client.put(name, config, signal);
   } else {
@@ -54,6 +57,28 @@ export async function applyConnector(
     action === 'unchanged' ? 0 : (options.settleMs ?? 1500),
   );
   return { name, action, changed, status };
+}
+
+/** Other settings begin the task anew, and a first snapshot does not go on where it was. One that has written nothing yet loses nothing. */
+async function afterFirstSnapshot(client: ConnectClient, name: string, { timeoutMs, signal }: ApplyOptions) {
+  const giveUpAt = performance.now() + (timeoutMs ?? defaultTimeoutMs);
+  for (;;) {
+    const status = await client.status(name, signal);
+    if (status === undefined || !isRunning(status)) return;
+    const position = await client.position(name, signal);
+    if (position !== undefined && !position.unfinished) return;
+    if (performance.now() > giveUpAt) {
+      if (position === undefined) return;
+      throw new MillraceError(
+        'CONNECTOR_INVALID',
+        `the first snapshot of connector ${name} is under way: other settings would end it`,
+        {
+          remedy: 'Apply it again when the snapshot is finished; nothing was changed.',
+        },
+      );
+    }
+    await sleep(200, undefined, signal === undefined ? {} : { signal });
+  }
 }
 
 function refuseInvalid(name: string, fields: readonly FieldErrors[]): void {
@@ -77,7 +102,7 @@ async function waitRunning(
   settleMs: number,
 ): Promise<ConnectorStatus> {
   const { signal } = options;
-  const timeoutMs = options.timeoutMs ?? 60_000;
+  const timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
   const start = performance.now();
   let runningSince: number | undefined;
   let failedSince: number | undefined;

@@ -84,7 +84,7 @@ describe('a request', () => {
       { status: 200, body: { offsets: [] } },
     ];
     const client = new ConnectClient({ url });
-    expect(await client.position('x')).toEqual({ lsn: 36_510_704n, time: 7n });
+    expect(await client.position('x')).toEqual({ lsn: 36_510_704n, time: 7n, unfinished: false });
     expect(await client.position('x')).toBeUndefined();
   });
 
@@ -102,6 +102,26 @@ describe('a request', () => {
     expect(sent).toHaveLength(1);
   });
 
+  test('for the position tells a first snapshot that is not finished, and no other snapshot', async () => {
+    const within = { snapshot: 'INITIAL', snapshot_completed: false, last_snapshot_record: false };
+    const offsets = [
+      within,
+      { ...within, snapshot: true },
+      { ...within, last_snapshot_record: true },
+      { ...within, snapshot_completed: true },
+      { ...within, snapshot: 'INCREMENTAL' },
+      {},
+    ];
+    answers['GET /connectors/x/offsets'] = offsets.map((offset) => ({
+      status: 200,
+      body: { offsets: [{ partition: { server: 'cdc' }, offset: { lsn: 8, ...offset } }] },
+    }));
+    const client = new ConnectClient({ url });
+    const found: unknown[] = [];
+    for (const _ of offsets) found.push((await client.position('x'))?.unfinished);
+    expect(found).toEqual([true, true, false, false, false, false]);
+  });
+
   test('that is refused has the worker’s words', async () => {
     answers['PUT /connectors/x/config'] = [{ status: 400, body: { message: 'not like that' } }];
     await expect(new ConnectClient({ url }).put('x', {})).rejects.toMatchObject({
@@ -114,6 +134,10 @@ describe('a request', () => {
 describe('apply', () => {
   const type = 'a.B';
   const definition = { name: 'x', config: { 'connector.class': type, a: '1' } };
+  const offsets = (unfinished: boolean) => ({
+    status: 200,
+    body: { offsets: [{ partition: {}, offset: { lsn: 8, ...(unfinished && { snapshot: 'INITIAL' }) } }] },
+  });
   const status = (task: string) => ({
     status: 200,
     body: {
@@ -134,6 +158,7 @@ describe('apply', () => {
       { status: 200, body: [{ id: { connector: 'x', task: 0 }, config: { ...definition.config, 'task.class': 'T' } }] },
     ];
     answers['GET /connectors/x/status'] = [status('RUNNING')];
+    answers['GET /connectors/x/offsets'] = [offsets(false)];
   });
 
   test('sends nothing when Kafka Connect has the same configuration', async () => {
@@ -149,6 +174,27 @@ describe('apply', () => {
     const applied = await applyConnector(new ConnectClient({ url }), definition, { settleMs: 0 });
     expect(applied).toMatchObject({ action: 'updated', changed: ['a'] });
     expect(asked.filter((line) => line === 'GET /connectors/x/tasks')).toHaveLength(3);
+  });
+
+  test('waits for the first snapshot before it sends other settings, which would end it, and refuses when that takes too long', async () => {
+    answers['GET /connectors/x/config'] = [{ status: 200, body: { ...definition.config, a: '0' } }];
+    answers['GET /connectors/x/offsets'] = [offsets(true)];
+    const client = new ConnectClient({ url });
+    await expect(applyConnector(client, definition, { timeoutMs: 0 })).rejects.toMatchObject({
+      code: 'CONNECTOR_INVALID',
+      message: expect.stringContaining('first snapshot'),
+    });
+    expect(asked.some((line) => line.startsWith('PUT /connectors/'))).toBe(false);
+    answers['GET /connectors/x/offsets'] = [offsets(true), offsets(false)];
+    expect(await applyConnector(client, definition, { settleMs: 0 })).toMatchObject({ action: 'updated' });
+  });
+
+  test('sends other settings at once to a connector whose first snapshot was interrupted', async () => {
+    answers['GET /connectors/x/config'] = [{ status: 200, body: { ...definition.config, a: '0' } }];
+    answers['GET /connectors/x/offsets'] = [offsets(true)];
+    answers['GET /connectors/x/status'] = [status('FAILED'), status('RUNNING')];
+    const applied = await applyConnector(new ConnectClient({ url }), definition, { settleMs: 0 });
+    expect(applied).toMatchObject({ action: 'updated' });
   });
 
   test('reports a task that fails and stays failed, with the causes and without the frames', async () => {

@@ -28,6 +28,9 @@ const offsetsShape = z.object({
           lsn_proc: number.nullish(),
           lsn_commit: number.nullish(),
           ts_usec: number.nullish(),
+          snapshot: z.union([z.string(), z.boolean()]).nullish(),
+          snapshot_completed: z.boolean().nullish(),
+          last_snapshot_record: z.boolean().nullish(),
         })
         .nullable(),
     }),
@@ -58,6 +61,8 @@ export interface CapturePosition {
   readonly lsn: bigint;
   /** Commit time of that change, microseconds; 0 when it is not told. */
   readonly time: bigint;
+  /** It is within its first snapshot, which does not go on from there: whoever interrupts it has to fill what is missing (recapture/first-snapshot.ts). */
+  readonly unfinished: boolean;
 }
 
 export interface FieldErrors {
@@ -187,7 +192,10 @@ export class ConnectClient {
     const offset = answer === undefined ? undefined : offsetsShape.parse(answer).offsets[0]?.offset;
     // Transactions overlap: a change may have been written before the commit that was passed on before it. The slot confirms the commit.
     const known = [offset?.lsn, offset?.lsn_proc, offset?.lsn_commit].filter((lsn) => typeof lsn === 'number');
-    return known.length === 0 ? undefined : { lsn: BigInt(Math.max(...known)), time: BigInt(offset?.ts_usec ?? 0) };
+    if (known.length === 0) return undefined;
+    const within = offset?.snapshot === 'INITIAL' || offset?.snapshot === true;
+    const unfinished = within && offset?.snapshot_completed !== true && offset?.last_snapshot_record !== true;
+    return { lsn: BigInt(Math.max(...known)), time: BigInt(offset?.ts_usec ?? 0), unfinished };
   }
 
   /**
@@ -195,7 +203,12 @@ export class ConnectClient {
    *
    * @throws MillraceError CONNECTOR_INVALID: a number of it would be rounded
    */
-  async setPosition(name: string, server: string, { lsn, time }: CapturePosition, signal?: AbortSignal): Promise<void> {
+  async setPosition(
+    name: string,
+    server: string,
+    { lsn, time }: Pick<CapturePosition, 'lsn' | 'time'>,
+    signal?: AbortSignal,
+  ): Promise<void> {
     const at = exact(lsn);
     const offset = { lsn: at, lsn_proc: at, lsn_commit: at, ts_usec: exact(time), messageType: 'COMMIT' };
     await this.#call('PATCH', `${path(name)}/offsets`, { offsets: [{ partition: { server }, offset }] }, signal);

@@ -76,6 +76,15 @@ describe('the trades connector', () => {
     expect(left).toEqual([]);
   });
 
+  test('reads every captured table only in a snapshot that begins with its slot', async () => {
+    const config = await definition();
+    const overrides = 'snapshot.select.statement.overrides';
+    expect(config[overrides]).toBe(config['table.include.list']);
+    for (const table of config[overrides]?.split(',') ?? []) {
+      expect(config[`${overrides}.${table}`]).toBe(`SELECT * FROM ${table} WHERE public.millrace_first_snapshot()`);
+    }
+  });
+
   test('creates its topics as schemas/topics.ts lists them', async () => {
     const config = await definition();
     const captured = topics.filter((topic) => topic.createdBy === 'connect');

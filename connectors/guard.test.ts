@@ -16,7 +16,7 @@ const slot = (overrides: Partial<Slot> = {}): Slot => ({
   safeBytes: null,
   ...overrides,
 });
-const at = (lsn: bigint): CapturePosition => ({ lsn, time: 0n });
+const at = (lsn: bigint, unfinished = false): CapturePosition => ({ lsn, time: 0n, unfinished });
 
 describe('a slot', () => {
   test('that is gone, given up or made anew is a loss once something was captured', () => {
@@ -36,6 +36,13 @@ describe('a slot', () => {
     expect(lossOf('s', slot({ confirmedLsn: null }), at(100n))).toBeUndefined();
     expect(lossOf('s', undefined, undefined)).toBeUndefined();
     expect(lossOf('s', slot({ confirmedLsn: 900n }), undefined)).toBeUndefined();
+  });
+
+  test('that is gone or made anew within the first snapshot is none, as there are no changes yet; one that Postgres gave up is', () => {
+    expect(lossOf('s', undefined, at(100n, true))).toBeUndefined();
+    expect(lossOf('s', slot({ confirmedLsn: 101n }), at(100n, true))).toBeUndefined();
+    expect(lossOf('s', slot({ walStatus: 'lost' }), at(100n, true))?.kind).toBe('invalidated');
+    expect(lossOf('s', slot({ walLsn: 99n }), at(100n, true))?.kind).toBe('restored');
   });
 
   test('of a Postgres that ends before what was captured is lost, also while it is read', () => {

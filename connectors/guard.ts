@@ -19,7 +19,8 @@ export interface SlotLoss {
 }
 
 /**
- * What is lost, if anything. A connector without a position has captured nothing that could have a gap.
+ * What is lost, if anything. A connector without a position has captured nothing that could have a gap. One within its first snapshot has no
+ * changes that a slot would have to follow on: what is missing is filled by comparison, with a slot of its own (recapture/first-snapshot.ts).
  *
  * @param slot read before the position: a consumer confirms only what its position says.
  * @param known a loss that was found before. Then a slot that is just being made, or that somebody reads, proves nothing.
@@ -32,7 +33,9 @@ export function lossOf(
 ): SlotLoss | undefined {
   if (position === undefined) return undefined;
   const captured = position.lsn;
-  if (slot === undefined) return { kind: 'missing', reason: `replication slot ${name} is gone`, captured };
+  if (slot === undefined) {
+    return position.unfinished ? undefined : { kind: 'missing', reason: `replication slot ${name} is gone`, captured };
+  }
   if (slot.walStatus === 'lost' || slot.invalidation !== null) {
     return {
       kind: 'invalidated',
@@ -52,7 +55,7 @@ export function lossOf(
   // Whoever reads it was let in by Debezium's own comparison of the two.
   if (known === undefined && slot.active) return undefined;
   if (slot.confirmedLsn === null) return known;
-  if (slot.confirmedLsn <= position.lsn) return undefined;
+  if (slot.confirmedLsn <= position.lsn || position.unfinished) return undefined;
   return {
     kind: 'recreated',
     reason: `replication slot ${name} begins at ${formatLsn(slot.confirmedLsn)}, and what was captured ends at ${formatLsn(position.lsn)}`,

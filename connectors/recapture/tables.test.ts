@@ -7,7 +7,10 @@ test('what is recaptured is what the connector captures, keyed and routed as the
     config: Record<string, string>;
   };
   const names = capturedTables.map(({ name }) => name);
-  expect([...names, 'public.heartbeat']).toEqual(config['table.include.list']?.split(','));
+  const captured = config['table.include.list']?.split(',') ?? [];
+  expect(new Set([...names, 'public.heartbeat'])).toEqual(new Set(captured));
+  // Debezium reads them in this order. Of a snapshot that ends within trades the log then has all instruments.
+  expect(captured.indexOf('public.instruments')).toBeLessThan(captured.indexOf('public.trades'));
   const [trades, instruments] = capturedTables;
   expect(config['message.key.columns']).toBe(`${trades?.name}:${trades?.key.join(',')}`);
   expect(config['transforms.partition.partition.payload.fields']).toBe(

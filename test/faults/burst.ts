@@ -31,6 +31,8 @@ export interface Burst {
   readonly rate?: number;
   /** What runs while it is injected; default: processors, sink and supervisor in one process each. */
   members?(stage: Stage): Readonly<Record<string, Omit<MemberOptions, 'stack'>>>;
+  /** False where captures begin anew, so that the witness' changes are not those of the log. Default true. */
+  readonly witnessed?: boolean;
   /** Before anything is started. */
   prepare?(stage: Stage): Promise<void>;
   /** One injection, from the fault to its end. Recovery need not be waited for. */
@@ -166,7 +168,7 @@ export async function runBurst(burst: Burst, options: BurstOptions): Promise<Out
   const changes = await market.close();
   const atRest = performance.now();
   note(`${changes} changes committed; comes to rest`);
-  const { checks, ok } = await settle(stage, resources, signal);
+  const { checks, ok } = await settle(stage, burst.witnessed !== false, resources, signal);
   const settleSeconds = (performance.now() - atRest) / 1000;
   const own = (await burst.check?.(stage)) ?? [];
   const peakBytes = Math.max(...[...members.values()].map((member) => member.peakBytes));
@@ -233,6 +235,7 @@ async function connection(config: Config, resources: AsyncDisposableStack): Prom
 /** Until every check holds, or for as long as recovery may take; then the last word. */
 async function settle(
   { log, schemas, config, recaptured }: Stage,
+  witnessed: boolean,
   resources: AsyncDisposableStack,
   signal: AbortSignal,
 ): Promise<{ checks: readonly Check[]; ok: boolean }> {
@@ -248,7 +251,7 @@ async function settle(
       try {
         await witness.follow();
         const invariants = await checkInvariants(db, log, schemas, {
-          witness: witness.table,
+          witness: witnessed ? witness.table : undefined,
           group: groupOf('ohlcv'),
           intervals: config.ohlcv.intervals,
           recaptured,

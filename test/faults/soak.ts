@@ -11,7 +11,7 @@
  *   npm run soak -- properties --seeds 20           property tests, with that many seeds by chance
  *   npm run soak -- properties --seed 7             with this one, as a failure is reported
  *
- * Bursts follow each other on one stack of their own, fresh at the beginning and after a broken promise, and removed at the end. Results are kept in `.millrace/soak.json` after each burst, so what was
+ * Bursts follow each other on one stack of their own, fresh at the beginning, after a broken promise and after what the witness cannot follow, and removed at the end. Results are kept in `.millrace/soak.json` after each burst, so what was
  * interrupted goes on when it is started again; docs/soak.md is written from them. Ends with an error when a promise was broken.
  */
 import { parseArgs } from 'node:util';
@@ -73,7 +73,7 @@ async function faults(numbers: readonly number[], signal: AbortSignal): Promise<
       await results.add(outcome);
       say(`   ${outcome.violations.length === 0 ? '✓' : '✗'} ${outcome.seconds.toFixed(0)} s`);
       for (const violation of outcome.violations) say(`   ${violation}`);
-      if (outcome.violations.length > 0) await wipe();
+      if (outcome.violations.length > 0 || burst.witnessed === false) await wipe();
     } catch (error) {
       if (signal.aborted) break;
       await results.fail(burst, error);

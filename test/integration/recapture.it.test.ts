@@ -4,6 +4,7 @@ import { Client } from 'pg';
 import { definitions, masksOf, requireNoGap } from '../../cli/capture.ts';
 import { applyConnector } from '../../connectors/apply.ts';
 import { requireMaskable } from '../../connectors/masking.ts';
+import { FirstSnapshot } from '../../connectors/recapture/first-snapshot.ts';
 import { recapture } from '../../connectors/recapture/recapture.ts';
 import { dropSlot } from '../../connectors/recapture/slot.ts';
 import { AvroDecoder, schemaIdOf } from '../../core/avro/decoder.ts';
@@ -235,6 +236,70 @@ describe('a lost slot', () => {
     expect((await found()).map(({ change }) => change.op)).toEqual(['r', 'c']);
   }, 60_000);
 });
+
+test('a first snapshot that was interrupted is not begun again: no row comes twice, and what is missing or was changed since is filled', async () => {
+  const { client, config, database, definition } = capture;
+  const { slot, prefix } = config.capture;
+  const db = database.client;
+  await insert(['kept', 'changed', 'deleted'].map((id) => `('v', 'half', '${id}', 1, 1, now())`).join(', '));
+  const half = async () =>
+    (await captured.trades()).filter(({ change }) => (change.after ?? change.before)?.symbol === 'half');
+  await eventually(async () => (await half()).length === 3);
+  await client.stop(definition.name);
+  await eventually(async () => {
+    await client.fence(definition.name);
+    return true;
+  });
+  await db.query(`UPDATE trades SET price = 2 WHERE (symbol, trade_id) = ('half', 'changed')`);
+  await db.query(`DELETE FROM trades WHERE (symbol, trade_id) = ('half', 'deleted')`);
+  await insert(`('v', 'half', 'missing', 1, 1, now())`);
+  const before = (await captured.trades()).length;
+
+  // What Kafka Connect keeps when it dies within one.
+  const position = await client.position(definition.name);
+  const offset = { lsn: Number(position?.lsn), ts_usec: 1, snapshot: 'INITIAL', snapshot_completed: false };
+  const answer = await fetch(`${client.url}/connectors/${definition.name}/offsets`, {
+    method: 'PATCH',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ offsets: [{ partition: { server: prefix }, offset }] }),
+  });
+  expect(answer.status).toBe(200);
+  expect(await client.position(definition.name)).toMatchObject({ unfinished: true });
+  await client.resume(definition.name);
+  const state = async () => (await client.status(definition.name))?.tasks[0]?.state;
+  await eventually(async () => (await state()) === 'FAILED', 60_000);
+  await expect(requireNoGap(config, client, definition, captured.log)).rejects.toMatchObject({
+    code: 'POSITION_LOST',
+    message: expect.stringContaining('interrupted'),
+  });
+  expect(await captured.trades()).toHaveLength(before);
+
+  const filled: unknown[] = [];
+  const snapshot = new FirstSnapshot({
+    connector: definition.name,
+    client,
+    fill: (signal) =>
+      recapture({
+        ...{ client, definition, log: captured.log, schemas: captured.registry, slot, prefix, masks: noMasks },
+        postgresUrl: config.postgres.url,
+        ...(signal && { signal }),
+      }),
+    reset: () => Promise.reject(new Error('there is nothing to begin anew')),
+    listener: { filled: ({ tables }) => filled.push(tables[0]) },
+  });
+  await snapshot.look();
+  await snapshot.look();
+  expect(filled).toEqual([{ table: 'public.trades', missing: 1, changed: 1, deleted: 1 }]);
+  await eventually(async () => (await state()) === 'RUNNING');
+  await insert(`('v', 'half', 'after', 1, 1, now())`);
+  await eventually(async () => (await half()).length === 7);
+  const lives = new Map<string, string>();
+  for (const { change } of await half()) {
+    const id = (change.after ?? change.before)?.trade_id ?? '';
+    lives.set(id, (lives.get(id) ?? '') + change.op);
+  }
+  expect(Object.fromEntries(lives)).toEqual({ kept: 'c', changed: 'cu', deleted: 'cd', missing: 'r', after: 'c' });
+}, 120_000);
 
 test('masked columns leave Postgres masked, as a comparison in SQL expects them, and each change tells its transaction', async () => {
   const { client, config, database } = capture;

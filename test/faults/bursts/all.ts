@@ -5,6 +5,7 @@ import { connectorDown, postgresRestart, slotLost, taskFailed } from './connecto
 import { deadLettersRefused, hostileOrder, incompatibleSchema, poison } from './input.ts';
 import { rebalanceStorm, zombie } from './members.ts';
 import { columns, untouched } from './rows.ts';
+import { snapshotKilled } from './snapshot.ts';
 import { localState } from './state.ts';
 import { answerLost, endInUpload, killInUpload, storeDisturbed } from './store.ts';
 import { brokerDiskFull, clockSkew, registryDown } from './surroundings.ts';
@@ -35,6 +36,7 @@ export const bursts: readonly Burst[] = [
   postgresRestart,
   slotLost,
   connectorDown,
+  snapshotKilled,
   registryDown,
   incompatibleSchema,
   columns,

@@ -12,25 +12,25 @@ import { connectPostgres } from '../../../core/postgres.ts';
 import { eventually } from '../../capture.ts';
 import type { Burst, Stage } from '../burst.ts';
 
-interface Capture {
+export interface Capture {
   readonly client: ConnectClient;
   readonly definition: Definition;
 }
 
-async function captureOf({ config }: Pick<Stage, 'config'>): Promise<Capture> {
+export async function captureOf({ config }: Pick<Stage, 'config'>): Promise<Capture> {
   const [definition] = await definitions(config);
   if (definition === undefined) throw new Error('connectors/ has no definition');
   return { client: new ConnectClient({ url: config.connect.url }), definition };
 }
 
-async function isRunning({ client, definition }: Capture): Promise<boolean> {
+export async function isRunning({ client, definition }: Capture): Promise<boolean> {
   const status = await client.status(definition.name);
   return (
     status?.state === 'RUNNING' && status.tasks.length > 0 && status.tasks.every(({ state }) => state === 'RUNNING')
   );
 }
 
-const recoveryMs = 180_000;
+export const recoveryMs = 180_000;
 
 export const taskFailed: Burst = {
   fault: 14,

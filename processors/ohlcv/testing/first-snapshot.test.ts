@@ -1,0 +1,161 @@
+/** What a first snapshot that was interrupted leaves in the log, whenever and however often, and what candles make of it (connectors/recapture). */
+import { expect, test } from '@jest/globals';
+import { Driver } from '../../../core/testing/driver.ts';
+import fc from '../../../core/testing/property.ts';
+import { formatTimestamp } from '../../../core/time.ts';
+import type { TradeChange } from '../../../schemas/gen/trade_change.ts';
+import { ohlcv } from '../ohlcv.ts';
+import { candles, Feed, SETTINGS } from './fixture.ts';
+import { NOON } from './history.ts';
+
+interface Row {
+  readonly symbol: string;
+  /** Seconds after noon. */
+  readonly at: number;
+  readonly price: number;
+  readonly size: number;
+}
+
+type Table = Map<string, Row>;
+
+const row = fc.record({
+  symbol: fc.constantFrom('A', 'B'),
+  at: fc.nat(300),
+  price: fc.integer({ min: 1, max: 9 }),
+  size: fc.integer({ min: 1, max: 9 }),
+});
+const change = fc.record({ kind: fc.constantFrom('c', 'u', 'd'), which: fc.nat(30), row });
+const changes = fc.array(change, { maxLength: 6 });
+const story = fc.record({
+  /** What the table has when the first snapshot begins, and how much of it is written before it is interrupted. */
+  table: fc.array(row, { maxLength: 20 }),
+  written: fc.nat(20),
+  /** What is committed then, and how many of the differences are written before the filling is interrupted in its turn. */
+  fillings: fc.array(fc.record({ changes, written: fc.nat(10) }), { maxLength: 3 }),
+  last: changes,
+  streamed: changes,
+});
+
+type Change = typeof change extends fc.Arbitrary<infer T> ? T : never;
+
+const minute = 60_000_000n;
+
+class Log {
+  readonly #feed = new Feed();
+  readonly #send: (change: TradeChange) => void;
+  /** Each row as its newest record has it. */
+  readonly known: Table = new Map();
+  lsn = 10_000n;
+  time = NOON + 10n * minute;
+
+  constructor(send: (change: TradeChange) => void) {
+    this.#send = send;
+  }
+
+  write(op: string, id: string, to: Row | undefined): void {
+    const before = this.known.get(id);
+    const of = to ?? before;
+    if (of === undefined) throw new Error(`${op} of a row that is not known`);
+    const texts = ({ at, price, size }: Row) => ({ at: instant(at), price: `${price}`, size: `${size}` });
+    this.#send(
+      this.#feed.change({
+        ...{ id, op, symbol: of.symbol, lsn: this.lsn, log: formatTimestamp(this.time), ...texts(of) },
+        ...(op === 'r' ? { snapshot: 'true' } : {}),
+        ...(before === undefined ? {} : { was: texts(before) }),
+      }),
+    );
+    if (to === undefined) this.known.delete(id);
+    else this.known.set(id, to);
+  }
+
+  /** What differs, as `recapture` writes it: one change of each row, at one place of its own. */
+  fill(table: Table, limit: number): void {
+    this.lsn += 1_000n;
+    const differences: (() => void)[] = [];
+    for (const [id, to] of table) {
+      const from = this.known.get(id);
+      if (from === undefined || JSON.stringify(from) !== JSON.stringify(to))
+        differences.push(() => this.write(from === undefined ? 'r' : 'u', id, to));
+    }
+    for (const id of this.known.keys()) if (!table.has(id)) differences.push(() => this.write('d', id, undefined));
+    for (const each of differences.slice(0, limit)) each();
+  }
+}
+
+function instant(seconds: number): string {
+  return formatTimestamp(NOON + BigInt(seconds) * 1_000_000n);
+}
+
+let ids = 0;
+
+/** @returns what was committed */
+function commit(table: Table, all: readonly Change[]): { op: string; id: string; to: Row | undefined }[] {
+  return all.map(({ kind, which, row: to }) => {
+    const [id, from] = [...table][which % Math.max(1, table.size)] ?? [];
+    if (kind === 'c' || id === undefined || from === undefined) {
+      const made = `t${++ids}`;
+      table.set(made, to);
+      return { op: 'c', id: made, to };
+    }
+    if (kind === 'd') {
+      table.delete(id);
+      return { op: 'd', id, to: undefined };
+    }
+    // Another symbol would be another row.
+    const next = { ...to, symbol: from.symbol };
+    table.set(id, next);
+    return { op: 'u', id, to: next };
+  });
+}
+
+/** `A 12:01 n2 v7 l1 h5` */
+function recompute(table: Table): string[] {
+  const groups = Map.groupBy(table.values(), ({ symbol, at }) => `${symbol} ${instant(at - (at % 60)).slice(11, 16)}`);
+  return [...groups]
+    .map(([name, rows]) => {
+      const volume = rows.reduce((sum, { size }) => sum + size, 0);
+      const prices = rows.map(({ price }) => price);
+      return `${name} n${rows.length} v${volume} l${Math.min(...prices)} h${Math.max(...prices)}`;
+    })
+    .sort();
+}
+
+async function shown(driver: Driver<TradeChange>): Promise<string[]> {
+  const newest = new Map<string, string>();
+  for (const { symbol, window_start, trade_count, volume, low, high } of await candles(driver)) {
+    const name = `${symbol} ${formatTimestamp(window_start).slice(11, 16)}`;
+    const whole = (units: bigint | null) => (units ?? 0n) / 100_000_000n;
+    newest.set(
+      name,
+      trade_count === 0n ? '' : `${name} n${trade_count} v${whole(volume)} l${whole(low)} h${whole(high)}`,
+    );
+  }
+  return [...newest.values()].filter((text) => text !== '').sort();
+}
+
+test('every trade counts once and as it is now, wherever first snapshot and fillings were interrupted, and whatever was committed meanwhile', async () => {
+  await fc.assert(
+    fc.asyncProperty(story, async (given) => {
+      const settings = { ...SETTINGS, intervals: ['1m'], horizonMs: 86_400_000 };
+      await using driver = await Driver.open<TradeChange>(ohlcv(settings));
+      const log = new Log((each) => driver.send(each));
+      const table: Table = new Map(given.table.map((each, i) => [`s${i}`, each]));
+      for (const [id, each] of [...table].slice(0, given.written)) log.write('r', id, each);
+      for (const { changes: meanwhile, written } of given.fillings) {
+        commit(table, meanwhile);
+        log.fill(table, written);
+        await driver.beat(log.time);
+      }
+      commit(table, given.last);
+      log.fill(table, Number.POSITIVE_INFINITY);
+      for (const { op, id, to } of commit(table, given.streamed)) {
+        log.lsn += 8n;
+        log.time += 1_000_000n;
+        log.write(op, id, to);
+      }
+      await driver.beat(log.time + 60n * minute);
+      expect(await shown(driver)).toEqual(recompute(table));
+    }),
+    { numRuns: 150 },
+  );
+});
