@@ -30,7 +30,7 @@ export async function isRunning({ client, definition }: Capture): Promise<boolea
   );
 }
 
-export const recoveryMs = 180_000;
+const recoveryMs = 180_000;
 
 export const taskFailed: Burst = {
   fault: 14,

@@ -6,9 +6,13 @@ import { connectPostgres } from '../../../core/postgres.ts';
 import { loadLedger, tradesTopic } from '../../../proof/witness/ledger.ts';
 import { eventually } from '../../capture.ts';
 import type { Burst, Stage } from '../burst.ts';
-import { type Capture, captureOf, isRunning, recoveryMs } from './connector.ts';
+import { type Capture, captureOf, isRunning } from './connector.ts';
 
 const rows = 60_000;
+/** Written at least when Kafka Connect is killed. */
+const some = 2_000n;
+/** The fill of a snapshot included. */
+const recoveryMs = 600_000;
 /** Rows that are changed, and as many that are deleted, while the snapshot is interrupted. */
 const touched = 200;
 const override = 'snapshot.select.statement.overrides.public.trades';
@@ -30,7 +34,7 @@ export const snapshotKilled: Burst = {
     const { client, definition } = capture;
     const venue = `first-${index}`;
     const before = await begin(stage, capture, venue);
-    await eventually(async () => (await captured(stage)) > before, recoveryMs);
+    await eventually(async () => (await captured(stage)) > before + some, recoveryMs);
     await stack.kill('connect', 'SIGKILL');
     const written = Number((await captured(stage)) - before);
     await db.query(
