@@ -57,7 +57,7 @@ export async function recaptureConnector(options: RecaptureCommand): Promise<voi
 }
 
 /** Comparing is never wrong, and finds what no slot tells: a TRUNCATE that got past its trigger. */
-function reasonOf(connector: string, slot: string, position: CapturePosition | undefined): string {
+function reasonOf(connector: string, slot: string, position: SlotState['position']): string {
   if (position === undefined) return `connector ${connector} has no position`;
   if (position.unfinished)
     return `the first snapshot of connector ${connector} is not finished, and cannot be taken up again`;

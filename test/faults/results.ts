@@ -94,7 +94,7 @@ function render(results: readonly Result[]): string {
 What \`npm run soak\` found, newest result of each burst; how it is done is in [faults.md](faults.md). Numbers of faults are that page's. A stack
 of real parts and everything that reads it, on one machine: ${machine}.
 
-Verified after each: I1 to I3 and I5 against the witness, then \`millrace verify\`; every process within 512 MiB. Settled is from the end of the load
+Verified after each: I1 to I3 and I5 against the witness (fault 18: without it), then \`millrace verify\`; every process within 512 MiB. Settled is from the end of the load
 until all of that agreed; memory is the largest resident size of a Millrace process, WAL the most that Postgres kept for the capture.
 
 | fault | what was injected | times | changes committed | violations | settled s | memory MiB | WAL MiB | took s | date |
