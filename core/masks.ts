@@ -4,6 +4,7 @@
  * Postgres with what was captured.
  */
 import { MillraceError } from './errors.ts';
+import { quoted } from './sql.ts';
 
 export interface Mask {
   /** With its schema. */
@@ -56,7 +57,6 @@ export function maskedSql(masks: Masks, table: string, column: string, expressio
 /** What to read instead of the table: the same columns, masked. */
 export function maskedTable(masks: Masks, table: string, columns: readonly string[]): string {
   if (!masks.list.some((each) => each.table === table)) return table;
-  const name = (column: string): string => `"${column.replaceAll('"', '""')}"`;
-  const list = columns.map((column) => `${maskedSql(masks, table, column, name(column))} AS ${name(column)}`);
+  const list = columns.map((column) => `${maskedSql(masks, table, column, quoted(column))} AS ${quoted(column)}`);
   return `(SELECT ${list.join(', ')} FROM ${table})`;
 }

@@ -9,6 +9,7 @@
  */
 import { hash } from 'node:crypto';
 import { formatDecimal } from './decimal.ts';
+import { quoted } from './sql.ts';
 
 export type ColumnType =
   | { readonly kind: 'text' }
@@ -125,7 +126,7 @@ export interface SqlDialect {
 export const postgresHash: SqlDialect = {
   text(columns) {
     return concat(columns, ({ name, type }) => {
-      const column = quote(name);
+      const column = quoted(name);
       switch (type.kind) {
         case 'decimal':
           return `(${column})::numeric(${type.precision},${type.scale})::text`;
@@ -149,7 +150,7 @@ export const postgresHash: SqlDialect = {
 export const duckdbHash: SqlDialect = {
   text(columns) {
     return concat(columns, ({ name, type }) => {
-      const column = quote(name);
+      const column = quoted(name);
       switch (type.kind) {
         case 'decimal':
           return `(${column})::DECIMAL(${type.precision},${type.scale})::VARCHAR`;
@@ -172,8 +173,4 @@ export const duckdbHash: SqlDialect = {
 function concat(columns: readonly TypedColumn[], text: (column: TypedColumn) => string): string {
   const parts = columns.map((column) => `coalesce(${text(column)}, chr(30))`);
   return parts.length === 0 ? "''" : parts.join(' || chr(31) || ');
-}
-
-function quote(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`;
 }

@@ -1,10 +1,11 @@
 /** Compares the table as the new slot's snapshot shows it with what the log knows, and reads what differs. */
 import type { Client } from 'pg';
 import { type Masks, maskedTable } from '../../core/masks.ts';
+import { quoted } from '../../core/sql.ts';
 import { parseTimestamp } from '../../core/time.ts';
 import type { RowColumn, Text } from './columns.ts';
 import type { Difference } from './envelope.ts';
-import { quoted, temporary } from './known.ts';
+import { temporary } from './known.ts';
 import type { CapturedTable } from './tables.ts';
 
 export interface Counts {

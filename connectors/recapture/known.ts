@@ -3,6 +3,7 @@ import type { Client } from 'pg';
 import { AvroDecoder } from '../../core/avro/decoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
 import { type Log, readRange } from '../../core/runtime/log.ts';
+import { quoted } from '../../core/sql.ts';
 import type { RowColumn, Text } from './columns.ts';
 import type { CapturedTable } from './tables.ts';
 
@@ -104,8 +105,4 @@ async function insert(db: Client, into: string, columns: readonly RowColumn[], r
        FROM unnest(${types.map((_, i) => `$${i + 1}::text[]`).join(', ')}) AS rows (${types.map((_, i) => `c${i}`).join(', ')})`,
     arrays,
   );
-}
-
-export function quoted(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`;
 }

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from 'pg';
 import { MillraceError } from '../../core/errors.ts';
+import { parseLsn } from '../../core/lsn.ts';
 import { connectPostgres } from '../../core/postgres.ts';
 import { readSlot } from '../slot.ts';
 
@@ -70,10 +71,4 @@ export async function dropSlot(db: Pick<Client, 'query'>, slot: string, signal?:
     }
     await sleep(200);
   }
-}
-
-/** `16/B374D848` as a number. */
-function parseLsn(text: string): bigint {
-  const [high = '0', low = '0'] = text.split('/');
-  return (BigInt(`0x${high}`) << 32n) | BigInt(`0x${low}`);
 }

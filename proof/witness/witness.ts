@@ -4,6 +4,7 @@
  */
 import type { Client } from 'pg';
 import { MillraceError } from '../../core/errors.ts';
+import { parseLsn } from '../../core/lsn.ts';
 import { type Cell, copyRows } from '../copy.ts';
 import { PgOutput, type RowChange, type Tuple } from './pgoutput.ts';
 
@@ -83,7 +84,7 @@ export class Witness {
         if (rows.length === 0) break;
         last = rows.at(-1)?.lsn;
         const cells = rows.flatMap(({ lsn, data }) =>
-          identities(output.decode(data)).map((row) => [lsnOf(lsn), ...row]),
+          identities(output.decode(data)).map((row) => [parseLsn(lsn), ...row]),
         );
         await copyRows(
           db,
@@ -139,10 +140,4 @@ function row(op: string, tuple: Tuple, whole: boolean): Cell[] {
 
 function keyOf(tuple: Tuple): string {
   return JSON.stringify([tuple.get('venue'), tuple.get('symbol'), tuple.get('trade_id')]);
-}
-
-/** `16/B374D848` as the number that Debezium gives. */
-function lsnOf(text: string): bigint {
-  const [high = '0', low = '0'] = text.split('/');
-  return (BigInt(`0x${high}`) << 32n) | BigInt(`0x${low}`);
 }

@@ -12,13 +12,14 @@ import {
   DuckDBTimestampTZValue,
 } from '@duckdb/node-api';
 import { damaged } from '../../core/archive/damaged.ts';
-import { fileColumn, literal, quoted } from '../../core/archive/reading/views.ts';
+import { fileColumn } from '../../core/archive/reading/views.ts';
 import { tables } from '../../core/archive/tables.ts';
 import type { FileValue } from '../../core/archive/writing/source-columns.ts';
 import { type Form, formOf, ParquetFile } from '../../core/archive/writing/writer.ts';
 import { MillraceError } from '../../core/errors.ts';
 import { addRowHashes, type ColumnValue, duckdbHash, formatRowHash, RowHash } from '../../core/rowhash.ts';
 import { sha256Of } from '../../core/sha256.ts';
+import { literal, quoted } from '../../core/sql.ts';
 import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import { cutsOf, type Group, sumOf } from './groups.ts';
 import { type FoundColumn, type Shape, shapesOf } from './shape.ts';

@@ -1,8 +1,9 @@
 /** The archive in the words of DuckDB: types, views over files, and a script for any DuckDB that reaches the bucket. */
 import type { ArchivedTopic } from '../../../schemas/topics.ts';
 import type { ColumnType } from '../../rowhash.ts';
+import { literal, quoted } from '../../sql.ts';
 import { columnsWithLineage, tables } from '../tables.ts';
-import { literal, namings, newestOf, pathColumns, quoted } from './views.ts';
+import { namings, newestOf, pathColumns } from './views.ts';
 
 export function duckdbType(type: ColumnType): string {
   switch (type.kind) {

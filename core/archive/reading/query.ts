@@ -9,8 +9,9 @@ import {
 } from '@duckdb/node-api';
 import { type ArchivedTopic, archivedTopics } from '../../../schemas/topics.ts';
 import { MillraceError } from '../../errors.ts';
+import { literal, quoted } from '../../sql.ts';
 import { duckdbSource, duckdbUnread, duckdbViews } from './duckdb.ts';
-import { literal, mentionedTopics, namings, quoted, viewNames } from './views.ts';
+import { mentionedTopics, namings, viewNames } from './views.ts';
 
 export interface QueryOptions {
   /** Local files of each topic that the statement may read. */

@@ -1,5 +1,6 @@
 /** What readers of the archive call its tables, and the rule by which the present state comes out of all that was archived. */
 import { type ArchivedTopic, archivedTopics } from '../../../schemas/topics.ts';
+import { quoted } from '../../sql.ts';
 
 /** What DuckDB is to call the file of a row (`filename = …`): the source may have a column `filename`, and none with a space in its name. */
 export const fileColumn = 'file name';
@@ -76,14 +77,4 @@ export function newestOf(topic: ArchivedTopic, from: string, columns: string): s
   SELECT *, row_number() OVER (PARTITION BY ${partition} ORDER BY ${order}) AS newest_first FROM ${from}
 ) AS ranked
 WHERE newest_first = 1${alive === undefined ? '' : ` AND ${alive}`}`;
-}
-
-/** An identifier of SQL, whatever is in it. */
-export function quoted(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`;
-}
-
-/** A text of SQL. */
-export function literal(text: string): string {
-  return `'${text.replaceAll("'", "''")}'`;
 }

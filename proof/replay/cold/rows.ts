@@ -5,12 +5,13 @@ import { type DuckDBConnection, DuckDBDecimalValue, DuckDBInstance } from '@duck
 import { damaged } from '../../../core/archive/damaged.ts';
 import { Copies } from '../../../core/archive/reading/copies.ts';
 import { duckdbType } from '../../../core/archive/reading/duckdb.ts';
-import { fileColumn, literal, quoted } from '../../../core/archive/reading/views.ts';
+import { fileColumn } from '../../../core/archive/reading/views.ts';
 import { type Restored, restoredColumns, restorer } from '../../../core/archive/restore.ts';
 import type { Table } from '../../../core/archive/tables.ts';
 import { MillraceError } from '../../../core/errors.ts';
 import type { ColumnValue, TypedColumn } from '../../../core/rowhash.ts';
 import type { ObjectStore } from '../../../core/s3/store.ts';
+import { literal, quoted } from '../../../core/sql.ts';
 import type { ArchiveObject } from '../../../schemas/gen/archive_object.ts';
 import type { Range } from './tiles.ts';
 
