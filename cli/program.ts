@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import packageJson from '../package.json' with { type: 'json' };
 import { register as registerArchive } from './commands/archive.ts';
+import { register as registerBackfill } from './commands/backfill.ts';
 import { register as registerCandles } from './commands/candles.ts';
 import { register as registerCompact } from './commands/compact.ts';
 import { register as registerConnectors } from './commands/connectors.ts';
@@ -55,6 +56,7 @@ for (const register of [
   registerHotStore,
   registerDb,
   registerConnectors,
+  registerBackfill,
   registerTopics,
   registerVerify,
   registerTrace,

@@ -31,11 +31,13 @@ const offsetsShape = z.object({
           snapshot: z.union([z.string(), z.boolean()]).nullish(),
           snapshot_completed: z.boolean().nullish(),
           last_snapshot_record: z.boolean().nullish(),
+          incremental_snapshot_collections: z.string().nullish(),
         })
         .nullable(),
     }),
   ),
 });
+const collectionsShape = z.array(z.looseObject({ incremental_snapshot_collections_id: z.string() }));
 const tasksShape = z.array(z.object({ id: z.object({ task: z.number() }), config: configShape }));
 
 /** States are Kafka Connect's: RUNNING, PAUSED, STOPPED, UNASSIGNED, RESTARTING, FAILED. */
@@ -65,6 +67,14 @@ export interface CapturePosition {
   readonly unfinished: boolean;
 }
 
+/** What is left of Debezium's incremental snapshot. */
+export interface Unread {
+  /** How far the connector has come; 0n before it got anywhere. */
+  readonly lsn: bigint;
+  /** Tables that are being read, and that wait for it. */
+  readonly tables: readonly string[];
+}
+
 export interface FieldErrors {
   readonly field: string;
   readonly errors: readonly string[];
@@ -79,6 +89,8 @@ export interface ConnectClientOptions {
   readonly rebalanceMs?: number;
   readonly random?: () => number;
 }
+
+type Offset = z.infer<typeof offsetsShape>['offsets'][number]['offset'] | undefined;
 
 type Method = 'GET' | 'PUT' | 'POST' | 'PATCH' | 'DELETE';
 
@@ -188,14 +200,22 @@ export class ConnectClient {
 
   /** Where the connector is; undefined when it never got anywhere. Outlives the connector. */
   async position(name: string, signal?: AbortSignal): Promise<CapturePosition | undefined> {
+    return positionOf(await this.#offset(name, signal));
+  }
+
+  /** What a backfill has still to read. */
+  async unread(name: string, signal?: AbortSignal): Promise<Unread> {
+    const offset = await this.#offset(name, signal);
+    const tables = collectionsShape.parse(JSON.parse(offset?.incremental_snapshot_collections ?? '[]'));
+    return {
+      lsn: positionOf(offset)?.lsn ?? 0n,
+      tables: tables.map(({ incremental_snapshot_collections_id: table }) => table),
+    };
+  }
+
+  async #offset(name: string, signal: AbortSignal | undefined): Promise<Offset> {
     const answer = await this.#call('GET', `${path(name)}/offsets`, undefined, signal);
-    const offset = answer === undefined ? undefined : offsetsShape.parse(answer).offsets[0]?.offset;
-    // Transactions overlap: a change may have been written before the commit that was passed on before it. The slot confirms the commit.
-    const known = [offset?.lsn, offset?.lsn_proc, offset?.lsn_commit].filter((lsn) => typeof lsn === 'number');
-    if (known.length === 0) return undefined;
-    const within = offset?.snapshot === 'INITIAL' || offset?.snapshot === true;
-    const unfinished = within && offset?.snapshot_completed !== true && offset?.last_snapshot_record !== true;
-    return { lsn: BigInt(Math.max(...known)), time: BigInt(offset?.ts_usec ?? 0), unfinished };
+    return answer === undefined ? undefined : offsetsShape.parse(answer).offsets[0]?.offset;
   }
 
   /**
@@ -281,6 +301,15 @@ export class ConnectClient {
       });
     }
   }
+}
+
+function positionOf(offset: Offset): CapturePosition | undefined {
+  // Transactions overlap: a change may have been written before the commit that was passed on before it. The slot confirms the commit.
+  const known = [offset?.lsn, offset?.lsn_proc, offset?.lsn_commit].filter((lsn) => typeof lsn === 'number');
+  if (known.length === 0) return undefined;
+  const within = offset?.snapshot === 'INITIAL' || offset?.snapshot === true;
+  const unfinished = within && offset?.snapshot_completed !== true && offset?.last_snapshot_record !== true;
+  return { lsn: BigInt(Math.max(...known)), time: BigInt(offset?.ts_usec ?? 0), unfinished };
 }
 
 function path(name: string): string {

@@ -89,7 +89,7 @@ describe('the trades connector', () => {
     const config = await definition();
     const captured = topics.filter((topic) => topic.createdBy === 'connect');
     expect(captured.map((topic) => topic.name.replace('cdc.', '')).sort()).toEqual(
-      [...(config['table.include.list']?.split(',') ?? []), 'transaction'].sort(),
+      [...(config['table.include.list']?.split(',') ?? []), 'transaction', 'notifications'].sort(),
     );
     const groups = config['topic.creation.groups']?.split(',') ?? [];
     for (const topic of captured) {

@@ -43,6 +43,8 @@ export const errorCodes = {
   CONNECTOR_FAILED: 'stop',
   CONNECTOR_UNKNOWN: 'stop',
   SLOT_LOST: 'stop',
+  BACKFILL_ACTIVE: 'stop',
+  BACKFILL_FAILED: 'stop',
   POSITION_LOST: 'stop',
   TOPIC_DIFFERS: 'stop',
   LOAD_REFUSED: 'stop',

@@ -112,6 +112,7 @@ describe('topics', () => {
     expect(single.map(({ name, partitions }) => [name, partitions])).toEqual([
       ['cdc.public.heartbeat', 1],
       ['cdc.transaction', 1],
+      ['cdc.notifications', 1],
       ['rules', 1],
       ['control', 1],
       ['aliases', 1],

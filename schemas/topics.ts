@@ -113,6 +113,16 @@ const list = [
     key: null,
     value: null,
   },
+  // What Debezium says of snapshots: where a backfill is, and how it ended.
+  {
+    name: 'cdc.notifications',
+    ...connect,
+    partitions: 1,
+    cleanup: 'delete',
+    retentionMs: INPUT_RETENTION,
+    key: null,
+    value: null,
+  },
   { name: 'market.candles', ...stream, key: 'candle_key', value: 'candle' },
   { name: 'market.anomalies', ...stream, key: 'anomaly_key', value: 'anomaly' },
   // A replay, also of archived input, needs the versions that its journal names; people write them, so they are few.

@@ -83,6 +83,7 @@ export async function testCapture(): Promise<TestCapture> {
         ...tables.map((table) => `${id}.public.${table}`),
         `__debezium-heartbeat.${id}`,
         `${id}.transaction`,
+        `${id}.notifications`,
       ]);
     },
   };

@@ -44,6 +44,7 @@ export class Metrics {
   readonly late: Counter<'name'>;
   readonly deadLetters: Counter<'name' | 'reason'>;
   readonly duplicates: Counter<'name'>;
+  readonly backfilled: Counter<'name'>;
   readonly commits: Counter<'name'>;
   readonly aborts: Counter<'name' | 'reason'>;
   readonly takeovers: Counter<'name'>;
@@ -107,6 +108,9 @@ export class Metrics {
       ['name', 'reason'],
     );
     this.duplicates = counter('millrace_duplicates_total', 'Repeated changes that were recognised and dropped.', [
+      'name',
+    ]);
+    this.backfilled = counter('millrace_backfilled_total', 'Rows of a backfill that were passed over, not folded.', [
       'name',
     ]);
     this.commits = counter('millrace_commits_total', 'Committed transactions.', ['name']);
@@ -261,7 +265,7 @@ export class TaskMetrics implements Disposable {
     // A counter that exists from the start at 0 lets increase() see the first event.
     const { name } = labels;
     metrics.recordsProcessed.inc(this.#labels, 0);
-    for (const counter of [metrics.late, metrics.duplicates, metrics.commits, metrics.takeovers])
+    for (const counter of [metrics.late, metrics.duplicates, metrics.backfilled, metrics.commits, metrics.takeovers])
       counter.inc({ name }, 0);
     for (const [reason, disposition] of Object.entries(errorCodes))
       if (disposition === 'deadLetter') metrics.deadLetters.inc({ name, reason }, 0);
@@ -293,6 +297,10 @@ export class TaskMetrics implements Disposable {
 
   duplicate(records = 1): void {
     this.#metrics.duplicates.inc({ name: this.#labels.name }, records);
+  }
+
+  backfilled(records = 1): void {
+    this.#metrics.backfilled.inc({ name: this.#labels.name }, records);
   }
 
   committed(seconds: number): void {

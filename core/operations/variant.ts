@@ -71,6 +71,7 @@ export function aliased<In>(processor: Processor<In>, targets: ReadonlyMap<strin
       return over(fold, {
         record: (record) => fold.record(named(record)),
         ...(fold.duplicate === undefined ? {} : { duplicate: (record) => fold.duplicate?.(named(record)) }),
+        ...(fold.backfilled === undefined ? {} : { backfilled: (record) => fold.backfilled?.(named(record)) }),
         ...(fold.table === undefined ? {} : { table: (record) => fold.table?.(named(record)) }),
       } as Partial<Fold<In>>);
     },

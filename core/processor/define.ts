@@ -42,7 +42,7 @@ export interface Input<In> {
   readonly schema: object;
   /**
    * How log time and identity are read from a record. `change`: a Debezium envelope (`op`, `source`, `before`, `after`), deduplicated by change
-   * identity. `derived`: one of our own outputs; log time is the record's timestamp, and exactly-once needs no dedup.
+   * identity; rows of a backfill are not folded. `derived`: one of our own outputs; log time is the record's timestamp, and exactly-once needs no dedup.
    */
   readonly kind: 'change' | 'derived';
   /** For `change`: the row's primary key columns, part of a change's identity. */
@@ -141,7 +141,7 @@ export interface Context<In = unknown> {
   dead(error: MillraceError): void;
   /**
    * Asks for the task's own input again: when the current `record` has returned, and before the next one, `visit` gets each readable record of
-   * the range in its order (duplicates included, bad ones left out), then `done` is called. Both may emit and change stores. The range ends at or
+   * the range in its order (duplicates included; bad ones and backfilled rows left out), then `done` is called. Both may emit and change stores. The range ends at or
    * before the current record's offset + 1, so it is the same in every run. Only in `record`.
    */
   reread(range: Range, visit: (record: InputRecord<In>) => void, done: () => void): void;
@@ -159,6 +159,8 @@ export interface Fold<In> {
   record(record: InputRecord<In>): void;
   /** A change that was already folded, delivered again. */
   duplicate?(record: InputRecord<In>): void;
+  /** A row that a backfill has read again: how it is, and no change of it. It is never folded, and log time stays where it is. */
+  backfilled?(record: InputRecord<In>): void;
   /**
    * A record of a table. It comes between two records of the input; where is in the journal. At a task's first start the tables come before the first
    * record. After a restart they are not read again: keep in stores what is needed.

@@ -16,6 +16,7 @@ const fetchRecords = 256;
 /** What operators see of an engine's work. */
 export interface EngineMetrics {
   duplicate(): void;
+  backfilled(): void;
   late(): void;
   deadLetter(reason: string): void;
 }
@@ -164,8 +165,14 @@ export class Engine<In> {
       if (ahead?.error !== undefined) throw ahead.error;
       const read = ahead === undefined ? this.#read(input, raw) : ahead.read;
       if (read === undefined) return;
-      const { record, change } = read;
+      const { record, change, backfilled } = read;
       current.lsn = record.lsn;
+      // Its time is that of the reading, by Kafka Connect's clock: what is read after it may be older, and would be late.
+      if (backfilled) {
+        this.#options.metrics.backfilled();
+        fold.backfilled?.(record);
+        return;
+      }
       if (record.logTime > this.#logTime) this.#advance(record.logTime);
       const deadline = fold.deadline?.();
       if (deadline !== undefined && deadline <= this.#logTime) fold.advance?.(input.topic);
@@ -209,7 +216,8 @@ export class Engine<In> {
   /** A bad record has become a dead letter when it was folded: reading it again says nothing new. */
   #readable(input: Input<In>, raw: LogRecord): InputRecord<In> | undefined {
     try {
-      return this.#read(input, raw)?.record;
+      const read = this.#read(input, raw);
+      return read?.backfilled === true ? undefined : read?.record;
     } catch (error) {
       if (error instanceof MillraceError && error.disposition === 'deadLetter') return undefined;
       throw error;

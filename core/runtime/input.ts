@@ -1,3 +1,4 @@
+import { isBackfilled } from '../backfilled.ts';
 import { MillraceError } from '../errors.ts';
 import type { Input, InputRecord } from '../processor/define.ts';
 import { type Change, parseSequence } from './identity.ts';
@@ -15,6 +16,7 @@ interface Envelope {
     readonly ts_us?: bigint | null;
     readonly lsn?: bigint | null;
     readonly sequence?: string | null;
+    readonly snapshot?: string | null;
   };
 }
 
@@ -22,6 +24,8 @@ export interface ReadInput<In> {
   readonly record: InputRecord<In>;
   /** How to recognise the change again; undefined for input that needs no dedup. */
   readonly change: Change | undefined;
+  /** It repeats what the log had, and is not folded. */
+  readonly backfilled: boolean;
 }
 
 /**
@@ -35,6 +39,7 @@ export function readInput<In>(input: Input<In>, partition: number, raw: LogRecor
     return {
       record: { value, topic, partition, offset: raw.offset, logTime: raw.timestamp * 1000n, lsn: null },
       change: undefined,
+      backfilled: false,
     };
   }
   const { op, before, after, source } = value as unknown as Envelope;
@@ -50,6 +55,7 @@ export function readInput<In>(input: Input<In>, partition: number, raw: LogRecor
   const record = { value, topic, partition, offset: raw.offset, logTime, lsn: source.lsn ?? null };
   const sequence = typeof source.sequence === 'string' ? parseSequence(source.sequence) : undefined;
   // Rows of a snapshot all carry the snapshot's one LSN: looking them up would keep the whole table in memory.
-  if (sequence === undefined || op === 'r') return { record, change: undefined };
-  return { record, change: { sequence, operation: op, row: after ?? before } };
+  if (sequence === undefined || op === 'r')
+    return { record, change: undefined, backfilled: isBackfilled({ op, source }) };
+  return { record, change: { sequence, operation: op, row: after ?? before }, backfilled: false };
 }

@@ -47,10 +47,6 @@ export class EnrichmentFold implements Fold<TradeChange> {
 
   record(record: InputRecord<TradeChange>): void {
     const change = readChange(record.value);
-    if (change.operation === 'READ' && record.value.source.snapshot === 'incremental') {
-      this.#notNew(record, change, 'SNAPSHOT');
-      return;
-    }
     const { venue, symbol, trade_id } = change.row;
     const key: MarketTradeKey = { venue, symbol, trade_id };
     this.#context.emit('market.trades', key, this.#enriched(record, change));
@@ -58,6 +54,10 @@ export class EnrichmentFold implements Fold<TradeChange> {
 
   duplicate(record: InputRecord<TradeChange>): void {
     this.#notNew(record, readChange(record.value), 'DUPLICATE');
+  }
+
+  backfilled(record: InputRecord<TradeChange>): void {
+    this.#notNew(record, readChange(record.value), 'SNAPSHOT');
   }
 
   gauges(): Readonly<Record<string, number>> {

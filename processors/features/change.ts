@@ -4,27 +4,21 @@ import { presentRow, unknownOperation } from '../trade-change.ts';
 
 /** A change of a trade, read: what it takes back, what it brings. */
 export interface Change {
-  readonly kind: 'create' | 'update' | 'delete' | 'snapshot';
   readonly before: Trade | null;
   readonly after: Trade | null;
 }
 
 /** @throws MillraceError BAD_RECORD for a change that is not of one trade. */
-export function readChange({ op, before, after, source }: TradeChange): Change {
+export function readChange({ op, before, after }: TradeChange): Change {
   switch (op) {
+    // Rows of the first snapshot are where the stream begins.
     case 'c':
-      return { kind: 'create', before: null, after: present(after, op) };
     case 'r':
-      // Rows of the first snapshot are where the stream begins; those of an incremental one repeat what the stream had.
-      return {
-        kind: source.snapshot === 'incremental' ? 'snapshot' : 'create',
-        before: null,
-        after: present(after, op),
-      };
+      return { before: null, after: present(after, op) };
     case 'u':
-      return { kind: 'update', before: present(before, op), after: present(after, op) };
+      return { before: present(before, op), after: present(after, op) };
     case 'd':
-      return { kind: 'delete', before: present(before, op), after: null };
+      return { before: present(before, op), after: null };
     default:
       throw unknownOperation(op);
   }

@@ -69,10 +69,8 @@ export class FeaturesFold implements Fold<TradeChange> {
   }
 
   record(record: TradeRecord): void {
-    const change = readChange(record.value);
-    const { kind, before, after } = change;
-    if (kind === 'snapshot') this.#notNew(record, change, 'SNAPSHOT');
-    else if (before !== null) this.#correct(record, before, after);
+    const { before, after } = readChange(record.value);
+    if (before !== null) this.#correct(record, before, after);
     else if (after !== null && this.#takes(record, after)) {
       const { kept, lateness, start } = this.#apply(record, after);
       if (lateness === null && kept) return;
@@ -82,6 +80,10 @@ export class FeaturesFold implements Fold<TradeChange> {
 
   duplicate(record: TradeRecord): void {
     this.#notNew(record, readChange(record.value), 'DUPLICATE');
+  }
+
+  backfilled(record: TradeRecord): void {
+    this.#notNew(record, readChange(record.value), 'SNAPSHOT');
   }
 
   deadline(): bigint | undefined {

@@ -29,9 +29,9 @@ export class Rebuild {
 
   visit(record: InputRecord<TradeChange>): void {
     const { venue, symbol, from, to, taken } = this.#sought;
-    const { kind, before, after } = readChange(record.value);
+    const { before, after } = readChange(record.value);
     const trade = after ?? before;
-    if (kind === 'snapshot' || trade === null || trade.venue !== venue || trade.symbol !== symbol) return;
+    if (trade === null || trade.venue !== venue || trade.symbol !== symbol) return;
     const newest = this.#newest.get(trade.id);
     if (record.lsn !== null) {
       if (newest !== undefined && record.lsn < newest) return;

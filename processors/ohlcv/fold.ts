@@ -62,17 +62,21 @@ export class OhlcvFold implements Fold<TradeChange> {
   }
 
   record(record: InputRecord<TradeChange>): void {
-    const { op, before, after, source } = record.value;
-    if (op === 'c' || (op === 'r' && source.snapshot !== 'incremental')) this.#create(record, presentRow(after, op));
+    const { op, before, after } = record.value;
+    if (op === 'c' || op === 'r') this.#create(record, presentRow(after, op));
     else if (op === 'u') this.#update(record, presentRow(before, op), presentRow(after, op));
     else if (op === 'd') this.#delete(record, presentRow(before, op));
-    else if (op === 'r') this.#notApplied(record, readTrade(presentRow(after, op)), 'SNAPSHOT');
     else throw unknownOperation(op);
   }
 
   duplicate(record: InputRecord<TradeChange>): void {
     const { op, before, after } = record.value;
     this.#notApplied(record, readTrade(presentRow(op === 'd' ? before : after, op)), 'DUPLICATE');
+  }
+
+  backfilled(record: InputRecord<TradeChange>): void {
+    const { op, after } = record.value;
+    this.#notApplied(record, readTrade(presentRow(after, op)), 'SNAPSHOT');
   }
 
   #create(record: InputRecord<TradeChange>, row: TradeRow): void {
@@ -123,8 +127,8 @@ export class OhlcvFold implements Fold<TradeChange> {
 
   /** What a change says, for reading it again: as it was judged when it was folded. */
   #version(record: InputRecord<TradeChange>): Version<Trade> | undefined {
-    const { op, before, after, source } = record.value;
-    const created = op === 'c' || (op === 'r' && source.snapshot !== 'incremental');
+    const { op, before, after } = record.value;
+    const created = op === 'c' || op === 'r';
     if (!created && op !== 'u' && op !== 'd') return undefined;
     const row = op === 'd' ? before : after;
     const to = op === 'd' ? undefined : readable(after);

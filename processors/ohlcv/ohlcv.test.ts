@@ -174,6 +174,31 @@ describe('a change that is no new trade', () => {
     ]);
   });
 
+  test('a row of a backfill lets no time pass: what was committed before it was read is not late', async () => {
+    await using driver = await open({ intervals: ['1m'] });
+    const feed = new Feed();
+    driver.send(feed.change({ at: '12:00:10', id: 'a' }));
+    driver.send(feed.change({ at: '12:00:10', log: '15:00:00', id: 'a', op: 'r', snapshot: 'incremental' }));
+    driver.send(feed.change({ at: '12:00:20', id: 'b' }));
+    driver.send(feed.change({ at: '12:02:00' }));
+    await driver.run();
+    expect(await lines(driver)).toEqual(['BTC/USD 1m 12:00:00 CLOSED#1 o100 h100 l100 c100 v2 n2']);
+    expect((await lateTrades(driver)).map(({ reason }) => reason)).toEqual(['SNAPSHOT']);
+    expect(await driver.metrics.registry.metrics()).toContain('millrace_backfilled_total{name="ohlcv"} 1');
+  });
+
+  test('a row of a backfill is not the trade when its candle is made again from the log', async () => {
+    await using driver = await open({ intervals: ['1m'], horizonMs: 3_600_000 });
+    const feed = new Feed();
+    driver.send(feed.change({ at: '12:00:10', id: 'a', price: '5' }));
+    driver.send(feed.change({ at: '12:00:20', id: 'b', price: '7' }));
+    driver.send(feed.change({ at: '12:00:20', id: 'c', price: '9', op: 'r', snapshot: 'incremental' }));
+    driver.send(feed.change({ at: '12:02:00' }));
+    driver.send(feed.change({ at: '12:00:20', log: '12:02:00', id: 'b', price: '7', op: 'd' }));
+    await driver.run();
+    expect((await lines(driver)).at(-1)).toBe('BTC/USD 1m 12:00:00 REVISED#2 o5 h5 l5 c5 v1 n1');
+  });
+
   test('a change delivered again is in the late topic as a duplicate', async () => {
     await using driver = await open({ intervals: ['1m'] });
     const feed = new Feed();

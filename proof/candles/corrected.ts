@@ -1,6 +1,7 @@
 import type { Client } from 'pg';
 import { AvroDecoder } from '../../core/avro/decoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
+import { isBackfilled } from '../../core/backfilled.ts';
 import { formatDecimal, PRICE_SCALE } from '../../core/decimal.ts';
 import type { Log } from '../../core/runtime/log.ts';
 import { formatTimestamp } from '../../core/time.ts';
@@ -126,7 +127,8 @@ async function replay(
       const change = decoder.decodeIfReadable(value);
       const row = change?.after ?? change?.before;
       const place = placeOf({ partition, offset });
-      if (change === undefined || row === undefined || row === null || change.op === 't') continue;
+      if (change === undefined || row === undefined || row === null || change.op === 't' || isBackfilled(change))
+        continue;
       if (!touched.has(keyOf(row)) || dead.has(place) || skipped.has(place)) continue;
       const life = lives.get(keyOf(row)) ?? { accepted: null, held: new Map() };
       lives.set(keyOf(row), life);

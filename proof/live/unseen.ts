@@ -1,5 +1,6 @@
 import { AvroDecoder } from '../../core/avro/decoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
+import { isBackfilled } from '../../core/backfilled.ts';
 import type { Log } from '../../core/runtime/log.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import type { TradeChange } from '../../schemas/gen/trade_change.ts';
@@ -29,12 +30,12 @@ const sourceOnly = {
   fields: contracts.trade_change.fields.flatMap((field): object[] => {
     if (field.name === 'op') return [field];
     if (field.name !== 'source') return [];
-    const fields = field.type.fields.filter(({ name }) => name === 'txId' || name === 'lsn');
+    const fields = field.type.fields.filter(({ name }) => ['txId', 'lsn', 'snapshot'].includes(name));
     return [{ ...field, type: { ...field.type, fields } }];
   }),
 };
 
-/** Finds the changes of trades that the snapshot does not see, whatever their order in the log. */
+/** Finds the changes of trades that the snapshot does not see, whatever their order in the log. What a backfill read is no change. */
 export async function findUnseen(log: Log, schemas: Schemas, snapshot: Snapshot): Promise<Unseen> {
   const [starts, ends] = await Promise.all([log.starts(tradesTopic), log.ends(tradesTopic)]);
   const first: (bigint | undefined)[] = [];
@@ -50,7 +51,7 @@ export async function findUnseen(log: Log, schemas: Schemas, snapshot: Snapshot)
       await prepare(whole, records);
       for (const { offset, value } of records) {
         const change = whole.decodeIfReadable(value);
-        if (change !== undefined && !snapshot.sees(sourceOf(change))) changes.push({ partition, offset, change });
+        if (change !== undefined && isUnseen(snapshot, change)) changes.push({ partition, offset, change });
       }
     }
   }
@@ -67,10 +68,14 @@ async function firstUnseen(
     await prepare(decoder, records);
     for (const { offset, value } of records) {
       const change = decoder.decodeIfReadable(value);
-      if (change !== undefined && !snapshot.sees(sourceOf(change))) return offset;
+      if (change !== undefined && isUnseen(snapshot, change)) return offset;
     }
   }
   return undefined;
+}
+
+function isUnseen(snapshot: Snapshot, change: Pick<TradeChange, 'op' | 'source'>): boolean {
+  return !isBackfilled(change) && !snapshot.sees(sourceOf(change));
 }
 
 export function sourceOf({

@@ -81,7 +81,12 @@ export interface ReplayResult {
 }
 
 const read = { maxWaitMs: 250, maxBytesPerPartition: 1_048_576 } as const;
-const nothing = { duplicate: () => undefined, late: () => undefined, deadLetter: () => undefined };
+const nothing = {
+  duplicate: () => undefined,
+  backfilled: () => undefined,
+  late: () => undefined,
+  deadLetter: () => undefined,
+};
 const recordsPerTransaction = 5_000;
 
 /**

@@ -285,7 +285,7 @@ describe('the schema', () => {
 
 describe('nothing of it is captured', () => {
   const published = `SELECT schemaname || '.' || tablename FROM pg_publication_tables ORDER BY 1`;
-  const captured = [['public.heartbeat'], ['public.instruments'], ['public.trades']];
+  const captured = [['public.capture_signals'], ['public.heartbeat'], ['public.instruments'], ['public.trades']];
 
   test('by a publication, also after a migration and with partitions that came later', async () => {
     await write(candles, candle());

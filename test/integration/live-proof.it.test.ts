@@ -68,6 +68,19 @@ async function transaction(fields: TradeFields): Promise<TradeChange> {
   return change;
 }
 
+/** What a backfill makes of a row that it read behind this place. */
+function backfilled(fields: TradeFields, lsn: bigint): TradeChange {
+  const change = feed.change({ ...fields, op: 'r', snapshot: 'incremental' });
+  return { ...change, source: { ...change.source, lsn, sequence: `["${lsn}","${lsn}"]`, txId: 1n } };
+}
+
+async function endOfWal(): Promise<bigint> {
+  const { rows } = await database.client.query<{ lsn: string }>(
+    `SELECT (pg_current_wal_insert_lsn() - '0/0')::text AS lsn`,
+  );
+  return BigInt(rows[0]?.lsn ?? 0);
+}
+
 describe('candles beside a writer', () => {
   const settings = { ...SETTINGS, intervals: ['1m', '5m', '10m/5m'], horizonMs: 3_600_000 };
   let driver: Driver<TradeChange>;
@@ -146,6 +159,18 @@ describe('candles beside a writer', () => {
     await driver.beat(time('12:06:20'));
     expect(await found(snapshot)).toEqual([]);
   });
+
+  test('a trade that only a backfill brought is in no candle, and is named', async () => {
+    await driver.beat(time('12:06:00'));
+    const missed = { at: '12:01:20', id: 'missed', price: '105' };
+    await transaction(missed);
+    const snapshot = await Snapshot.take(reader);
+    const named = await found(snapshot);
+    expect(named).not.toEqual([]);
+    driver.send(backfilled(missed, (await endOfWal()) + 1_000_000n));
+    await driver.run();
+    expect(await found(snapshot)).toEqual(named);
+  });
 });
 
 describe('the archive beside a writer', () => {
@@ -175,6 +200,24 @@ describe('the archive beside a writer', () => {
     harness.send(topic, await transaction({ at: '12:00:59', id: 'new' }));
     await harness.run(topic);
     expect(await found(snapshot)).toEqual([]);
+  });
+
+  test('rows that a backfill read once more are no difference, before and after the snapshot; one that is otherwise is named', async () => {
+    const again = (i: number, price: string, lsn: bigint) =>
+      harness.send(topic, backfilled({ at: `12:00:${10 + i}`, id: `t${i}`, price }, lsn));
+    const lsn = await endOfWal();
+    for (const i of [3, 4]) again(i, `${i}.00000001`, lsn);
+    await transaction({ at: '12:00:59', id: 'heard of late' });
+    again(5, '5.00000001', (await endOfWal()) + 1_000_000n);
+    await harness.run(topic);
+    const snapshot = await Snapshot.take(reader);
+    expect(await found(snapshot)).toEqual(['bitstamp BTC/USD heard of late: in Postgres, not in the archive']);
+    harness.send(topic, backfilled({ at: '12:00:59', id: 'heard of late' }, lsn));
+    await harness.run(topic);
+    expect(await found(snapshot)).toEqual([]);
+    again(6, '6.00000009', lsn);
+    await harness.run(topic);
+    expect(await found(snapshot)).toEqual(['bitstamp BTC/USD t6: price is 6.00000009, in Postgres 6.00000001']);
   });
 
   test('a planted difference is named beside changes that are left out', async () => {

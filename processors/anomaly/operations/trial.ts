@@ -68,7 +68,12 @@ export async function tryRules(options: TrialOptions): Promise<Trial> {
         processor,
         codecs,
         partition,
-        metrics: { duplicate: () => {}, late: () => counts.late++, deadLetter: () => counts.dead++ },
+        metrics: {
+          duplicate: () => {},
+          backfilled: () => {},
+          late: () => counts.late++,
+          deadLetter: () => counts.dead++,
+        },
         partitionsOf: () => partitions,
         async *read() {},
       },

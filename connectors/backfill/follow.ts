@@ -1,0 +1,131 @@
+/** Waits for a backfill's end, and tells how far it is. Debezium works by itself: whoever stops waiting stops nothing. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Client } from 'pg';
+import type { Schemas } from '../../core/avro/schemas.ts';
+import { MillraceError } from '../../core/errors.ts';
+import type { Log } from '../../core/runtime/log.ts';
+import { isRunning, traceCauses } from '../apply.ts';
+import type { ConnectClient } from '../client.ts';
+import { Notices } from './notices.ts';
+import { Reads } from './reads.ts';
+import { type Backfill, forget } from './signals.ts';
+
+export interface FollowOptions {
+  readonly db: Pick<Client, 'query'>;
+  readonly log: Log;
+  readonly schemas: Schemas;
+  readonly client: Pick<ConnectClient, 'status' | 'unread'>;
+  readonly connector: string;
+  /** Of the capture topics. */
+  readonly prefix: string;
+  readonly backfill: Backfill;
+  /** Longest wait without a new row. Default 120,000. */
+  readonly waitMs?: number;
+  /** How often Kafka Connect is asked while nothing comes: it reads its whole topic of positions to answer. Default 5,000. */
+  readonly askMs?: number;
+  readonly onProgress?: (rows: number) => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface Followed {
+  readonly result: 'completed' | 'stopped';
+  /** Rows that it brought to the log. */
+  readonly captured: number;
+}
+
+const pollMs = 300;
+
+/**
+ * Follows it to its end, and forgets it then.
+ *
+ * @throws MillraceError BACKFILL_FAILED: Debezium could not read the table, or has given the backfill up. CONNECTOR_FAILED: it does not run.
+ *   PIPELINE_STUCK: nothing came for too long. Of the last two it goes on once it can.
+ */
+export async function followBackfill(options: FollowOptions): Promise<Followed> {
+  const { db, log, schemas, prefix, backfill, signal, waitMs = 120_000, askMs = 5_000 } = options;
+  const notices = new Notices(log, schemas, `${prefix}.notifications`, backfill);
+  const reads = new Reads(log, schemas, `${prefix}.${backfill.table}`, backfill.from);
+  const end = await endOfWal(db);
+  let [moved, asked, seen] = [performance.now(), performance.now(), ''];
+  for (;;) {
+    // The end first: the rows before it are in the log then.
+    let ending = await notices.ending(signal);
+    const captured = await reads.count(signal);
+    options.onProgress?.(captured);
+    const now = performance.now();
+    if (seen !== `${captured} ${notices.heard}`) [moved, seen] = [now, `${captured} ${notices.heard}`];
+    if (ending === undefined && now - moved > askMs && now - asked > askMs) {
+      asked = now;
+      if (await isGone(options, end)) {
+        // Between the two questions it may have ended.
+        ending = (await notices.ending(signal)) ?? { result: 'failed', status: 'GIVEN_UP' };
+        if (ending.result !== 'failed') continue;
+      }
+    }
+    if (ending !== undefined) {
+      await forget(db, backfill);
+      if (ending.result === 'failed') throw failed(backfill, ending.status, captured);
+      return { result: ending.result, captured };
+    }
+    if (now - moved > waitMs) throw stuck(backfill, captured, waitMs);
+    await sleep(pollMs, undefined, signal === undefined ? {} : { signal });
+  }
+}
+
+/** Everything that was said to the connector until now is before it. */
+async function endOfWal(db: Pick<Client, 'query'>): Promise<bigint> {
+  const { rows } = await db.query<{ end: string }>(`SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::text AS end`);
+  return BigInt(rows[0]?.end ?? 0);
+}
+
+/** A connector that was made anew or recaptured knows nothing of it any more. @throws MillraceError CONNECTOR_FAILED: it does not run */
+async function isGone({ client, connector, backfill, signal }: FollowOptions, end: bigint): Promise<boolean> {
+  await requireRunning(client, connector, signal);
+  const { lsn, tables } = await client.unread(connector, signal);
+  return lsn > end && !tables.includes(backfill.table);
+}
+
+/** @throws MillraceError CONNECTOR_UNKNOWN, CONNECTOR_FAILED */
+export async function requireRunning(
+  client: Pick<ConnectClient, 'status'>,
+  connector: string,
+  signal?: AbortSignal,
+): Promise<void> {
+  const status = await client.status(connector, signal);
+  if (status === undefined) {
+    throw new MillraceError('CONNECTOR_UNKNOWN', `Kafka Connect has no connector ${connector}`, {
+      remedy: 'Create it with `millrace connectors apply`.',
+    });
+  }
+  if (isRunning(status)) return;
+  const trace = status.trace ?? status.tasks.find((task) => task.trace !== undefined)?.trace;
+  const why = trace === undefined ? '' : `: ${traceCauses(trace).at(-1)}`;
+  throw new MillraceError('CONNECTOR_FAILED', `connector ${connector} does not run, it is ${status.state}${why}`, {
+    remedy:
+      'Look at `millrace connectors status`. A backfill that was under way goes on when the connector runs again; `millrace backfill` shows it.',
+  });
+}
+
+const reasons: Readonly<Record<string, string>> = {
+  GIVEN_UP: 'the connector was made anew or recaptured meanwhile, and knows nothing of it any more',
+  NO_PRIMARY_KEY: 'the table has no primary key',
+  SKIPPED: 'Debezium passed over the table',
+  SQL_EXCEPTION: 'Postgres refused what Debezium asked; `millrace logs connect` has its words',
+  UNKNOWN_SCHEMA: 'Debezium does not know the table',
+};
+
+function failed({ table, id }: Backfill, status: string, captured: number): MillraceError {
+  return new MillraceError(
+    'BACKFILL_FAILED',
+    `backfill of ${table} ended after ${captured} rows: ${reasons[status] ?? status} (${id})`,
+    { remedy: 'Put that right, and begin it again: rows that came already do no harm.' },
+  );
+}
+
+function stuck({ table, rows }: Backfill, captured: number, waitMs: number): MillraceError {
+  return new MillraceError(
+    'PIPELINE_STUCK',
+    `backfill of ${table}: nothing new for ${waitMs / 1000} s, ${captured} rows of ${rows}`,
+    { remedy: 'It goes on by itself: look again with `millrace backfill`, or end it with `millrace backfill --stop`.' },
+  );
+}

@@ -1,0 +1,80 @@
+/** What Debezium tells of a backfill, in the order of its rows: with its end all rows before it are in the log. */
+import { z } from 'zod';
+import { AvroDecoder } from '../../core/avro/decoder.ts';
+import type { Schemas } from '../../core/avro/schemas.ts';
+import { isError } from '../../core/errors.ts';
+import { type Log, readRange } from '../../core/runtime/log.ts';
+import type { Backfill } from './signals.ts';
+
+const shape = z.object({
+  id: z.string(),
+  type: z.string(),
+  additional_data: z.record(z.string(), z.string()).nullish(),
+});
+
+export type Ending =
+  | { readonly result: 'completed' | 'stopped' }
+  /** @param status Debezium's: SQL_EXCEPTION, UNKNOWN_SCHEMA, NO_PRIMARY_KEY, SKIPPED. */
+  | { readonly result: 'failed'; readonly status: string };
+
+/** Reads on from where it was at each call. */
+export class Notices {
+  readonly #log: Log;
+  readonly #topic: string;
+  readonly #id: string;
+  readonly #decoder: AvroDecoder<unknown>;
+  #position: bigint;
+  #status: string | undefined;
+  #ending: Ending | undefined;
+  #heard = 0;
+
+  constructor(log: Log, schemas: Schemas, topic: string, { id, notified }: Pick<Backfill, 'id' | 'notified'>) {
+    this.#log = log;
+    this.#topic = topic;
+    this.#id = id;
+    this.#position = notified;
+    this.#decoder = new AvroDecoder(schemas, null);
+  }
+
+  /** Notices of this backfill so far: one a portion. */
+  get heard(): number {
+    return this.#heard;
+  }
+
+  /** How it ended, if it has. */
+  async ending(signal?: AbortSignal): Promise<Ending | undefined> {
+    const [to = 0n] = await endsOf(this.#log, this.#topic);
+    const range = { topic: this.#topic, partition: 0, from: this.#position, to };
+    const fetch = { maxWaitMs: 250, maxBytesPerPartition: 1_048_576, ...(signal && { signal }) };
+    for await (const records of readRange(this.#log, range, fetch)) {
+      await this.#decoder.prepare(this.#decoder.missing(records.map(({ value }) => value)));
+      for (const { value } of records) if (value !== null) this.#take(shape.parse(this.#decoder.decode(value)));
+    }
+    if (to > this.#position) this.#position = to;
+    return this.#ending;
+  }
+
+  /** A table that is done has its scan's status; one that was stopped is left without, and the whole is said to be completed or aborted. */
+  #take({ id, type, additional_data: more }: z.infer<typeof shape>): void {
+    if (id !== this.#id) return;
+    this.#heard++;
+    if (type === 'TABLE_SCAN_COMPLETED') this.#status = more?.['status'];
+    if (type === 'ABORTED') this.#ending ??= { result: 'stopped' };
+    if (type === 'COMPLETED') this.#ending ??= endingOf(this.#status);
+  }
+}
+
+function endingOf(status: string | undefined): Ending {
+  if (status === undefined) return { result: 'stopped' };
+  return status === 'SUCCEEDED' || status === 'EMPTY' ? { result: 'completed' } : { result: 'failed', status };
+}
+
+/** Empty while there is no such topic. */
+export async function endsOf(log: Log, topic: string): Promise<readonly bigint[]> {
+  try {
+    return await log.ends(topic);
+  } catch (error) {
+    if (isError(error, 'TOPIC_MISSING')) return [];
+    throw error;
+  }
+}

@@ -1,0 +1,108 @@
+/** What a backfill would read, tried before Debezium is asked to: what it cannot read it only warns of in its log. */
+import { type Client, DatabaseError } from 'pg';
+import { MillraceError } from '../../core/errors.ts';
+import { type CapturedTable, capturedTables } from '../recapture/tables.ts';
+
+export interface Plan {
+  readonly table: CapturedTable;
+  /** A condition as after WHERE; null for all rows. */
+  readonly where: string | null;
+  /** Rows that match now. */
+  readonly rows: number;
+}
+
+export interface Wanted {
+  /** With or without its schema. */
+  readonly table: string;
+  readonly where?: string;
+  /** Whom the connector logs in as. */
+  readonly role: string;
+}
+
+/** @throws MillraceError CONFIG_INVALID: no such captured table, no primary key, no signal table, or a condition that Postgres refuses. */
+export async function planBackfill(db: Pick<Client, 'query'>, { table: name, where, role }: Wanted): Promise<Plan> {
+  const table = capturedTable(name);
+  await requireReady(db, table);
+  const condition = where?.trim() ?? '';
+  if (where !== undefined) refuseUnreadable(condition);
+  await db.query('BEGIN READ ONLY');
+  try {
+    await become(db, role);
+    return { table, where: where === undefined ? null : condition, rows: await count(db, table, condition) };
+  } finally {
+    await db.query('ROLLBACK');
+  }
+}
+
+function capturedTable(name: string): CapturedTable {
+  const found = capturedTables.find((table) => table.name === name || table.name === `public.${name}`);
+  if (found !== undefined) return found;
+  throw new MillraceError('CONFIG_INVALID', `table ${name} is not captured`, {
+    remedy: `Name one of ${capturedTables.map((table) => table.name).join(', ')}.`,
+  });
+}
+
+/** By the primary key Debezium goes through the table, portion by portion, and tells rows apart. */
+async function requireReady(db: Pick<Client, 'query'>, { name, primaryKey }: CapturedTable): Promise<void> {
+  const { rows } = await db.query<{ signals: boolean; key: string[] | null }>(
+    `SELECT to_regclass('public.capture_signals') IS NOT NULL AS signals,
+            (SELECT array_agg(attname::text) FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY(indkey)
+              WHERE indrelid = to_regclass($1) AND indisprimary) AS key`,
+    [name],
+  );
+  if (rows[0]?.signals !== true) {
+    throw new MillraceError('CONFIG_INVALID', 'the database has no table public.capture_signals', {
+      remedy: 'Run `millrace db migrate`, then `millrace connectors apply`.',
+    });
+  }
+  const key = new Set(rows[0].key ?? []);
+  if (key.size === primaryKey.length && primaryKey.every((column) => key.has(column))) return;
+  const has = key.size === 0 ? 'no primary key' : `the primary key (${[...key].join(', ')})`;
+  throw new MillraceError('CONFIG_INVALID', `${name} has ${has}: its rows cannot be told apart`, {
+    remedy: `Give it the one that is captured: ALTER TABLE ${name} ADD PRIMARY KEY (${primaryKey.join(', ')});`,
+  });
+}
+
+/** Debezium puts the text into a statement of JDBC, where a question mark is a parameter. */
+function refuseUnreadable(where: string): void {
+  if (where === '') throw badCondition('it is empty');
+  if (where.replace(/'(?:[^']|'')*'|"(?:[^"]|"")*"/g, '').includes('?'))
+    throw badCondition('it has a ? outside of quotes');
+}
+
+/** Sees what the connector will be allowed to see, where the owner may act as its role. */
+async function become(db: Pick<Client, 'query'>, role: string): Promise<void> {
+  const { rows } = await db.query<{ may: boolean }>(
+    `SELECT coalesce((SELECT pg_has_role(oid, 'SET') FROM pg_roles WHERE rolname = $1), false) AS may`,
+    [role],
+  );
+  if (rows[0]?.may === true) await db.query(`SELECT set_config('role', $1, true)`, [role]);
+}
+
+/**
+ * Both with and without brackets it must be one condition: then it ends nothing that stands around it. A statement with a name is a single one
+ * for Postgres.
+ */
+async function count(db: Pick<Client, 'query'>, { name }: CapturedTable, where: string): Promise<number> {
+  if (where === '') return rowsOf(await db.query<{ n: string }>(`SELECT count(*) AS n FROM ${name}`));
+  try {
+    await db.query({ name: 'backfill-bare', text: `EXPLAIN SELECT FROM ${name} WHERE ${where}` });
+    const bracketed = `FROM ${name} WHERE (${where})`;
+    await db.query({ name: 'backfill-bracketed', text: `EXPLAIN SELECT ${bracketed} AND true ORDER BY 1 LIMIT 1` });
+    return rowsOf(await db.query<{ n: string }>({ name: 'backfill-count', text: `SELECT count(*) AS n ${bracketed}` }));
+  } catch (error) {
+    if (error instanceof DatabaseError) throw badCondition(error.message, error);
+    throw error;
+  }
+}
+
+function rowsOf({ rows }: { readonly rows: readonly { readonly n: string }[] }): number {
+  return Number(rows[0]?.n ?? 0);
+}
+
+function badCondition(reason: string, cause?: unknown): MillraceError {
+  return new MillraceError('CONFIG_INVALID', `--where cannot be used: ${reason}`, {
+    remedy: "Give one condition over the table's columns, as after WHERE: executed_at >= '2026-01-01'.",
+    ...(cause === undefined ? {} : { cause }),
+  });
+}

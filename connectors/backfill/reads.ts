@@ -1,0 +1,51 @@
+import { AvroDecoder } from '../../core/avro/decoder.ts';
+import type { Schemas } from '../../core/avro/schemas.ts';
+import { isBackfilled } from '../../core/backfilled.ts';
+import { type Log, readRange } from '../../core/runtime/log.ts';
+import { schemas as contracts } from '../../schemas/gen/index.ts';
+import type { TradeChange } from '../../schemas/gen/trade_change.ts';
+import { endsOf } from './notices.ts';
+
+/** What every envelope has, whatever the table. */
+const reader = {
+  ...contracts.trade_change,
+  fields: contracts.trade_change.fields.flatMap((field): object[] => {
+    if (field.name === 'op') return [field];
+    if (field.name !== 'source') return [];
+    return [{ ...field, type: { ...field.type, fields: field.type.fields.filter(({ name }) => name === 'snapshot') } }];
+  }),
+};
+
+/** Counts the rows that a backfill has brought to the log so far. */
+export class Reads {
+  readonly #log: Log;
+  readonly #topic: string;
+  readonly #positions: bigint[];
+  readonly #decoder: AvroDecoder<Pick<TradeChange, 'op' | 'source'>>;
+  #rows = 0;
+
+  /** @param from where each partition ended before the backfill */
+  constructor(log: Log, schemas: Schemas, topic: string, from: readonly bigint[]) {
+    this.#log = log;
+    this.#topic = topic;
+    this.#positions = [...from];
+    this.#decoder = new AvroDecoder(schemas, reader);
+  }
+
+  /** Up to the end of the topic as it is now. */
+  async count(signal?: AbortSignal): Promise<number> {
+    for (const [partition, to] of (await endsOf(this.#log, this.#topic)).entries()) {
+      const range = { topic: this.#topic, partition, from: this.#positions[partition] ?? 0n, to };
+      const fetch = { maxWaitMs: 250, maxBytesPerPartition: 1_048_576, ...(signal && { signal }) };
+      for await (const records of readRange(this.#log, range, fetch)) {
+        await this.#decoder.prepare(this.#decoder.missing(records.map(({ value }) => value)));
+        for (const { value } of records) {
+          const change = value === null ? undefined : this.#decoder.decodeIfReadable(value);
+          if (change !== undefined && isBackfilled(change)) this.#rows++;
+        }
+      }
+      this.#positions[partition] = to;
+    }
+    return this.#rows;
+  }
+}
