@@ -92,6 +92,17 @@ describe('a column', () => {
     expect(() => rowColumns(envelopeSchema(), gone)).toThrow('column price was captured');
   });
 
+  test.each([
+    ['long', 7, 7n],
+    ['int', 7, 7],
+    ['bytes', '\u0000\u00ff', Buffer.from([0, 255])],
+    [decimal, '\u00ff\u006a', -150n],
+    [decimal, '\u0000\u0096', 150n],
+  ])('that is gone takes its default as values are written, of %j', (type, standing, value) => {
+    const schema = envelopeSchema('t', [{ name: 'x', type, default: standing }]);
+    expect(rowColumns(schema, new Map()).defaults).toEqual({ x: value });
+  });
+
   test('that was never captured stays out', () => {
     const { columns } = rowColumns(envelopeSchema(), new Map([...types, ['new', 'text']]));
     expect(columns).toHaveLength(tradeFields.length);

@@ -82,7 +82,7 @@ export function rowColumns(
   for (const field of rowFields(envelope)) {
     const type = types.get(field.name);
     if (type !== undefined) columns.push({ name: field.name, type, ...pairOf(field, type) });
-    else if ('default' in field) defaults[field.name] = field.default;
+    else if ('default' in field) defaults[field.name] = defaultOf(field);
     else {
       throw new MillraceError(
         'SCHEMA_INCOMPATIBLE',
@@ -98,6 +98,17 @@ function rowFields(envelope: object): readonly (AvroField & { readonly default?:
   const { fields } = envelope as { fields: readonly AvroField[] };
   const row = nonNull(fields.find(({ name }) => name === 'before')?.type) as { fields: readonly AvroField[] };
   return row.fields;
+}
+
+/** As the encoder takes values: schemas, being JSON, have long ones as numbers and bytes as text. */
+function defaultOf({ type, default: value }: AvroField & { readonly default?: unknown }): unknown {
+  const avro = nonNull(type) as string | { readonly type: string; readonly logicalType?: string };
+  const base = typeof avro === 'object' ? avro.type : avro;
+  if (base === 'long' && typeof value === 'number') return BigInt(value);
+  if (base !== 'bytes' || typeof value !== 'string') return value;
+  const bytes = Buffer.from(value, 'latin1');
+  if (typeof avro !== 'object' || avro.logicalType !== 'decimal') return bytes;
+  return bytes.length === 0 ? 0n : BigInt.asIntN(8 * bytes.length, BigInt(`0x${bytes.toString('hex')}`));
 }
 
 function pairOf({ name, type }: AvroField, pgType: string): Pair {
