@@ -116,7 +116,6 @@ async function carryOut(context: Context, table: string): Promise<void> {
   const { config, options, client, connector, db, log, signal } = context;
   const plan = await planBackfill(db, {
     table,
-    role: config.capture.user,
     ...(options.where === undefined ? {} : { where: options.where }),
   });
   await requireRunning(client, connector, signal);

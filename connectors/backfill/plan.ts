@@ -1,5 +1,5 @@
 /** What a backfill would read, tried before Debezium is asked to: what it cannot read it only warns of in its log. */
-import { type Client, DatabaseError } from 'pg';
+import { type Client, DatabaseError, type QueryConfig } from 'pg';
 import { MillraceError } from '../../core/errors.ts';
 import { type CapturedTable, capturedTables } from '../recapture/tables.ts';
 
@@ -15,19 +15,16 @@ export interface Wanted {
   /** With or without its schema. */
   readonly table: string;
   readonly where?: string;
-  /** Whom the connector logs in as. */
-  readonly role: string;
 }
 
 /** @throws MillraceError CONFIG_INVALID: no such captured table, no primary key, no signal table, or a condition that Postgres refuses. */
-export async function planBackfill(db: Pick<Client, 'query'>, { table: name, where, role }: Wanted): Promise<Plan> {
+export async function planBackfill(db: Pick<Client, 'query'>, { table: name, where }: Wanted): Promise<Plan> {
   const table = capturedTable(name);
   await requireReady(db, table);
   const condition = where?.trim() ?? '';
   if (where !== undefined) refuseUnreadable(condition);
   await db.query('BEGIN READ ONLY');
   try {
-    await become(db, role);
     return { table, where: where === undefined ? null : condition, rows: await count(db, table, condition) };
   } finally {
     await db.query('ROLLBACK');
@@ -70,30 +67,28 @@ function refuseUnreadable(where: string): void {
     throw badCondition('it has a ? outside of quotes');
 }
 
-/** Sees what the connector will be allowed to see, where the owner may act as its role. */
-async function become(db: Pick<Client, 'query'>, role: string): Promise<void> {
-  const { rows } = await db.query<{ may: boolean }>(
-    `SELECT coalesce((SELECT pg_has_role(oid, 'SET') FROM pg_roles WHERE rolname = $1), false) AS may`,
-    [role],
-  );
-  if (rows[0]?.may === true) await db.query(`SELECT set_config('role', $1, true)`, [role]);
-}
-
 /**
- * Both with and without brackets it must be one condition: then it ends nothing that stands around it. A statement with a name is a single one
- * for Postgres.
+ * Both with and without brackets it must be one condition: then it ends nothing that stands around it. The connector may read no other tables.
  */
 async function count(db: Pick<Client, 'query'>, { name }: CapturedTable, where: string): Promise<number> {
   if (where === '') return rowsOf(await db.query<{ n: string }>(`SELECT count(*) AS n FROM ${name}`));
   try {
-    await db.query({ name: 'backfill-bare', text: `EXPLAIN SELECT FROM ${name} WHERE ${where}` });
+    await db.query(single(`EXPLAIN SELECT FROM ${name} WHERE ${where}`));
     const bracketed = `FROM ${name} WHERE (${where})`;
-    await db.query({ name: 'backfill-bracketed', text: `EXPLAIN SELECT ${bracketed} AND true ORDER BY 1 LIMIT 1` });
-    return rowsOf(await db.query<{ n: string }>({ name: 'backfill-count', text: `SELECT count(*) AS n ${bracketed}` }));
+    const { rows } = await db.query<object>(single(`EXPLAIN (FORMAT JSON) SELECT ${bracketed} AND true`));
+    const read = [...JSON.stringify(rows).matchAll(/"Relation Name":"([^"]+)"/g)].map(([, relation = '']) => relation);
+    const other = read.find((relation) => `public.${relation}` !== name);
+    if (other !== undefined) throw badCondition(`it reads ${other}`);
+    return rowsOf(await db.query<{ n: string }>(single(`SELECT count(*) AS n ${bracketed}`)));
   } catch (error) {
     if (error instanceof DatabaseError) throw badCondition(error.message, error);
     throw error;
   }
+}
+
+/** Postgres takes no second statement in this mode. */
+function single(text: string): QueryConfig {
+  return { text, queryMode: 'extended' } as QueryConfig;
 }
 
 function rowsOf({ rows }: { readonly rows: readonly { readonly n: string }[] }): number {

@@ -1,5 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { applyConnector } from '../../connectors/apply.ts';
+import { followBackfill } from '../../connectors/backfill/follow.ts';
+import { endsOf } from '../../connectors/backfill/notices.ts';
+import { planBackfill } from '../../connectors/backfill/plan.ts';
+import { begin, begunBackfill, requestStop } from '../../connectors/backfill/signals.ts';
 import { readSlot } from '../../connectors/slot.ts';
 import { Supervisor } from '../../connectors/supervisor.ts';
 import { isError } from '../../core/errors.ts';
@@ -157,6 +161,88 @@ describe('captured trades', () => {
   test('cannot be truncated away', async () => {
     await expect(capture.database.client.query('TRUNCATE trades')).rejects.toThrow('the table is captured');
   });
+});
+
+describe('a backfill', () => {
+  const rows = 3_000;
+  const where = `symbol = 'again' AND price > 0 OR symbol = 'again' AND price < 0`;
+  const plan = (over: { table?: string; where?: string } = {}) =>
+    planBackfill(capture.database.client, { table: 'trades', ...over });
+
+  async function started(condition: string) {
+    const from = await endsOf(captured.log, capture.topic('trades'));
+    const [notified = 0n] = await endsOf(
+      captured.log,
+      capture.topic('trades').replace('public.trades', 'notifications'),
+    );
+    return begin(capture.database.client, await plan({ where: condition }), { from, notified });
+  }
+
+  const followed = async () => {
+    const { client, config, database, definition } = capture;
+    const backfill = await begunBackfill(database.client);
+    if (backfill === undefined) throw new Error('none was begun');
+    const { log, registry: schemas } = captured;
+    const sources = { db: database.client, log, schemas, client, connector: definition.name };
+    return followBackfill({ ...sources, prefix: config.capture.prefix, backfill });
+  };
+
+  const reads = async () => (await captured.trades()).filter(({ change }) => change.source.snapshot === 'incremental');
+
+  beforeAll(async () => {
+    await capture.database.client.query(
+      `INSERT INTO trades (venue, symbol, trade_id, price, size, executed_at)
+       SELECT 'v', 'again', n::text, 1, 1, now() FROM generate_series(1, ${rows}) n`,
+    );
+  });
+
+  test.each([
+    ['a column that is not there', 'nope = 1', 'column "nope" does not exist'],
+    ['brackets that end what stands around it', 'true) OR (true', 'syntax error'],
+    ['a second statement', 'true; DELETE FROM trades', 'multiple commands'],
+    ['more than a condition', 'true ORDER BY price LIMIT 1', 'syntax error'],
+    ['a comment that hides what follows', 'true --', 'syntax error'],
+    ['what fails on a row', '1 / (price - price) > 0', 'division by zero'],
+    ['another table', 'EXISTS (SELECT FROM millrace_migrations)', 'it reads millrace_migrations'],
+    ['a parameter of JDBC', 'conditions ? true', '? outside of quotes'],
+    ['nothing', ' ', 'it is empty'],
+  ])('is not begun with a condition that has %s', async (_, condition, reason) => {
+    await expect(plan({ where: condition })).rejects.toMatchObject({
+      code: 'CONFIG_INVALID',
+      message: expect.stringContaining(reason),
+    });
+  });
+
+  test('is of a captured table, and counts the rows that match', async () => {
+    await expect(plan({ table: 'heartbeat' })).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
+    expect(await plan({ where })).toMatchObject({ rows, where, table: { name: 'public.trades' } });
+    expect(await plan({ table: 'public.instruments' })).toMatchObject({ rows: 0, where: null });
+  });
+
+  test('that is stopped has brought what it read until then, and one that waited for a stopped connector goes on with it', async () => {
+    const { client, database, definition } = capture;
+    await client.stop(definition.name);
+    await eventually(async () => (await client.status(definition.name))?.tasks.length === 0);
+    await requestStop(database.client, await started(where));
+    await client.resume(definition.name);
+    const { result, captured: brought } = await followed();
+    expect(result).toBe('stopped');
+    expect(brought).toBeLessThan(rows);
+    expect(await begunBackfill(database.client)).toBeUndefined();
+  }, 120_000);
+
+  test('brings each row that matches, whatever the record’s key, in the partition of its changes, and no signal of it goes out', async () => {
+    const before = (await reads()).length;
+    await started(where);
+    expect(await followed()).toEqual({ result: 'completed', captured: rows });
+    const brought = (await reads()).slice(-1);
+    expect((await reads()).length - before).toBe(rows);
+    expect(new Set((await reads()).map(({ change }) => change.after?.symbol))).toEqual(new Set(['again']));
+    const partition = (await captured.trades()).find(({ change }) => change.after?.symbol === 'again')?.partition;
+    expect(brought).toMatchObject([{ partition, change: { op: 'r', after: { symbol: 'again' } } }]);
+    expect(await endsOf(captured.log, capture.topic('capture_signals'))).toEqual([]);
+    expect((await capture.database.client.query('SELECT FROM capture_signals')).rowCount).toBe(0);
+  }, 120_000);
 });
 
 describe('the heartbeat', () => {
