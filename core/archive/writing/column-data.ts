@@ -4,7 +4,7 @@ import { type Dictionary, dictionaryOf } from './dictionary.ts';
 import { packDeltas, packHybrid, type Scratch } from './packing.ts';
 import type { FileColumn, FileValue } from './source-columns.ts';
 import { TextData } from './text-data.ts';
-import { firstRoom, roomier, type Statistics, Vector } from './vector.ts';
+import { roomier, type Statistics, Vector } from './vector.ts';
 
 export const decimalBytes = 16;
 
@@ -27,55 +27,23 @@ export function columnData({ type }: FileColumn): Vector {
 }
 
 const two32 = 2 ** 32;
+const maxLong = 2n ** 63n - 1n;
+const minLong = -(2n ** 63n);
 
-/**
- * 64-bit integers as differences: offsets, times and LSNs grow steadily, and it takes half of an object's size away. Kept as numbers as long
- * as all of them are exact so, which microseconds are until 2255.
- */
-class LongData extends Vector {
+/** 64-bit integers as differences: offsets, times and LSNs grow steadily, and it takes half of an object's size away. */
+export class LongData extends Vector {
   readonly type = 'INT64';
   readonly encoding = 'DELTA_BINARY_PACKED';
-  #values = new Float64Array(0);
-  /** Instead of `#values`, once a value was beyond 2^53. */
-  #wide: BigInt64Array | undefined;
+  #values = new BigInt64Array(0);
 
   add(value: FileValue): void {
     if (value === null) {
       this.addNull();
       return;
     }
-    const number = Number(value);
-    if (Number.isSafeInteger(number)) this.addNumber(number);
-    else this.#addWide(value as bigint);
-  }
-
-  /** @param value a safe integer */
-  addNumber(value: number): void {
-    if (this.#wide !== undefined) {
-      this.#addWide(BigInt(value));
-      return;
-    }
     const place = this.nextPlace();
-    if (place === this.#values.length) this.#values = roomier(Float64Array, this.#values);
-    this.#values[place] = value;
-  }
-
-  #addWide(value: bigint): void {
-    this.#wide ??= this.#widened(Math.max(this.count * 2, firstRoom));
-    const place = this.nextPlace();
-    if (place === this.#wide.length) this.#wide = roomier(BigInt64Array, this.#wide);
-    this.#wide[place] = value;
-  }
-
-  #widened(length: number): BigInt64Array<ArrayBuffer> {
-    const wide = new BigInt64Array(length);
-    for (let place = 0; place < this.count; place++) wide[place] = BigInt(this.#values[place] as number);
-    return wide;
-  }
-
-  override clear(): void {
-    super.clear();
-    this.#wide = undefined;
+    if (place === this.#values.length) this.#values = roomier(BigInt64Array, this.#values);
+    this.#values[place] = value as bigint;
   }
 
   sizeOf(from: number, end: number): number {
@@ -83,10 +51,10 @@ class LongData extends Vector {
   }
 
   write(to: Scratch, from: number, end: number): void {
-    if (this.#wide === undefined && packDeltas(to, this.#values, from, end)) return;
-    const wide = this.#wide ?? this.#widened(this.count);
+    const numbers = exactNumbers(this.#values, from, end);
+    if (numbers !== undefined && packDeltas(to, numbers, 0, end - from)) return;
     const packed = new ByteWriter();
-    deltaBinaryPack(packed, wide.subarray(from, end), 'INT64');
+    deltaBinaryPack(packed, this.#values.subarray(from, end), 'INT64');
     to.append(packed.getBytes());
   }
 
@@ -94,10 +62,32 @@ class LongData extends Vector {
     const { count } = this;
     const null_count = BigInt(this.nulls);
     if (count === 0) return { null_count };
-    const [min, max] = this.#wide === undefined ? bounds(this.#values, count) : bounds(this.#wide, count);
+    const numbers = exactNumbers(this.#values, 0, count);
+    const [min, max] = numbers === undefined ? bounds(this.#values, count) : bounds(numbers, count);
     return { min_value: BigInt(min), max_value: BigInt(max), null_count };
   }
 }
+
+let numbers = new Float64Array(0);
+/** Upper halves of numbers below 2^53. */
+const exactHigh = 2 ** 21;
+
+/**
+ * The integers as numbers, undefined unless each is below 2^53, which microseconds are until 2255. Valid until the next call.
+ */
+function exactNumbers(values: BigInt64Array, from: number, end: number): Float64Array | undefined {
+  if (numbers.length < end - from) numbers = new Float64Array(end - from);
+  const halves = new Int32Array(values.buffer, values.byteOffset, values.length * 2);
+  for (let place = from; place < end; place++) {
+    const high = halves[place * 2 + highHalf] as number;
+    if (high >= exactHigh || high < -exactHigh) return undefined;
+    numbers[place - from] = high * two32 + ((halves[place * 2 + 1 - highHalf] as number) >>> 0);
+  }
+  return numbers;
+}
+
+/** 1 where the lower half of a 64-bit integer comes first in memory. */
+const highHalf = new Uint8Array(Int32Array.of(1).buffer)[0] === 1 ? 1 : 0;
 
 function bounds<T extends number | bigint>(values: { readonly [place: number]: T }, count: number): [T, T] {
   let min = values[0] as T;
@@ -110,7 +100,7 @@ function bounds<T extends number | bigint>(values: { readonly [place: number]: T
   return [min, max];
 }
 
-class IntData extends Vector {
+export class IntData extends Vector {
   readonly type = 'INT32';
   readonly encoding = 'PLAIN';
   #values = new Int32Array(0);
@@ -167,7 +157,7 @@ class IntData extends Vector {
 }
 
 /** Decimals as the 16 bytes that Parquet wants: two's complement, big endian. */
-class DecimalData extends Vector {
+export class DecimalData extends Vector {
   readonly type = 'FIXED_LEN_BYTE_ARRAY';
   readonly encoding = 'PLAIN';
   #bytes = new Uint8Array(0);
@@ -183,28 +173,29 @@ class DecimalData extends Vector {
       this.addNull();
       return;
     }
-    const units = Number(value);
-    if (Number.isSafeInteger(units)) this.addNumber(units);
-    else this.#addWide(value as bigint);
-  }
-
-  /** @param units a safe integer */
-  addNumber(units: number): void {
+    const units = value as bigint;
     const at = this.#room();
     const view = this.#view;
-    const sign = units < 0 ? -1 : 0;
-    view.setInt32(at, sign);
-    view.setInt32(at + 4, sign);
-    view.setInt32(at + 8, Math.floor(units / two32));
-    view.setUint32(at + 12, units >>> 0);
-    if (units < this.#min) this.#min = units;
-    if (units > this.#max) this.#max = units;
+    if (units > maxLong || units < minLong) {
+      view.setBigInt64(at, units >> 64n);
+      view.setBigInt64(at + 8, units);
+      this.#noteWide(units);
+      return;
+    }
+    view.setBigInt64(at + 8, units);
+    const high = view.getInt32(at + 8);
+    view.setInt32(at, high >> 31);
+    view.setInt32(at + 4, high >> 31);
+    if (high >= exactHigh || high < -exactHigh) {
+      this.#noteWide(units);
+      return;
+    }
+    const number = high * two32 + view.getUint32(at + 12);
+    if (number < this.#min) this.#min = number;
+    if (number > this.#max) this.#max = number;
   }
 
-  #addWide(units: bigint): void {
-    const at = this.#room();
-    this.#view.setBigInt64(at, units >> 64n);
-    this.#view.setBigInt64(at + 8, units);
+  #noteWide(units: bigint): void {
     if (this.#wideMin === undefined || units < this.#wideMin) this.#wideMin = units;
     if (this.#wideMax === undefined || units > this.#wideMax) this.#wideMax = units;
   }
