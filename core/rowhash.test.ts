@@ -7,7 +7,7 @@ import {
   canonicalText,
   duckdbHash,
   formatRowHash,
-  hashText,
+  hashRow,
   RowHash,
   type TypedColumn,
 } from './rowhash.ts';
@@ -67,7 +67,7 @@ describe('the row hash', () => {
     expect(canonicalText(columns, row)).toBe(
       'é\u001f-1\u001f9007199254740993\u001f-0.00000001\u001f0.0000000000000001\u001f1385337600000001',
     );
-    expect(hashText('abc')).toBe(0x900150983cd24fb0n);
+    expect(hashRow([{ name: 'name', type: { kind: 'text' } }], ['abc'])).toBe(0x900150983cd24fb0n);
     expect(hashOf([row]).toString()).toMatch(/^[0-9a-f]{16}$/);
   });
 

@@ -14,7 +14,7 @@ import { Scratch, type ScratchParts, scratchParts } from './scratch.ts';
 
 const downloads = 8;
 
-/** A SQL expression in DuckDB for the 64-bit hash of one row, as `hashText(canonicalText(…))` in JavaScript. */
+/** A SQL expression in DuckDB for the 64-bit hash of one row, as `hashRow` in JavaScript. */
 export function duckdbRowHash(columns: readonly TypedColumn[]): string {
   return `('0x' || substr(md5(${duckdbHash.text(columns)}), 1, 16))::UBIGINT`;
 }

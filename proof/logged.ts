@@ -2,7 +2,7 @@ import { lineageValues, type Table, tables } from '../core/archive/tables.ts';
 import { AvroDecoder } from '../core/avro/decoder.ts';
 import type { Schemas } from '../core/avro/schemas.ts';
 import { MillraceError } from '../core/errors.ts';
-import { type ColumnValue, canonicalText, duckdbHash, hashText, type TypedColumn } from '../core/rowhash.ts';
+import { type ColumnValue, canonicalText, duckdbHash, hashRow, type TypedColumn } from '../core/rowhash.ts';
 import type { Committed, Log, LogRecord } from '../core/runtime/log.ts';
 import type { DeadLetter } from '../schemas/gen/dead_letter.ts';
 import { schemas as contracts } from '../schemas/gen/index.ts';
@@ -169,7 +169,7 @@ async function load(
         appender.appendNull();
         appender.appendNull();
       } else {
-        appender.appendUBigInt(hashText(canonicalText(reader.columns, row)));
+        appender.appendUBigInt(hashRow(reader.columns, row));
         appender.appendBigInt(time);
       }
       appender.endRow();

@@ -1,7 +1,7 @@
 import { AvroDecoder } from '../../core/avro/decoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
 import { type HotTable, hotTables } from '../../core/hot-store/tables.ts';
-import { canonicalText, hashText } from '../../core/rowhash.ts';
+import { canonicalText, hashRow } from '../../core/rowhash.ts';
 import type { Committed, Log } from '../../core/runtime/log.ts';
 import type { DeadLetter } from '../../schemas/gen/dead_letter.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
@@ -58,7 +58,7 @@ export async function loadLogged(options: LoadOptions): Promise<{ waiting: numbe
       );
       appender.appendBigInt(eventTime?.value(record) as bigint);
       appender.appendInteger(table.revision(record));
-      appender.appendUBigInt(hashText(canonicalText(table.columns, row)));
+      appender.appendUBigInt(hashRow(table.columns, row));
       appender.appendBoolean(below);
       appender.endRow();
     }
