@@ -1,5 +1,5 @@
 import { MillraceError } from '../errors.ts';
-import type { Fetched, Fetcher, FetchOptions, LogRecord, Position } from '../runtime/log.ts';
+import type { Fetched, Fetcher, FetchOptions, FetchPosition, LogRecord, Position } from '../runtime/log.ts';
 import { toMillraceError } from './errors.ts';
 import { type Broker, type Cluster, createErrorFromCode, fetchRequest } from './internals.ts';
 import { type AbortedTransaction, scanBatches } from './record-batch.ts';
@@ -27,7 +27,7 @@ export class KafkaFetcher implements Fetcher {
     this.#cluster = cluster;
   }
 
-  async fetch(positions: readonly Position[], options: FetchOptions): Promise<readonly Fetched[]> {
+  async fetch(positions: readonly FetchPosition[], options: FetchOptions): Promise<readonly Fetched[]> {
     if (positions.length === 0) return [];
     try {
       const byLeader = await this.#byLeader(positions);
@@ -41,14 +41,14 @@ export class KafkaFetcher implements Fetcher {
     }
   }
 
-  async #byLeader(positions: readonly Position[]): Promise<Map<number, Position[]>> {
+  async #byLeader(positions: readonly FetchPosition[]): Promise<Map<number, FetchPosition[]>> {
     if (!this.#connected) {
       await this.#cluster.connect();
       this.#connected = true;
     }
     await this.#cluster.addMultipleTargetTopics([...new Set(positions.map((position) => position.topic))]);
     await this.#cluster.refreshMetadataIfNecessary();
-    const byLeader = new Map<number, Position[]>();
+    const byLeader = new Map<number, FetchPosition[]>();
     this.#turn = (this.#turn + 1) % positions.length;
     for (const position of [...positions.slice(this.#turn), ...positions.slice(0, this.#turn)]) {
       const metadata = this.#cluster
@@ -66,7 +66,7 @@ export class KafkaFetcher implements Fetcher {
     return byLeader;
   }
 
-  async #fetchFrom(nodeId: number, wanted: readonly Position[], options: FetchOptions): Promise<Fetched[]> {
+  async #fetchFrom(nodeId: number, wanted: readonly FetchPosition[], options: FetchOptions): Promise<Fetched[]> {
     const broker: Broker = await this.#cluster.findBroker({ nodeId });
     const topics = groupByTopic(wanted, options.maxBytesPerPartition);
     const request = fetchRequest({
@@ -89,7 +89,7 @@ export class KafkaFetcher implements Fetcher {
         await this.#partitionError(response, position);
         continue;
       }
-      const { size, read, next } = scanBatches(response.records, position.offset, response.aborted);
+      const { size, read, next } = scanBatches(response.records, position.offset, response.aborted, position.to);
       if (next === position.offset && response.highWatermark <= next) continue;
       let records: readonly LogRecord[] | undefined;
       fetched.push({
@@ -137,7 +137,7 @@ export class KafkaFetcher implements Fetcher {
   }
 }
 
-function groupByTopic(wanted: readonly Position[], maxBytes: number): object[] {
+function groupByTopic(wanted: readonly FetchPosition[], maxBytes: number): object[] {
   const topics: { topic: string; partitions: object[] }[] = [];
   for (const { topic, partition, offset } of wanted) {
     const last = topics.at(-1);

@@ -178,6 +178,14 @@ test('what is scanned is not read before it is asked for, and its size is known'
   expect(read()).toHaveLength(4);
 });
 
+test('batches that begin where the wanted range ends are not read, and the next position passes them', () => {
+  const bomb = encode(data(4n, ['d', Buffer.alloc(maxBatchBytes + 1).toString('latin1')], { codec: 1 }));
+  const batches = Buffer.concat([encode(data(0n, ['a', 'b'])), encode(data(2n, ['c', 'd'])), bomb]);
+  const { size, next, read } = scanBatches(batches, 1n, [], 3n);
+  expect([size, next]).toEqual([4, 6n]);
+  expect(read().map(({ offset }) => offset)).toEqual([1n, 2n, 3n]);
+});
+
 test('records with the same headers and with others each have their own', () => {
   const withHeader = (value: string) => {
     const record = Buffer.from([0, 0, 0, 1, 1, 2, 2, 0x68, value.length * 2, ...Buffer.from(value)]);

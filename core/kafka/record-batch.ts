@@ -15,7 +15,7 @@ export interface AbortedTransaction {
   readonly firstOffset: bigint;
 }
 
-/** Where the batches of committed records are in a fetched record set. */
+/** Where the batches of committed records that are wanted are in a fetched record set. */
 export interface ScannedBatches {
   /** Records in them, those before the position that was asked for included. */
   readonly size: number;
@@ -37,8 +37,14 @@ export const maxBatchBytes = 64 * 1024 * 1024;
  *
  * @param buffer The partition's record set; a cut-off last batch is ignored, as the protocol allows it.
  * @param from Records below it are dropped: a broker returns whole batches.
+ * @param to Batches that begin at it or later are passed over. Default: none.
  */
-export function scanBatches(buffer: Buffer, from: bigint, aborted: readonly AbortedTransaction[]): ScannedBatches {
+export function scanBatches(
+  buffer: Buffer,
+  from: bigint,
+  aborted: readonly AbortedTransaction[],
+  to?: bigint,
+): ScannedBatches {
   const pending = [...aborted].sort((a, b) => (a.firstOffset < b.firstOffset ? -1 : 1));
   const aborting = new Set<bigint>();
   const wanted: number[] = [];
@@ -49,7 +55,8 @@ export function scanBatches(buffer: Buffer, from: bigint, aborted: readonly Abor
     const end = endOf(buffer, at);
     if (end > buffer.length) break;
     const attributes = buffer.readInt16BE(at + 21);
-    const lastOffset = buffer.readBigInt64BE(at) + BigInt(buffer.readInt32BE(at + 23));
+    const baseOffset = buffer.readBigInt64BE(at);
+    const lastOffset = baseOffset + BigInt(buffer.readInt32BE(at + 23));
     const producerId = buffer.readBigInt64BE(at + 43);
     while (pending[0] !== undefined && pending[0].firstOffset <= lastOffset) {
       aborting.add((pending.shift() as AbortedTransaction).producerId);
@@ -57,8 +64,10 @@ export function scanBatches(buffer: Buffer, from: bigint, aborted: readonly Abor
     if ((attributes & controlFlag) !== 0) {
       if (controlType(buffer.subarray(at + headerBytes, end)) === abortMarker) aborting.delete(producerId);
     } else if (!((attributes & transactionalFlag) !== 0 && aborting.has(producerId)) && lastOffset >= from) {
-      wanted.push(at);
-      size += buffer.readInt32BE(at + 57);
+      if (to === undefined || baseOffset < to) {
+        wanted.push(at);
+        size += buffer.readInt32BE(at + 57);
+      }
     }
     if (lastOffset + 1n > next) next = lastOffset + 1n;
     at = end;

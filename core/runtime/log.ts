@@ -51,6 +51,11 @@ export interface Position extends TopicPartition {
   readonly offset: bigint;
 }
 
+export interface FetchPosition extends Position {
+  /** Exclusive: what begins there or later is of no use, and need not be read. Records beyond it may come nevertheless. Default: no end. */
+  readonly to?: bigint;
+}
+
 export interface Committed extends Position {
   /** At most 4096 bytes, committed with the offset. */
   readonly metadata: string;
@@ -91,7 +96,7 @@ export interface Fetcher extends AsyncDisposable {
    *
    * @throws MillraceError KAFKA_UNREACHABLE, OFFSET_OUT_OF_RANGE (names the partition and its earliest offset), TOPIC_MISSING.
    */
-  fetch(positions: readonly Position[], options: FetchOptions): Promise<readonly Fetched[]>;
+  fetch(positions: readonly FetchPosition[], options: FetchOptions): Promise<readonly Fetched[]>;
 }
 
 export interface FetchOptions {
@@ -140,7 +145,8 @@ export async function* readRange(
   let offset = range.from;
   while (offset < range.to) {
     options.signal?.throwIfAborted();
-    const [fetched] = await fetcher.fetch([{ topic: range.topic, partition: range.partition, offset }], options);
+    const { topic, partition, to } = range;
+    const [fetched] = await fetcher.fetch([{ topic, partition, offset, to }], options);
     if (fetched === undefined) continue;
     offset = fetched.next;
     const records = fetched.records.filter((record) => record.offset < range.to);
