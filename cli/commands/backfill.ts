@@ -185,8 +185,12 @@ async function follow(context: Context, found: Backfill): Promise<void> {
     ...(options.json === true
       ? {}
       : {
-          onProgress: (done) =>
-            progress.update({ done, total: rows, text: `${table}: ${done} rows of ${rows} are in ${topic}` }),
+          onProgress: (done, begun) => {
+            const text = begun
+              ? `${done} rows of ${rows} are in ${topic}`
+              : 'capture has earlier changes to take first';
+            progress.update({ done, total: rows, text: `${table}: ${text}` });
+          },
         }),
   }).finally(() => progress.end());
   if (options.json === true) {

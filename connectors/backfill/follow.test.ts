@@ -178,15 +178,32 @@ describe('a backfill', () => {
     await expect(follow({ askMs: 1, waitMs: 700 })).rejects.toMatchObject({ code: 'PIPELINE_STUCK' });
   });
 
+  test('goes on with its connector, which may be seen not to run for a while', async () => {
+    connector.status = { ...running, state: 'RESTARTING' };
+    let asks = 0;
+    const client = {
+      status: async () => {
+        if (++asks === 3) {
+          notice('TABLE_SCAN_COMPLETED', 'SUCCEEDED');
+          notice('COMPLETED');
+        }
+        return connector.status;
+      },
+      unread: async () => connector,
+    };
+    expect(await follow({ client, askMs: 1 })).toEqual({ result: 'completed', captured: 0 });
+    expect(asks).toBe(3);
+  });
+
   test('stands still while its connector does, which is said with the cause', async () => {
     const trace = 'org.x.Outer: first\n\tat a.b\nCaused by: org.x.Inner: no disk\n\tat c.d';
     connector.status = { ...running, tasks: [{ id: 0, state: 'FAILED', worker: 'w', trace }] };
-    await expect(follow({ askMs: 1 })).rejects.toMatchObject({
+    await expect(follow({ askMs: 1, downMs: 0 })).rejects.toMatchObject({
       code: 'CONNECTOR_FAILED',
       message: expect.stringContaining('no disk'),
     });
     connector.status = undefined;
-    await expect(follow({ askMs: 1 })).rejects.toMatchObject({ code: 'CONNECTOR_UNKNOWN' });
+    await expect(follow({ askMs: 1, downMs: 0 })).rejects.toMatchObject({ code: 'CONNECTOR_UNKNOWN' });
     expect(asked).toEqual(['SELECT', 'SELECT']);
   });
 });

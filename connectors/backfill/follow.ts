@@ -23,7 +23,10 @@ export interface FollowOptions {
   readonly waitMs?: number;
   /** How often Kafka Connect is asked while nothing comes: it reads its whole topic of positions to answer. Default 5,000. */
   readonly askMs?: number;
-  readonly onProgress?: (rows: number) => void;
+  /** How long the connector may be seen not to run, as it does while it is restarted. Default 30,000. */
+  readonly downMs?: number;
+  /** @param begun false while the connector has not come to the signal, because it has other changes before it */
+  readonly onProgress?: (rows: number, begun: boolean) => void;
   readonly signal?: AbortSignal;
 }
 
@@ -42,21 +45,25 @@ const pollMs = 300;
  *   PIPELINE_STUCK: nothing came for too long. Of the last two it goes on once it can.
  */
 export async function followBackfill(options: FollowOptions): Promise<Followed> {
-  const { db, log, schemas, prefix, backfill, signal, waitMs = 120_000, askMs = 5_000 } = options;
+  const { db, log, schemas, prefix, backfill, signal, waitMs = 120_000, askMs = 5_000, downMs = 30_000 } = options;
   const notices = new Notices(log, schemas, `${prefix}.notifications`, backfill);
   const reads = new Reads(log, schemas, `${prefix}.${backfill.table}`, backfill.from);
   const end = await endOfWal(db);
   let [moved, asked, seen] = [performance.now(), performance.now(), ''];
+  let downSince: number | undefined;
   for (;;) {
     // The end first: the rows before it are in the log then.
     let ending = await notices.ending(signal);
     const captured = await reads.count(signal);
-    options.onProgress?.(captured);
+    options.onProgress?.(captured, captured > 0 || notices.heard > 0);
     const now = performance.now();
     if (seen !== `${captured} ${notices.heard}`) [moved, seen] = [now, `${captured} ${notices.heard}`];
     if (ending === undefined && now - moved > askMs && now - asked > askMs) {
       asked = now;
-      if (await isGone(options, end)) {
+      const down = await whyDown(options);
+      downSince = down === undefined ? undefined : (downSince ?? now);
+      if (down !== undefined && now - (downSince ?? now) >= downMs) throw down;
+      if (down === undefined && (await isGone(options, end))) {
         // Between the two questions it may have ended.
         ending = (await notices.ending(signal)) ?? { result: 'failed', status: 'GIVEN_UP' };
         if (ending.result !== 'failed') continue;
@@ -78,9 +85,18 @@ async function endOfWal(db: Pick<Client, 'query'>): Promise<bigint> {
   return BigInt(rows[0]?.end ?? 0);
 }
 
-/** A connector that was made anew or recaptured knows nothing of it any more. @throws MillraceError CONNECTOR_FAILED: it does not run */
+async function whyDown({ client, connector, signal }: FollowOptions): Promise<MillraceError | undefined> {
+  try {
+    await requireRunning(client, connector, signal);
+    return undefined;
+  } catch (error) {
+    if (error instanceof MillraceError) return error;
+    throw error;
+  }
+}
+
+/** A connector that was made anew or recaptured knows nothing of it any more. */
 async function isGone({ client, connector, backfill, signal }: FollowOptions, end: bigint): Promise<boolean> {
-  await requireRunning(client, connector, signal);
   const { lsn, tables } = await client.unread(connector, signal);
   return lsn > end && !tables.includes(backfill.table);
 }
