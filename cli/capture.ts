@@ -1,17 +1,17 @@
 /** The capture as configuration describes it: definitions with their placeholders filled in, and the migrations' place. */
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { isRunning } from '../connectors/apply.ts';
 import type { ConnectClient } from '../connectors/client.ts';
 import { type Definition, readDefinition } from '../connectors/definition.ts';
 import { type SlotState, slotStateOf } from '../connectors/guard.ts';
 import { requireWholeRows } from '../connectors/identity.ts';
 import { maskSettings, requireMaskable } from '../connectors/masking.ts';
+import { hasRecords } from '../connectors/recapture/known.ts';
 import { captureSettings } from '../connectors/settings.ts';
 import { readSlot } from '../connectors/slot.ts';
 import type { Config } from '../core/config.ts';
-import { dispositionOf, isError, MillraceError } from '../core/errors.ts';
+import { MillraceError } from '../core/errors.ts';
 import { type Masks, parseMasks } from '../core/masks.ts';
 import { connectPostgres } from '../core/postgres.ts';
 import type { Log } from '../core/runtime/log.ts';
@@ -133,21 +133,4 @@ export async function requireNoGap(
 /** Where captured trades are written. */
 export function tradesTopic({ capture }: Config): string {
   return `${capture.prefix}.public.trades`;
-}
-
-/** A topic that was made a moment ago has no leader yet. */
-const leaderMs = 30_000;
-
-/** Records of transactions that were aborted count as well. False when there is no such topic. */
-export async function hasRecords(log: Pick<Log, 'ends'>, topic: string): Promise<boolean> {
-  const giveUpAt = performance.now() + leaderMs;
-  for (;;) {
-    try {
-      return (await log.ends(topic)).some((end) => end > 0n);
-    } catch (error) {
-      if (isError(error, 'TOPIC_MISSING')) return false;
-      if (dispositionOf(error) !== 'retry' || performance.now() > giveUpAt) throw error;
-      await sleep(200);
-    }
-  }
 }

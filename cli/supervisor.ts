@@ -2,15 +2,15 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { ConnectClient } from '../connectors/client.ts';
 import { SlotGuard } from '../connectors/guard.ts';
-import { FirstSnapshot } from '../connectors/recapture/first-snapshot.ts';
-import { recapture } from '../connectors/recapture/recapture.ts';
+import type { FirstSnapshot } from '../connectors/recapture/first-snapshot.ts';
 import { dropSlot, lockSlot } from '../connectors/recapture/slot.ts';
 import { readSlot } from '../connectors/slot.ts';
 import { Supervisor } from '../connectors/supervisor.ts';
 import type { Config } from '../core/config.ts';
 import { MillraceError } from '../core/errors.ts';
 import { connectPostgres, type Postgres } from '../core/postgres.ts';
-import { definitions, hasRecords, masksOf, slotLost, tradesTopic } from './capture.ts';
+import { definitions, slotLost } from './capture.ts';
+import { firstSnapshot } from './first-snapshot.ts';
 import type { Service, ServiceContext } from './service.ts';
 
 const slotPollMs = 5_000;
@@ -42,7 +42,7 @@ export async function startSupervisor(context: ServiceContext): Promise<Service>
     },
   });
   const guard = slotGuard(context, client);
-  const watched = watchSlot(context, guard, firstSnapshot(context, client), stop.signal);
+  const watched = watchSlot(context, guard, snapshotOf(context, client), stop.signal);
   const running = Promise.all([supervisor.run(stop.signal), watched]);
   return {
     name: 'supervisor',
@@ -91,30 +91,14 @@ function slotGuard({ config, metrics: { capture }, logger }: ServiceContext, cli
   });
 }
 
-function firstSnapshot({ config, log, schemas, logger }: ServiceContext, client: ConnectClient): FirstSnapshot {
-  const { slot, prefix } = config.capture;
-  const topic = tradesTopic(config);
-  return new FirstSnapshot({
-    connector: capturing,
-    client,
-    fill: async (signal) => {
-      const definition = (await definitions(config)).find(({ name }) => name === capturing);
-      if (definition === undefined) throw new MillraceError('CONFIG_INVALID', `connectors/ has no ${capturing}`);
-      return await recapture({
-        ...{ client, definition, log, schemas, slot, prefix, masks: masksOf(config) },
-        postgresUrl: config.postgres.url,
-        ...(signal && { signal }),
-      });
-    },
-    reset: async (signal) => {
-      if (await hasRecords(log, topic)) {
-        throw new MillraceError('POSITION_LOST', `${topic} has records, and the registry no schema of them`, {
-          remedy: 'Bring the registry back: what the log knows cannot be read without it.',
-        });
-      }
-      await client.deleteOffsets(capturing, signal);
-      await using db = await connect(config, signal);
-      await dropSlot(db, slot, signal);
+function snapshotOf({ config, log, schemas, logger }: ServiceContext, client: ConnectClient): FirstSnapshot {
+  const { slot } = config.capture;
+  return firstSnapshot({
+    ...{ config, client, connector: capturing, log, schemas },
+    definition: async () => {
+      const found = (await definitions(config)).find(({ name }) => name === capturing);
+      if (found === undefined) throw new MillraceError('CONFIG_INVALID', `connectors/ has no ${capturing}`);
+      return found;
     },
     listener: {
       interrupted: () => logger.warn({ slot }, 'the first snapshot was interrupted: what is missing is being filled'),

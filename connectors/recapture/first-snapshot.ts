@@ -29,23 +29,28 @@ export interface FirstSnapshotListener {
 
 export class FirstSnapshot {
   readonly #options: FirstSnapshotOptions;
-  #found = false;
+  /** Found at rest within its snapshot. */
+  #left = false;
+  /** Being filled from here; what failed is tried again, whatever its position is meanwhile. */
+  #begun = false;
 
   constructor(options: FirstSnapshotOptions) {
     this.#options = options;
   }
 
   /**
-   * One look. What is found twice is filled: the first time somebody may just be doing it. A crash in the middle leaves the connector at rest
-   * within its snapshot, where the next one who looks finds it.
+   * One look, and filling if it was refused. A crash in the middle of that leaves the connector at rest within its snapshot, where the next one
+   * who looks finds it; but twice, as somebody may just be filling it.
    *
    * @throws whatever keeps it from looking or filling: the next look tries again.
    */
   async look(signal?: AbortSignal): Promise<void> {
     const { client, connector, fill, reset, listener } = this.#options;
-    const before = this.#found;
-    this.#found = await this.#interrupted(signal);
-    if (!before || !this.#found) return;
+    const before = this.#left;
+    const found = await this.#find(signal);
+    this.#left = found === 'left';
+    this.#begun = found === 'refused' || (found === 'left' && before);
+    if (!this.#begun) return;
     listener?.interrupted?.();
     try {
       const done = await fill(signal);
@@ -56,17 +61,22 @@ export class FirstSnapshot {
       listener?.begunAnew?.();
     }
     await client.resume(connector, signal);
-    this.#found = false;
+    this.#left = false;
+    this.#begun = false;
   }
 
-  async #interrupted(signal: AbortSignal | undefined): Promise<boolean> {
+  async #find(signal: AbortSignal | undefined): Promise<'refused' | 'left' | undefined> {
     const { client, connector } = this.#options;
     const status = await client.status(connector, signal);
-    if (status === undefined) return false;
+    if (status === undefined) return undefined;
+    const stopped = status.state === 'STOPPED';
     const refused = status.tasks.some(({ state, trace }) => state === 'FAILED' && trace?.includes(refusal));
-    if (!refused && status.state !== 'STOPPED') return false;
+    if (!refused && !stopped) return undefined;
+    if (stopped && this.#begun) return 'refused';
     const position = await client.position(connector, signal);
-    // Kafka Connect has no position before the first row is committed.
-    return position === undefined ? refused : position.unfinished;
+    if (position?.unfinished === false) return undefined;
+    if (refused) return 'refused';
+    // Kafka Connect has no position before the first row is committed: then it may be anything.
+    return position === undefined ? undefined : 'left';
   }
 }

@@ -1,7 +1,9 @@
 /** What the log says of each row, put beside the table in Postgres, where the two are compared. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from 'pg';
 import { AvroDecoder } from '../../core/avro/decoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
+import { dispositionOf, isError } from '../../core/errors.ts';
 import { type Log, readRange } from '../../core/runtime/log.ts';
 import { quoted } from '../../core/sql.ts';
 import type { RowColumn, Text } from './columns.ts';
@@ -105,4 +107,21 @@ async function insert(db: Client, into: string, columns: readonly RowColumn[], r
        FROM unnest(${types.map((_, i) => `$${i + 1}::text[]`).join(', ')}) AS rows (${types.map((_, i) => `c${i}`).join(', ')})`,
     arrays,
   );
+}
+
+/** A topic that was made a moment ago has no leader yet. */
+const leaderMs = 30_000;
+
+/** Records of transactions that were aborted count as well. False when there is no such topic. */
+export async function hasRecords(log: Pick<Log, 'ends'>, topic: string): Promise<boolean> {
+  const giveUpAt = performance.now() + leaderMs;
+  for (;;) {
+    try {
+      return (await log.ends(topic)).some((end) => end > 0n);
+    } catch (error) {
+      if (isError(error, 'TOPIC_MISSING')) return false;
+      if (dispositionOf(error) !== 'retry' || performance.now() > giveUpAt) throw error;
+      await sleep(200);
+    }
+  }
 }

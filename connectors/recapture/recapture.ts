@@ -28,7 +28,7 @@ import type { Definition } from '../definition.ts';
 import { type RowColumn, rowColumns, type Text } from './columns.ts';
 import { type Counts, compare, type Found, readDifferences } from './differences.ts';
 import { envelopeOf } from './envelope.ts';
-import { loadKnown, type Newest } from './known.ts';
+import { hasRecords, loadKnown, type Newest } from './known.ts';
 import { lockSlot, replaceSlot } from './slot.ts';
 import { type CapturedTable, capturedTables, topicOf } from './tables.ts';
 import { advanceWal } from './wal.ts';
@@ -211,9 +211,10 @@ async function unwritten(db: Client, { name, eventTime }: CapturedTable, topic: 
   });
 }
 
-/** Log time went on with the heartbeats, also when no row changed. */
+/** Log time went on with the heartbeats, also when no row changed. A first snapshot may have ended before it came to them. */
 async function newestHeartbeat({ log, schemas, prefix }: RecaptureOptions): Promise<Newest> {
   const topic = `${prefix}.public.heartbeat`;
+  if (!(await hasRecords(log, topic))) return { time: 0n, lsn: 0n };
   const [start = 0n, end = 0n] = [(await log.starts(topic))[0], (await log.ends(topic))[0]];
   const range = { topic, partition: 0, from: end - 10n > start ? end - 10n : start, to: end };
   const decoder = new AvroDecoder<HeartbeatChange>(schemas, contracts.heartbeat_change);

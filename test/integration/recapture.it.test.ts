@@ -2,9 +2,9 @@ import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { Client } from 'pg';
 import { definitions, masksOf, requireNoGap } from '../../cli/capture.ts';
+import { firstSnapshot } from '../../cli/first-snapshot.ts';
 import { applyConnector } from '../../connectors/apply.ts';
 import { requireMaskable } from '../../connectors/masking.ts';
-import { FirstSnapshot } from '../../connectors/recapture/first-snapshot.ts';
 import { recapture } from '../../connectors/recapture/recapture.ts';
 import { dropSlot } from '../../connectors/recapture/slot.ts';
 import { AvroDecoder, schemaIdOf } from '../../core/avro/decoder.ts';
@@ -239,7 +239,7 @@ describe('a lost slot', () => {
 
 test('a first snapshot that was interrupted is not begun again: no row comes twice, and what is missing or was changed since is filled', async () => {
   const { client, config, database, definition } = capture;
-  const { slot, prefix } = config.capture;
+  const { prefix } = config.capture;
   const db = database.client;
   await insert(['kept', 'changed', 'deleted'].map((id) => `('v', 'half', '${id}', 1, 1, now())`).join(', '));
   const half = async () =>
@@ -275,19 +275,11 @@ test('a first snapshot that was interrupted is not begun again: no row comes twi
   expect(await captured.trades()).toHaveLength(before);
 
   const filled: unknown[] = [];
-  const snapshot = new FirstSnapshot({
-    connector: definition.name,
-    client,
-    fill: (signal) =>
-      recapture({
-        ...{ client, definition, log: captured.log, schemas: captured.registry, slot, prefix, masks: noMasks },
-        postgresUrl: config.postgres.url,
-        ...(signal && { signal }),
-      }),
-    reset: () => Promise.reject(new Error('there is nothing to begin anew')),
+  const snapshot = firstSnapshot({
+    ...{ config, client, connector: definition.name, log: captured.log, schemas: captured.registry },
+    definition: async () => definition,
     listener: { filled: ({ tables }) => filled.push(tables[0]) },
   });
-  await snapshot.look();
   await snapshot.look();
   expect(filled).toEqual([{ table: 'public.trades', missing: 1, changed: 1, deleted: 1 }]);
   await eventually(async () => (await state()) === 'RUNNING');
@@ -300,6 +292,30 @@ test('a first snapshot that was interrupted is not begun again: no row comes twi
   }
   expect(Object.fromEntries(lives)).toEqual({ kept: 'c', changed: 'cu', deleted: 'cd', missing: 'r', after: 'c' });
 }, 120_000);
+
+test('a first snapshot that was interrupted before it wrote a trade begins anew, and each row comes once', async () => {
+  await using fresh = await testCapture();
+  await using written = new Captured(fresh);
+  const { client, config, database, definition } = fresh;
+  await database.client.query(
+    `INSERT INTO trades (venue, symbol, trade_id, price, size, executed_at) VALUES ('v', 's', '1', 1, 1, now()), ('v', 's', '2', 1, 1, now())`,
+  );
+  // What Debezium leaves that dies before Kafka has a record of it.
+  await database.client.query(`SELECT pg_create_logical_replication_slot($1, 'pgoutput')`, [config.capture.slot]);
+  await client.put(definition.name, definition.config);
+  await eventually(async () => (await client.status(definition.name))?.tasks[0]?.state === 'FAILED', 60_000);
+  let anew = 0;
+  const snapshot = firstSnapshot({
+    ...{ config, client, connector: definition.name, log: written.log, schemas: written.registry },
+    definition: async () => definition,
+    listener: { begunAnew: () => anew++ },
+  });
+  await snapshot.look();
+  expect(anew).toBe(1);
+  await eventually(async () => (await client.position(definition.name))?.unfinished === false, 60_000);
+  const changes = (await written.trades()).map(({ change }) => `${change.op} ${change.after?.trade_id}`);
+  expect(changes.sort()).toEqual(['r 1', 'r 2']);
+}, 180_000);
 
 test('masked columns leave Postgres masked, as a comparison in SQL expects them, and each change tells its transaction', async () => {
   const { client, config, database } = capture;

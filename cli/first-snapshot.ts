@@ -1,0 +1,55 @@
+/** A first snapshot that was interrupted, with the parts that fill it. */
+import type { ConnectClient } from '../connectors/client.ts';
+import type { Definition } from '../connectors/definition.ts';
+import { FirstSnapshot, type FirstSnapshotListener } from '../connectors/recapture/first-snapshot.ts';
+import { hasRecords } from '../connectors/recapture/known.ts';
+import { recapture } from '../connectors/recapture/recapture.ts';
+import { dropSlot } from '../connectors/recapture/slot.ts';
+import type { Registry } from '../core/avro/registry.ts';
+import type { Config } from '../core/config.ts';
+import { MillraceError } from '../core/errors.ts';
+import { connectPostgres } from '../core/postgres.ts';
+import type { Log } from '../core/runtime/log.ts';
+import { masksOf, tradesTopic } from './capture.ts';
+
+export interface FirstSnapshotParts {
+  readonly config: Config;
+  readonly client: ConnectClient;
+  readonly connector: string;
+  readonly definition: () => Promise<Definition>;
+  readonly log: Log;
+  readonly schemas: Registry;
+  readonly listener?: FirstSnapshotListener;
+}
+
+/** Its looks may throw what recapture.ts throws, and POSITION_LOST: there are records, and the registry has no schema of them. */
+export function firstSnapshot(parts: FirstSnapshotParts): FirstSnapshot {
+  const { config, client, connector, definition, log, schemas, listener } = parts;
+  const { slot, prefix } = config.capture;
+  const topic = tradesTopic(config);
+  return new FirstSnapshot({
+    connector,
+    client,
+    fill: async (signal) =>
+      recapture({
+        ...{ client, definition: await definition(), log, schemas, slot, prefix, masks: masksOf(config) },
+        postgresUrl: config.postgres.url,
+        ...(signal && { signal }),
+      }),
+    reset: async (signal) => {
+      if (await hasRecords(log, topic)) {
+        throw new MillraceError('POSITION_LOST', `${topic} has records, and the registry no schema of them`, {
+          remedy: 'Bring the registry back: what the log knows cannot be read without it.',
+        });
+      }
+      await client.deleteOffsets(connector, signal);
+      await using db = await connectPostgres({
+        url: config.postgres.url,
+        name: 'millrace supervisor',
+        ...(signal && { signal }),
+      });
+      await dropSlot(db, slot, signal);
+    },
+    ...(listener && { listener }),
+  });
+}
