@@ -282,9 +282,9 @@ test('a first snapshot that was interrupted is not begun again: no row comes twi
   });
   await snapshot.look();
   expect(filled).toEqual([{ table: 'public.trades', missing: 1, changed: 1, deleted: 1 }]);
-  await eventually(async () => (await state()) === 'RUNNING');
+  await eventually(async () => (await state()) === 'RUNNING', 60_000);
   await insert(`('v', 'half', 'after', 1, 1, now())`);
-  await eventually(async () => (await half()).length === 7);
+  await eventually(async () => (await half()).length === 7, 60_000);
   const lives = new Map<string, string>();
   for (const { change } of await half()) {
     const id = (change.after ?? change.before)?.trade_id ?? '';
