@@ -99,7 +99,7 @@ async function dropSlot(client: Client, slot: string): Promise<void> {
 }
 
 /** Asks until the answer is true; errors count as no. */
-export async function eventually(question: () => Promise<boolean>, timeoutMs = 30_000): Promise<void> {
+export async function eventually(question: () => Promise<boolean>, timeoutMs = 90_000): Promise<void> {
   const deadline = performance.now() + timeoutMs;
   let last: unknown;
   while (performance.now() < deadline) {

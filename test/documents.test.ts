@@ -31,7 +31,7 @@ describe('what documents and runbooks tell to type', () => {
       const { register } = (await import(join(folder, file))) as { register(program: Command): void };
       register(program);
     }
-  }, 60_000);
+  });
 
   /** The words of `millrace a b …` that name no command; placeholders and options end the names. */
   function unknownCommand(words: readonly string[]): string | undefined {

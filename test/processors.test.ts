@@ -61,14 +61,14 @@ describe('millrace new processor', () => {
     const { stdout } = await node('--test', '--test-reporter=tap', join(dir, 'made/trade-count.test.ts'));
     expect(stdout).toMatch(/^# pass 2$/m);
     expect(stdout).toMatch(/^# fail 0$/m);
-  }, 60_000);
+  });
 
   test('writes a test that fails when the fold is wrong', async () => {
     for (const [file, text] of scaffoldProcessor({ name: 'broken', runner: 'node' })) {
       await writeFile(join(dir, file), text.replace('?? 0n) + trade_count', '?? 0n) + 1n'));
     }
     await expect(node('--test', join(dir, 'broken.test.ts'))).rejects.toThrow();
-  }, 60_000);
+  });
 
   test('overwrites nothing, and refuses what cannot be a name', async () => {
     await writeFile(join(dir, 'mine.ts'), 'precious');
@@ -78,7 +78,7 @@ describe('millrace new processor', () => {
     for (const name of ['Trade', '1st', 'a--b', '../up', '']) {
       expect(() => scaffoldProcessor({ name, runner: 'jest' })).toThrow("cannot be a processor's name");
     }
-  }, 60_000);
+  });
 });
 
 describe('a module of the user', () => {

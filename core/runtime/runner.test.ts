@@ -121,7 +121,7 @@ test('members that join and leave under load lose and repeat nothing', async () 
   }
   await until(() => copied(log).length >= sent, 20_000);
   expect(copied(log)).toEqual(range(sent));
-}, 30_000);
+});
 
 test('a failed commit is repeated from what is committed, and an unknown one is not repeated', async () => {
   const log = newLog(1);

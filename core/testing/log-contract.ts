@@ -22,7 +22,7 @@ function record(topic: string, value: string, partition = 0): OutRecord {
   return { topic, partition, key: Buffer.from('k'), value: Buffer.from(value), timestamp: 1_700_000_000_000n };
 }
 
-async function eventually<T>(probe: () => Promise<T | undefined> | T | undefined, timeoutMs = 20_000): Promise<T> {
+async function eventually<T>(probe: () => Promise<T | undefined> | T | undefined, timeoutMs = 90_000): Promise<T> {
   const giveUpAt = Date.now() + timeoutMs;
   for (;;) {
     const value = await probe();
@@ -170,7 +170,7 @@ export function testLog(name: string, open: () => Promise<LogUnderTest>): void {
     owned[0] = [];
     await sizes(0, 4);
     await second[Symbol.asyncDispose]();
-  }, 60_000);
+  });
 
   test(`${name}: a missing topic is an error that names the remedy`, async () => {
     await using subject = await open();

@@ -227,7 +227,7 @@ test('whatever is listed and whatever crashes, manifests are numbered without a 
     }),
     { numRuns: 40 },
   );
-}, 60_000);
+});
 
 test('a plan of many partitions fits into the metadata of an offset', () => {
   const plan = {

@@ -206,7 +206,7 @@ describe('a crash of the Parquet sink', () => {
       ),
       { numRuns: 50 },
     );
-  }, 120_000);
+  });
 
   test('anywhere keeps the planned cut, whatever arrives before the next owner', async () => {
     await fc.assert(
@@ -235,5 +235,5 @@ describe('a crash of the Parquet sink', () => {
       ),
       { numRuns: 80 },
     );
-  }, 120_000);
+  });
 });

@@ -70,7 +70,7 @@ beforeAll(async () => {
   await home.up();
 }, 240_000);
 
-afterAll(() => home[Symbol.asyncDispose](), 120_000);
+afterAll(() => home[Symbol.asyncDispose]());
 
 test('Postgres restored to an earlier point stops capture; recaptured, everything is as it is, and what is new counts', async () => {
   home.start(...pipeline);
@@ -101,7 +101,7 @@ test('Postgres restored to an earlier point stops capture; recaptured, everythin
     home.json<{ loss: { kind: string } | null; connectors: { status: { state: string } }[] }>('connectors', 'status');
   expect((await status()).loss).toMatchObject({ kind: 'restored' });
   home.start(...pipeline);
-  await eventually(async () => (await status()).loss?.kind === 'missing', 60_000);
+  await eventually(async () => (await status()).loss?.kind === 'missing');
   expect((await status()).connectors[0]?.status.state).toBe('STOPPED');
   expect((await home.cli('connectors', 'apply')).errors).toContain('SLOT_LOST');
   await sql(

@@ -98,7 +98,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await store?.[Symbol.asyncDispose]();
   await home[Symbol.asyncDispose]();
-}, 120_000);
+});
 
 test('each day becomes complete, and its mark says what DuckDB reads from exactly the listed files', async () => {
   home.start('ohlcv', 'parquet');

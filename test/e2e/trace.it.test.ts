@@ -35,7 +35,7 @@ const stopping: (() => Promise<unknown>)[] = [];
 
 async function captured(sql: string, expected: () => Promise<boolean>): Promise<void> {
   await db.query(sql);
-  await eventually(expected, 60_000);
+  await eventually(expected);
   await settled(sources.log, [
     ['ohlcv', topic],
     ['parquet', topic],
@@ -88,16 +88,13 @@ beforeAll(async () => {
        ('${venue}', '${symbol}', 'future', NULL, 1, 1, 'buy', now() + interval '1 hour')`,
     async () => (await changesOf('future')) === 1,
   );
-  await eventually(
-    async () => (await trace('t90')).changes.every(({ archive }) => archive.manifest?.lists === true),
-    60_000,
-  );
+  await eventually(async () => (await trace('t90')).changes.every(({ archive }) => archive.manifest?.lists === true));
 }, 420_000);
 
 afterAll(async () => {
   for (const stop of stopping) await stop();
   await home[Symbol.asyncDispose]();
-}, 120_000);
+});
 
 describe('a row is followed', () => {
   test('from Postgres through every change in the log to its row in the archive, equal to what each of them says itself', async () => {
@@ -131,7 +128,7 @@ describe('a row is followed', () => {
     }
     expect(found.changes[1]?.before).toEqual({ price: '112.00000000' });
     expect(found.changes[2]?.before).toEqual({ executed_at: `${day}T12:10:30.000000Z` });
-  }, 60_000);
+  });
 
   test('to the candles that hold it, and those that it left', async () => {
     const { changes } = await trace('t90');
@@ -154,7 +151,7 @@ describe('a row is followed', () => {
       'UPDATE REVISED 1m',
       'UPDATE REVISED 5m',
     ]);
-  }, 60_000);
+  });
 
   test('when it is gone from Postgres, when it was late, and when it was refused', async () => {
     const deleted = await trace('t91');
@@ -172,7 +169,7 @@ describe('a row is followed', () => {
       candles: [],
       archive: { state: 'listed' },
     });
-  }, 60_000);
+  });
 
   test('by the command, which says where it looked, in text and as JSON, and exits with 1 for a key that is nowhere', async () => {
     const { code, output } = await home.cli('trace', 'trades', venue, symbol, 't90', '--json');
@@ -192,7 +189,7 @@ describe('a row is followed', () => {
     expect(nowhere.output).toMatch(/cdc\.public\.trades\/\d +offsets 0–\d+ +0 of \d+/);
     const unknown = await home.cli('trace', 'instruments', venue, symbol);
     expect([unknown.code, unknown.errors]).toEqual([1, expect.stringContaining('instruments cannot be traced')]);
-  }, 120_000);
+  });
 });
 
 describe('back from', () => {
@@ -224,7 +221,7 @@ describe('back from', () => {
     expect(command.code).toBe(0);
     expect(command.output).toContain('equal to the record in the log');
     expect(command.output).toContain(`trades ${venue} ${symbol} t90`);
-  }, 60_000);
+  });
 
   test('a candle: its trades, and from them to the same candle, at every revision', async () => {
     const id = { venue, symbol, interval: '5m', windowStart };
@@ -240,7 +237,7 @@ describe('back from', () => {
     }
     const command = await home.cli('trace', 'candle', venue, symbol, '5m', `${day}T12:10:00Z`);
     expect(command.output).toContain('✓ a recompute from its trades gives the same candle, 0 differences');
-  }, 120_000);
+  });
 });
 
 describe('it is told', () => {
@@ -260,7 +257,7 @@ describe('it is told', () => {
       const object = await traceObject(sources, parseObjectName(key, config.s3.bucket));
       expect(object).toMatchObject({ ok: false, file: null });
     });
-  }, 60_000);
+  });
 
   test('that a row of an object has another LSN than the log', async () => {
     const { key, offset, lsn } = await target();
@@ -278,7 +275,7 @@ describe('it is told', () => {
       expect(object.row).toMatchObject({ equal: false });
       expect((await home.cli('trace', 'trades', venue, symbol, 't90')).code).toBe(1);
     });
-  }, 120_000);
+  });
 
   test('that a row of an object is missing', async () => {
     const { key, offset } = await target();
@@ -293,7 +290,7 @@ describe('it is told', () => {
       expect(findings.map(({ what }) => what)).toContain(`${key} is to hold offset ${offset}, and does not`);
       expect(changes[0]?.archive).toMatchObject({ place: null, equal: false });
     });
-  }, 60_000);
+  });
 
   test('that an object is listed by nobody', async () => {
     const { key } = await target();
@@ -309,7 +306,7 @@ describe('it is told', () => {
     } finally {
       await sources.store.remove([stray]);
     }
-  }, 60_000);
+  });
 
   test('that a candle is not what its trades come to', async () => {
     const windowStart = parseTimestamp(`${day}T12:01:00Z`);
@@ -333,7 +330,7 @@ describe('it is told', () => {
       expect.stringMatching(/^high is \d+\.00000001, recomputed \d+\.00000000$/),
     ]);
     expect(found.ok).toBe(false);
-  }, 60_000);
+  });
 
   test('that Postgres has what was never captured, once the capture has passed it', async () => {
     await db.query('ALTER PUBLICATION millrace DROP TABLE trades');
@@ -348,7 +345,7 @@ describe('it is told', () => {
         ),
       },
     ]);
-  }, 120_000);
+  });
 });
 
 test('what the log has deleted is followed from the archive alone, and a candle is recomputed from there; so is the whole history replayed', async () => {
@@ -390,4 +387,4 @@ test('what the log has deleted is followed from the archive alone, and a candle 
   expect(cold.archived?.parts).toContainEqual(
     expect.objectContaining({ topic, partition: first?.partition, from: '0' }),
   );
-}, 120_000);
+});

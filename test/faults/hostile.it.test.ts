@@ -21,13 +21,13 @@ beforeAll(async () => {
   await setUp(config, { connectors: true });
   log = new KafkaLog({ brokers: config.kafka.brokers, clientId: 'hostile-test' });
   schemas = new Registry({ url: config.registry.url });
-}, 120_000);
+});
 
 afterAll(async () => {
   await pipeline?.[Symbol.asyncDispose]();
   await log?.[Symbol.asyncDispose]();
   await schemas?.[Symbol.asyncDispose]();
-}, 60_000);
+});
 
 async function deadOf(processor: string): Promise<Map<bigint, DeadLetter>> {
   const found = new Map<bigint, DeadLetter>();
@@ -92,4 +92,4 @@ test('a process that finds no Kafka says so in one line with the remedy, and end
   for (let waited = 0; lost.running && waited < 60_000; waited += 250) await delay(250);
   expect(lost.running).toBe(false);
   await expect(lost.check()).rejects.toThrow(/error: .*127\.0\.0\.1:1.*\[KAFKA_UNREACHABLE\]\n {2}remedy: /s);
-}, 90_000);
+});

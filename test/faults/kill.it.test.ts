@@ -29,13 +29,13 @@ beforeAll(async () => {
   await setUp(config, { connectors: true });
   log = new KafkaLog({ brokers: config.kafka.brokers, clientId: 'fault-test' });
   schemas = new Registry({ url: config.registry.url });
-}, 120_000);
+});
 
 afterAll(async () => {
   await Promise.all([...pipelines.values()].map((each) => each[Symbol.asyncDispose]()));
   await log?.[Symbol.asyncDispose]();
   await schemas?.[Symbol.asyncDispose]();
-}, 60_000);
+});
 
 test('processors, sink and Kafka Connect killed again and again under a load of 200,000 rows lose and double nothing', async () => {
   start('ohlcv', 'anomaly');

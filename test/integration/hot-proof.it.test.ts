@@ -18,7 +18,7 @@ let harness: Harness;
 
 beforeAll(async () => {
   database = await testDatabase(testConfig());
-}, 60_000);
+});
 afterAll(async () => {
   await database?.[Symbol.asyncDispose]();
 });

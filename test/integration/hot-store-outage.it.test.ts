@@ -28,11 +28,11 @@ let pipeline: Pipeline;
 
 beforeEach(async () => {
   pipeline = await Pipeline.open();
-}, 60_000);
+});
 
 afterEach(async () => {
   await pipeline[Symbol.asyncDispose]();
-}, 60_000);
+});
 
 test('while the database is away the sink keeps its partitions, takes little and loses nothing; then the backlog drains by itself', async () => {
   const { metrics } = pipeline;
@@ -53,7 +53,7 @@ test('while the database is away the sink keeps its partitions, takes little and
   await eventually(async () => (await pipeline.lag()) === 0n);
   expect((await metrics.hotStoreBreakerOpen.get()).values[0]?.value).toBe(0);
   expect((await metrics.takeovers.get()).values.map(({ value }) => value)).toEqual([partitions * hotTopics.length]);
-}, 120_000);
+});
 
 test('a database that is frozen and one that is away at the start are waited for as well', async () => {
   pipeline.link.cut();
@@ -67,7 +67,7 @@ test('a database that is frozen and one that is away at the start are waited for
   await eventually(async () => (await pipeline.metrics.hotStoreBreakerOpen.get()).values[0]?.value === 1);
   pipeline.link.mend();
   await pipeline.expectNewest();
-}, 120_000);
+});
 
 test('a sink that is told to end while the database is away ends, and its successor writes what it could not', async () => {
   const sink = await pipeline.run();
@@ -80,7 +80,7 @@ test('a sink that is told to end while the database is away ends, and its succes
   pipeline.link.mend();
   await using _next = await pipeline.run();
   await pipeline.expectNewest();
-}, 120_000);
+});
 
 test('an end between the commit of the database and that of Kafka, again and again, leaves the same table', async () => {
   let ends = 0;
@@ -97,7 +97,7 @@ test('an end between the commit of the database and that of Kafka, again and aga
   await pipeline.expectNewest();
   await eventually(async () => (await pipeline.lag()) === 0n);
   expect(ends).toBeGreaterThan(6);
-}, 120_000);
+});
 
 test('a table that was lost, or has revisions from before a reset, is built anew from the topics', async () => {
   const sink = await pipeline.run();
@@ -110,7 +110,7 @@ test('a table that was lost, or has revisions from before a reset, is built anew
   await pipeline.rebuild();
   await using _next = await pipeline.run();
   await pipeline.expectNewest();
-}, 120_000);
+});
 
 interface RunOptions {
   readonly answerTimeoutMs?: number;
@@ -222,7 +222,7 @@ class Pipeline implements AsyncDisposable {
       );
       return rows.map(({ symbol, revision, trade_count }) => `${symbol} ${revision} ${trade_count}`).sort();
     };
-    await eventually(async () => (await read()).join() === wanted.join(), 60_000);
+    await eventually(async () => (await read()).join() === wanted.join());
   }
 
   /** Rows that no revision of the topic can replace, and one that is gone. */

@@ -27,7 +27,7 @@ let store: PostgresHotStore;
 beforeAll(async () => {
   database = await testDatabase(testConfig());
   db = database.client;
-}, 60_000);
+});
 
 afterAll(async () => {
   await database[Symbol.asyncDispose]();

@@ -27,7 +27,7 @@ let feed: Feed;
 
 beforeAll(async () => {
   database = await testDatabase(testConfig());
-}, 60_000);
+});
 afterAll(async () => {
   await database?.[Symbol.asyncDispose]();
 });

@@ -17,7 +17,7 @@ let dir: string;
 beforeAll(async () => {
   database = await testDatabase(testConfig());
   dir = await mkdtemp(join(tmpdir(), 'millrace-'));
-}, 60_000);
+});
 
 afterAll(async () => {
   await database?.[Symbol.asyncDispose]();

@@ -31,7 +31,7 @@ let lsn = 0n;
 
 beforeAll(async () => {
   database = await testDatabase(testConfig());
-}, 60_000);
+});
 afterAll(async () => {
   await database?.[Symbol.asyncDispose]();
 });

@@ -20,12 +20,12 @@ beforeAll(async () => {
   capture = await testCapture();
   captured = new Captured(capture);
   await applyConnector(capture.client, capture.definition);
-}, 90_000);
+});
 
 afterAll(async () => {
   await captured?.[Symbol.asyncDispose]();
   await capture?.[Symbol.asyncDispose]();
-}, 60_000);
+});
 
 const insert = (values: string) =>
   capture.database.client.query(
@@ -86,7 +86,7 @@ describe('rules for what a row does not tell by itself', () => {
     const update = (await found())[1]?.change;
     expect(update).toMatchObject({ op: 'u', before: { price: 100_000_000n }, after: { price: 200_000_000n } });
     expect([update?.before?.conditions === long, update?.after?.conditions === long]).toEqual([true, true]);
-  }, 60_000);
+  });
 
   test('columns that come, go, are renamed and widened under load lose no row, and each row has what it was inserted with', async () => {
     const { database, topic } = capture;
@@ -117,7 +117,7 @@ describe('rules for what a row does not tell by itself', () => {
       expected.length,
     );
     expect((await captured.registry.latest(`${topic('trades')}-value`))?.version).toBeGreaterThanOrEqual(6);
-  }, 90_000);
+  });
 });
 
 describe('a lost slot', () => {
@@ -192,7 +192,7 @@ describe('a lost slot', () => {
     const again = await recapture(options());
     expect(again.tables.map(({ missing, changed, deleted }) => missing + changed + deleted)).toEqual([0, 0]);
     await applyConnector(client, definition);
-  }, 120_000);
+  });
 
   test('a TRUNCATE that got past its trigger is in the log, and recapturing deletes there what it took', async () => {
     const { client, definition, database } = capture;
@@ -212,7 +212,7 @@ describe('a lost slot', () => {
     const done = await recapture(options());
     expect(done.tables[0]).toEqual({ table: 'public.trades', missing: 0, changed: 0, deleted: alive.size - 1 });
     await applyConnector(client, definition);
-  }, 60_000);
+  });
 
   test('without a position the connector is not let begin anew over a log that has its rows, but recapturing gives it one', async () => {
     const { client, definition, config } = capture;
@@ -234,7 +234,7 @@ describe('a lost slot', () => {
     const found = async () => (await captured.trades()).filter(({ change }) => change.after?.symbol === 'no-position');
     await eventually(async () => (await found()).length === 2);
     expect((await found()).map(({ change }) => change.op)).toEqual(['r', 'c']);
-  }, 60_000);
+  });
 });
 
 test('a first snapshot that was interrupted is not begun again: no row comes twice, and what is missing or was changed since is filled', async () => {
@@ -291,7 +291,7 @@ test('a first snapshot that was interrupted is not begun again: no row comes twi
     lives.set(id, (lives.get(id) ?? '') + change.op);
   }
   expect(Object.fromEntries(lives)).toEqual({ kept: 'c', changed: 'cu', deleted: 'cd', missing: 'r', after: 'c' });
-}, 120_000);
+});
 
 test('a first snapshot that was interrupted before it wrote a trade begins anew, and each row comes once', async () => {
   await using fresh = await testCapture();
@@ -315,7 +315,7 @@ test('a first snapshot that was interrupted before it wrote a trade begins anew,
   await eventually(async () => (await client.position(definition.name))?.unfinished === false, 60_000);
   const changes = (await written.trades()).map(({ change }) => `${change.op} ${change.after?.trade_id}`);
   expect(changes.sort()).toEqual(['r 1', 'r 2']);
-}, 180_000);
+});
 
 test('masked columns leave Postgres masked, as a comparison in SQL expects them, and each change tells its transaction', async () => {
   const { client, config, database } = capture;
@@ -361,4 +361,4 @@ test('masked columns leave Postgres masked, as a comparison in SQL expects them,
   } finally {
     await applyConnector(client, capture.definition);
   }
-}, 90_000);
+});

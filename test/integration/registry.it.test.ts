@@ -118,7 +118,7 @@ describe('millrace schemas', () => {
     // What Kafka Connect registered, if it runs already, is readable by us.
     const captured = checked.filter(({ writer }) => writer === 'connect');
     expect(captured.filter(({ state }) => state !== 'readable' && state !== 'new')).toEqual([]);
-  }, 60_000);
+  });
 
   test('the generated code is up to date', async () => {
     expect(await millrace('gen', '--check')).toContain('up to date');

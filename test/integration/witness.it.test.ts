@@ -29,7 +29,7 @@ let driver: Driver<TradeChange>;
 beforeAll(async () => {
   database = await testDatabase(testConfig());
   await database.client.query("SET TIME ZONE 'UTC'");
-}, 60_000);
+});
 afterAll(async () => {
   await database?.[Symbol.asyncDispose]();
 });

@@ -16,7 +16,7 @@ describe('the simulation finds a planted bug', () => {
   test('and nothing where none is planted', async () => {
     const { runs, failures } = await copy.withBug(undefined, sound);
     expect({ runs, failures }).toEqual({ runs: sound, failures: [] });
-  }, 120_000);
+  });
 
   test.each(bugs.map((bug) => [bug.name, bug] as const))(
     '%s',

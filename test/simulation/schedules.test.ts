@@ -26,5 +26,5 @@ describe.each(Object.entries(scenarios))('%s', (_, make) => {
     expect(again.hash).toBe(first.hash);
     expect(again.trace).toEqual(first.trace);
     expect(other.hash).not.toBe(first.hash);
-  }, 120_000);
+  });
 });

@@ -39,7 +39,7 @@ describe('a column', () => {
       }),
       { numRuns: 15 },
     );
-  }, 60_000);
+  });
 
   test('keeps differences of 64-bit extremes', async () => {
     const file = new ParquetFile(columns);

@@ -8,7 +8,7 @@ let database: TestDatabase;
 
 beforeAll(async () => {
   database = await testDatabase(testConfig());
-}, 60_000);
+});
 afterAll(async () => {
   await database?.[Symbol.asyncDispose]();
 });
@@ -28,4 +28,4 @@ test('sessions whose transactions overlap leave in Postgres what they say they c
   );
   const { rows: changed } = await database.client.query({ text: holdingsQuery('public.trades'), rowMode: 'array' });
   expect(compareHoldings(sessions.holdings(), changed)).toHaveLength(1);
-}, 60_000);
+});
