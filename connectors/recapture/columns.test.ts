@@ -39,13 +39,13 @@ test('a row of Postgres is written as Debezium writes it, and read by the schema
   const decoder = new AvroDecoder<TradeChange>(schemas, contracts.trade_change);
   await decoder.prepare([encoder.schemaId]);
   const source = { name: 'cdc', db: 'millrace', schema: 'public', table: 'trades' };
-  const options = { ...rowColumns(schema, types), source, lsn: 1000n, tx: 7n, at: 9n };
+  const options = { ...rowColumns(schema, types), source, lsn: 1000n, place: 991n, tx: 7n, at: 9n };
   const value = envelopeOf({ op: 'u', before: row, after: { ...row, price: '-1' }, logTime: 5_000_001n }, options);
   expect(decoder.decode(encoder.encode(value))).toEqual({
     op: 'u',
     before: tradeRow(),
     after: tradeRow({ price: -100_000_000n }),
-    source: { ts_us: 5_000_001n, snapshot: 'true', sequence: '["999","999"]', txId: 7n, lsn: 999n },
+    source: { ts_us: 5_000_001n, snapshot: 'true', sequence: '["999","991"]', txId: 7n, lsn: 991n },
   });
 });
 

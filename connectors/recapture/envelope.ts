@@ -18,6 +18,8 @@ export interface EnvelopeOptions {
   readonly source: { readonly name: string; readonly db: string; readonly schema: string; readonly table: string };
   /** Where the new slot begins. */
   readonly lsn: bigint;
+  /** The record's own LSN: before every change that the slot gives. */
+  readonly place: bigint;
   /** A transaction that was over there: whoever asks whether a change is visible finds that it is. */
   readonly tx: bigint;
   /** When these records are made, microseconds. */
@@ -25,12 +27,13 @@ export interface EnvelopeOptions {
 }
 
 /**
- * The record has the sequence just before the new slot's first change: after all that was captured, before all that will be. Change
+ * The record has the sequence just before the new slot's first commit: after all that was captured, before all that will be. So has its LSN,
+ * which is before those of transactions that were open where the slot begins: of the changes of one row the newest has the greatest. Change
  * identities stay apart, since Postgres' own LSNs are multiples of 8.
  */
 export function envelopeOf({ op, before, after, logTime }: Difference, options: EnvelopeOptions): object {
   const { source, at } = options;
-  const lsn = options.lsn - 1n;
+  const lsn = options.place;
   return {
     before: before === null ? null : rowOf(before, options),
     after: after === null ? null : rowOf(after, options),
@@ -42,7 +45,7 @@ export function envelopeOf({ op, before, after, logTime }: Difference, options: 
       ts_us: logTime,
       ts_ns: logTime * 1000n,
       snapshot: 'true',
-      sequence: `["${lsn}","${lsn}"]`,
+      sequence: `["${options.lsn - 1n}","${lsn}"]`,
       lsn,
       txId: options.tx,
       xmin: null,

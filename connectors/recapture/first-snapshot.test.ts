@@ -4,7 +4,7 @@ import { MillraceError } from '../../core/errors.ts';
 import { FirstSnapshot, refusal } from './first-snapshot.ts';
 import type { Recaptured } from './recapture.ts';
 
-const done: Recaptured = { lsn: 8n, from: 0n, to: 0n, moved: 0n, tables: [], untold: [] };
+const done: Recaptured = { lsn: 8n, place: 7n, from: 0n, to: 0n, moved: 0n, tables: [], untold: [] };
 const trace = `org.apache.kafka.connect.errors.ConnectException: x\nCaused by: org.postgresql.util.PSQLException: ERROR: ${refusal}: y`;
 
 /** A connector that a crash found in the middle of its first snapshot. */

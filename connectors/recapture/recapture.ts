@@ -57,8 +57,10 @@ export interface Progress {
 }
 
 export interface Recaptured {
-  /** Where the new slot begins. The records written have the LSN before it. */
+  /** Where the new slot begins. */
   readonly lsn: bigint;
+  /** LSN of the records that were written. */
+  readonly place: bigint;
   /** Commit times between which the gap is, microseconds. */
   readonly from: bigint;
   readonly to: bigint;
@@ -98,7 +100,7 @@ export async function recapture(options: RecaptureOptions): Promise<Recaptured> 
       signal,
       onProgress: (done, total) => options.onProgress?.({ doing: 'moving', topic: 'the write-ahead log', done, total }),
     });
-    let made: { lsn: bigint; tx: bigint; to: bigint; counts: Counts[] };
+    let made: { lsn: bigint; place: bigint; tx: bigint; to: bigint; counts: Counts[] };
     {
       await using fresh = await replaceSlot(db, postgresUrl, slot, signal);
       await db.query('BEGIN ISOLATION LEVEL REPEATABLE READ');
@@ -114,7 +116,8 @@ export async function recapture(options: RecaptureOptions): Promise<Recaptured> 
                 ((pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1) & 4294967295)::text AS tx`,
       );
       await db.query('COMMIT');
-      made = { lsn: fresh.lsn, tx: BigInt(rows[0]?.tx ?? 0), to: BigInt(rows[0]?.now ?? 0), counts };
+      const { lsn, reads } = fresh;
+      made = { lsn, place: reads - 1n, tx: BigInt(rows[0]?.tx ?? 0), to: BigInt(rows[0]?.now ?? 0), counts };
     }
     for (const [i, opened] of tables.entries()) {
       await write(options, db, opened, made.counts[i] as Counts, { ...made, from });
@@ -122,6 +125,7 @@ export async function recapture(options: RecaptureOptions): Promise<Recaptured> 
     await client.setPosition(definition.name, prefix, { lsn: made.lsn, time: made.to }, signal);
     return {
       lsn: made.lsn,
+      place: made.place,
       from,
       to: made.to,
       moved,
@@ -240,7 +244,7 @@ async function write(
   db: Client,
   { table, topic, columns, defaults, values, keys }: Opened,
   counts: Counts,
-  at: { readonly lsn: bigint; readonly tx: bigint; readonly from: bigint; readonly to: bigint },
+  at: { readonly lsn: bigint; readonly place: bigint; readonly tx: bigint; readonly from: bigint; readonly to: bigint },
 ): Promise<void> {
   const total = counts.missing + counts.changed + counts.deleted;
   if (total === 0) return;
@@ -248,7 +252,7 @@ async function write(
   const partitions = (await log.ends(topic)).length;
   const [schema = '', name = ''] = table.name.split('.');
   const source = { name: prefix, db: new URL(options.postgresUrl).pathname.slice(1), schema, table: name };
-  const envelope = { columns, defaults, source, lsn: at.lsn, tx: at.tx, at: at.to };
+  const envelope = { columns, defaults, source, lsn: at.lsn, place: at.place, tx: at.tx, at: at.to };
   const recordOf = (found: Found): OutRecord => {
     const row = found.after ?? found.before ?? {};
     const key = keys.encode(keyOf(row, table, columns));

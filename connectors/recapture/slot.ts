@@ -11,6 +11,8 @@ const releaseMs = 30_000;
 export interface NewSlot extends AsyncDisposable {
   /** Every transaction that the snapshot does not show is given by the slot, and no other. */
   readonly lsn: bigint;
+  /** From where it reads: each change that it gives is behind it, also one of a transaction that was open at `lsn`. */
+  readonly reads: bigint;
   /** For `SET TRANSACTION SNAPSHOT`, until this is disposed of. */
   readonly snapshot: string;
 }
@@ -34,8 +36,13 @@ export async function replaceSlot(db: Client, url: string, slot: string, signal?
     );
     const made = rows[0];
     if (made === undefined) throw new MillraceError('POSTGRES_REFUSED', 'the new replication slot names no snapshot');
+    const { rows: slots } = await db.query<{ restart_lsn: string }>(
+      'SELECT restart_lsn FROM pg_replication_slots WHERE slot_name = $1',
+      [slot],
+    );
     return {
       lsn: parseLsn(made.consistent_point),
+      reads: parseLsn(slots[0]?.restart_lsn ?? made.consistent_point),
       snapshot: made.snapshot_name,
       [Symbol.asyncDispose]: () => connection.end(),
     };

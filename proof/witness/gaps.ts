@@ -6,20 +6,19 @@ const values = 'venue_sequence, price, size, executed_at';
 
 /**
  * The witness' changes as a log can have them whose replication slot was lost and recaptured: what was committed within a gap is replaced by
- * what it came to, a change of each key at the LSN before the new slot. Everything outside stays as it was, so a change that is missing
+ * what it came to, a change of each key at the LSN of the recaptured records. Everything outside stays as it was, so a change that is missing
  * elsewhere is still missing.
  *
  * A gap is what was committed after all that stands before the recaptured records in their partitions, before all that stands after them, and is
  * not in the log. Needs the table `captured` of `loadLedger`.
  *
- * @param slots where the new slots begin, in their order.
+ * @param places LSNs of the recaptured records, in their order.
  * @returns the temporary table to use in place of the witness' own.
  */
-export async function acrossGaps(db: Client, witness: string, slots: readonly bigint[]): Promise<string> {
+export async function acrossGaps(db: Client, witness: string, places: readonly bigint[]): Promise<string> {
   const table = 'witnessed_across_gaps';
   await db.query(`DROP TABLE IF EXISTS ${table}; CREATE TEMP TABLE ${table} AS SELECT * FROM ${witness}`);
-  for (const slot of slots) {
-    const lsn = slot - 1n;
+  for (const lsn of places) {
     await db.query(`DROP TABLE IF EXISTS gap`);
     await db.query(`
       CREATE TEMP TABLE gap AS

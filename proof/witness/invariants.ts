@@ -17,7 +17,7 @@ export interface InvariantOptions {
   readonly group: string;
   /** Tumbling intervals to recompute. */
   readonly intervals: readonly string[];
-  /** Where the slots begin that were made anew after a loss and recaptured, in their order. */
+  /** LSNs of the records that were recaptured after a loss, in their order. */
   readonly recaptured?: readonly bigint[];
 }
 

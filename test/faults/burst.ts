@@ -72,7 +72,7 @@ export interface Stage {
   readonly market: Market;
   readonly members: Map<string, Member>;
   readonly random: () => number;
-  /** Where slots begin that were made anew and recaptured. */
+  /** LSNs of recaptured records, in their order. */
   readonly recaptured: bigint[];
   /** Closed when the burst is over. */
   readonly resources: AsyncDisposableStack;

@@ -169,7 +169,7 @@ describe('a lost slot', () => {
         op: 'r',
         before: null,
         after: { price: 100_000_000n, executed_at: '2013-11-25T00:00:00.120000Z', side: 'unknown', conditions: null },
-        source: { snapshot: 'true', ts_us: done.from, lsn: done.lsn - 1n },
+        source: { snapshot: 'true', ts_us: done.from, lsn: done.place },
       },
     });
     expect(of('changed').map(({ change }) => [change.op, change.before?.price, change.after?.conditions])).toEqual([

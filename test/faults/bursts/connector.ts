@@ -101,7 +101,7 @@ export const slotLost: Burst = {
       ...{ client, definition, log, schemas, slot, prefix, masks: noMasks },
       postgresUrl: config.postgres.url,
     });
-    stage.recaptured.push(done.lsn);
+    stage.recaptured.push(done.place);
     await applyConnector(client, definition);
     const [trades] = done.tables;
     note(`${how}: ${trades?.missing} missing, ${trades?.changed} changed, ${trades?.deleted} deleted`);
