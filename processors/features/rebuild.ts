@@ -35,7 +35,8 @@ export class Rebuild {
     const newest = this.#newest.get(trade.id);
     if (record.lsn !== null) {
       if (newest !== undefined && record.lsn < newest) return;
-      this.#newest.set(trade.id, record.lsn);
+      // A row that a snapshot has read has the LSN of its slot, and changes of transactions that were open there have lower ones.
+      this.#newest.set(trade.id, record.value.op === 'r' ? 0n : record.lsn);
     }
     const inside = after !== null && after.time >= from && after.time < to && taken(after, record.logTime);
     if (inside) this.#trades.set(trade.id, after);

@@ -18,6 +18,14 @@ interface Known<R> {
 }
 
 /**
+ * Whether a snapshot has read the row. It has the LSN where the snapshot's slot begins, and changes of transactions that were open there have lower
+ * ones: whatever comes after it in the log is newer.
+ */
+function isRead(value: unknown): boolean {
+  return (value as { readonly op?: unknown } | null)?.op === 'r';
+}
+
+/**
  * The newest version of each record that some windows of a key have to do with, from a range of the log that may hold changes twice. The changes of
  * one row have rising LSNs, whatever order those of other rows have.
  */
@@ -36,10 +44,11 @@ export class Versions<R> {
     const { id, record } = version;
     const known = this.#known.get(id);
     const lsn = at.lsn ?? 0n;
+    const next = isRead(at.value) ? 0n : lsn;
     if (known === undefined) {
-      if (record !== null && this.#holds(version.time)) this.#known.set(id, { lsn, record });
+      if (record !== null && this.#holds(version.time)) this.#known.set(id, { lsn: next, record });
     } else if (lsn >= known.lsn) {
-      known.lsn = lsn;
+      known.lsn = next;
       known.record = record;
     }
   }

@@ -159,3 +159,17 @@ test('every trade counts once and as it is now, wherever first snapshot and fill
     { numRuns: 150 },
   );
 });
+
+test('a trade that a transaction changed which was open where the snapshot’s slot begins is as it is now, also when its window is read again', async () => {
+  await using driver = await Driver.open<TradeChange>(ohlcv({ ...SETTINGS, intervals: ['1m'], horizonMs: 86_400_000 }));
+  const feed = new Feed();
+  const log = '12:00:30';
+  driver.send(feed.change({ op: 'r', snapshot: 'true', lsn: 2_000n, at: '12:00:10', log, id: 'a', price: '100' }));
+  driver.send(feed.change({ op: 'r', snapshot: 'true', lsn: 2_000n, at: '12:00:20', log, id: 'high', price: '200' }));
+  driver.send(
+    feed.change({ op: 'u', lsn: 1_500n, at: '12:00:10', log, id: 'a', price: '100', size: '5', was: { size: '1' } }),
+  );
+  driver.send(feed.change({ op: 'd', lsn: 2_100n, at: '12:00:20', log, id: 'high', price: '200' }));
+  await driver.beat(NOON + 60n * minute);
+  expect(await shown(driver)).toEqual(['BTC/USD 12:00 n1 v5 l100 h100']);
+});
