@@ -49,7 +49,13 @@ const start = 1_704_146_400_000_000n;
  */
 const step = 2_592_000n;
 /** Cuts that are small enough for kills to meet every step of many. */
-const env = { MILLRACE_PARQUET_FLUSH_MS: '5000', MILLRACE_PARQUET_FLUSH_SIZE: '20000' };
+const env = {
+  MILLRACE_PARQUET_FLUSH_MS: '5000',
+  MILLRACE_PARQUET_FLUSH_SIZE: '20000',
+  // So that there are anomalies to compare: prices stay within 4 %.
+  MILLRACE_ANOMALY_VOLUME_MULTIPLE: '2',
+  MILLRACE_ANOMALY_PRICE_CHANGE: '0.02',
+};
 const runs: Readonly<Record<string, readonly string[]>> = {
   processors: ['ohlcv', 'anomaly', 'features'],
   archive: ['parquet', 'manifests'],
