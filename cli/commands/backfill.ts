@@ -2,7 +2,7 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import type { Client } from 'pg';
 import { followBackfill, requireRunning } from '../../connectors/backfill/follow.ts';
-import { endsOf, Notices } from '../../connectors/backfill/notices.ts';
+import { Notices } from '../../connectors/backfill/notices.ts';
 import { type Plan, planBackfill } from '../../connectors/backfill/plan.ts';
 import {
   type Backfill,
@@ -17,7 +17,7 @@ import type { Schemas } from '../../core/avro/schemas.ts';
 import type { Config } from '../../core/config.ts';
 import { MillraceError } from '../../core/errors.ts';
 import { connectPostgres } from '../../core/postgres.ts';
-import type { Log } from '../../core/runtime/log.ts';
+import { endsOf, type Log } from '../../core/runtime/log.ts';
 import { definitions } from '../capture.ts';
 import { loadConfig } from '../config.ts';
 import { withLog } from '../log.ts';

@@ -2,8 +2,7 @@
 import { z } from 'zod';
 import { AvroDecoder } from '../../core/avro/decoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
-import { isError } from '../../core/errors.ts';
-import { type Log, readRange } from '../../core/runtime/log.ts';
+import { endsOf, type Log, readRange } from '../../core/runtime/log.ts';
 import type { Backfill } from './signals.ts';
 
 const shape = z.object({
@@ -67,14 +66,4 @@ export class Notices {
 function endingOf(status: string | undefined): Ending {
   if (status === undefined) return { result: 'stopped' };
   return status === 'SUCCEEDED' || status === 'EMPTY' ? { result: 'completed' } : { result: 'failed', status };
-}
-
-/** Empty while there is no such topic. */
-export async function endsOf(log: Log, topic: string): Promise<readonly bigint[]> {
-  try {
-    return await log.ends(topic);
-  } catch (error) {
-    if (isError(error, 'TOPIC_MISSING')) return [];
-    throw error;
-  }
 }

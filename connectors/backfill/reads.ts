@@ -1,10 +1,9 @@
 import { AvroDecoder } from '../../core/avro/decoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
 import { isBackfilled } from '../../core/backfilled.ts';
-import { type Log, readRange } from '../../core/runtime/log.ts';
+import { endsOf, type Log, readRange } from '../../core/runtime/log.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import type { TradeChange } from '../../schemas/gen/trade_change.ts';
-import { endsOf } from './notices.ts';
 
 /** What every envelope has, whatever the table. */
 const reader = {

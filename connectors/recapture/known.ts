@@ -3,8 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from 'pg';
 import { AvroDecoder } from '../../core/avro/decoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
-import { dispositionOf, isError } from '../../core/errors.ts';
-import { type Log, readRange } from '../../core/runtime/log.ts';
+import { dispositionOf } from '../../core/errors.ts';
+import { endsOf, type Log, readRange } from '../../core/runtime/log.ts';
 import { quoted } from '../../core/sql.ts';
 import type { RowColumn, Text } from './columns.ts';
 import type { CapturedTable } from './tables.ts';
@@ -117,9 +117,8 @@ export async function hasRecords(log: Pick<Log, 'ends'>, topic: string): Promise
   const giveUpAt = performance.now() + leaderMs;
   for (;;) {
     try {
-      return (await log.ends(topic)).some((end) => end > 0n);
+      return (await endsOf(log, topic)).some((end) => end > 0n);
     } catch (error) {
-      if (isError(error, 'TOPIC_MISSING')) return false;
       if (dispositionOf(error) !== 'retry' || performance.now() > giveUpAt) throw error;
       await sleep(200);
     }

@@ -7,9 +7,8 @@ import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import { type ArchiveReplacement, archiveReplacementSchema } from '../../schemas/gen/archive_replacement.ts';
 import { AvroDecoder } from '../avro/decoder.ts';
 import type { Schemas } from '../avro/schemas.ts';
-import { isError } from '../errors.ts';
 import { prepareDecoder, valuesOf } from '../runtime/decoding.ts';
-import { type Log, readRange } from '../runtime/log.ts';
+import { endsOf, type Log, readRange } from '../runtime/log.ts';
 
 /** It has one partition: one order of all replacements. */
 export const replacementsTopic = 'archive.replacements';
@@ -23,12 +22,7 @@ export interface ReplacementRecord {
 
 /** Where the topic ends now; 0n on a log of an earlier release, which has no such topic. */
 export async function endOfReplacements(log: Log): Promise<bigint> {
-  try {
-    return (await log.ends(replacementsTopic))[0] ?? 0n;
-  } catch (error) {
-    if (isError(error, 'TOPIC_MISSING')) return 0n;
-    throw error;
-  }
+  return (await endsOf(log, replacementsTopic))[0] ?? 0n;
 }
 
 /**

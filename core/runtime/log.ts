@@ -1,4 +1,4 @@
-import type { MillraceError } from '../errors.ts';
+import { isError, type MillraceError } from '../errors.ts';
 
 /**
  * The log as the runtime sees it: partitions of records, a group that hands them out, and writers that commit atomically.
@@ -133,6 +133,16 @@ export interface Log extends AsyncDisposable {
 
 export function partitionId(at: TopicPartition): string {
   return `${at.topic}/${at.partition}`;
+}
+
+/** High watermarks by partition; none where there is no such topic. */
+export async function endsOf(log: Pick<Log, 'ends'>, topic: string): Promise<readonly bigint[]> {
+  try {
+    return await log.ends(topic);
+  } catch (error) {
+    if (isError(error, 'TOPIC_MISSING')) return [];
+    throw error;
+  }
 }
 
 /** All committed records of `[from, to)`, in fetch-sized portions. Ends when the position has reached `to`. */

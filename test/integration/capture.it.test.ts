@@ -1,13 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { applyConnector } from '../../connectors/apply.ts';
 import { followBackfill } from '../../connectors/backfill/follow.ts';
-import { endsOf } from '../../connectors/backfill/notices.ts';
 import { planBackfill } from '../../connectors/backfill/plan.ts';
 import { begin, begunBackfill, requestStop } from '../../connectors/backfill/signals.ts';
 import { readSlot } from '../../connectors/slot.ts';
 import { Supervisor } from '../../connectors/supervisor.ts';
 import { isError } from '../../core/errors.ts';
 import { partitionOf } from '../../core/routing.ts';
+import { endsOf } from '../../core/runtime/log.ts';
 import { eventually, type TestCapture, testCapture } from '../capture.ts';
 import { Captured } from '../captured.ts';
 
