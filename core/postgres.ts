@@ -73,3 +73,9 @@ export function address(url: string): string {
     return 'an invalid URL';
   }
 }
+
+/** An advisory lock of this name, until the connection ends. @returns false when somebody has it */
+export async function tryLock(db: Pick<Client, 'query'>, name: string): Promise<boolean> {
+  const { rows } = await db.query<{ got: boolean }>('SELECT pg_try_advisory_lock(hashtext($1)) AS got', [name]);
+  return rows[0]?.got === true;
+}

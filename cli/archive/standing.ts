@@ -9,7 +9,7 @@ import { type ArchivedTopic, archivedTopics, objectsTopic } from '../../schemas/
 import { dueGroups } from '../../sinks/compaction/groups.ts';
 import { readSweepable, type SweepOptions } from '../../sinks/compaction/sweep.ts';
 import { readDayLines } from '../archive-days.ts';
-import { printTable } from '../print.ts';
+import { count, printTable } from '../print.ts';
 
 export interface Volume {
   readonly files: number;
@@ -161,13 +161,13 @@ export function standingRows(
       undefined,
     );
     const waiting = own === undefined || own.waiting.files === 0 ? '' : `, ${own.waiting.files} in a while`;
-    const states = Object.entries(days).flatMap(([state, count]) =>
-      count === 0 ? [] : [`${count} ${state === 'NONE' ? 'without manifest' : state.toLowerCase()}`],
+    const states = Object.entries(days).flatMap(([state, number]) =>
+      number === 0 ? [] : [`${number} ${state === 'NONE' ? 'without manifest' : state.toLowerCase()}`],
     );
     return [
       topic,
-      listed.files.toLocaleString('en-US'),
-      listed.rows.toLocaleString('en-US'),
+      count(listed.files),
+      count(listed.rows),
       (Number(listed.bytes) / 1e6).toFixed(1),
       newest === undefined ? 'none' : `${formatTimestamp(newest * 1_000n).slice(0, 19)}Z`,
       states.join(', '),

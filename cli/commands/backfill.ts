@@ -13,6 +13,7 @@ import {
   requestStop,
 } from '../../connectors/backfill/signals.ts';
 import { ConnectClient } from '../../connectors/client.ts';
+import { topicOf } from '../../connectors/recapture/tables.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
 import type { Config } from '../../core/config.ts';
 import { MillraceError } from '../../core/errors.ts';
@@ -21,7 +22,7 @@ import { endsOf, type Log } from '../../core/runtime/log.ts';
 import { definitions } from '../capture.ts';
 import { loadConfig } from '../config.ts';
 import { withLog } from '../log.ts';
-import { printJson } from '../print.ts';
+import { printJson, say } from '../print.ts';
 import { Progress } from '../progress.ts';
 import { untilSignal } from '../signals.ts';
 
@@ -83,17 +84,13 @@ async function backfill(table: string | undefined, options: BackfillOptions, com
         remedy: 'Look again with `millrace backfill`, or end it with `millrace backfill --stop`.',
       }),
   );
-  const db = await connectPostgres({ url: config.postgres.url, name: 'millrace backfill', signal });
-  try {
-    await withLog(config, async (log, schemas) => {
-      const client = new ConnectClient({ url: config.connect.url });
-      const context = { config, options, client, connector: definition.name, db, log, schemas, signal };
-      if (table === undefined) await standing(context);
-      else await carryOut(context, table);
-    });
-  } finally {
-    await db.end();
-  }
+  await using db = await connectPostgres({ url: config.postgres.url, name: 'millrace backfill', signal });
+  await withLog(config, async (log, schemas) => {
+    const client = new ConnectClient({ url: config.connect.url });
+    const context = { config, options, client, connector: definition.name, db, log, schemas, signal };
+    if (table === undefined) await standing(context);
+    else await carryOut(context, table);
+  });
 }
 
 /** The one that is under way, followed or ended. */
@@ -129,7 +126,7 @@ async function carryOut(context: Context, table: string): Promise<void> {
     );
   }
   await requireNone(context);
-  const topic = `${config.capture.prefix}.${plan.table.name}`;
+  const topic = topicOf(config.capture.prefix, plan.table);
   if (options.json !== true) printPlan(plan, topic, connector);
   if (plan.rows === 0) {
     if (options.json === true) printJson({ ...shown(plan), topic, carriedOut: false });
@@ -210,7 +207,7 @@ function printPlan({ table: { name }, where, rows }: Plan, topic: string, connec
     say('nothing to do');
     return;
   }
-  say('');
+  say();
   for (const [i, step] of [
     `a row of capture_signals tells connector ${connector}; it reads them in portions beside its stream, and writers are not held up`,
     `each goes to ${topic} as r, source.snapshot incremental; of a row that changes meanwhile its change goes there alone`,
@@ -225,8 +222,4 @@ function printPlan({ table: { name }, where, rows }: Plan, topic: string, connec
 
 function shown({ table, where, rows }: Plan): object {
   return { table: table.name, where, rows };
-}
-
-function say(text: string): void {
-  process.stdout.write(`${text}\n`);
 }

@@ -20,7 +20,7 @@ import { definitions } from '../capture.ts';
 import { loadConfig, stackName } from '../config.ts';
 import { eventTimes } from '../event-times.ts';
 import { withLog } from '../log.ts';
-import { printJson, printTable } from '../print.ts';
+import { printJson, printTable, say } from '../print.ts';
 import { untilSignal } from '../signals.ts';
 import { attach } from '../stack.ts';
 import { type Counted, countRecords, readStages, type StageLag, stages } from '../stages.ts';
@@ -78,7 +78,7 @@ async function status(options: { json?: boolean }, command: Command): Promise<vo
   printCapture(connectors, slot);
   printStages(lags, side);
   printPaused(paused);
-  line('');
+  say();
   if (isError(archive)) printProblem('archive', archive.error);
   else printStanding(archive, isError(replaced) ? [] : replaced);
   if (isError(replaced)) printProblem('replaced files', replaced.error);
@@ -178,7 +178,7 @@ function printParts(parts: readonly PartStatus[]): void {
       startedAt === undefined ? '' : `${startedAt.slice(0, 19)}Z`,
     ]),
   );
-  line('');
+  say();
 }
 
 function printCapture(connectors: Asked<readonly ConnectorStatus[]>, slot: Asked<Slot | null>): void {
@@ -187,18 +187,18 @@ function printCapture(connectors: Asked<readonly ConnectorStatus[]>, slot: Asked
     for (const { name, state, tasks } of connectors) {
       const each = tasks.map((task) => `task ${task.id} ${task.state}`).join(', ') || 'no task';
       const hint = state === 'ABSENT' ? '; create it with: millrace connectors apply' : '';
-      line(`connector ${name}: ${state}, ${each}${hint}`);
+      say(`connector ${name}: ${state}, ${each}${hint}`);
     }
   }
   if (isError(slot)) printProblem('replication slot', slot.error);
-  else if (slot === null) line('replication slot: none; the connector makes it');
+  else if (slot === null) say('replication slot: none; the connector makes it');
   else {
     const reader = slot.active ? 'read' : 'nobody reads it';
-    line(
+    say(
       `replication slot ${slot.slot}: ${reader}, ${slot.walStatus}, ${megabytes(Number(slot.confirmedLagBytes))} not confirmed, ${megabytes(Number(slot.retainedBytes))} of WAL kept`,
     );
   }
-  line('');
+  say();
 }
 
 function printStages(lags: Asked<readonly StageLag[]>, side: Asked<Record<string, Counted>>): void {
@@ -232,13 +232,13 @@ function printPaused(paused: Asked<readonly ControlEntry[]>): void {
   for (const { name, partition, reason, paused_at } of paused) {
     const which = partition === null ? 'all tasks' : `task ${partition}`;
     const why = reason === null ? '' : `: ${reason}`;
-    line(`paused: ${which} of ${name} since ${formatTimestamp(paused_at)}${why}`);
+    say(`paused: ${which} of ${name} since ${formatTimestamp(paused_at)}${why}`);
   }
 }
 
 function printProblem(what: string, error: MillraceError): void {
-  line(`${what}: ${error.message} [${error.code}]`);
-  if (error.remedy !== undefined) line(`  remedy: ${error.remedy}`);
+  say(`${what}: ${error.message} [${error.code}]`);
+  if (error.remedy !== undefined) say(`  remedy: ${error.remedy}`);
 }
 
 function count(counted: Counted | undefined): string {
@@ -255,8 +255,4 @@ function duration(micros: bigint): string {
 
 function megabytes(bytes: number): string {
   return `${(bytes / 1e6).toFixed(1)} MB`;
-}
-
-function line(text: string): void {
-  process.stdout.write(`${text}\n`);
 }

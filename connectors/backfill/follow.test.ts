@@ -88,7 +88,7 @@ function follow(over: Partial<FollowOptions> = {}): ReturnType<typeof followBack
   const db = {
     query: async (text: string) => {
       asked.push(text.slice(0, 6));
-      return { rows: [{ end: '100' }] };
+      return { rows: [{ lsn: '100' }] };
     },
   } as unknown as Pick<Client, 'query'>;
   const client = { status: async () => connector.status, unread: async () => connector };

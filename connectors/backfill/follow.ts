@@ -6,6 +6,7 @@ import { MillraceError } from '../../core/errors.ts';
 import type { Log } from '../../core/runtime/log.ts';
 import { isRunning, traceCauses } from '../apply.ts';
 import type { ConnectClient } from '../client.ts';
+import { endOfWal } from '../recapture/wal.ts';
 import { Notices } from './notices.ts';
 import { Reads } from './reads.ts';
 import { type Backfill, forget } from './signals.ts';
@@ -77,12 +78,6 @@ export async function followBackfill(options: FollowOptions): Promise<Followed> 
     if (now - moved > waitMs) throw stuck(backfill, captured, waitMs);
     await sleep(pollMs, undefined, signal === undefined ? {} : { signal });
   }
-}
-
-/** Everything that was said to the connector until now is before it. */
-async function endOfWal(db: Pick<Client, 'query'>): Promise<bigint> {
-  const { rows } = await db.query<{ end: string }>(`SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::text AS end`);
-  return BigInt(rows[0]?.end ?? 0);
 }
 
 async function whyDown({ client, connector, signal }: FollowOptions): Promise<MillraceError | undefined> {

@@ -5,6 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Client } from 'pg';
 import { z } from 'zod';
+import { tryLock } from '../../core/postgres.ts';
 import type { Plan } from './plan.ts';
 
 type Db = Pick<Client, 'query'>;
@@ -100,9 +101,6 @@ export async function forget(db: Db, { id }: Backfill): Promise<void> {
 }
 
 /** Keeps others from beginning one, until the connection ends. @returns false when somebody is about to */
-export async function lockBackfill(db: Db, slot: string): Promise<boolean> {
-  const { rows } = await db.query<{ got: boolean }>('SELECT pg_try_advisory_lock(hashtext($1)) AS got', [
-    `millrace.backfill.${slot}`,
-  ]);
-  return rows[0]?.got === true;
+export function lockBackfill(db: Db, slot: string): Promise<boolean> {
+  return tryLock(db, `millrace.backfill.${slot}`);
 }

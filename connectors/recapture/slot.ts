@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from 'pg';
 import { MillraceError } from '../../core/errors.ts';
 import { parseLsn } from '../../core/lsn.ts';
-import { connectPostgres } from '../../core/postgres.ts';
+import { connectPostgres, tryLock } from '../../core/postgres.ts';
 import { readSlot } from '../slot.ts';
 
 const releaseMs = 30_000;
@@ -53,11 +53,8 @@ export async function replaceSlot(db: Client, url: string, slot: string, signal?
 }
 
 /** Keeps others from recapturing, until the connection ends. @returns false when somebody does */
-export async function lockSlot(db: Pick<Client, 'query'>, slot: string): Promise<boolean> {
-  const { rows } = await db.query<{ got: boolean }>('SELECT pg_try_advisory_lock(hashtext($1)) AS got', [
-    `millrace.recapture.${slot}`,
-  ]);
-  return rows[0]?.got === true;
+export function lockSlot(db: Pick<Client, 'query'>, slot: string): Promise<boolean> {
+  return tryLock(db, `millrace.recapture.${slot}`);
 }
 
 /** Postgres refuses while its reader's connection is still closing. @returns false when there was none. @throws MillraceError POSTGRES_REFUSED */

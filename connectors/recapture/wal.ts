@@ -29,7 +29,8 @@ export async function advanceWal(db: Client, to: bigint, { signal, onProgress }:
   return at - from;
 }
 
-async function endOfWal(db: Client): Promise<bigint> {
+/** Everything that was written until now is before it. */
+export async function endOfWal(db: Pick<Client, 'query'>): Promise<bigint> {
   const { rows } = await db.query<{ lsn: string }>("SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::text AS lsn");
   return BigInt(rows[0]?.lsn ?? 0);
 }
