@@ -1,3 +1,5 @@
+import { schemas } from '../schemas/gen/index.ts';
+import type { TradeChange } from '../schemas/gen/trade_change.ts';
 import { MillraceError } from './errors.ts';
 
 /** What Debezium writes in place of a value that the update did not touch and Postgres did not tell. */
@@ -19,4 +21,17 @@ export function wholeRow<T extends object>(row: T, op: string): T {
     });
   }
   return row;
+}
+
+/**
+ * A reader schema of any captured table's envelope: the operation, and of `source` these fields. The rest of a record is skipped, not decoded.
+ */
+export function sourceSchema(...names: readonly (keyof TradeChange['source'])[]): object {
+  const fields = schemas.trade_change.fields.flatMap((field): object[] => {
+    if (field.name === 'op') return [field];
+    if (field.name !== 'source') return [];
+    const kept = field.type.fields.filter(({ name }) => names.includes(name));
+    return [{ ...field, type: { ...field.type, fields: kept } }];
+  });
+  return { ...schemas.trade_change, fields };
 }

@@ -1,19 +1,12 @@
 import { AvroDecoder } from '../../core/avro/decoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
 import { isBackfilled } from '../../core/backfilled.ts';
+import { sourceSchema } from '../../core/captured-row.ts';
 import { endsOf, type Log, readRange } from '../../core/runtime/log.ts';
-import { schemas as contracts } from '../../schemas/gen/index.ts';
 import type { TradeChange } from '../../schemas/gen/trade_change.ts';
 
 /** What every envelope has, whatever the table. */
-const reader = {
-  ...contracts.trade_change,
-  fields: contracts.trade_change.fields.flatMap((field): object[] => {
-    if (field.name === 'op') return [field];
-    if (field.name !== 'source') return [];
-    return [{ ...field, type: { ...field.type, fields: field.type.fields.filter(({ name }) => name === 'snapshot') } }];
-  }),
-};
+const reader = sourceSchema('snapshot');
 
 /** Counts the rows that a backfill has brought to the log so far. */
 export class Reads {

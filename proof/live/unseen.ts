@@ -1,6 +1,7 @@
 import { AvroDecoder } from '../../core/avro/decoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
 import { isBackfilled } from '../../core/backfilled.ts';
+import { sourceSchema } from '../../core/captured-row.ts';
 import type { Log } from '../../core/runtime/log.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import type { TradeChange } from '../../schemas/gen/trade_change.ts';
@@ -24,16 +25,8 @@ export interface Unseen {
   readonly changes: readonly UnseenChange[];
 }
 
-/** Only what says where a change comes from: the rest of a record is skipped, not decoded. */
-const sourceOnly = {
-  ...contracts.trade_change,
-  fields: contracts.trade_change.fields.flatMap((field): object[] => {
-    if (field.name === 'op') return [field];
-    if (field.name !== 'source') return [];
-    const fields = field.type.fields.filter(({ name }) => ['txId', 'lsn', 'snapshot'].includes(name));
-    return [{ ...field, type: { ...field.type, fields } }];
-  }),
-};
+/** Only what says where a change comes from. */
+const sourceOnly = sourceSchema('txId', 'lsn', 'snapshot');
 
 /** Finds the changes of trades that the snapshot does not see, whatever their order in the log. What a backfill read is no change. */
 export async function findUnseen(log: Log, schemas: Schemas, snapshot: Snapshot): Promise<Unseen> {
