@@ -1,11 +1,12 @@
-import { createHash } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { duckdbType } from '../core/archive/reading/duckdb.ts';
 import { fileColumn } from '../core/archive/reading/views.ts';
 import { columnsWithLineage, tables } from '../core/archive/tables.ts';
+import { inLanes } from '../core/lanes.ts';
 import { duckdbHash, type TypedColumn } from '../core/rowhash.ts';
 import type { ObjectStore } from '../core/s3/store.ts';
+import { sha256Of } from '../core/sha256.ts';
 import { literal, quoted } from '../core/sql.ts';
 import type { ArchiveObject } from '../schemas/gen/archive_object.ts';
 import type { ArchivedTopic } from '../schemas/topics.ts';
@@ -53,16 +54,8 @@ export class Files extends Scratch {
 
   /** The paths of the objects that can be read. */
   async #fetchAll(store: ObjectStore, objects: readonly ArchiveObject[]): Promise<string[]> {
-    const paths: string[] = [];
-    let next = 0;
-    const lane = async (): Promise<void> => {
-      for (let i = next++; i < objects.length; i = next++) {
-        const object = objects[i] as ArchiveObject;
-        if (await this.#fetch(store, object, this.pathOf(i))) paths.push(this.pathOf(i));
-      }
-    };
-    await Promise.all(Array.from({ length: Math.min(downloads, objects.length) }, lane));
-    return paths;
+    const readable = await inLanes(objects, downloads, (object, i) => this.#fetch(store, object, this.pathOf(i)));
+    return objects.flatMap((_, i) => (readable[i] === true ? [this.pathOf(i)] : []));
   }
 
   async #fetch(store: ObjectStore, object: ArchiveObject, path: string): Promise<boolean> {
@@ -72,7 +65,7 @@ export class Files extends Scratch {
       return false;
     }
     await writeFile(path, stored.bytes);
-    const sha256 = createHash('sha256').update(stored.bytes).digest('hex');
+    const sha256 = sha256Of(stored.bytes);
     if (sha256 === object.sha256) return true;
     this.differences.add(`${object.key} has SHA-256 ${sha256}, its record says ${object.sha256}`);
     // Other bytes may still be a Parquet file: then its rows are compared, too, and name what is wrong.

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { setImmediate as yieldLoop } from 'node:timers/promises';
 import { lineageColumns, lineageOfVersion, lineageValues, type Table } from '../../core/archive/tables.ts';
 import type { TableDecoder } from '../../core/archive/writing/decoder.ts';
@@ -10,6 +9,7 @@ import { MillraceError } from '../../core/errors.ts';
 import { type ColumnValue, RowHash } from '../../core/rowhash.ts';
 import { prepareDecoder, valuesOf } from '../../core/runtime/decoding.ts';
 import type { LogRecord, TopicPartition } from '../../core/runtime/log.ts';
+import { sha256Of } from '../../core/sha256.ts';
 import { DAY, floorTo, formatDay } from '../../core/time.ts';
 import type { RecordBuffer } from './buffer.ts';
 
@@ -229,7 +229,7 @@ class DayObject {
       rows: this.#hash.rows,
       rowHash,
       bytes,
-      sha256: createHash('sha256').update(bytes).digest('hex'),
+      sha256: sha256Of(bytes),
     };
   }
 }
