@@ -21,6 +21,14 @@ export interface EngineMetrics {
   deadLetter(reason: string): void;
 }
 
+/** For who does not look at them. */
+export const unmetered: EngineMetrics = {
+  duplicate: () => undefined,
+  backfilled: () => undefined,
+  late: () => undefined,
+  deadLetter: () => undefined,
+};
+
 export interface EngineOptions<In> {
   readonly processor: Processor<In>;
   readonly codecs: Codecs<In>;

@@ -7,7 +7,7 @@ import { MillraceError } from '../../core/errors.ts';
 import type { Processor } from '../../core/processor/define.ts';
 import { type Codecs, openCodecs } from '../../core/runtime/codecs.ts';
 import { keysOf, prepareDecoder, valuesOf } from '../../core/runtime/decoding.ts';
-import { Engine } from '../../core/runtime/engine.ts';
+import { Engine, unmetered } from '../../core/runtime/engine.ts';
 import { type Log, type OutRecord, readRange, type Writer } from '../../core/runtime/log.ts';
 import type { TaskState } from '../../core/state/changelog.ts';
 import { Stores } from '../../core/state/stores.ts';
@@ -81,12 +81,6 @@ export interface ReplayResult {
 }
 
 const read = { maxWaitMs: 250, maxBytesPerPartition: 1_048_576 } as const;
-const nothing = {
-  duplicate: () => undefined,
-  backfilled: () => undefined,
-  late: () => undefined,
-  deadLetter: () => undefined,
-};
 const recordsPerTransaction = 5_000;
 
 /**
@@ -230,7 +224,7 @@ class PartitionReplay<In> {
         processor,
         codecs,
         partition: history.partition,
-        metrics: nothing,
+        metrics: unmetered,
         partitionsOf: (topic) => counts.get(topic) ?? 1,
         read: (range) => this.#again(range),
       },

@@ -2,7 +2,7 @@ import { AvroDecoder } from '../../../core/avro/decoder.ts';
 import { MemorySchemas } from '../../../core/avro/memory.ts';
 import type { Schemas } from '../../../core/avro/schemas.ts';
 import { type Codecs, openCodecs } from '../../../core/runtime/codecs.ts';
-import { Engine } from '../../../core/runtime/engine.ts';
+import { Engine, unmetered } from '../../../core/runtime/engine.ts';
 import { type Log, type LogRecord, readRange } from '../../../core/runtime/log.ts';
 import { Stores } from '../../../core/state/stores.ts';
 import type { Anomaly } from '../../../schemas/gen/anomaly.ts';
@@ -68,12 +68,7 @@ export async function tryRules(options: TrialOptions): Promise<Trial> {
         processor,
         codecs,
         partition,
-        metrics: {
-          duplicate: () => {},
-          backfilled: () => {},
-          late: () => counts.late++,
-          deadLetter: () => counts.dead++,
-        },
+        metrics: { ...unmetered, late: () => counts.late++, deadLetter: () => counts.dead++ },
         partitionsOf: () => partitions,
         async *read() {},
       },
