@@ -128,10 +128,6 @@ export class IntData extends Vector {
     }
   }
 
-  override writePlain(to: Scratch, places: Int32Array): void {
-    for (const place of places) this.write(to, place, place + 1);
-  }
-
   override dictionary(): Dictionary | undefined {
     const values = this.#values;
     return dictionaryOf({
@@ -223,10 +219,6 @@ export class DecimalData extends Vector {
 
   write(to: Scratch, from: number, end: number): void {
     to.append(this.#bytes.subarray(from * decimalBytes, end * decimalBytes));
-  }
-
-  override writePlain(to: Scratch, places: Int32Array): void {
-    for (const place of places) this.write(to, place, place + 1);
   }
 
   override dictionary(): Dictionary | undefined {
@@ -344,10 +336,6 @@ class DoubleData extends Vector {
     for (let place = from; place < end; place++, to.length += 8) {
       to.view.setFloat64(to.length, this.#values[place] as number, true);
     }
-  }
-
-  override writePlain(to: Scratch, places: Int32Array): void {
-    for (const place of places) this.write(to, place, place + 1);
   }
 
   override dictionary(): Dictionary | undefined {

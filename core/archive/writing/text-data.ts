@@ -88,23 +88,17 @@ export class TextData extends Vector {
   }
 
   write(to: Scratch, from: number, end: number): void {
-    for (let place = from; place < end; place++) this.#writeOne(to, place);
-  }
-
-  override writePlain(to: Scratch, places: Int32Array): void {
-    for (const place of places) this.#writeOne(to, place);
-  }
-
-  #writeOne(to: Scratch, place: number): void {
-    const start = this.#starts[place] as number;
-    const length = this.#lengths[place] as number;
-    to.reserve(4 + length);
-    to.view.setUint32(to.length, length, true);
-    to.length += 4;
-    const { bytes } = to;
-    if (length > longestByHand) bytes.set(this.#bytes.subarray(start, start + length), to.length);
-    else for (let at = 0; at < length; at++) bytes[to.length + at] = this.#bytes[start + at] as number;
-    to.length += length;
+    for (let place = from; place < end; place++) {
+      const start = this.#starts[place] as number;
+      const length = this.#lengths[place] as number;
+      to.reserve(4 + length);
+      to.view.setUint32(to.length, length, true);
+      to.length += 4;
+      const { bytes } = to;
+      if (length > longestByHand) bytes.set(this.#bytes.subarray(start, start + length), to.length);
+      else for (let at = 0; at < length; at++) bytes[to.length + at] = this.#bytes[start + at] as number;
+      to.length += length;
+    }
   }
 
   override dictionary(): Dictionary | undefined {

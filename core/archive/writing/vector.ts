@@ -101,8 +101,8 @@ export abstract class Vector {
   }
 
   /** Writes single values plainly, as a dictionary has them. */
-  writePlain(_to: Scratch, _places: Int32Array): void {
-    throw new TypeError('a column of this type has no dictionary');
+  writePlain(to: Scratch, places: Int32Array): void {
+    for (const place of places) this.write(to, place, place + 1);
   }
 
   /** The rows' places; undefined when they are the rows' own numbers. */
