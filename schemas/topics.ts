@@ -41,6 +41,15 @@ type Shape = Omit<Topic, 'name'>;
 const millrace = { partitions: PARTITIONS, compression: 'zstd', createdBy: 'millrace' } as const;
 const connect = { partitions: PARTITIONS, compression: 'zstd', createdBy: 'connect' } as const;
 
+/** What Debezium tells beside the rows, by schemas of its own. */
+const told = {
+  ...connect,
+  partitions: 1,
+  cleanup: 'delete',
+  retentionMs: INPUT_RETENTION,
+  key: null,
+  value: null,
+} as const satisfies Shape;
 const stream = { ...millrace, cleanup: 'delete', retentionMs: INPUT_RETENTION } as const satisfies Partial<Shape>;
 const side = { ...millrace, cleanup: 'delete', retentionMs: SIDE_RETENTION } as const satisfies Partial<Shape>;
 const changelog = {
@@ -104,25 +113,9 @@ const list = [
     value: 'heartbeat_change',
   },
   // With `capture.transactions` only: begin and end of each transaction, for readers of their own.
-  {
-    name: 'cdc.transaction',
-    ...connect,
-    partitions: 1,
-    cleanup: 'delete',
-    retentionMs: INPUT_RETENTION,
-    key: null,
-    value: null,
-  },
+  { name: 'cdc.transaction', ...told },
   // What Debezium says of snapshots: where a backfill is, and how it ended.
-  {
-    name: 'cdc.notifications',
-    ...connect,
-    partitions: 1,
-    cleanup: 'delete',
-    retentionMs: INPUT_RETENTION,
-    key: null,
-    value: null,
-  },
+  { name: 'cdc.notifications', ...told },
   { name: 'market.candles', ...stream, key: 'candle_key', value: 'candle' },
   { name: 'market.anomalies', ...stream, key: 'anomaly_key', value: 'anomaly' },
   // A replay, also of archived input, needs the versions that its journal names; people write them, so they are few.

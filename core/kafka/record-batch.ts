@@ -63,8 +63,8 @@ export function scanBatches(
     }
     if ((attributes & controlFlag) !== 0) {
       if (controlType(buffer.subarray(at + headerBytes, end)) === abortMarker) aborting.delete(producerId);
-    } else if (!((attributes & transactionalFlag) !== 0 && aborting.has(producerId)) && lastOffset >= from) {
-      if (to === undefined || baseOffset < to) {
+    } else if (!((attributes & transactionalFlag) !== 0 && aborting.has(producerId))) {
+      if (lastOffset >= from && (to === undefined || baseOffset < to)) {
         wanted.push(at);
         size += buffer.readInt32BE(at + 57);
       }
