@@ -66,6 +66,7 @@ export function aliased<In>(processor: Processor<In>, targets: ReadonlyMap<strin
       const fold = processor.create(
         over(context, {
           reread: (range, visit, done) => context.reread(target(range), (record) => visit(named(record)), done),
+          follow: (topic, visit) => context.follow(targets.get(topic) ?? topic, (record) => visit(named(record))),
         }),
       );
       return over(fold, {

@@ -141,10 +141,12 @@ export interface Context<In = unknown> {
   dead(error: MillraceError): void;
   /**
    * Asks for the task's own input again: when the current `record` has returned, and before the next one, `visit` gets each readable record of
-   * the range in its order (duplicates included; bad ones and backfilled rows left out), then `done` is called. Both may emit and change stores. The range ends at or
-   * before the current record's offset + 1, so it is the same in every run. Only in `record`.
+   * the range in its order (duplicates included; bad ones, backfilled rows and those redriven for others left out), then `done` is called. Both may
+   * emit and change stores. The range ends at or before the current record's offset + 1, so it is the same in every run. Only in `record`.
    */
   reread(range: Range, visit: (record: InputRecord<In>) => void, done: () => void): void;
+  /** From the next record on, `visit` gets each one of the topic before it is folded, as `reread` would give it; until the returned function is called. */
+  follow(topic: string, visit: (record: InputRecord<In>) => void): () => void;
 }
 
 /** What one partition's records mean. All calls are synchronous and never overlap. */

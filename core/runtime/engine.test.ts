@@ -201,6 +201,30 @@ test('a fold reads its input again before the next record; what cannot be read i
   expect(await driver.outputs('audit.dead')).toHaveLength(1);
 });
 
+test('a fold that follows its input gets what a re-read would give, each record before it is folded, until it stops', async () => {
+  const seen: string[] = [];
+  const watching = defineProcessor<Entry>({
+    ...{ name: 'watching', version: '1', outputs: [], stores: [] },
+    inputs: [{ topic: 'numbers', schema: entry, kind: 'derived' }],
+    create: (context) => {
+      let stop = (): void => undefined;
+      return {
+        record({ value, topic }) {
+          seen.push(`folds ${value.number}`);
+          if (value.number === 1) stop = context.follow(topic, (record) => seen.push(`sees ${record.value.number}`));
+          if (value.number === 3) stop();
+        },
+      };
+    },
+  });
+  await using driver = await Driver.open(watching);
+  for (const number of [1, 2]) driver.send({ name: 'a', number });
+  driver.sendBytes(Buffer.from('poison'));
+  for (const number of [3, 4]) driver.send({ name: 'a', number });
+  await driver.run();
+  expect(seen).toEqual(['folds 1', 'sees 2', 'folds 2', 'sees 3', 'folds 3', 'folds 4']);
+});
+
 test('an explicit repartition sends a record where its values are routed to', async () => {
   await using driver = await Driver.open(audit, { partitions: 4 });
   const names = ['a', 'b', 'c', 'd', 'e'];

@@ -58,6 +58,7 @@ export class Engine<In> {
   /** What is being folded: where a dead letter would come from. */
   #current: (TopicPartition & { readonly raw: LogRecord; lsn: bigint | null }) | undefined;
   #rereads: Reread<In>[] = [];
+  readonly #followers = new Set<Follower<In>>();
 
   /** @param stores restored, as is `task`. */
   constructor(options: EngineOptions<In>, stores: Stores, task: TaskState | undefined) {
@@ -165,7 +166,7 @@ export class Engine<In> {
     const current = { topic: input.topic, partition: this.#options.partition, raw, lsn: null as bigint | null };
     this.#current = current;
     const redriven = redrivenOf(raw.headers);
-    if (redriven !== undefined && redriven.processor !== this.#options.processor.name) {
+    if (this.#isOthers(redriven)) {
       this.#options.metrics.duplicate();
       return;
     }
@@ -184,6 +185,7 @@ export class Engine<In> {
       if (record.logTime > this.#logTime) this.#advance(record.logTime);
       const deadline = fold.deadline?.();
       if (deadline !== undefined && deadline <= this.#logTime) fold.advance?.(input.topic);
+      for (const follower of this.#followers) if (follower.topic === input.topic) follower.visit(record);
       // A redriven record was never folded, although its position is behind those that were.
       if (change !== undefined && redriven === undefined && !this.#identity(input).admit(change)) {
         this.#options.metrics.duplicate();
@@ -211,6 +213,10 @@ export class Engine<In> {
     this.#rereads = [];
     for (const { range, visit, done } of rereads) {
       const input = this.#input(range.topic);
+      if (range.from >= range.to) {
+        done();
+        continue;
+      }
       for await (const records of this.#options.read(range)) {
         for (const raw of records) {
           const record = this.#readable(input, raw);
@@ -221,8 +227,14 @@ export class Engine<In> {
     }
   }
 
+  /** Redriven for another processor: this one has had it. */
+  #isOthers(redriven: ReturnType<typeof redrivenOf>): boolean {
+    return redriven !== undefined && redriven.processor !== this.#options.processor.name;
+  }
+
   /** A bad record has become a dead letter when it was folded: reading it again says nothing new. */
   #readable(input: Input<In>, raw: LogRecord): InputRecord<In> | undefined {
+    if (this.#isOthers(redrivenOf(raw.headers))) return undefined;
     try {
       const read = this.#read(input, raw);
       return read?.backfilled === true ? undefined : read?.record;
@@ -296,6 +308,11 @@ export class Engine<In> {
       reread(range, visit, done) {
         engine.#rereads.push({ range, visit, done });
       },
+      follow(topic, visit) {
+        const follower = { topic, visit };
+        engine.#followers.add(follower);
+        return () => engine.#followers.delete(follower);
+      },
     };
   }
 }
@@ -304,6 +321,11 @@ interface Reread<In> {
   readonly range: Range;
   readonly visit: (record: InputRecord<In>) => void;
   readonly done: () => void;
+}
+
+interface Follower<In> {
+  readonly topic: string;
+  readonly visit: (record: InputRecord<In>) => void;
 }
 
 interface Attempt<In> {

@@ -11,7 +11,7 @@ import { keysOf, prepareDecoder, valuesOf } from './decoding.ts';
 import { Engine } from './engine.ts';
 import type { Beat, Handler, Ownership } from './handler.ts';
 import { Journal } from './journal.ts';
-import { type Fetched, type LogRecord, type OutRecord, readRange } from './log.ts';
+import { type Fetched, type Fetcher, fetchRange, type LogRecord, type OutRecord, readRange } from './log.ts';
 
 /** When a task commits. */
 export interface FoldSettings {
@@ -49,6 +49,8 @@ export class FoldHandler<In> implements Handler {
   #settings: JournalledSettings | undefined;
   #engine: Engine<In> | undefined;
   #state: State | undefined;
+  /** For what is read again. */
+  #fetcher: Fetcher | undefined;
   #hide: (() => void) | undefined;
 
   constructor(ownership: Ownership, environment: FoldEnvironment<In>) {
@@ -153,6 +155,7 @@ export class FoldHandler<In> implements Handler {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#hide?.();
+    await this.#fetcher?.[Symbol.asyncDispose]();
     await this.#state?.[Symbol.asyncDispose]();
   }
 
@@ -205,7 +208,8 @@ export class FoldHandler<In> implements Handler {
     const { codecs, clock } = this.#env;
     const { log, partition, signal } = this.#own;
     const decoder = codecs.inputs.get(range.topic);
-    for await (const records of readRange(log, { ...range, partition }, { ...readOptions, signal })) {
+    this.#fetcher ??= log.fetcher();
+    for await (const records of fetchRange(this.#fetcher, { ...range, partition }, { ...readOptions, signal })) {
       if (decoder !== undefined) await prepareDecoder(decoder, valuesOf(records), signal, undefined, clock);
       yield records;
     }

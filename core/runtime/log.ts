@@ -145,13 +145,24 @@ export async function endsOf(log: Pick<Log, 'ends'>, topic: string): Promise<rea
   }
 }
 
+type OffsetRange = TopicPartition & { readonly from: bigint; readonly to: bigint };
+
 /** All committed records of `[from, to)`, in fetch-sized portions. Ends when the position has reached `to`. */
 export async function* readRange(
   log: Log,
-  range: TopicPartition & { readonly from: bigint; readonly to: bigint },
+  range: OffsetRange,
   options: FetchOptions,
 ): AsyncGenerator<readonly LogRecord[]> {
   await using fetcher = log.fetcher();
+  yield* fetchRange(fetcher, range, options);
+}
+
+/** The same with a fetcher that is there, for who reads many ranges. */
+export async function* fetchRange(
+  fetcher: Fetcher,
+  range: OffsetRange,
+  options: FetchOptions,
+): AsyncGenerator<readonly LogRecord[]> {
   let offset = range.from;
   while (offset < range.to) {
     options.signal?.throwIfAborted();

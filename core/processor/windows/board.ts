@@ -80,6 +80,20 @@ export class Board<R, A> {
     return this.#owners.values();
   }
 
+  /** Where the input of all its windows begins; -1 without any. */
+  oldestOffset(): bigint {
+    let oldest = -1n;
+    for (const owner of this.#owners.values()) {
+      for (const lane of owner.lanes) {
+        for (const { state } of lane.values()) {
+          const { from_offset: from } = state;
+          if (from >= 0n && (oldest < 0n || from < oldest)) oldest = from;
+        }
+      }
+    }
+    return oldest;
+  }
+
   owner(key: string): Owner<A> | undefined {
     if (this.#latest?.tie === key) return this.#latest;
     const found = this.#owners.get(key);

@@ -1,10 +1,11 @@
-import type { Context, InputRecord } from '../define.ts';
+import type { InputRecord } from '../define.ts';
 import { extend } from './aggregation.ts';
 import type { Board } from './board.ts';
 import type { Gaps } from './gaps.ts';
 import { keepOf, Owner, type Pane } from './pane.ts';
 import type { Level } from './plan.ts';
-import { type Version, Versions } from './versions.ts';
+import type { Recent } from './recent.ts';
+import type { Versions } from './versions.ts';
 
 /** What a record did to a window that it did not simply join. */
 export interface WindowOutcome<R> {
@@ -51,24 +52,22 @@ interface Step<A> {
 export class Revision<R, A> {
   readonly #board: Board<R, A>;
   readonly #gaps: Gaps<R, A>;
-  readonly #context: Context;
-  readonly #read: ((record: InputRecord<never>) => Version<R> | undefined) | undefined;
+  readonly #recent: Recent<R> | undefined;
   readonly #outcome: (outcome: WindowOutcome<R>) => void;
   readonly #settle: (owner: Owner<A>) => void;
 
   constructor(parts: {
     readonly board: Board<R, A>;
     readonly gaps: Gaps<R, A>;
-    readonly context: Context;
-    readonly read: ((record: InputRecord<never>) => Version<R> | undefined) | undefined;
+    /** Needed where something cannot be subtracted. */
+    readonly recent: Recent<R> | undefined;
     readonly outcome: (outcome: WindowOutcome<R>) => void;
     /** Closes what is due after a change. */
     readonly settle: (owner: Owner<A>) => void;
   }) {
     this.#board = parts.board;
     this.#gaps = parts.gaps;
-    this.#context = parts.context;
-    this.#read = parts.read;
+    this.#recent = parts.recent;
     this.#outcome = parts.outcome;
     this.#settle = parts.settle;
   }
@@ -96,15 +95,14 @@ export class Revision<R, A> {
       finish();
       return;
     }
-    const read = this.#read;
-    if (read === undefined) throw new TypeError('an aggregation that cannot subtract everything needs `versions`');
-    const versions = new Versions<R>(owner.tie, again);
+    if (this.#recent === undefined)
+      throw new TypeError('an aggregation that cannot subtract everything needs `versions`');
     let from = at.offset;
     for (const { state } of again) if (state.from_offset < from) from = state.from_offset;
-    this.#context.reread(
-      { topic: at.topic, from, to: at.offset + 1n },
-      (record) => versions.take(read(record as InputRecord<never>), record),
-      () => finish(versions),
+    const holds = (time: number) => again.some(({ start, end }) => start <= time && time < end);
+    this.#recent.ask(
+      { topic: at.topic, from, to: at.offset + 1n, key: owner.tie, holds, oldest: () => this.#board.oldestOffset() },
+      finish,
     );
   }
 

@@ -1,5 +1,4 @@
 import type { InputRecord } from '../define.ts';
-import type { Pane } from './pane.ts';
 
 /** What an input record says about one record of an aggregate: what it is from now on. */
 export interface Version<R> {
@@ -26,38 +25,34 @@ function isRead(value: unknown): boolean {
 }
 
 /**
- * The newest version of each record that some windows of a key have to do with, from a range of the log that may hold changes twice. The changes of
- * one row have rising LSNs, whatever order those of other rows have.
+ * The newest version of each record of a key, from a range of the log that may hold changes twice. The changes of one row have rising LSNs, whatever
+ * order those of other rows have.
  */
 export class Versions<R> {
-  readonly #key: string;
-  readonly #panes: readonly Pane<unknown>[];
   readonly #known = new Map<string, Known<R>>();
 
-  constructor(key: string, panes: readonly Pane<unknown>[]) {
-    this.#key = key;
-    this.#panes = panes;
+  /** Records that were there at some time in the range. */
+  get size(): number {
+    return this.#known.size;
   }
 
-  take(version: Version<R> | undefined, at: InputRecord<unknown>): void {
-    if (version === undefined || version.key !== this.#key) return;
-    const { id, record } = version;
+  take({ id, record }: Version<R>, at: InputRecord<unknown>): void {
     const known = this.#known.get(id);
     const lsn = at.lsn ?? 0n;
     const next = isRead(at.value) ? 0n : lsn;
     if (known === undefined) {
-      if (record !== null && this.#holds(version.time)) this.#known.set(id, { lsn: next, record });
+      if (record !== null) this.#known.set(id, { lsn: next, record });
     } else if (lsn >= known.lsn) {
       known.lsn = next;
       known.record = record;
     }
   }
 
-  *values(): IterableIterator<R> {
-    for (const { record } of this.#known.values()) if (record !== null) yield record;
+  has(id: string): boolean {
+    return this.#known.has(id);
   }
 
-  #holds(time: number): boolean {
-    return this.#panes.some((pane) => pane.start <= time && time < pane.end);
+  *values(): IterableIterator<R> {
+    for (const { record } of this.#known.values()) if (record !== null) yield record;
   }
 }

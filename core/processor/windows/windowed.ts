@@ -5,8 +5,8 @@ import { type Aggregation, type KeyProgress, keyStore, paneStore } from './aggre
 import { Board, type BoardOptions } from './board.ts';
 import { Gaps } from './gaps.ts';
 import type { Owner, Pane } from './pane.ts';
+import { type ReadVersion, Recent } from './recent.ts';
 import { type Change, Revision, type WindowOutcome } from './revision.ts';
-import type { Version } from './versions.ts';
 
 /** What windows are made of, how late a record may be, and where they go. */
 export interface WindowedOptions<R, A> extends BoardOptions<R, A> {
@@ -18,7 +18,7 @@ export interface WindowedOptions<R, A> extends BoardOptions<R, A> {
    * What an input record says, by the same judgement as when it was folded; undefined for one that was refused or is about something else. Needed
    * when records can be corrected and the aggregation cannot always subtract.
    */
-  readonly versions?: (record: InputRecord<never>) => Version<R> | undefined;
+  readonly versions?: ReadVersion<R>;
 }
 
 /** The stores that an aggregate needs: part of the processor's declaration. */
@@ -54,8 +54,7 @@ export class Windowed<R, A> {
     this.#revision = new Revision({
       board: this.#board,
       gaps: this.#gaps,
-      context,
-      read: options.versions,
+      recent: options.versions === undefined ? undefined : new Recent(context, options.versions),
       outcome: (outcome) => options.outcome?.(outcome),
       settle: (owner) => this.#board.settle(owner, this.#board.now, this.#closed),
     });

@@ -60,6 +60,9 @@ class Task {
       reread() {
         throw new TypeError('nothing is read again here');
       },
+      follow() {
+        throw new TypeError('nothing is read again here');
+      },
     };
     return new OhlcvFold(toRules({ ...SETTINGS, intervals: ['1m'], ...settings }), context);
   }

@@ -1,0 +1,192 @@
+import { expect, test } from '@jest/globals';
+import fc from '../../testing/property.ts';
+import type { Context, InputRecord } from '../define.ts';
+import { Recent } from './recent.ts';
+import { Versions } from './versions.ts';
+
+interface Row {
+  readonly key: string;
+  readonly id: string;
+  readonly time: number;
+  readonly price: number;
+  readonly gone?: boolean;
+}
+
+const version = ({ value }: InputRecord<never>) => {
+  const { key, id, time, gone, ...rest } = value as Row;
+  return { key, id, time, record: gone === true ? null : { id, time, ...rest } };
+};
+
+/** A log that says what is read of it: rereads happen at once, which is after the record that asks as far as it can tell. */
+class Partition {
+  readonly rows: Row[] = [];
+  readonly reads: string[] = [];
+  readonly recent: Recent<Pick<Row, 'id' | 'time' | 'price'>>;
+  #followers: ((record: InputRecord<unknown>) => void)[] = [];
+
+  constructor() {
+    const context: Pick<Context, 'reread' | 'follow'> = {
+      reread: ({ from, to }, visit, done) => {
+        if (from < to) this.reads.push(`${from}-${to}`);
+        for (let at = Number(from); at < Number(to); at++) visit(this.#record(at));
+        done();
+      },
+      follow: (_topic, visit) => {
+        this.#followers.push(visit);
+        return () => {
+          this.#followers = this.#followers.filter((each) => each !== visit);
+        };
+      },
+    };
+    this.recent = new Recent(context, version);
+  }
+
+  get followers(): number {
+    return this.#followers.length;
+  }
+
+  add(...rows: readonly Row[]): void {
+    for (const row of rows) {
+      this.rows.push(row);
+      for (const visit of this.#followers) visit(this.#record(this.rows.length - 1));
+    }
+  }
+
+  /** Prices of the key's records in `[start, end)`, of a window that began at `from`. */
+  ask(key: string, from: number, [start, end] = [0, 100], oldest = 0): readonly (readonly [string, number])[] {
+    const inside = (time: number) => start <= time && time < end;
+    const found: [string, number][] = [];
+    this.recent.ask(
+      {
+        ...{ topic: 't', key, from: BigInt(from), to: BigInt(this.rows.length) },
+        ...{ holds: inside, oldest: () => BigInt(oldest) },
+      },
+      (versions) => {
+        for (const { id, time, price } of versions.values()) if (inside(time)) found.push([id, price]);
+      },
+    );
+    return found.sort();
+  }
+
+  /** The same from all of the log. */
+  expected(key: string, [start, end] = [0, 100]): readonly (readonly [string, number])[] {
+    const versions = new Versions<Pick<Row, 'id' | 'time' | 'price'>>();
+    for (let at = 0; at < this.rows.length; at++) {
+      const record = this.#record(at);
+      const said = version(record as InputRecord<never>);
+      if (said.key === key) versions.take(said, record);
+    }
+    return [...versions.values()]
+      .filter(({ time }) => start <= time && time < end)
+      .map(({ id, price }) => [id, price] as [string, number])
+      .sort();
+  }
+
+  #record(at: number): InputRecord<unknown> {
+    return { topic: 't', partition: 0, offset: BigInt(at), logTime: 0n, lsn: BigInt(at), value: this.rows[at] };
+  }
+}
+
+const row = (id: string, price: number, over: Partial<Row> = {}): Row => ({ key: 'k', id, time: 5, price, ...over });
+const many = (count: number, over: Partial<Row> = {}): Row[] =>
+  Array.from({ length: count }, (_, at) => row(`${over.key ?? 'k'}${at}`, 1, { time: 500, ...over }));
+
+test('the log is read for the first question only: what comes since is taken as it comes', () => {
+  const partition = new Partition();
+  partition.add(row('a', 1), row('b', 2), row('other', 9, { key: 'l' }));
+  expect(partition.ask('k', 0)).toEqual([
+    ['a', 1],
+    ['b', 2],
+  ]);
+  partition.add(row('a', 7), row('c', 3), row('b', 0, { gone: true }), row('other', 8, { key: 'l' }));
+  expect(partition.ask('k', 0)).toEqual([
+    ['a', 7],
+    ['c', 3],
+  ]);
+  expect(partition.ask('l', 2)).toEqual([['other', 8]]);
+  expect(partition.reads).toEqual(['0-3']);
+});
+
+test('a question that begins earlier reads once more, from where the earliest window begins, so that the next ones need not', () => {
+  const partition = new Partition();
+  partition.add(...many(10), row('a', 1), row('b', 2));
+  expect(partition.ask('k', 11)).toEqual([['b', 2]]);
+  expect(partition.ask('k', 10, [0, 100], 3)).toEqual([
+    ['a', 1],
+    ['b', 2],
+  ]);
+  expect(partition.ask('k', 3, [400, 600], 3)).toHaveLength(7);
+  expect(partition.reads).toEqual(['11-12', '3-12']);
+  expect(partition.followers).toBe(1);
+});
+
+test('a range too long to be kept is read for its window alone', () => {
+  const partition = new Partition();
+  partition.add(row('a', 1), ...many(33_000), row('b', 2));
+  const both = [
+    ['a', 1],
+    ['b', 2],
+  ];
+  expect([partition.ask('k', 0), partition.ask('k', 0)]).toEqual([both, both]);
+  expect(partition.reads).toEqual(['0-33002', '0-33002']);
+  expect(partition.followers).toBe(0);
+});
+
+test('what nobody asks for is let go after as many records as reading it again would take', () => {
+  const partition = new Partition();
+  partition.add(row('a', 1));
+  partition.ask('k', 0);
+  partition.add(...many(1_001));
+  expect(partition.followers).toBe(1);
+  partition.ask('k', 0);
+  partition.add(...many(1_001));
+  expect(partition.followers).toBe(1);
+  partition.add(row('a', 2));
+  expect(partition.followers).toBe(0);
+  expect(partition.ask('k', 0)).toEqual([['a', 2]]);
+  expect(partition.reads).toEqual(['0-1', '0-2004']);
+});
+
+test('more records than fit are let go, however often they are asked for', () => {
+  const partition = new Partition();
+  partition.add(row('a', 1));
+  partition.ask('k', 0);
+  for (let more = 0; more < 70; more++) {
+    partition.add(...many(1_000, { key: `l${more}` }));
+    if (partition.followers === 1) expect(partition.ask('k', 0)).toEqual([['a', 1]]);
+  }
+  expect(partition.reads).toEqual(['0-1']);
+  expect(partition.followers).toBe(0);
+});
+
+test('whatever is asked, in whatever order, the answer is what the whole log says', () => {
+  const change = fc.record({
+    key: fc.constantFrom('k', 'l'),
+    id: fc.constantFrom('a', 'b', 'c', 'd'),
+    time: fc.constantFrom(5, 15, 25),
+    price: fc.nat(9),
+    gone: fc.boolean(),
+  });
+  const windows: readonly (readonly [number, number])[] = [
+    [0, 10],
+    [10, 20],
+    [0, 30],
+  ];
+  const step = fc.record({ change, ask: fc.option(fc.constantFrom(...windows)) });
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+      const partition = new Partition();
+      for (const each of steps) {
+        partition.add(each.change);
+        if (each.ask === null) continue;
+        const [start, end] = each.ask;
+        const { key } = each.change;
+        const ids = new Set(partition.expected(key, [start, end]).map(([id]) => id));
+        // A window begins where the first of its records came.
+        const from = partition.rows.findIndex((at) => at.key === key && ids.has(at.id));
+        if (from < 0) continue;
+        expect(partition.ask(key, from, [start, end])).toEqual(partition.expected(key, [start, end]));
+      }
+    }),
+  );
+});

@@ -1,0 +1,139 @@
+import type { Context, InputRecord, Range } from '../define.ts';
+import { type Version, Versions } from './versions.ts';
+
+/** A range that is longer is read for one window alone, and not kept. */
+const mostOffsets = 32_768n;
+/** More records than this are not kept: some 25 MB of trades. */
+const mostRecords = 65_536;
+/** What it costs to read the log at all, in records that could be taken meanwhile. */
+const readingCosts = 1_000n;
+
+export type ReadVersion<R> = (record: InputRecord<never>) => Version<R> | undefined;
+
+/** Windows of one key, and the input that they were made of; `to` is the offset after the record that asks. */
+export interface Question extends Range {
+  readonly key: string;
+  /** Whether an instant, microseconds, is in any of them. */
+  readonly holds: (time: number) => boolean;
+  /** Where the earliest one of all windows begins. */
+  readonly oldest: () => bigint;
+}
+
+/**
+ * What windows are made of, for those that have to be made again. Corrections come in crowds, and each of them may need the log since its window began: so what
+ * was read is kept, and follows the log, for as long as that costs less than reading it again. What is answered is the same either way.
+ */
+export class Recent<R> {
+  readonly #context: Pick<Context, 'reread' | 'follow'>;
+  readonly #read: ReadVersion<R>;
+  #kept: Kept<R> | undefined;
+
+  constructor(context: Pick<Context, 'reread' | 'follow'>, read: ReadVersion<R>) {
+    this.#context = context;
+    this.#read = read;
+  }
+
+  /** Calls `answer`, when the current record has returned, with what the records of the question's windows are after it; it may be given others, too. */
+  ask(question: Question, answer: (versions: Versions<R>) => void): void {
+    const { topic, from, to, key } = question;
+    const kept = this.#kept;
+    if (kept?.covers(topic, from) === true) {
+      kept.used();
+      this.#context.reread({ topic, from: to, to }, ignore, () => answer(kept.of(key)));
+    } else if (to - from > mostOffsets) {
+      this.#askAlone(question, answer);
+    } else {
+      this.#drop();
+      this.#keep(topic, kept === undefined ? from : furthest(question), to, (fresh) => answer(fresh.of(key)));
+    }
+  }
+
+  #askAlone({ topic, from, to, key, holds }: Question, answer: (versions: Versions<R>) => void): void {
+    const versions = new Versions<R>();
+    const visit = (record: InputRecord<unknown>): void => {
+      const version = this.#read(record as InputRecord<never>);
+      if (version?.key !== key) return;
+      if (versions.has(version.id) || holds(version.time)) versions.take(version, record);
+    };
+    this.#context.reread({ topic, from, to }, visit, () => answer(versions));
+  }
+
+  #keep(topic: string, from: bigint, to: bigint, done: (kept: Kept<R>) => void): void {
+    const kept = new Kept<R>(topic, from, to - from + readingCosts);
+    const visit = (record: InputRecord<unknown>): void => {
+      const version = this.#read(record as InputRecord<never>);
+      if (version !== undefined) kept.take(version, record);
+    };
+    this.#context.reread({ topic, from, to }, visit, () => {
+      this.#kept = kept;
+      kept.stop = this.#context.follow(topic, (record) => {
+        visit(record);
+        if (kept.tooMuch()) this.#drop();
+      });
+      done(kept);
+    });
+  }
+
+  #drop(): void {
+    this.#kept?.stop();
+    this.#kept = undefined;
+  }
+}
+
+/** All keys' records from an offset on. */
+class Kept<R> {
+  readonly #topic: string;
+  readonly #from: bigint;
+  /** In records. */
+  readonly #cost: bigint;
+  readonly #keys = new Map<string, Versions<R>>();
+  #records = 0;
+  /** Records since it was asked last. */
+  #idle = 0n;
+  stop: () => void = ignore;
+
+  constructor(topic: string, from: bigint, cost: bigint) {
+    this.#topic = topic;
+    this.#from = from;
+    this.#cost = cost;
+  }
+
+  covers(topic: string, from: bigint): boolean {
+    return topic === this.#topic && from >= this.#from;
+  }
+
+  of(key: string): Versions<R> {
+    return this.#keys.get(key) ?? new Versions();
+  }
+
+  take(version: Version<R>, at: InputRecord<unknown>): void {
+    let versions = this.#keys.get(version.key);
+    if (versions === undefined) {
+      versions = new Versions();
+      this.#keys.set(version.key, versions);
+    }
+    this.#records -= versions.size;
+    versions.take(version, at);
+    this.#records += versions.size;
+  }
+
+  used(): void {
+    this.#idle = 0n;
+  }
+
+  /** Whether it is too large, or has been kept for longer than it would take to read it again. */
+  tooMuch(): boolean {
+    this.#idle += 1n;
+    return this.#idle > this.#cost || this.#records > mostRecords;
+  }
+}
+
+/** Where one question has not been enough, others will go back further. */
+function furthest({ from, to, oldest }: Question): bigint {
+  const earliest = to - mostOffsets;
+  const least = oldest();
+  const begin = least > earliest ? least : earliest;
+  return begin < from ? begin : from;
+}
+
+function ignore(): void {}
