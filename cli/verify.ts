@@ -113,8 +113,8 @@ export async function verify(
   const heartbeatTopic = `${config.capture.prefix}.public.heartbeat`;
   const isRunning = async (group: string) => (await groups.members(group)).length > 0;
   const waiting = { log, schemas, heartbeatTopic, steps: stepsOf(tables), isRunning, waitMs, onWait, ...signal };
-  const { snapshot, behind } = await takeMoment(db, other, waiting);
-  const sources = { db, log, schemas, store, snapshot, masks: masksOf(config) };
+  const { snapshot, settled, behind } = await takeMoment(db, other, waiting);
+  const sources = { db, log, schemas, store, snapshot, settled, masks: masksOf(config) };
   await Snapshot.share(db, other);
   // Side by side, each with a connection: what Postgres computes for one takes no time from what is decoded here for the other.
   const [candles, stored] = await Promise.allSettled([

@@ -17,6 +17,8 @@ export interface CandleSources {
   readonly schemas: Schemas;
   /** What `db` sees, when trades are written meanwhile. Default: everything in the log. */
   readonly snapshot?: Snapshot;
+  /** What of the trades it sees without a look at each, as `Moment` has it. Default: nothing. */
+  readonly settled?: readonly bigint[];
 }
 
 export interface CandleProof {
@@ -35,14 +37,14 @@ export interface CandleProof {
  * visible in the snapshot counts in every candle, also in one that has taken more since.
  */
 export async function checkCandles(
-  { db, log, schemas, snapshot }: CandleSources,
+  { db, log, schemas, snapshot, settled }: CandleSources,
   settings: CandleSettings & { readonly processor: string; readonly topic: string; readonly day?: string },
 ): Promise<CandleProof> {
   const startedMs = performance.now();
   await db.query(`DROP TABLE IF EXISTS ${temporary.map((name) => `pg_temp.${name}`).join(', ')}`);
   const life = new Differences();
   const count = await loadObserved({ db, log, schemas }, settings, life);
-  const unseen = snapshot === undefined ? undefined : await findUnseen(log, schemas, snapshot);
+  const unseen = snapshot === undefined ? undefined : await findUnseen(log, schemas, snapshot, settled);
   const excluded = await loadExcluded({ db, log, schemas }, settings, unseen);
   const values = new Differences();
   let expected = 0;

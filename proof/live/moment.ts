@@ -6,7 +6,9 @@ import type { Log } from '../../core/runtime/log.ts';
 import { groupOf } from '../../core/runtime/runner.ts';
 import { passMarker } from './marker.ts';
 import { Passing, type Reader } from './passing.ts';
+import { Settled } from './settled.ts';
 import { Snapshot } from './snapshot.ts';
+import { tradesTopic } from './unseen.ts';
 
 /** Readers of one topic, or of topics that are equally far down. Their goals are the ends of their topics when the step before is done. */
 export interface Step {
@@ -39,6 +41,8 @@ export interface Behind extends Reader {
 /** One instant of Postgres that every stage has passed. */
 export interface Moment {
   readonly snapshot: Snapshot;
+  /** Of the topic of trades, by partition: what is below is visible in the snapshot. Empty where that is not known. */
+  readonly settled: readonly bigint[];
   readonly behind: readonly Behind[];
 }
 
@@ -62,6 +66,7 @@ export async function takeMoment(db: Client, other: Client, options: MomentOptio
   let waitingFor = 'capture';
   let remedy = 'look at `millrace connectors status`; without a running connector nothing is captured';
   try {
+    const settled = await Settled.look(log, tradesTopic, other, { signal, clock });
     const snapshot = await Snapshot.take(db);
     onWait('capture has to pass the marker');
     const rows = [
@@ -99,7 +104,7 @@ export async function takeMoment(db: Client, other: Client, options: MomentOptio
         signal.throwIfAborted();
       }
     }
-    return { snapshot, behind };
+    return { snapshot, settled: settled.below(snapshot), behind };
   } catch (error) {
     if (!late.signal.aborted || options.signal?.aborted === true) throw error;
     const message = `${waitingFor} has not passed the marker, and nothing moved for ${options.waitMs / 1000} s`;

@@ -33,12 +33,15 @@ const two32 = 1n << 32n;
  */
 export class Snapshot {
   readonly parts: SnapshotParts;
+  /** Every transaction with a lesser id has ended: what it committed is visible. 64 bits. */
+  readonly endedBefore: bigint;
   readonly #next: bigint;
   readonly #running: ReadonlySet<bigint>;
 
   constructor(parts: SnapshotParts) {
     this.parts = parts;
-    const [, xmax = '', running = ''] = parts.text.split(':');
+    const [xmin = '', xmax = '', running = ''] = parts.text.split(':');
+    this.endedBefore = BigInt(xmin);
     this.#next = BigInt(xmax);
     this.#running = new Set(
       running

@@ -8,7 +8,7 @@ import type { TradeChange } from '../../schemas/gen/trade_change.ts';
 import { readRaw } from '../topic.ts';
 import type { Snapshot } from './snapshot.ts';
 
-const tradesTopic = 'cdc.public.trades';
+export const tradesTopic = 'cdc.public.trades';
 
 /** A change of a trade that is in the log, and not in the snapshot. */
 export interface UnseenChange {
@@ -28,14 +28,24 @@ export interface Unseen {
 /** Only what says where a change comes from. */
 const sourceOnly = sourceSchema('txId', 'lsn', 'snapshot');
 
-/** Finds the changes of trades that the snapshot does not see, whatever their order in the log. What a backfill read is no change. */
-export async function findUnseen(log: Log, schemas: Schemas, snapshot: Snapshot): Promise<Unseen> {
+/**
+ * Finds the changes of trades that the snapshot does not see, whatever their order in the log. What a backfill read is no change.
+ *
+ * @param settled by partition, the offset below which it sees every change: that is not read. Default: where the log begins.
+ */
+export async function findUnseen(
+  log: Log,
+  schemas: Schemas,
+  snapshot: Snapshot,
+  settled: readonly bigint[] = [],
+): Promise<Unseen> {
   const [starts, ends] = await Promise.all([log.starts(tradesTopic), log.ends(tradesTopic)]);
   const first: (bigint | undefined)[] = [];
   const changes: UnseenChange[] = [];
   const narrow = new AvroDecoder<Pick<TradeChange, 'op' | 'source'>>(schemas, sourceOnly);
   for (const [partition, to] of ends.entries()) {
-    const from = starts[partition] ?? 0n;
+    const [start, known] = [starts[partition] ?? 0n, settled[partition] ?? 0n];
+    const from = known > start ? known : start;
     first[partition] = await firstUnseen(log, narrow, snapshot, { partition, from, to });
     if (first[partition] === undefined) continue;
     const rest = { partition, from: first[partition], to };

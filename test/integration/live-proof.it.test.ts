@@ -2,6 +2,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { Client } from 'pg';
 import { AvroEncoder } from '../../core/avro/encoder.ts';
+import { wallClock } from '../../core/clock.ts';
 import { formatDecimal, PRICE_SCALE } from '../../core/decimal.ts';
 import { connectPostgres } from '../../core/postgres.ts';
 import { groupOf } from '../../core/runtime/runner.ts';
@@ -12,7 +13,9 @@ import { Feed, SETTINGS, type TradeFields, time } from '../../processors/ohlcv/t
 import { checkArchive } from '../../proof/archive.ts';
 import { checkCandles } from '../../proof/candles/candles.ts';
 import { type Moment, takeMoment } from '../../proof/live/moment.ts';
+import { Settled } from '../../proof/live/settled.ts';
 import { Snapshot } from '../../proof/live/snapshot.ts';
+import { findUnseen } from '../../proof/live/unseen.ts';
 import type { HeartbeatChange } from '../../schemas/gen/heartbeat_change.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import type { TradeChange } from '../../schemas/gen/trade_change.ts';
@@ -246,6 +249,114 @@ describe('the archive beside a writer', () => {
     expect(await found(snapshot)).toEqual([]);
     expect([...harness.memory.objects.keys()].length).toBeGreaterThan(before);
     expect(store).toBe(harness.store);
+  });
+});
+
+describe('what is settled before the snapshot', () => {
+  let driver: Driver<TradeChange>;
+  let writer: Client;
+
+  beforeEach(async () => {
+    driver = await Driver.open(ohlcv(SETTINGS));
+    writer = await connectPostgres({ url: database.url, name: 'writer' });
+    for (let i = 0; i < 3; i++) driver.send(await transaction({ at: `12:00:1${i}`, id: `t${i}` }));
+  });
+  afterEach(async () => {
+    await writer.end();
+    await driver[Symbol.asyncDispose]();
+  });
+
+  /** Looks, and at each wait for open transactions does this instead. */
+  const look = (meanwhile: () => Promise<unknown> = async () => undefined) =>
+    Settled.look(driver.log, topic, database.client, {
+      clock: { now: () => 0, sleep: (ms) => meanwhile().then(() => wallClock.sleep(ms / 10)) },
+    });
+
+  /** Ids of the trades that the snapshot does not see; the same whether everything is looked at or not. And the least offset that was read. */
+  async function unseen(snapshot: Snapshot, settled: Settled): Promise<{ ids: unknown[]; from: bigint | undefined }> {
+    const { log, schemas } = driver;
+    const all = await findUnseen(log, schemas, snapshot);
+    let from: bigint | undefined;
+    const { fetcher } = log;
+    log.fetcher = () => {
+      const inner = fetcher.call(log);
+      return {
+        fetch: (positions, options) => {
+          for (const { offset } of positions) if (from === undefined || offset < from) from = offset;
+          return inner.fetch(positions, options);
+        },
+        [Symbol.asyncDispose]: () => inner[Symbol.asyncDispose](),
+      };
+    };
+    const found = await findUnseen(log, schemas, snapshot, settled.below(snapshot));
+    log.fetcher = fetcher;
+    expect(found).toEqual(all);
+    return { ids: found.changes.map(({ change }) => change.after?.trade_id), from };
+  }
+
+  /** Until it is known: transactions of others in the same cluster count, too. */
+  async function known(steps: {
+    before?: () => Promise<void>;
+    meanwhile?: () => Promise<unknown>;
+    between?: () => Promise<void>;
+  }) {
+    for (;;) {
+      await steps.before?.();
+      const ends = await driver.log.ends(topic);
+      const settled = await look(steps.meanwhile);
+      await steps.between?.();
+      const snapshot = await Snapshot.take(reader);
+      const below = settled.below(snapshot);
+      if (below.length > 0) {
+        expect(below).toEqual(ends);
+        return { settled, snapshot, from: ends[0] };
+      }
+      await reader.query('ROLLBACK');
+    }
+  }
+
+  test('is not read again; what came between the two is visible, and what came later is not', async () => {
+    let count = 0;
+    const between = async () => {
+      driver.send(await transaction({ at: '12:00:20', id: `between${count++}` }));
+    };
+    const { settled, snapshot, from } = await known({ between });
+    driver.send(await transaction({ at: '12:00:21', id: 'later' }));
+    expect(await unseen(snapshot, settled)).toEqual({ ids: ['later'], from });
+  });
+
+  test('is nothing while a transaction is open, since its change may be published before it is visible', async () => {
+    await writer.query('BEGIN');
+    driver.send(await write({ at: '12:00:20', id: 'not visible yet' }, writer));
+    const settled = await look();
+    const snapshot = await Snapshot.take(reader);
+    await writer.query('COMMIT');
+    driver.send(await transaction({ at: '12:00:21', id: 'later' }));
+    expect(settled.below(snapshot)).toEqual([]);
+    expect(await unseen(snapshot, settled)).toEqual({ ids: ['not visible yet', 'later'], from: 0n });
+  });
+
+  test('is nothing either when the open transaction is published later, and counts as one that was not visible', async () => {
+    await writer.query('BEGIN');
+    const open = await write({ at: '12:00:20', id: 'open' }, writer);
+    const settled = await look();
+    const snapshot = await Snapshot.take(reader);
+    await writer.query('COMMIT');
+    driver.send(open);
+    expect(await unseen(snapshot, settled)).toEqual({ ids: ['open'], from: 0n });
+  });
+
+  test('waits for a transaction that ends soon: its change is visible then', async () => {
+    let count = 0;
+    const { settled, snapshot, from } = await known({
+      before: async () => {
+        await writer.query('BEGIN');
+        driver.send(await write({ at: '12:00:20', id: `soon${count++}` }, writer));
+      },
+      meanwhile: () => writer.query('COMMIT'),
+    });
+    driver.send(await transaction({ at: '12:00:21', id: 'later' }));
+    expect(await unseen(snapshot, settled)).toEqual({ ids: ['later'], from });
   });
 });
 
