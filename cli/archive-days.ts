@@ -54,7 +54,7 @@ export function printDays(lines: readonly DayLine[]): void {
     return;
   }
   printTable(
-    ['topic', 'day', 'state', 'revision', 'files', 'rows', 'waiting', 'manifest'],
+    ['topic', 'day', 'state', 'revision', 'files', 'rows', 'lost', 'waiting', 'manifest'],
     lines.map(({ topic, day, stands, waiting }, i) => [
       lines[i - 1]?.topic === topic ? '' : topic,
       day,
@@ -62,6 +62,7 @@ export function printDays(lines: readonly DayLine[]): void {
       stands === undefined ? '–' : String(stands.revision),
       (stands?.files ?? 0n).toLocaleString('en-US'),
       (stands?.rows ?? 0n).toLocaleString('en-US'),
+      (stands?.lost_rows ?? 0n).toLocaleString('en-US'),
       String(waiting),
       stands?.manifest_key ?? '–',
     ]),

@@ -15,6 +15,7 @@ import { GivenUp } from './expired.ts';
 import { Files } from './files.ts';
 import type { Snapshot } from './live/snapshot.ts';
 import { checkLogged } from './logged.ts';
+import { Lost } from './lost.ts';
 import { type Check, Differences } from './report.ts';
 import { TallyBook } from './tally.ts';
 import { TradesProof } from './trades.ts';
@@ -37,6 +38,7 @@ export interface ArchiveSources {
  *   - each record below the committed position is one row of one listed object with the log's values, or one dead letter, exactly once
  *   - row counts, ranges and row hashes of each object are what its record says, and cuts do not overlap
  *   - what a compaction or an expiry took off the list is not expected, whether it is still in the bucket or not
+ *   - what is lost for good is told, and no difference
  *   - trades: what the archived changes come to is what Postgres holds
  *
  * @param onCheck told each check when it is done
@@ -50,12 +52,14 @@ export async function checkArchive(
 ): Promise<{ checks: Check[]; rows: number }> {
   const startedMs = performance.now();
   const { log, schemas, store, db, snapshot, masks } = sources;
-  const { objects: all, committed, unlisted, expired } = await standing(sources, topic);
+  const { objects: all, committed, unlisted, expired, lost: gone } = await standing(sources, topic);
   const given = new GivenUp(topic, expired);
+  const lost = new Lost(gone);
   const counts = (object: ArchiveObject) => day === undefined || object.day === day;
   const folded = topic === 'cdc.public.trades';
   const objects = folded ? all : all.filter(counts);
   await using files = await Files.download(store, topic, objects);
+  await lost.fill(files);
   const path = day === undefined ? '/' : `/year=${day.slice(0, 4)}/month=${day.slice(5, 7)}/day=${day.slice(8)}/`;
   for (const key of unlisted) {
     if (key.includes(path)) files.differences.add(`${key} is in the bucket, but no record lists it`);
@@ -66,13 +70,14 @@ export async function checkArchive(
     checks.push(check);
     onCheck(check);
   };
-  done(files.differences.check(name, `${objects.length} objects`, startedMs));
+  const present = files.differences.check(name, `${objects.length} objects${lost.told(day)}`, startedMs);
+  done(gone.length === 0 ? present : { ...present, lost: lost.of(day) });
   const own = objects.flatMap((object, i) => (counts(object) ? [{ object, path: files.pathOf(i) }] : []));
   const scope = day === undefined ? undefined : { day, paths: own.map((each) => each.path) };
   // Postgres adds up its rows while the log is read.
   const partitions = folded ? (await log.ends(topic)).length : 0;
   const trades = folded ? new TradesProof(db, { given, snapshot, masks, day, partitions }) : undefined;
-  done(await checkLogged(log, schemas, topic, files, { positions: committed, given, scope }));
+  done(await checkLogged(log, schemas, topic, files, { positions: committed, given, lost, scope }));
   done(await checkRecords(files, topic, own));
   if (trades !== undefined) done(await trades.check(files));
   return { checks, rows: own.reduce((sum, { object }) => sum + Number(object.rows), 0) };
@@ -86,6 +91,8 @@ interface Standing {
   readonly unlisted: readonly string[];
   /** Objects whose rows were given up. */
   readonly expired: readonly ArchiveObject[];
+  /** Objects that are gone for good. */
+  readonly lost: readonly ArchiveObject[];
 }
 
 /**
@@ -98,7 +105,7 @@ async function standing({ log, schemas, store }: ArchiveSources, topic: Archived
   const found: string[] = [];
   for (const tree of trees) for await (const { key } of store.list(tree)) if (!isSuccessKey(key)) found.push(key);
   const committed = await log.committed(groupOf('parquet'), topic);
-  const { objects: after, replaced, expired } = await readListing(log, schemas, topic);
+  const { objects: after, replaced, expired, lost } = await readListing(log, schemas, topic);
   const plans = await endOfReplacements(log);
   const listed = new Set(after.map(({ key }) => key));
   const planned = committed
@@ -120,6 +127,7 @@ async function standing({ log, schemas, store }: ArchiveSources, topic: Archived
         !planned.some((name) => key.includes(name)),
     ),
     expired,
+    lost,
   };
 }
 

@@ -10,6 +10,7 @@ import type { ArchivedTopic } from '../schemas/topics.ts';
 import { dayRange } from './day.ts';
 import type { GivenUp } from './expired.ts';
 import { duckdbRowHash, type Files } from './files.ts';
+import type { Lost } from './lost.ts';
 import { type Check, Differences, maxExamples } from './report.ts';
 import { duckdbTally, TallyBook } from './tally.ts';
 import { readRaw, readTopic } from './topic.ts';
@@ -21,6 +22,7 @@ export interface Expected {
   /** What the sink has committed. */
   readonly positions: readonly Committed[];
   readonly given: GivenUp;
+  readonly lost: Lost;
   readonly scope: LoggedScope | undefined;
 }
 
@@ -55,6 +57,7 @@ export async function checkLogged(
   await files.db.run(`
     CREATE TABLE archived_rows AS SELECT _partition AS p, _offset AS o, ${duckdbRowHash(columns)} AS h,
       epoch_us(coalesce(${reader.table.eventTime}, _source_time)) AS t FROM archived WHERE ${inScope}`);
+  const lost = await expected.lost.excuse(files);
   const wrong = await files.query(`
     WITH found AS (
       SELECT p, o, count(*) AS n, any_value(h) AS h, bool_or(dead) AS dead
@@ -80,7 +83,8 @@ export async function checkLogged(
   await files.db.run('DROP TABLE archived_rows');
   const waiting = counts.waiting === 0 ? '' : `, ${counts.waiting} newer ones not archived yet`;
   const expired = counts.expired === 0 ? '' : `, ${counts.expired} given up with their days`;
-  const subject = `${counts.committed} records${waiting}${expired}`;
+  const gone = lost === 0 ? '' : `, ${lost} lost that the log has still`;
+  const subject = `${counts.committed - lost} records${waiting}${expired}${gone}`;
   const name = `${topic}: each record is archived once, with equal values`;
   return differences.check(name, subject, startedMs, book.tallies(topic, 'data and lineage'));
 }

@@ -12,6 +12,19 @@ export interface Check {
   readonly skipped?: boolean;
   /** Rows and row hashes of the places that were compared. */
   readonly tallies?: Tallies;
+  /** What could not be compared because it is gone for good, and was given up. */
+  readonly lost?: readonly LostObject[];
+}
+
+/** An object that is gone for good: nothing could make it again, and its rows were given up. */
+export interface LostObject {
+  readonly key: string;
+  readonly partition: number;
+  readonly day: string;
+  /** Of its rows, both inclusive. Of what a compaction had made there may be listed rows between the two. */
+  readonly offsets: { readonly first: bigint; readonly last: bigint };
+  readonly rows: bigint;
+  readonly rowHash: string;
 }
 
 export const maxExamples = 10;

@@ -12,6 +12,7 @@ import type { GivenUp } from './expired.ts';
 import { duckdbRowHash, type Files } from './files.ts';
 import type { Snapshot } from './live/snapshot.ts';
 import { readable } from './logged.ts';
+import { nothingLostBefore } from './lost.ts';
 import { type Check, Differences, maxExamples } from './report.ts';
 import { duckdbTally, TallyBook } from './tally.ts';
 
@@ -132,8 +133,8 @@ async function fold(
 
 /** A read that is not the first of its key tells of a row that is there already, or there again. */
 async function doubled(files: Files, given: GivenUp, differences: Differences): Promise<void> {
-  // The change that created a row may have been given up with the day it was on then.
-  const known = given.nothing ? 'true' : "first_op IN ('c', 'r')";
+  // The change that created a row may have been given up with the day it was on then, or be lost.
+  const known = `${nothingLostBefore} AND ${given.nothing ? 'true' : "first_op IN ('c', 'r')"}`;
   const wrong = await files.query(
     `SELECT ${key.join(', ')}, lives::INT AS lives, count(*) OVER () AS total FROM folded
       WHERE (lives > (last_op <> 'd')::INT OR lives + reads < (last_op <> 'd')::INT) AND ${known} ORDER BY ALL LIMIT ${maxExamples}`,

@@ -9,7 +9,7 @@ import { MillraceError } from '../core/errors.ts';
 import type { MemoryStore } from '../core/s3/memory.ts';
 import { archivedTopics } from '../schemas/topics.ts';
 import { CompactionHarness } from '../sinks/compaction/fixtures/harness.ts';
-import { rebuildCompacted } from '../sinks/compaction/rebuild.ts';
+import { compactedOf, rebuildCompacted } from '../sinks/compaction/rebuild.ts';
 import { examineDays, repairDay } from '../sinks/manifests/repair.ts';
 import { Harness, trade } from '../sinks/parquet/fixtures/harness.ts';
 import { type Examined, examine } from '../sinks/parquet/repair/examine.ts';
@@ -27,7 +27,12 @@ interface Archive {
 
 const sourcesOf = ({ log, schemas, store }: Archive) => ({ log, schemas, store, signal: new AbortController().signal });
 const look = (archive: Archive, over: { day?: string; keys?: ReadonlySet<string> } = {}): Promise<Examined> =>
-  examine({ ...sourcesOf(archive), topics: archivedTopics, ...over });
+  examine({
+    ...sourcesOf(archive),
+    topics: archivedTopics,
+    compactedOf: (object) => compactedOf(sourcesOf(archive), object),
+    ...over,
+  });
 
 async function mend(archive: Archive, { findings }: Pick<Examined, 'findings'>): Promise<readonly Outcome[]> {
   const sources = sourcesOf(archive);

@@ -91,7 +91,8 @@ test('is a row per topic for people, with empty cells for what could not be aske
   const volume = { files: 2, bytes: 5n };
   const known = [{ topic: trades, removable: volume, waiting: volume }] as const;
   const [row] = standingRows([own], known);
-  expect(row?.slice(5)).toEqual(['3 complete', '0', '6', '2, 2 in a while', '4 of 2 days']);
+  expect(standingRows([{ ...own, lost: { files: 1, rows: 7n, bytes: 5n } }], known)[0]?.at(-1)).toBe('7 rows of 1');
+  expect(row?.slice(5)).toEqual(['3 complete', '0', '6', '2, 2 in a while', '4 of 2 days', '']);
   const [unknown] = standingRows([{ ...own, cuts: [], old: null }], []);
-  expect(unknown?.slice(4)).toEqual(['none', '3 complete', '0', '6', '', '']);
+  expect(unknown?.slice(4)).toEqual(['none', '3 complete', '0', '6', '', '', '']);
 });

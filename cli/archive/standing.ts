@@ -41,8 +41,10 @@ export interface TopicStanding {
   readonly due: Volume;
   /** What `millrace archive expire` would give up; null when nothing says which days are old. */
   readonly old: (Volume & { readonly days: number }) | null;
-  /** What was given up: listed no more. */
+  /** What was given up with its days: listed no more. */
   readonly expired: Volume;
+  /** What was given up because nothing could make it again: listed no more. */
+  readonly lost: Volume;
 }
 
 export interface StandingOptions {
@@ -58,7 +60,7 @@ export async function readStanding(log: Log, schemas: Schemas, options: Standing
   const lines = await readDayLines(log, schemas, archivedTopics, signal);
   const standing: TopicStanding[] = [];
   for (const topic of archivedTopics) {
-    const { objects, expired } = await readListing(log, schemas, topic, {}, signal);
+    const { objects, expired, lost } = await readListing(log, schemas, topic, {}, signal);
     const own = lines.filter((line) => line.topic === topic);
     const complete = new Set(own.filter(({ stands }) => stands?.state === 'COMPLETE').map(({ day }) => day));
     const days = { OPEN: 0, COMPLETE: 0, REOPENED: 0, EXPIRED: 0, NONE: 0 };
@@ -75,6 +77,7 @@ export async function readStanding(log: Log, schemas: Schemas, options: Standing
       due: volumeOf(due.flatMap(({ inputs }) => inputs)),
       old: old === undefined ? null : { ...volumeOf(old), days: new Set(old.map(({ day }) => day)).size },
       expired: volumeOf(expired),
+      lost: volumeOf(lost),
     });
   }
   return standing;
@@ -147,6 +150,7 @@ const standingHeader = [
   'to compact',
   'to remove',
   'to expire',
+  'lost',
 ];
 
 /** The cells of the table. */
@@ -154,7 +158,7 @@ export function standingRows(
   standing: readonly TopicStanding[],
   replaced: readonly TopicReplaced[],
 ): readonly (readonly string[])[] {
-  return standing.map(({ topic, listed, cuts, days, unmanifested, due, old }) => {
+  return standing.map(({ topic, listed, cuts, days, unmanifested, due, old, lost }) => {
     const own = replaced.find((each) => each.topic === topic);
     const newest = cuts.reduce<bigint | undefined>(
       (last, { at }) => (last === undefined || at > last ? at : last),
@@ -175,6 +179,7 @@ export function standingRows(
       `${due.files}`,
       own === undefined ? '' : `${own.removable.files}${waiting}`,
       old === null ? '' : `${old.files} of ${old.days} days`,
+      lost.files === 0 ? '' : `${count(lost.rows)} rows of ${lost.files}`,
     ];
   });
 }

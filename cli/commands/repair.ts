@@ -1,23 +1,22 @@
-/** `millrace repair`: puts objects of the archive back that are gone or damaged, byte for byte. */
+/** `millrace repair`: puts objects of the archive back that are gone or damaged, byte for byte, and gives up what nothing can make again. */
 import { tmpdir } from 'node:os';
 import type { Command } from 'commander';
 import { MillraceError } from '../../core/errors.ts';
-import { openStore } from '../../core/s3/open.ts';
 import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
-import { rebuildCompacted } from '../../sinks/compaction/rebuild.ts';
+import { Compactor } from '../../sinks/compaction/compactor.ts';
+import { compactedOf, rebuildCompacted } from '../../sinks/compaction/rebuild.ts';
 import { examineDays, repairDay } from '../../sinks/manifests/repair.ts';
-import { type Examined, examine } from '../../sinks/parquet/repair/examine.ts';
-import { type Outcome, repair } from '../../sinks/parquet/repair/repair.ts';
+import { type Examined, examine, type Finding } from '../../sinks/parquet/repair/examine.ts';
+import { lostOf, type Outcome, repair } from '../../sinks/parquet/repair/repair.ts';
 import { archivedTopic, dayOf } from '../archive/list.ts';
-import { loadConfig } from '../config.ts';
-import { withLog } from '../log.ts';
+import { type ArchivePlace, withArchive } from '../archive/place.ts';
 import { printJson, printTable } from '../print.ts';
 import { Progress } from '../progress.ts';
-import { untilSignal } from '../signals.ts';
 
 interface RepairCommandOptions {
   readonly day?: string;
   readonly object?: readonly string[];
+  readonly giveUp?: boolean;
   readonly dryRun?: boolean;
   readonly yes?: boolean;
   readonly json?: boolean;
@@ -32,6 +31,7 @@ export function register(program: Command): void {
     .argument('[topic]', `one of ${archivedTopics.join(', ')}; without it all`, archivedTopic)
     .option('--day <day>', 'only files of this day, YYYY-MM-DD', dayOf)
     .option('--object <key...>', 'only these files')
+    .option('--give-up', 'record files as lost that nothing can make again: they are listed no more, and told as lost')
     .option('--dry-run', 'show what would be done, and change nothing')
     .option('--yes', 'do it')
     .option('--json', 'print JSON')
@@ -43,27 +43,24 @@ async function repairCommand(
   options: RepairCommandOptions,
   command: Command,
 ): Promise<void> {
-  const config = loadConfig(command);
-  const signal = untilSignal(() => new MillraceError('INTERRUPTED', 'interrupted'));
-  await using store = openStore(config.s3);
-  await withLog(config, async (log, schemas) => {
-    const sources = { log, schemas, store, signal };
+  await withArchive(command, async (place) => {
     const topics = topic === undefined ? archivedTopics : [topic];
     const quiet = options.json === true;
     const reading = new Progress('reading');
     const examined = await examine({
-      ...sources,
+      ...place,
       topics,
       day: options.day,
       keys: options.object === undefined ? undefined : new Set(options.object.map(keyOf)),
+      compactedOf: (object) => compactedOf(place, object),
       onProgress: ({ done, total, bad }) => {
         if (!quiet) reading.update({ done, total, text: `${done} of ${total} files, ${bad} to repair` });
       },
     });
     reading.end();
-    const days = options.object === undefined ? await examineDays(sources, topics, options.day) : [];
+    const days = options.object === undefined ? await examineDays(place, topics, options.day) : [];
     const plan = { ...examined, manifests: days.map(({ key, state }) => ({ key, state })) };
-    if (!quiet) printPlan(plan);
+    if (!quiet) printPlan(plan, options.giveUp === true);
     const isDue = examined.findings.length + days.length > 0;
     if (options.dryRun === true || !isDue) {
       if (quiet) printJson({ ok: !isDue, plan: shown(plan) });
@@ -76,34 +73,51 @@ async function repairCommand(
         remedy: 'say --yes to repair what the plan shows',
       });
     }
-    const mending = new Progress('repairing');
-    const outcomes: Outcome[] = [
-      ...(await repair({
-        ...sources,
-        findings: examined.findings,
-        compacted: (object, inputs) => rebuildCompacted(sources, object, inputs, tmpdir()),
-        onProgress: ({ done, total, key }) => {
-          if (!quiet) mending.update({ done, total, text: key });
-        },
-      })),
-    ];
+    const outcomes = [...(await mend(place, examined.findings, quiet))];
     for (const day of days) {
-      await repairDay(sources, day);
+      await repairDay(place, day);
       outcomes.push({ key: day.key, result: 'repaired' });
     }
-    mending.end();
-    const ok = outcomes.every(({ result }) => result !== 'failed');
+    const told = options.giveUp === true ? await giveUp(place, examined.findings, outcomes) : outcomes;
+    const ok = told.every(({ result }) => result !== 'failed');
     if (quiet) {
-      const results = outcomes.map(({ key, result, error }) => ({
+      const results = told.map(({ key, result, error }) => ({
         key,
         result,
         why: error?.message,
         remedy: error?.remedy,
       }));
       printJson({ ok, plan: shown(plan), outcomes: results });
-    } else printOutcomes(outcomes);
+    } else printOutcomes(told);
     if (!ok) process.exitCode = 1;
   });
+}
+
+async function mend(place: ArchivePlace, findings: readonly Finding[], quiet: boolean): Promise<readonly Outcome[]> {
+  const mending = new Progress('repairing');
+  const outcomes = await repair({
+    ...place,
+    findings,
+    compacted: (object, inputs) => rebuildCompacted(place, object, inputs, tmpdir()),
+    onProgress: ({ done, total, key }) => {
+      if (!quiet) mending.update({ done, total, text: key });
+    },
+  });
+  mending.end();
+  return outcomes;
+}
+
+/** The outcomes, with that of each object that was given up. */
+async function giveUp(
+  place: ArchivePlace,
+  findings: readonly Finding[],
+  outcomes: readonly Outcome[],
+): Promise<readonly Outcome[]> {
+  const lost = lostOf(findings, outcomes);
+  if (lost.length === 0) return outcomes;
+  await using compactor = await Compactor.open(place);
+  const given = new Set((await compactor.giveUp(lost)).map(({ key }) => key));
+  return outcomes.map((outcome) => (given.has(outcome.key) ? { key: outcome.key, result: 'lost' } : outcome));
 }
 
 interface Plan extends Examined {
@@ -122,7 +136,7 @@ function shown({ objects, bytes, findings, manifests }: Plan): object {
   return { objects, bytes, findings: found, manifests };
 }
 
-function printPlan({ objects, findings, manifests }: Plan): void {
+function printPlan({ objects, findings, manifests }: Plan, givesUp: boolean): void {
   const bad = findings.length + manifests.length;
   if (bad === 0) {
     process.stdout.write(`✓ ${objects} files are what their records say, and so are the manifests\n`);
@@ -134,7 +148,11 @@ function printPlan({ objects, findings, manifests }: Plan): void {
       ...findings.map(({ object, state, source, why }) => [
         object.key,
         state,
-        source === 'none' ? `nothing: ${why}` : source === 'log' ? 'the log' : 'what was compacted',
+        source === 'none'
+          ? `nothing${givesUp ? ', so it is given up as lost' : ''}: ${why}`
+          : source === 'log'
+            ? 'the log'
+            : 'what was compacted',
         String(object.rows),
       ]),
       ...manifests.map(({ key, state }) => [key, state, 'the list', '']),
@@ -148,6 +166,7 @@ function printOutcomes(outcomes: readonly Outcome[]): void {
     good: '✓ is good already',
     unlisted: '✓ is listed no more',
     failed: '✗ not repaired',
+    lost: '✓ given up as lost',
   } as const;
   for (const { key, result, error } of outcomes) {
     process.stdout.write(`${words[result]}: ${key}\n`);

@@ -60,7 +60,7 @@ export function register(program: Command): void {
 }
 
 export function printChecks(checks: readonly Check[]): void {
-  for (const { name, subject, differences, examples, seconds, skipped, tallies } of checks) {
+  for (const { name, subject, differences, examples, seconds, skipped, tallies, lost = [] } of checks) {
     if (skipped === true) {
       process.stdout.write(`· ${name}: skipped, ${subject}\n`);
       continue;
@@ -70,6 +70,9 @@ export function printChecks(checks: readonly Check[]): void {
     );
     for (const example of examples) process.stdout.write(`    ${example}\n`);
     if (differences > examples.length) process.stdout.write(`    … and ${differences - examples.length} more\n`);
+    for (const { key, offsets, rows } of lost.slice(0, maxExamples))
+      process.stdout.write(`    lost: ${key}, ${rows} rows of offsets ${offsets.first}–${offsets.last}\n`);
+    if (lost.length > maxExamples) process.stdout.write(`    … and ${lost.length - maxExamples} more lost\n`);
     const lines = tallies === undefined ? [] : differing(tallies);
     for (const line of lines.slice(0, maxExamples)) process.stdout.write(`    ${describeLine(line)}\n`);
     if (lines.length > maxExamples)

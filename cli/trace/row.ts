@@ -121,6 +121,7 @@ const states: Readonly<Record<Located['state'], string>> = {
   waiting: 'not yet: the sink has not committed so far',
   refused: 'a dead letter of the sink, so not a row',
   expired: 'given up with its day',
+  lost: 'lost: its object is gone, and nothing could make it again',
   missing: 'in no listed object',
 };
 

@@ -34,6 +34,7 @@ const manifest: Manifest = {
   number: 2,
   covers: [3n, 2n ** 62n],
   replacements: 2n ** 61n,
+  lostRows: 0n,
   files: [file(0, 0n), file(0, 10n), file(1, 5n, { rows: 1n, row_hash: '0000000000000003' })],
 };
 

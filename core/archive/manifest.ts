@@ -27,6 +27,8 @@ export interface Manifest {
   readonly covers: readonly bigint[];
   /** First offset of archive.replacements after the records that are taken into account; not written while it is 0n. */
   readonly replacements: bigint;
+  /** Rows that were in files which are lost; not written while it is 0n. */
+  readonly lostRows: bigint;
   /** By partition and first offset. */
   readonly files: readonly ManifestFile[];
 }
@@ -97,6 +99,11 @@ export function withReplacements(
   return [...byKey.values()].sort(inOrder);
 }
 
+/** Rows of the files that replacements say are lost. */
+export function lostRowsOf(replacements: readonly ArchiveReplacement[]): bigint {
+  return replacements.reduce((sum, { kind, rows }) => (kind === 'LOST' ? sum + rows : sum), 0n);
+}
+
 function inOrder(a: ManifestFile, b: ManifestFile): number {
   if (a.partition !== b.partition) return a.partition - b.partition;
   if (a.first_offset !== b.first_offset) return a.first_offset < b.first_offset ? -1 : 1;
@@ -121,7 +128,8 @@ function fileOf(object: ArchiveObject): ManifestFile {
 }
 
 /** JSON, one file a line. */
-export function formatManifest({ epoch, topic, day, number, covers, replacements, files }: Manifest): Buffer {
+export function formatManifest(manifest: Manifest): Buffer {
+  const { epoch, topic, day, number, covers, replacements, lostRows, files } = manifest;
   const head = {
     format: manifestFormat,
     epoch,
@@ -132,6 +140,7 @@ export function formatManifest({ epoch, topic, day, number, covers, replacements
     covers,
     ...(replacements === 0n ? {} : { replacements }),
     totals: totalsOf(files),
+    ...(lostRows === 0n ? {} : { lost_rows: lostRows }),
   };
   const lines = Object.entries(head).map(([name, value]) => `  ${toJson(name)}: ${toJson(value)},\n`);
   const list = files.map((file) => `    ${toJson(file)}`).join(',\n');
@@ -143,9 +152,9 @@ export function parseManifest(bytes: Buffer): Manifest {
   try {
     const parsed = JSON.parse(bytes.toString('utf8')) as Written;
     if (parsed.format !== manifestFormat) throw new TypeError(`format ${String(parsed.format)}`);
-    const { epoch, topic, day, manifest: number, covers, replacements = '0', files } = parsed;
+    const { epoch, topic, day, manifest: number, covers, replacements = '0', lost_rows = '0', files } = parsed;
     const positions = { covers: covers.map(BigInt), replacements: BigInt(replacements) };
-    return { epoch, topic, day, number, ...positions, files: files.map(readFile) };
+    return { epoch, topic, day, number, ...positions, lostRows: BigInt(lost_rows), files: files.map(readFile) };
   } catch (cause) {
     throw new MillraceError('CUT_UNREADABLE', `this version cannot read the manifest: ${(cause as Error).message}`, {
       cause,
@@ -162,6 +171,7 @@ interface Written {
   readonly manifest: number;
   readonly covers: readonly string[];
   readonly replacements?: string;
+  readonly lost_rows?: string;
   readonly files: readonly Readonly<Record<keyof ManifestFile, string | number>>[];
 }
 
@@ -185,7 +195,7 @@ function readFile(file: Written['files'][number]): ManifestFile {
 /** The content of a `_SUCCESS` object: what is in the day, and in which manifest. */
 export function formatSuccess(day: ArchivePartition): Buffer {
   const { epoch, topic, revision, manifest, manifest_key, manifest_sha256, passed } = day;
-  const { files, rows, bytes, row_hash, partitions } = day;
+  const { files, rows, bytes, row_hash, partitions, lost_rows } = day;
   const content = {
     format: manifestFormat,
     epoch,
@@ -197,6 +207,7 @@ export function formatSuccess(day: ArchivePartition): Buffer {
     manifest_sha256,
     passed: passed === null ? null : formatTimestamp(passed),
     totals: { files, rows, bytes, row_hash, partitions: partitions.map(rangeOf) },
+    ...(lost_rows === 0n ? {} : { lost_rows }),
   };
   const lines = Object.entries(content).map(([name, value]) => `  ${toJson(name)}: ${toJson(value)}`);
   return Buffer.from(`{\n${lines.join(',\n')}\n}\n`);

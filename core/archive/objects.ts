@@ -4,7 +4,7 @@ import { AvroDecoder } from '../avro/decoder.ts';
 import type { Schemas } from '../avro/schemas.ts';
 import { prepareDecoder, valuesOf } from '../runtime/decoding.ts';
 import { type Log, readRange } from '../runtime/log.ts';
-import { endOfReplacements, objectsOf, readReplacements } from './replacements.ts';
+import { endOfReplacements, objectsOf, type Replaced, readReplacements, takesOff } from './replacements.ts';
 
 export interface ListOptions {
   /** Only objects of this day, `YYYY-MM-DD`. */
@@ -49,13 +49,6 @@ export async function* readObjects(
   }
 }
 
-/** An object that is listed no more. */
-export interface Replaced {
-  readonly kind: 'COMPACTED' | 'EXPIRED';
-  /** Of the record in archive.replacements. */
-  readonly offset: bigint;
-}
-
 export interface Listing {
   /** In order of partition, then of the first offset of the cut, then of the day. */
   readonly objects: readonly ArchiveObject[];
@@ -63,6 +56,8 @@ export interface Listing {
   readonly replaced: ReadonlyMap<string, Replaced>;
   /** Those of them whose rows are in no other object: they were given up with their day. */
   readonly expired: readonly ArchiveObject[];
+  /** Those that were given up because they were gone or damaged, and nothing could make them again. */
+  readonly lost: readonly ArchiveObject[];
 }
 
 /** Up to where a listing goes; default: everything that is committed. */
@@ -91,26 +86,29 @@ export async function readListing(
   const end = range.replacements ?? (await endOfReplacements(log));
   for await (const { offset, replacement } of readReplacements(log, schemas, { from: 0n, to: end }, signal)) {
     if (replacement.topic !== topic) continue;
-    const { kind } = replacement;
-    if (kind === 'COMPACTED' || kind === 'EXPIRED') {
-      for (const key of replacement.replaced) replaced.set(key, { kind, offset });
-      for (const object of objectsOf(replacement)) replacing.push(object);
-    }
+    const kind = takesOff(replacement);
+    if (kind === undefined) continue;
+    for (const key of replacement.replaced) replaced.set(key, { kind, offset });
+    for (const object of objectsOf(replacement)) replacing.push(object);
   }
   const name = objectsTopic(topic);
   const [from, ends] = await Promise.all([log.starts(name), log.ends(name)]);
-  const objects: ArchiveObject[] = [];
-  const expired: ArchiveObject[] = [];
+  const [objects, gone]: [ArchiveObject[], ArchiveObject[]] = [[], []];
   const to = ends.map((each, partition) => range.covers?.[partition] ?? each);
   for await (const { records } of readObjects(log, schemas, topic, { from, to }, signal)) {
     for (const { object } of records) {
-      if (!replaced.has(object.key)) objects.push(object);
-      else if (replaced.get(object.key)?.kind === 'EXPIRED') expired.push(object);
+      (replaced.has(object.key) ? gone : objects).push(object);
     }
   }
   const left = replacing.filter(({ key }) => !replaced.has(key));
-  expired.push(...replacing.filter(({ key }) => replaced.get(key)?.kind === 'EXPIRED'));
-  return { objects: left.length === 0 ? objects : [...objects, ...left].sort(inOrder), replaced, expired };
+  gone.push(...replacing.filter(({ key }) => replaced.has(key)));
+  const of = (kind: Replaced['kind']) => gone.filter(({ key }) => replaced.get(key)?.kind === kind);
+  return {
+    objects: left.length === 0 ? objects : [...objects, ...left].sort(inOrder),
+    replaced,
+    expired: of('EXPIRED'),
+    lost: of('LOST'),
+  };
 }
 
 function inOrder(a: ArchiveObject, b: ArchiveObject): number {

@@ -48,6 +48,19 @@ export async function* readReplacements(
   }
 }
 
+/** What a record does that takes objects off the list; undefined of one that does not. */
+export function takesOff({ kind }: Pick<ArchiveReplacement, 'kind'>): Replaced['kind'] | undefined {
+  return kind === 'COMPACTED' || kind === 'EXPIRED' || kind === 'LOST' ? kind : undefined;
+}
+
+/** An object that is listed no more. */
+export interface Replaced {
+  /** `COMPACTED`: its rows are in another. `EXPIRED`: they were given up with their day. `LOST`: nothing could make it again. */
+  readonly kind: 'COMPACTED' | 'EXPIRED' | 'LOST';
+  /** Of the record in archive.replacements. */
+  readonly offset: bigint;
+}
+
 /** The objects that a replacement lists. */
 export function objectsOf({ epoch, topic, day, partition, objects }: ArchiveReplacement): readonly ArchiveObject[] {
   return objects.map((object) => ({ ...object, epoch, topic, day, partition: partition ?? 0, dead_letters: 0n }));

@@ -8,7 +8,7 @@ export interface ArchivePartition {
   readonly topic: string;
   /** Day of the rows, UTC, YYYY-MM-DD. */
   readonly day: string;
-  /** OPEN: never complete so far. COMPLETE: every partition's log time had passed the day by the lateness, and all before was listed. REOPENED: rows came after it was complete. EXPIRED: its rows were given up. */
+  /** OPEN: never complete so far. COMPLETE: every partition's log time had passed the day by the lateness, and all before was listed. REOPENED: rows came after it was complete, or were lost. EXPIRED: its rows were given up. */
   readonly state: ArchiveState;
   /** 1 until the day is reopened for the first time; each reopening, compaction and expiry of a complete day adds one. */
   readonly revision: number;
@@ -34,6 +34,8 @@ export interface ArchivePartition {
   readonly covers: readonly bigint[];
   /** First offset of archive.replacements after the records that the manifest takes into account. */
   readonly replacements: bigint;
+  /** Rows that were in objects which are lost: listed once, given up because nothing could make the objects again. Rows that were read again from Postgres since are among the rows above, not taken off here. */
+  readonly lost_rows: bigint;
   /** Log time that the archive of each partition had passed when the day was complete, UTC, microseconds since 1970; null while it is not. */
   readonly passed: bigint | null;
 }
@@ -90,7 +92,7 @@ export const archivePartitionSchema = {
         ],
         "doc": "Whether more rows are expected."
       },
-      "doc": "OPEN: never complete so far. COMPLETE: every partition's log time had passed the day by the lateness, and all before was listed. REOPENED: rows came after it was complete. EXPIRED: its rows were given up."
+      "doc": "OPEN: never complete so far. COMPLETE: every partition's log time had passed the day by the lateness, and all before was listed. REOPENED: rows came after it was complete, or were lost. EXPIRED: its rows were given up."
     },
     {
       "name": "revision",
@@ -193,6 +195,12 @@ export const archivePartitionSchema = {
       "type": "long",
       "default": 0,
       "doc": "First offset of archive.replacements after the records that the manifest takes into account."
+    },
+    {
+      "name": "lost_rows",
+      "type": "long",
+      "default": 0,
+      "doc": "Rows that were in objects which are lost: listed once, given up because nothing could make the objects again. Rows that were read again from Postgres since are among the rows above, not taken off here."
     },
     {
       "name": "passed",

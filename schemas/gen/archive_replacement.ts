@@ -2,7 +2,7 @@
 
 /** A step of what replaces or removes objects that the archive lists: with the record, all of its objects are listed and all that it replaces are not, at once. */
 export interface ArchiveReplacement {
-  /** PLANNED: which objects are going to be replaced; changes nothing yet. COMPACTED: the plan is done, the same rows are in other objects. ABANDONED: the plan will never be done. EXPIRED: the rows are given up. */
+  /** PLANNED: which objects are going to be replaced; changes nothing yet. COMPACTED: the plan is done, the same rows are in other objects. ABANDONED: the plan will never be done. EXPIRED: the rows are given up. LOST: the objects are gone or damaged, nothing can make them again, and their rows are given up. */
   readonly kind: ReplacementKind;
   /** Epoch of the archive: the cluster id of the log it was made from. */
   readonly epoch: string;
@@ -12,7 +12,7 @@ export interface ArchiveReplacement {
   readonly day: string;
   /** COMPACTED, ABANDONED: offset of the PLANNED record; null in the others. */
   readonly plan: bigint | null;
-  /** PLANNED, COMPACTED, ABANDONED: partition of the archived topic; null of EXPIRED, which takes all of them. */
+  /** PLANNED, COMPACTED, ABANDONED: partition of the archived topic; null of EXPIRED and LOST, which may take several. */
   readonly partition: number | null;
   /** PLANNED, COMPACTED, ABANDONED: writer schema of all rows; objects of different ones are not put together. */
   readonly schema_id: number;
@@ -33,7 +33,7 @@ export interface ArchiveReplacement {
 }
 
 /** What the step is. */
-export type ReplacementKind = 'PLANNED' | 'COMPACTED' | 'EXPIRED' | 'ABANDONED';
+export type ReplacementKind = 'PLANNED' | 'COMPACTED' | 'EXPIRED' | 'ABANDONED' | 'LOST';
 
 /** An object that is listed from here on. */
 export interface ReplacingObject {
@@ -77,11 +77,12 @@ export const archiveReplacementSchema = {
           "PLANNED",
           "COMPACTED",
           "EXPIRED",
-          "ABANDONED"
+          "ABANDONED",
+          "LOST"
         ],
         "doc": "What the step is."
       },
-      "doc": "PLANNED: which objects are going to be replaced; changes nothing yet. COMPACTED: the plan is done, the same rows are in other objects. ABANDONED: the plan will never be done. EXPIRED: the rows are given up."
+      "doc": "PLANNED: which objects are going to be replaced; changes nothing yet. COMPACTED: the plan is done, the same rows are in other objects. ABANDONED: the plan will never be done. EXPIRED: the rows are given up. LOST: the objects are gone or damaged, nothing can make them again, and their rows are given up."
     },
     {
       "name": "epoch",
@@ -114,7 +115,7 @@ export const archiveReplacementSchema = {
         "int"
       ],
       "default": null,
-      "doc": "PLANNED, COMPACTED, ABANDONED: partition of the archived topic; null of EXPIRED, which takes all of them."
+      "doc": "PLANNED, COMPACTED, ABANDONED: partition of the archived topic; null of EXPIRED and LOST, which may take several."
     },
     {
       "name": "schema_id",

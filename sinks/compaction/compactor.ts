@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { readDays } from '../../core/archive/days.ts';
 import { compactedKey } from '../../core/archive/keys.ts';
-import { readListing } from '../../core/archive/objects.ts';
+import { listObjects, readListing } from '../../core/archive/objects.ts';
 import { Copies } from '../../core/archive/reading/copies.ts';
 import type { ReplacementRecord } from '../../core/archive/replacements.ts';
 import { buildOf, formOf, forms } from '../../core/archive/writing/writer.ts';
@@ -10,7 +10,7 @@ import { putOnce } from '../../core/s3/put-once.ts';
 import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import type { ArchiveReplacement, ReplacingObject } from '../../schemas/gen/archive_replacement.ts';
 import { type ArchivedTopic, archivedTopics, objectsTopic } from '../../schemas/topics.ts';
-import { type Expiry, readExpiries } from './expiry.ts';
+import { type Expiry, portionsOf, readExpiries } from './expiry.ts';
 import { type DueGroup, dueGroups, type Group, groupId, hullOf, sumOf } from './groups.ts';
 import { pendingPlan, plannedInputs } from './plan.ts';
 import { blank, Records } from './records.ts';
@@ -146,13 +146,35 @@ export class Compactor implements AsyncDisposable {
       const { expiries } = await readExpiries(this.#options, [topic], (day) => days.has(day));
       for (const { day, portions } of expiries) {
         signal.throwIfAborted();
-        const records = portions.map((objects) => {
-          const { rows, rowHash } = sumOf(objects);
-          const replaced = objects.map(({ key }) => key);
-          return { ...blank, kind: 'EXPIRED', epoch, topic, day, replaced, rows, row_hash: rowHash } as const;
-        });
-        await this.#records.commit(records);
+        await this.#records.commit(
+          portions.map((own) => ({ ...blank, kind: 'EXPIRED', epoch, topic, day, ...withoutRows(own) })),
+        );
         onDay(given.push({ topic, day, portions }));
+      }
+    }
+    return given;
+  }
+
+  /**
+   * Gives up objects that are gone or damaged and that nothing can make again: they are listed no more, and their rows count as lost from here
+   * on. What was replaced meanwhile, or is another object by now, is left alone.
+   *
+   * @returns what was given up, in the order of the list.
+   * @throws as `compact`
+   */
+  async giveUp(objects: readonly ArchiveObject[]): Promise<readonly ArchiveObject[]> {
+    const { log, schemas, epoch, signal } = this.#options;
+    const wanted = new Map(objects.map((object) => [object.key, object]));
+    const given: ArchiveObject[] = [];
+    for (const topic of archivedTopics.filter((each) => objects.some((object) => object.topic === each))) {
+      const listed = await listObjects(log, schemas, topic, { signal });
+      const lost = listed.filter(({ key, sha256 }) => wanted.get(key)?.sha256 === sha256);
+      for (const day of new Set(lost.map((object) => object.day))) {
+        const portions = portionsOf(lost.filter((object) => object.day === day));
+        await this.#records.commit(
+          portions.map((own) => ({ ...blank, kind: 'LOST', epoch, topic, day, ...withoutRows(own) })),
+        );
+        given.push(...portions.flat());
       }
     }
     return given;
@@ -178,6 +200,12 @@ export async function readDue(
   if (complete.size === 0) return { groups: [], covers };
   const { objects } = await readListing(log, schemas, topic, { covers }, signal);
   return { groups: dueGroups(topic, objects, (day) => complete.has(day), targetBytes), covers };
+}
+
+/** What a record says of objects that nothing takes the place of. */
+function withoutRows(objects: readonly ArchiveObject[]) {
+  const { rows, rowHash } = sumOf(objects);
+  return { replaced: objects.map(({ key }) => key), rows, row_hash: rowHash };
 }
 
 const abandoned = ['ARCHIVE_DAMAGED', 'COMPACTION_FAILED', 'S3_CONFLICT'] as const;

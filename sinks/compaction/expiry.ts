@@ -54,7 +54,8 @@ export async function readExpiries(
   return { expiries, kept };
 }
 
-function portionsOf(objects: readonly ArchiveObject[]): readonly (readonly ArchiveObject[])[] {
+/** As many as one record takes off the list at a time. */
+export function portionsOf(objects: readonly ArchiveObject[]): readonly (readonly ArchiveObject[])[] {
   const portions: ArchiveObject[][] = [];
   for (let at = 0; at < objects.length; at += objectsPerRecord) portions.push(objects.slice(at, at + objectsPerRecord));
   return portions;

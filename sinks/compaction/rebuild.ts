@@ -12,6 +12,16 @@ import { bytesOf, rewrite } from './rewrite.ts';
 import { withScratch } from './scratch.ts';
 import type { ArchiveSources } from './sources.ts';
 
+/** The objects that a compaction had put together into this one; undefined when the log does not have its plan. */
+export async function compactedOf(
+  sources: Omit<ArchiveSources, 'store'>,
+  object: ArchiveObject,
+): Promise<readonly ArchiveObject[] | undefined> {
+  const at = planOf(object.key);
+  const plan = at === undefined ? undefined : await planAt(sources, at);
+  return plan && plannedInputs(sources, plan, groupOf(object.topic as ArchivedTopic, object));
+}
+
 /**
  * Makes an object that a compaction had made again: its plan, and what was listed then, are in the log, and the same inputs give the same
  * bytes.

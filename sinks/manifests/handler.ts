@@ -1,6 +1,6 @@
 import { dayId, daysTopic, readDays } from '../../core/archive/days.ts';
 import { readObjects } from '../../core/archive/objects.ts';
-import { endOfReplacements, readReplacements } from '../../core/archive/replacements.ts';
+import { endOfReplacements, readReplacements, takesOff } from '../../core/archive/replacements.ts';
 import type { AvroEncoder } from '../../core/avro/encoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
 import { MillraceError } from '../../core/errors.ts';
@@ -251,8 +251,7 @@ export class ManifestHandler implements Handler {
   async *#replacements(topic: ArchivedTopic, range: { readonly from: bigint; readonly to: bigint }) {
     const { log, signal } = this.#own;
     for await (const record of readReplacements(log, this.#env.schemas, range, signal)) {
-      const { kind, topic: own } = record.replacement;
-      if (own === topic && (kind === 'COMPACTED' || kind === 'EXPIRED')) yield record;
+      if (record.replacement.topic === topic && takesOff(record.replacement) !== undefined) yield record;
     }
   }
 

@@ -1,7 +1,13 @@
 import { readDays } from '../../core/archive/days.ts';
-import { formatManifest, formatSuccess, withObjects, withReplacements } from '../../core/archive/manifest.ts';
+import {
+  formatManifest,
+  formatSuccess,
+  lostRowsOf,
+  withObjects,
+  withReplacements,
+} from '../../core/archive/manifest.ts';
 import { readObjects } from '../../core/archive/objects.ts';
-import { readReplacements } from '../../core/archive/replacements.ts';
+import { readReplacements, takesOff } from '../../core/archive/replacements.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
 import { MillraceError } from '../../core/errors.ts';
 import type { Log } from '../../core/runtime/log.ts';
@@ -77,12 +83,12 @@ async function manifestOf({ log, schemas, signal }: DayRepairOptions, day: Archi
   }
   const replaced: ArchiveReplacement[] = [];
   for await (const { replacement } of readReplacements(log, schemas, { from: 0n, to: replacements }, signal)) {
-    const { kind } = replacement;
     if (replacement.topic !== topic || replacement.day !== day.day) continue;
-    if (kind === 'COMPACTED' || kind === 'EXPIRED') replaced.push(replacement);
+    if (takesOff(replacement) !== undefined) replaced.push(replacement);
   }
   const files = withReplacements(withObjects([], objects), replaced);
-  const bytes = formatManifest({ epoch, topic, day: day.day, number, covers, replacements, files });
+  const lostRows = lostRowsOf(replaced);
+  const bytes = formatManifest({ epoch, topic, day: day.day, number, covers, replacements, lostRows, files });
   if (sha256Of(bytes) === day.manifest_sha256) return bytes;
   throw new MillraceError('REPAIR_IMPOSSIBLE', `${key}: the log gives another manifest than was committed`, {
     remedy: 'the next manifest of the day lists all that is listed; until then read the list: millrace archive files',

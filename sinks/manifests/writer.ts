@@ -2,6 +2,7 @@ import { manifestKey, successKey } from '../../core/archive/keys.ts';
 import {
   formatManifest,
   formatSuccess,
+  lostRowsOf,
   type Manifest,
   type ManifestFile,
   manifestFormat,
@@ -49,7 +50,7 @@ export class DayWriter {
 
   /**
    * The next manifest of a day: the one before, with what the step brings. A complete day of which nothing but files was replaced stays
-   * complete, with a mark of its own. Returns how the day stands then.
+   * complete, with a mark of its own; one that has lost rows is reopened, as by late ones. Returns how the day stands then.
    */
   async list(
     topic: ArchivedTopic,
@@ -63,13 +64,15 @@ export class DayWriter {
     const objects = await this.#notReplaced(topic, before, changes.objects, replacements);
     const files = withReplacements(withObjects(had, objects, onRepeated), changes.replacements);
     const number = (before?.manifest ?? 0) + 1;
-    const manifest: Manifest = { epoch, topic, day, number, covers, replacements, files };
+    const lost = lostRowsOf(changes.replacements);
+    const lostRows = (before?.lost_rows ?? 0n) + lost;
+    const manifest: Manifest = { epoch, topic, day, number, covers, replacements, lostRows, files };
     const key = manifestKey({ prefix, epoch, topic, day }, number);
     const listed: ArchivePartition = {
       epoch,
       topic,
       day,
-      ...standing(before, objects.length > 0, files.length === 0),
+      ...standing(before, objects.length > 0 || lost > 0n, files.length === 0),
       manifest: number,
       manifest_key: key,
       manifest_sha256: await this.#put(key, formatManifest(manifest)),
@@ -77,6 +80,7 @@ export class DayWriter {
       ...totalsOf(files),
       covers,
       replacements,
+      lost_rows: lostRows,
       passed: null,
     };
     return listed.state === 'COMPLETE' ? this.complete(listed, before?.passed ?? 0n) : listed;
@@ -96,10 +100,10 @@ export class DayWriter {
     const stored = await this.#options.store.get(day.manifest_key, this.#options.signal);
     if (stored !== undefined && sha256Of(stored.bytes) === day.manifest_sha256)
       return parseManifest(stored.bytes).files;
-    const { epoch, topic, manifest, covers, replacements } = day;
+    const { epoch, topic, manifest: number, covers, replacements, lost_rows: lostRows } = day;
     const recalled = await this.#options.recall(day);
     const files = withReplacements(withObjects([], recalled.objects), recalled.replacements);
-    const bytes = formatManifest({ epoch, topic, day: day.day, number: manifest, covers, replacements, files });
+    const bytes = formatManifest({ epoch, topic, day: day.day, number, covers, replacements, lostRows, files });
     if (sha256Of(bytes) !== day.manifest_sha256) {
       throw new MillraceError(
         'S3_CONFLICT',
@@ -113,14 +117,15 @@ export class DayWriter {
     return files;
   }
 
-  /** A record that the sink wrote a second time lists nothing again that was replaced meanwhile. Only a revised day can have been. */
+  /** A record that the sink wrote a second time lists nothing again that was replaced meanwhile. Only a day that was revised, or lost rows, can have been. */
   async #notReplaced(
     topic: ArchivedTopic,
     before: ArchivePartition | undefined,
     objects: readonly ArchiveObject[],
     end: bigint,
   ): Promise<readonly ArchiveObject[]> {
-    if (objects.length === 0 || before === undefined || before.revision === 1) return objects;
+    if (objects.length === 0 || before === undefined || (before.revision === 1 && before.lost_rows === 0n))
+      return objects;
     const replaced = await this.#options.replacedIn(topic, before.day, end);
     return objects.filter(({ key }) => !replaced.has(key));
   }

@@ -150,7 +150,16 @@ async function compactor(...days: readonly string[]): Promise<Compactor> {
   for (const day of days) {
     const own = { epoch: 'cluster-1', topic, day, state: 'COMPLETE', revision: 1, manifest: 1 } as const;
     const keys = { manifest_key: '', manifest_sha256: '', success_key: null, passed: null };
-    const counts = { files: 0n, rows: 0n, bytes: 0n, row_hash: '', partitions: [], covers: [], replacements: 0n };
+    const counts = {
+      files: 0n,
+      rows: 0n,
+      bytes: 0n,
+      row_hash: '',
+      partitions: [],
+      covers: [],
+      replacements: 0n,
+      lost_rows: 0n,
+    };
     const value = encoder.encode({ ...own, ...keys, ...counts });
     log.append({
       topic: 'archive.partitions',
@@ -244,6 +253,56 @@ describe('the proof of the archive', () => {
     await harness.store.remove([late?.key ?? '']);
     expect(await found()).toContain(`${late?.key} is listed but not in the bucket`);
     expect((await found()).join()).toContain('archived 0 times');
+  });
+
+  test('tells what is lost and given up, is not fooled by what the log has of it still, and names what Postgres has of it', async () => {
+    const [object] = await objects();
+    await harness.store.remove([object.key]);
+    harness.log.trim({ topic, partition: 0 }, object.first_offset + 3n);
+    const gone = (await found()).length;
+    expect(gone).toBeGreaterThan(1);
+    await using own = await compactor();
+    await own.giveUp([object]);
+    const checks = await check();
+    const { first_offset: first, last_offset: last, key, partition, day, rows, row_hash: rowHash } = object;
+    expect(checks[0]).toMatchObject({
+      subject: expect.stringMatching(`objects, 1 more are lost with ${rows} rows$`),
+      differences: 0,
+      lost: [{ key, partition, day, offsets: { first, last }, rows, rowHash }],
+    });
+    expect(checks.find(({ name }) => name.includes('each record is archived once'))).toMatchObject({
+      subject: expect.stringContaining(`, ${rows - 1n} lost that the log has still`),
+      differences: 0,
+    });
+    const trades = checks.find(({ name }) => name.includes('each row of Postgres'));
+    expect([trades?.differences, trades?.examples[0]]).toEqual([
+      Number(rows),
+      expect.stringContaining('in Postgres, not in the archive'),
+    ]);
+    expect((await check('2013-11-26'))[0]).toMatchObject({ lost: [] });
+    // A row that is archived is compared with the log, also between the offsets of what is lost.
+    const [, second] = await objects();
+    expect(second.from_offset).toBe(object.from_offset);
+    harness.memory.objects.set(second.key, {
+      bytes: await rewrite(second, (row) => row.map((value, i) => (i === 4 ? 1n : value))),
+      metadata: {},
+    });
+    expect((await found()).join()).toContain('price is 0.00000001, in the log');
+  });
+
+  test('after a loss judges only what nothing was lost of: a change or a deletion without the creation is no difference', async () => {
+    await change('u', { trade_id: 't6', price: 5n, executed_at: '2013-11-25T10:00:00.000006Z' });
+    await change('d', { trade_id: 't3', executed_at: '2013-11-25T10:00:00.000003Z' });
+    await harness.run(topic);
+    expect(await found()).toEqual([]);
+    const [object] = await objects();
+    expect([object.day, object.first_offset]).toEqual(['2013-11-25', 0n]);
+    await using own = await compactor();
+    await own.giveUp([object]);
+    const checks = await check();
+    const names = (checks.find(({ name }) => name.includes('each row of Postgres')) as Check).examples;
+    expect(names.filter((each) => !each.includes('in Postgres, not in the archive'))).toEqual([]);
+    expect(names.some((each) => / t[36]:/.test(each))).toBe(false);
   });
 
   test('names an object that is gone, and each offset that went with it', async () => {

@@ -1,4 +1,4 @@
-import { listObjects, readObjects } from '../../../core/archive/objects.ts';
+import { readListing, readObjects } from '../../../core/archive/objects.ts';
 import { parseUnlisted } from '../../../core/archive/unlisted.ts';
 import type { Schemas } from '../../../core/avro/schemas.ts';
 import type { Log } from '../../../core/runtime/log.ts';
@@ -47,7 +47,7 @@ export async function readTiles(
   for await (const { partition, records } of readObjects(log, schemas, topic, { from, to }, signal)) {
     written[partition]?.push(...records.map(({ object }) => object));
   }
-  const listed = await listObjects(log, schemas, topic, { signal });
+  const { objects: listed, lost } = await readListing(log, schemas, topic, {}, signal);
   return written.map((objects, partition) => {
     const sink = committed.find((each) => each.partition === partition);
     const unlisted = parseUnlisted(sink?.metadata ?? '');
@@ -55,12 +55,17 @@ export async function readTiles(
       sink === undefined || unlisted === undefined || unlisted.since >= sink.offset
         ? undefined
         : { from: unlisted.since, to: sink.offset, deadLetters: BigInt(unlisted.deadLetters) };
-    const now = listed.filter((object) => object.partition === partition);
-    return tilesOf(objects, now, tail);
+    const own = (all: readonly ArchiveObject[]) => all.filter((object) => object.partition === partition);
+    return tilesOf(objects, own(listed), own(lost), tail);
   });
 }
 
-function tilesOf(written: readonly ArchiveObject[], objects: readonly ArchiveObject[], tail: Tile | undefined): Tiles {
+function tilesOf(
+  written: readonly ArchiveObject[],
+  objects: readonly ArchiveObject[],
+  lost: readonly ArchiveObject[],
+  tail: Tile | undefined,
+): Tiles {
   const byStart = new Map<bigint, Tile>();
   for (const { from_offset: from, to_offset: to, dead_letters: deadLetters } of written) {
     byStart.set(from, { from, to, deadLetters });
@@ -76,7 +81,10 @@ function tilesOf(written: readonly ArchiveObject[], objects: readonly ArchiveObj
       gaps.push({ from: before.to, to: from, why: 'the archive never listed them' });
     }
   }
-  for (const object of missingDays(written, objects)) {
+  for (const { first_offset: from, last_offset: last, key } of lost) {
+    gaps.push({ from, to: last + 1n, why: `${key} had rows of them, is lost, and nothing could make it again` });
+  }
+  for (const object of missingDays(written, [...objects, ...lost])) {
     const { first_offset: from, last_offset: last, day } = object;
     gaps.push({ from, to: last + 1n, why: `rows of ${day} were removed from the archive` });
   }
@@ -84,7 +92,7 @@ function tilesOf(written: readonly ArchiveObject[], objects: readonly ArchiveObj
   return { from: cuts[0]?.from ?? 0n, to: cuts.at(-1)?.to ?? 0n, cuts, objects, gaps };
 }
 
-/** Objects of days of which fewer rows are listed now than were written: expired, not replaced by others of the same rows. */
+/** Objects of days of which fewer rows are listed now than were written: expired, not lost, and not replaced by others of the same rows. */
 function missingDays(written: readonly ArchiveObject[], objects: readonly ArchiveObject[]): ArchiveObject[] {
   const left = new Map<string, bigint>();
   for (const { day, rows } of written) left.set(day, (left.get(day) ?? 0n) + rows);

@@ -1,4 +1,5 @@
-import { type Listing as Listed, type Replaced, readListing } from '../../../core/archive/objects.ts';
+import { type Listing as Listed, readListing } from '../../../core/archive/objects.ts';
+import type { Replaced } from '../../../core/archive/replacements.ts';
 import type { ArchiveObject } from '../../../schemas/gen/archive_object.ts';
 import type { ArchivedTopic } from '../../../schemas/topics.ts';
 import { Files } from '../../files.ts';
@@ -69,6 +70,11 @@ export class Listing {
   /** Objects whose rows were given up. */
   async expired(): Promise<readonly ArchiveObject[]> {
     return (await this.#read()).expired;
+  }
+
+  /** Objects that are lost for good. */
+  async lost(): Promise<readonly ArchiveObject[]> {
+    return (await this.#read()).lost;
   }
 
   /** What took an object off the list; undefined when nothing did. */

@@ -115,9 +115,8 @@ async function unlisted(
 ): Promise<void> {
   const by = await listing.replaced(key);
   if (by !== undefined) {
-    const what = by.kind === 'EXPIRED' ? 'was given up with its day' : 'was replaced by a compaction';
     trail.gone(
-      `${key} ${what}: archive.replacements offset ${by.offset}; it may be in the bucket until millrace compact removes it`,
+      `${key} ${fates[by.kind]}: archive.replacements offset ${by.offset}; it may be in the bucket until millrace compact removes it`,
     );
     return;
   }
@@ -142,6 +141,12 @@ async function unlisted(
     epochs.size > 0 && !epochs.has(epoch) ? `; it is of the epoch ${epoch}, this log of ${[...epochs].join(', ')}` : '';
   trail.difference(`${key} is in the bucket, but no record lists it${foreign}`);
 }
+
+const fates = {
+  COMPACTED: 'was replaced by a compaction',
+  EXPIRED: 'was given up with its day',
+  LOST: 'was gone or damaged, nothing could make it again, and its rows were given up',
+} as const;
 
 /** A record for the download of an object that has none: only its key counts. */
 function strayOf({ key, topic, partition, day, epoch, firstOffset }: ObjectName): ArchiveObject {

@@ -13,10 +13,10 @@ import type { Change } from './changes.ts';
 /** Where in the archive a change is. */
 export interface Located {
   /**
-   * `listed`: in an object. `waiting`: the sink has not committed so far. `refused`: a dead letter of the sink. `expired`: given up with its day.
+   * `listed`: in an object. `waiting`: the sink has not committed so far. `refused`: a dead letter of the sink. `expired`: given up with its day. `lost`: its object is gone for good.
    * `missing`: nowhere, which must not be.
    */
-  readonly state: 'listed' | 'waiting' | 'refused' | 'expired' | 'missing';
+  readonly state: 'listed' | 'waiting' | 'refused' | 'expired' | 'lost' | 'missing';
   readonly object: ObjectView | null;
   /** Where in the file; null when the file does not hold it. */
   readonly place: Place | null;
@@ -50,6 +50,7 @@ export async function locate(
   const searched = trail.search(`archive of ${tradesTopic}/${partition}`, null, 'objects');
   searched.records = objects.length;
   const expired = new GivenUp(tradesTopic, await listing.expired());
+  const lost = (await listing.lost()).filter((object) => object.partition === partition);
   const holders = new Map<Change, readonly ArchiveObject[]>();
   const byObject = new Map<ArchiveObject, Change[]>();
   for (const change of changes) {
@@ -74,8 +75,14 @@ export async function locate(
     const own = holders.get(change) ?? [];
     const [hit, ...more] = hits.get(change) ?? [];
     if (more.length > 0) trail.difference(`offset ${offset} is in ${more.length + 1} listed objects: ${keysOf(own)}`);
+    const [gone] = hit === undefined ? holdersOf(lost, change, trail) : [];
     if (hit !== undefined) found.set(offset, hit);
-    else if (own[0] !== undefined) {
+    else if (gone !== undefined) {
+      trail.gone(
+        `${tradesTopic}/${partition} offset ${offset} is lost: ${gone.key} had it, and nothing could make it again`,
+      );
+      found.set(offset, { state: 'lost', object: null, place: null, manifest: null, equal: null });
+    } else if (own[0] !== undefined) {
       trail.difference(`${keysOf(own)} is to hold offset ${offset}, and does not`);
       const [object, manifest] = [viewOf(sources.bucket, own[0]), await manifests.of(own[0])];
       found.set(offset, { state: 'listed', object, place: null, manifest, equal: false });

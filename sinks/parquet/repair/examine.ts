@@ -21,6 +21,8 @@ export interface ExamineOptions extends RepairSources {
   readonly day?: string | undefined;
   /** Only these. */
   readonly keys?: ReadonlySet<string> | undefined;
+  /** The objects that a compaction had put together into this one; undefined when the log has no plan for it. */
+  readonly compactedOf: (object: ArchiveObject) => Promise<readonly ArchiveObject[] | undefined>;
   readonly onProgress?: (progress: { readonly done: number; readonly total: number; readonly bad: number }) => void;
 }
 
@@ -83,21 +85,28 @@ export async function stateOf(
 
 /** Finds what objects can be made from again. */
 class Origins {
-  readonly #sources: RepairSources;
+  readonly #sources: Omit<ExamineOptions, 'topics'>;
   readonly #starts = new Map<string, Promise<readonly bigint[]>>();
 
-  constructor(sources: RepairSources) {
+  constructor(sources: Omit<ExamineOptions, 'topics'>) {
     this.#sources = sources;
   }
 
-  async of({
-    topic,
-    partition,
-    key,
-    first_offset,
-    last_offset,
-  }: ArchiveObject): Promise<Pick<Finding, 'source' | 'why'>> {
-    if (planOf(key) !== undefined) return { source: 'compaction' };
+  async of(object: ArchiveObject): Promise<Pick<Finding, 'source' | 'why'>> {
+    if (planOf(object.key) === undefined) return this.#inLog(object);
+    const { compactedOf, store, signal } = this.#sources;
+    const inputs = await compactedOf(object);
+    if (inputs === undefined) return { source: 'none', why: 'archive.replacements has no plan for it' };
+    for (const input of inputs) {
+      if ((await stateOf(store, input, signal)) === 'good') continue;
+      const { source, why } = await this.of(input);
+      if (source === 'none') return { source, why: `of what was compacted ${input.key} is gone, and ${why}` };
+    }
+    return { source: 'compaction' };
+  }
+
+  async #inLog(object: ArchiveObject): Promise<Pick<Finding, 'source' | 'why'>> {
+    const { topic, partition, first_offset, last_offset } = object;
     let starts = this.#starts.get(topic);
     if (starts === undefined) {
       starts = this.#sources.log.starts(topic);

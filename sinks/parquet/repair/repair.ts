@@ -25,8 +25,8 @@ export interface RepairOptions extends RepairSources {
 
 export interface Outcome {
   readonly key: string;
-  /** `good`: somebody else has mended it meanwhile. `unlisted`: it was replaced meanwhile, and nobody reads it. */
-  readonly result: 'repaired' | 'good' | 'unlisted' | 'failed';
+  /** `good`: somebody else has mended it meanwhile. `unlisted`: it was replaced meanwhile, and nobody reads it. `lost`: it was given up. */
+  readonly result: 'repaired' | 'good' | 'unlisted' | 'failed' | 'lost';
   /** Of `failed`. */
   readonly error?: MillraceError;
 }
@@ -53,6 +53,12 @@ export async function repair(options: RepairOptions): Promise<readonly Outcome[]
     else outcomes.push({ key, result: 'unlisted' });
   }
   return outcomes;
+}
+
+/** Of what was found, the objects that stayed as they are because there is nothing to make them from. They can be given up. */
+export function lostOf(findings: readonly Finding[], outcomes: readonly Outcome[]): readonly ArchiveObject[] {
+  const failed = new Set(outcomes.filter(({ result }) => result === 'failed').map(({ key }) => key));
+  return findings.flatMap(({ object, source }) => (source === 'none' && failed.has(object.key) ? [object] : []));
 }
 
 class Mender {
