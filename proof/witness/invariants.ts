@@ -163,6 +163,6 @@ const atomicQueries = [
   `SELECT partition || '/' || position || CASE WHEN told THEN ' is told as a duplicate, and is the first' ELSE ' is a duplicate that nobody tells' END AS what
      FROM (SELECT partition, position, EXISTS (SELECT FROM late b WHERE b.reason = 'DUPLICATE' AND ${samePlace}) AS told,
                   row_number() OVER (PARTITION BY partition, lsn, op, venue, symbol, trade_id ORDER BY position) > 1 AS again
-             FROM captured a WHERE lsn IS NOT NULL) AS deliveries
+             FROM captured a WHERE lsn IS NOT NULL AND op <> 'b') AS deliveries
     WHERE told <> again`,
 ];

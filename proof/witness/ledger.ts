@@ -2,6 +2,7 @@
 import type { Client } from 'pg';
 import { AvroDecoder } from '../../core/avro/decoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
+import { isBackfilled } from '../../core/backfilled.ts';
 import { formatDecimal, NOTIONAL_SCALE, PRICE_SCALE } from '../../core/decimal.ts';
 import { MillraceError } from '../../core/errors.ts';
 import type { Log } from '../../core/runtime/log.ts';
@@ -17,12 +18,14 @@ import { readRaw, readTopic } from '../topic.ts';
 export const tradesTopic = 'cdc.public.trades';
 
 const identity = 'lsn bigint, op text, venue text, symbol text, trade_id text';
+/** In place of `r`, for a row that a backfill read once more: no delivery of a change, and in no candle. */
+const backfilled = 'b';
 const operations: Readonly<Record<string, string>> = { CREATE: 'c', READ: 'r', UPDATE: 'u', DELETE: 'd' };
 
 /**
  * Fills temporary tables of this session, anew at each call:
  *
- *   captured  each record of the trades topic: partition, position, and its identity; lsn is null for what is no change of a trade
+ *   captured  each record of the trades topic: partition, position, and its identity; lsn is null for what is no change of a trade, op is `b` of a backfill
  *   late      each record of `ohlcv.late`: identity, interval, window_start, reason, effect, origin
  *   dead      each record of `ohlcv.dead`: origin, reason, and the identity where its value tells one
  *   revisions each record of `market.candles` in its partition's order, with the figures that are compared
@@ -70,7 +73,7 @@ async function* late(log: Log, schemas: Schemas): AsyncGenerator<Cell[][]> {
   for await (const portion of readTopic<LateTrade>(log, schemas, 'ohlcv.late', contracts.late_trade)) {
     yield portion.map(({ value }): Cell[] => [
       value.lsn,
-      operations[value.operation] ?? value.operation,
+      value.reason === 'SNAPSHOT' ? backfilled : (operations[value.operation] ?? value.operation),
       value.venue,
       value.symbol,
       value.trade_id,
@@ -131,9 +134,12 @@ async function identityOf(decoder: AvroDecoder<TradeChange>, value: Buffer | nul
   try {
     const missing = decoder.missing([value]);
     if (missing.length > 0) await decoder.prepare(missing);
-    const { op, before, after, source } = decoder.decode(value);
+    const change = decoder.decode(value);
+    const { op, before, after, source } = change;
     const row = after ?? before;
-    return row === null ? nobody : [source.lsn, op, row.venue, row.symbol, row.trade_id];
+    return row === null
+      ? nobody
+      : [source.lsn, isBackfilled(change) ? backfilled : op, row.venue, row.symbol, row.trade_id];
   } catch (error) {
     if (error instanceof MillraceError && error.disposition !== 'retry') return nobody;
     throw error;

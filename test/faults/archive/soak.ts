@@ -43,11 +43,8 @@ const sessions = 3;
 const symbols = 2;
 /** Event time of the first trade: two hours before midnight, so that there are two days at least. */
 const start = 1_704_146_400_000_000n;
-/**
- * Event time per change, microseconds: sixty days for two million of them. Most corrections are of trades whose candles are frozen: each of the others may
- * make a processor read again all that came since.
- */
-const step = 2_592_000n;
+/** Event time per change, microseconds: a week for two million of them. */
+const step = 302_400n;
 /** Cuts that are small enough for kills to meet every step of many. */
 const env = {
   MILLRACE_PARQUET_FLUSH_MS: '5000',

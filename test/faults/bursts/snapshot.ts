@@ -1,8 +1,13 @@
-/** A crash in the middle of the connector's first snapshot. */
+/** A crash in the middle of the connector's first snapshot, and of a backfill. */
 import { setTimeout as delay } from 'node:timers/promises';
+import { type Followed, followBackfill } from '../../../connectors/backfill/follow.ts';
+import { planBackfill } from '../../../connectors/backfill/plan.ts';
+import { Reads } from '../../../connectors/backfill/reads.ts';
+import { begin as beginBackfill } from '../../../connectors/backfill/signals.ts';
 import { dropSlot } from '../../../connectors/recapture/slot.ts';
 import { readSlot } from '../../../connectors/slot.ts';
 import { connectPostgres } from '../../../core/postgres.ts';
+import { endsOf } from '../../../core/runtime/log.ts';
 import { loadLedger, tradesTopic } from '../../../proof/witness/ledger.ts';
 import { eventually } from '../../capture.ts';
 import type { Burst, Stage } from '../burst.ts';
@@ -19,7 +24,7 @@ let interrupted = 0;
 
 export const snapshotKilled: Burst = {
   fault: 18,
-  title: `Kafka Connect killed (SIGKILL) in the first snapshot of ${rows} rows, which are changed meanwhile; every other time the supervisor too, while it fills`,
+  title: `Kafka Connect killed (SIGKILL) in the first snapshot of ${rows} rows, then in their backfill, in turn, while they are changed; every other snapshot the supervisor too, while it fills`,
   injections: 20,
   witnessed: false,
   async prepare() {
@@ -27,36 +32,81 @@ export const snapshotKilled: Burst = {
     interrupted = 0;
   },
   async inject(stage, index) {
-    const { db, config, note, stack } = stage;
     const capture = await captureOf(stage);
-    const { client, definition } = capture;
-    const venue = `first-${index}`;
-    const before = await begin(stage, capture, venue);
-    const some = BigInt(Math.floor(2_000 + stage.random() * rows * 0.6));
-    await eventually(async () => (await captured(stage)) > before + some, recoveryMs);
-    await stack.kill('connect', 'SIGKILL');
-    const written = Number((await captured(stage)) - before);
-    await db.query(
-      `UPDATE trades SET price = price + 1, size = size + 1 WHERE venue = $1 AND venue_sequence % ${rows / touched} = 0`,
-      [venue],
-    );
-    await db.query(`DELETE FROM trades WHERE venue = $1 AND venue_sequence % ${rows / touched} = 1`, [venue]);
-    const position = async () => client.position(definition.name).catch(() => undefined);
-    await stack.restart('connect');
-    await eventually(async () => (await position()) !== undefined, recoveryMs);
-    if ((await position())?.unfinished === true) interrupted++;
-    const started = performance.now();
-    if (index % 2 === 1) await killWhileFilling(stage);
-    await eventually(async () => (await position())?.unfinished === false && (await isRunning(capture)), recoveryMs);
-    const seconds = ((performance.now() - started) / 1000).toFixed(0);
-    note(`killed when ${written} of ${rows} rows were written; filled ${seconds} s after Kafka Connect was back`);
-    if ((await readSlot(db, config.capture.slot)) === undefined) found.push('I1 capture goes on without a slot');
+    const round = Math.floor(index / 2);
+    const venue = `first-${round}`;
+    if (index % 2 === 0) await interruptSnapshot(stage, capture, venue, round % 2 === 1);
+    else await interruptBackfill(stage, capture, venue);
   },
   async check(stage) {
     if (interrupted === 0) found.push('no snapshot was interrupted: each was finished when Kafka Connect was killed');
     return [...found, ...(await lives(stage))];
   },
 };
+
+async function interruptSnapshot(stage: Stage, capture: Capture, venue: string, both: boolean): Promise<void> {
+  const { db, config, note, stack } = stage;
+  const { client, definition } = capture;
+  const before = await begin(stage, capture, venue);
+  const some = BigInt(Math.floor(2_000 + stage.random() * rows * 0.6));
+  await eventually(async () => (await captured(stage)) > before + some, recoveryMs);
+  await stack.kill('connect', 'SIGKILL');
+  const written = Number((await captured(stage)) - before);
+  await touch(stage, venue);
+  const position = async () => client.position(definition.name).catch(() => undefined);
+  await stack.restart('connect');
+  await eventually(async () => (await position()) !== undefined, recoveryMs);
+  if ((await position())?.unfinished === true) interrupted++;
+  const started = performance.now();
+  if (both) await killWhileFilling(stage);
+  await eventually(async () => (await position())?.unfinished === false && (await isRunning(capture)), recoveryMs);
+  note(`killed when ${written} of ${rows} rows were written; filled ${since(started)} s after Kafka Connect was back`);
+  if ((await readSlot(db, config.capture.slot)) === undefined) found.push('I1 capture goes on without a slot');
+}
+
+async function interruptBackfill(stage: Stage, capture: Capture, venue: string): Promise<void> {
+  const { db, log, schemas, config, note, stack } = stage;
+  const { client, definition } = capture;
+  const { prefix } = config.capture;
+  const plan = await planBackfill(db, { table: 'trades', where: `venue = '${venue}'` });
+  const from = await log.ends(tradesTopic);
+  const [notified = 0n] = await endsOf(log, `${prefix}.notifications`);
+  const backfill = await beginBackfill(db, plan, { from, notified });
+  const some = Math.floor(1 + stage.random() * plan.rows * 0.6);
+  const reads = new Reads(log, schemas, tradesTopic, from);
+  await eventually(async () => (await reads.count()) > some, recoveryMs);
+  await stack.kill('connect', 'SIGKILL');
+  const written = await reads.count();
+  await touch(stage, venue);
+  await stack.restart('connect');
+  const started = performance.now();
+  const sources = { db, log, schemas, client, connector: definition.name, prefix, backfill };
+  const followed: Followed = await followBackfill({ ...sources, waitMs: recoveryMs, downMs: recoveryMs });
+  const { result, captured: brought } = followed;
+  note(
+    `killed when ${written} of ${plan.rows} rows were read again; ${result} ${since(started)} s after Kafka Connect was back, ${brought} rows`,
+  );
+  const least = plan.rows - 2 * touched;
+  if (result !== 'completed' || brought < least)
+    found.push(`a backfill of ${plan.rows} rows was ${result} with ${brought}`);
+}
+
+/** Some rows change, and as many others go. */
+async function touch({ db }: Stage, venue: string): Promise<void> {
+  const every = rows / touched;
+  await db.query(
+    `UPDATE trades SET price = price + 1, size = size + 1 WHERE venue = $1 AND venue_sequence % ${every} = 0`,
+    [venue],
+  );
+  await db.query(
+    `DELETE FROM trades WHERE ctid IN (SELECT ctid FROM trades WHERE venue = $1 AND venue_sequence % ${every} <> 0 ORDER BY md5(trade_id) LIMIT ${touched})`,
+    [venue],
+  );
+}
+
+function since(started: number): string {
+  return ((performance.now() - started) / 1000).toFixed(0);
+}
 
 /** As if nothing had ever been captured of one venue: its rows are there, no slot and no position. @returns offsets written until then */
 async function begin(stage: Stage, { client, definition }: Capture, venue: string): Promise<bigint> {
@@ -118,14 +168,14 @@ async function killWhileFilling(stage: Stage): Promise<void> {
   supervisor.start();
 }
 
-/** From the log alone: no trade is created while it is there, or changed while it is not. Further deliveries of a change are none. */
+/** From the log alone: no trade is created while it is there, or changed while it is not. Further deliveries of a change are none, nor are rows of a backfill. */
 async function lives({ config, log, schemas }: Stage): Promise<readonly string[]> {
   const db = await connectPostgres({ url: config.postgres.url, name: 'faults' });
   try {
     await loadLedger(db, log, schemas);
     const { rows: wrong } = await db.query<{ what: string }>(`
       WITH delivered AS (
-        SELECT venue, symbol, trade_id, op, lsn, min(position) AS first FROM captured WHERE lsn IS NOT NULL GROUP BY 1, 2, 3, 4, 5),
+        SELECT venue, symbol, trade_id, op, lsn, min(position) AS first FROM captured WHERE lsn IS NOT NULL AND op <> 'b' GROUP BY 1, 2, 3, 4, 5),
       ordered AS (
         SELECT *, coalesce(lag(op) OVER (PARTITION BY venue, symbol, trade_id ORDER BY first), 'd') AS before FROM delivered)
       SELECT concat_ws(' ', venue, symbol, trade_id) || ': ' || op || ' at ' || lsn || ' follows ' || before AS what
