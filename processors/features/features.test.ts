@@ -253,6 +253,17 @@ describe('a correction', () => {
     expect(effects.filter((each) => !each.startsWith('DUPLICATE'))).toEqual(['UPDATE APPLIED', 'DELETE APPLIED']);
   });
 
+  test('of the last trade of a step reads its trades again past a dead letter', async () => {
+    const feed = new Feed();
+    await using driver = await open([
+      ...creates(feed, first, { at: '12:00:30', id: 'bad', size: '-1' }, second, third),
+      feed.delete(third, '12:00:50'),
+      ...creates(feed, after),
+    ]);
+    expect((await deadLetters(driver)).map(({ reason }) => reason)).toEqual(['BAD_RECORD']);
+    expect((await rows(driver))[0]?.windows[0]?.trade_count).toBe(2n);
+  });
+
   test('can move a trade to another step, also the only one of its step', async () => {
     const feed = new Feed();
     await using driver = await open([

@@ -3,6 +3,8 @@ import type { Context, Fold, InputRecord, Store } from '../../core/processor/def
 import { Heap } from '../../core/processor/heap.ts';
 import { type StoredVersion, type Version, Versions } from '../../core/processor/joins/versions.ts';
 import { changeLateness, dueAt, micros, observe, startProgress, watermarkAt } from '../../core/processor/watermark.ts';
+import { Recent } from '../../core/processor/windows/recent.ts';
+import type { Version as TradeVersion } from '../../core/processor/windows/versions.ts';
 import { floor } from '../../core/processor/windows/windows.ts';
 import type { Features } from '../../schemas/gen/features.ts';
 import type { FeaturesKey } from '../../schemas/gen/features_key.ts';
@@ -13,7 +15,6 @@ import { type LateOutcome, lateTrade } from '../late-trade.ts';
 import type { Trade } from '../trade.ts';
 import { addTrade, type Bar, barOf, rebuilt, subtractTrade } from './bar.ts';
 import { type Change, readChange } from './change.ts';
-import { Rebuild } from './rebuild.ts';
 import { figuresAt } from './rolling.ts';
 import type { Rules } from './settings.ts';
 import {
@@ -42,6 +43,7 @@ export class FeaturesFold implements Fold<TradeChange> {
   readonly #states: Store<SymbolState>;
   readonly #refused: Store<{ readonly at: number }>;
   readonly #bars: Versions<Bar>;
+  readonly #recent: Recent<Trade>;
   readonly #symbols = new Map<string, SymbolEntry>();
   /** Symbols that have a next row, by the log time at which it is due. */
   readonly #due = new Heap<SymbolEntry>();
@@ -53,6 +55,7 @@ export class FeaturesFold implements Fold<TradeChange> {
     this.#states = context.store(symbolStore.name);
     this.#refused = context.store('refused');
     // A row that is not made yet is at most the lateness behind the newest trade, and looks back over its windows to the bar before them.
+    this.#recent = new Recent(context as Context, (record) => this.#version(record));
     this.#bars = new Versions(context.store<StoredVersion<Bar>>(barStore.name), longest + lateness + step);
   }
 
@@ -162,20 +165,44 @@ export class FeaturesFold implements Fold<TradeChange> {
   /** The last trade of a bar goes: which one was before it, only the input knows. */
   #readAgain(record: TradeRecord, before: Trade, bar: Bar, start: number, finish: (changed: boolean) => void): void {
     const { step, digits } = this.#rules;
-    const { venue, symbol } = before;
-    const taken = (trade: Trade, logTime: bigint) => this.#ahead(trade, logTime) <= 0;
-    const rebuild = new Rebuild({ venue, symbol, from: start, to: start + step, taken });
-    this.#context.reread(
-      { topic: record.topic, from: bar.from_offset, to: record.offset },
-      (each) => rebuild.visit(each),
-      () => {
-        const next = rebuilt(bar, rebuild.tradesWithout(before.id), record, digits);
-        const key = symbolKey(venue, symbol);
-        if (next === undefined) this.#bars.remove(key, start, 0n);
-        else this.#bars.put(key, start, 0n, next);
-        finish(true);
-      },
-    );
+    const key = symbolKey(before.venue, before.symbol);
+    const holds = (time: number) => start <= time && time < start + step;
+    const range = { topic: record.topic, from: bar.from_offset, to: record.offset + 1n };
+    const oldest = () => this.#oldestOffset(micros(record.logTime));
+    this.#recent.ask({ ...range, key, holds, oldest }, (versions) => {
+      const others = [...versions.values()].filter(({ id, time }) => id !== before.id && holds(time));
+      const next = rebuilt(bar, others, record, digits);
+      if (next === undefined) this.#bars.remove(key, start, 0n);
+      else this.#bars.put(key, start, 0n, next);
+      finish(true);
+    });
+  }
+
+  /** Where the earliest of the bars begins that a correction may still change; -1 without any. */
+  #oldestOffset(now: number): bigint {
+    let oldest = -1n;
+    for (const [, { value: bar }] of this.#context.store<StoredVersion<Bar>>(barStore.name).entries()) {
+      if (now - bar.from_log > this.#rules.horizon) continue;
+      if (oldest < 0n || bar.from_offset < oldest) oldest = bar.from_offset;
+    }
+    return oldest;
+  }
+
+  /** What a change made of its trade, as it was judged when it was folded; undefined for a bad record, which changed nothing. */
+  #version(record: TradeRecord): TradeVersion<Trade> | undefined {
+    try {
+      const { before, after } = readChange(record.value);
+      const trade = after ?? before;
+      if (trade === null) return undefined;
+      const taken = after !== null && this.#ahead(after, record.logTime) <= 0;
+      return {
+        ...{ key: symbolKey(trade.venue, trade.symbol), id: trade.id },
+        ...{ record: taken ? after : null, time: trade.time },
+      };
+    } catch (error) {
+      if (error instanceof MillraceError && error.disposition === 'deadLetter') return undefined;
+      throw error;
+    }
   }
 
   /** False for a trade from the future: its record is a dead letter, and so its corrections take nothing out. */
