@@ -1,6 +1,7 @@
 /** How long a verification takes beside the running pipeline. */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { stackDir } from '../cli/config.ts';
 import { runtimeEnv, runtimeFlags } from '../cli/demo/pipeline.ts';
@@ -8,13 +9,15 @@ import { up } from '../cli/stack.ts';
 import { verify } from '../cli/verify.ts';
 import { Registry } from '../core/avro/registry.ts';
 import { KafkaLog } from '../core/kafka/log.ts';
+import { connectPostgres } from '../core/postgres.ts';
 import { groupOf } from '../core/runtime/runner.ts';
 import { Running } from './windows/contestants.ts';
 import { input, openDataset } from './windows/dataset.ts';
 import { backlogOf, watch } from './windows/measure.ts';
 
-export const help = `bench verify [--rows 1000000] [--runs 3] [--stack bench]
-  \`millrace verify\` over that many trades, beside capture, ohlcv and parquet: seconds, CPU of this process, memory`;
+export const help = `bench verify [--rows 1000000] [--runs 3] [--writes 0] [--stack bench]
+  \`millrace verify\` over that many trades, beside capture, ohlcv and parquet: seconds, CPU of this process, memory;
+  --writes: trades that are inserted meanwhile, a second`;
 
 export async function run(args: readonly string[]): Promise<void> {
   const { values } = parseArgs({
@@ -22,6 +25,7 @@ export async function run(args: readonly string[]): Promise<void> {
     options: {
       rows: { type: 'string', default: '1000000' },
       runs: { type: 'string', default: '3' },
+      writes: { type: 'string', default: '0' },
       stack: { type: 'string', default: 'bench' },
     },
   });
@@ -42,6 +46,7 @@ export async function run(args: readonly string[]): Promise<void> {
   for (const name of ['ohlcv', 'parquet']) {
     await Promise.race([watch(log, groupOf(name), backlog, [pipeline.pid]), pipeline.ended()]);
   }
+  await using _writer = writing(config.postgres.url, Number(values.writes));
   for (let round = 1; round <= Number(values.runs); round++) {
     const started = process.cpuUsage();
     const startedMs = performance.now();
@@ -56,4 +61,28 @@ export async function run(args: readonly string[]): Promise<void> {
       console.log(`  ${check.name}: ${check.subject}, ${check.differences} differences, ${check.seconds.toFixed(1)} s`);
     }
   }
+}
+
+/** Inserts trades of now until it is disposed of: ten transactions a second, of the symbols there are. */
+function writing(url: string, perSecond: number): AsyncDisposable {
+  const ended = new AbortController();
+  const written = (async () => {
+    if (perSecond === 0) return;
+    await using db = await connectPostgres({ url, name: 'bench' });
+    for (let count = 0; !ended.signal.aborted; count++) {
+      await db.query(
+        `INSERT INTO trades (venue, symbol, trade_id, price, size, side, executed_at)
+         SELECT 'synthetic', 'SYM' || lpad((n % 48)::text, 3, '0') || '-USD', $1 || '-' || n, 100, 1, 'buy', clock_timestamp()
+           FROM generate_series(1, $2::int) n`,
+        [`live-${Date.now()}-${count}`, Math.ceil(perSecond / 10)],
+      );
+      await delay(100);
+    }
+  })();
+  return {
+    [Symbol.asyncDispose]: async () => {
+      ended.abort();
+      await written;
+    },
+  };
 }

@@ -130,7 +130,7 @@ export interface SqlDialect {
 
 export const postgresHash: SqlDialect = {
   text(columns) {
-    return concat(columns, ({ name, type }) => {
+    return parts(columns, ({ name, type }) => {
       const column = quoted(name);
       switch (type.kind) {
         case 'decimal':
@@ -143,7 +143,7 @@ export const postgresHash: SqlDialect = {
         case 'text':
           return `(${column})::text`;
       }
-    });
+    }).join(' || chr(31) || ');
   },
   sum(columns) {
     const bits = `('x' || substr(md5(convert_to(${this.text(columns)}, 'UTF8')), 1, 16))::bit(64)::bigint`;
@@ -154,7 +154,7 @@ export const postgresHash: SqlDialect = {
 
 export const duckdbHash: SqlDialect = {
   text(columns) {
-    return concat(columns, ({ name, type }) => {
+    const texts = parts(columns, ({ name, type }) => {
       const column = quoted(name);
       switch (type.kind) {
         case 'decimal':
@@ -168,6 +168,8 @@ export const duckdbHash: SqlDialect = {
           return `(${column})::VARCHAR`;
       }
     });
+    // One call: each of the operators in between would copy all that is before it.
+    return `concat_ws(chr(31), ${texts.join(', ')})`;
   },
   sum(columns) {
     const number = `('0x' || substr(md5(${this.text(columns)}), 1, 16))::UBIGINT`;
@@ -175,7 +177,7 @@ export const duckdbHash: SqlDialect = {
   },
 };
 
-function concat(columns: readonly TypedColumn[], text: (column: TypedColumn) => string): string {
-  const parts = columns.map((column) => `coalesce(${text(column)}, chr(30))`);
-  return parts.length === 0 ? "''" : parts.join(' || chr(31) || ');
+/** The columns' texts, never null. Of no column the text is empty. */
+function parts(columns: readonly TypedColumn[], text: (column: TypedColumn) => string): string[] {
+  return columns.length === 0 ? ["''"] : columns.map((column) => `coalesce(${text(column)}, chr(30))`);
 }

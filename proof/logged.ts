@@ -150,7 +150,7 @@ async function load(
   for (const [partition, start] of (await log.starts(topic)).entries()) {
     await db.run(`INSERT INTO starts VALUES (${partition}, ${start})`);
   }
-  const appender = await db.createAppender('logged');
+  const rows = await files.appendTo('logged');
   for await (const { partition, records } of readRaw(log, topic)) {
     await reader.prepare(records);
     const end = committed.get(partition) ?? 0n;
@@ -167,20 +167,10 @@ async function load(
       const time = row === undefined ? undefined : reader.timeOf(row);
       if (range !== undefined && (time === undefined || time < range.from || time >= range.to)) continue;
       counts.committed++;
-      appender.appendInteger(partition);
-      appender.appendBigInt(record.offset);
-      if (row === undefined || time === undefined) {
-        appender.appendNull();
-        appender.appendNull();
-      } else {
-        appender.appendUBigInt(hashRow(reader.columns, row));
-        appender.appendBigInt(time);
-      }
-      appender.endRow();
+      rows.add(partition, record.offset, row === undefined ? null : hashRow(reader.columns, row), time ?? null);
     }
-    appender.flushSync();
   }
-  appender.closeSync();
+  rows.close();
   return counts;
 }
 
@@ -192,17 +182,15 @@ async function loadDead(
   committed: ReadonlyMap<number, bigint>,
 ): Promise<void> {
   await files.db.run('CREATE TABLE dead (p INTEGER, o BIGINT)');
-  const appender = await files.db.createAppender('dead');
+  const rows = await files.appendTo('dead');
   for await (const portion of readTopic<DeadLetter>(log, schemas, `${sink}.dead`, contracts.dead_letter)) {
     for (const { value } of portion) {
       const { partition, offset } = value.origin;
       if (value.origin.topic !== topic || offset >= (committed.get(partition) ?? 0n)) continue;
-      appender.appendInteger(partition);
-      appender.appendBigInt(offset);
-      appender.endRow();
+      rows.add(partition, offset);
     }
   }
-  appender.closeSync();
+  rows.close();
 }
 
 /** Names the columns whose values differ, with both. */

@@ -36,7 +36,7 @@ export async function loadLogged(options: LoadOptions): Promise<{ waiting: numbe
   await scratch.db.run(
     'CREATE TABLE logged (p INTEGER, o BIGINT, k VARCHAR, t BIGINT, r INTEGER, h UBIGINT, below BOOLEAN)',
   );
-  const appender = await scratch.db.createAppender('logged');
+  const rows = await scratch.appendTo('logged');
   let waiting = 0;
   for await (const { partition, records } of readRaw(log, topic)) {
     const missing = decoder.missing(records.map(({ value }) => value));
@@ -48,23 +48,15 @@ export async function loadLogged(options: LoadOptions): Promise<{ waiting: numbe
       const record = unreadable === undefined ? decoder.decodeIfReadable(value) : undefined;
       if (record === undefined || refused.has(`${partition}/${offset}`)) continue;
       const row = table.columns.map((column) => column.value(record));
-      appender.appendInteger(partition);
-      appender.appendBigInt(offset);
-      appender.appendVarchar(
-        canonicalText(
-          keys,
-          keys.map((column) => column.value(record)),
-        ),
+      const key = canonicalText(
+        keys,
+        keys.map((column) => column.value(record)),
       );
-      appender.appendBigInt(eventTime?.value(record) as bigint);
-      appender.appendInteger(table.revision(record));
-      appender.appendUBigInt(hashRow(table.columns, row));
-      appender.appendBoolean(below);
-      appender.endRow();
+      const time = eventTime?.value(record) ?? null;
+      rows.add(partition, offset, key, time, table.revision(record), hashRow(table.columns, row), below);
     }
-    appender.flushSync();
   }
-  appender.closeSync();
+  rows.close();
   return { waiting, cut };
 }
 
