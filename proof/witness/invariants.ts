@@ -157,12 +157,15 @@ const atomicQueries = [
   `SELECT 'ohlcv.dead has ' || partition || '/' || a.position || ', committed is ' || c.position AS what
      FROM dead a JOIN committed c USING (partition) WHERE a.position >= c.position`,
   `SELECT partition || '/' || a.position || ' is no change of a trade, is committed, and is no dead letter' AS what
-     FROM captured a JOIN committed c USING (partition) WHERE a.lsn IS NULL AND a.position < c.position
+     FROM captured a JOIN committed c USING (partition) WHERE a.lsn IS NULL AND a.op IS DISTINCT FROM 'b' AND a.position < c.position
       AND NOT EXISTS (SELECT FROM dead b WHERE ${samePlace})`,
+  `SELECT partition || '/' || a.position || ' is a row of a backfill, is committed, and is not told as one' AS what
+     FROM captured a JOIN committed c USING (partition) WHERE a.op = 'b' AND a.position < c.position
+      AND NOT EXISTS (SELECT FROM late b WHERE b.reason = 'SNAPSHOT' AND ${samePlace})`,
   // Every further delivery of a change is told as such, at its own place, and no first one is.
   `SELECT partition || '/' || position || CASE WHEN told THEN ' is told as a duplicate, and is the first' ELSE ' is a duplicate that nobody tells' END AS what
      FROM (SELECT partition, position, EXISTS (SELECT FROM late b WHERE b.reason = 'DUPLICATE' AND ${samePlace}) AS told,
                   row_number() OVER (PARTITION BY partition, lsn, op, venue, symbol, trade_id ORDER BY position) > 1 AS again
-             FROM captured a WHERE lsn IS NOT NULL AND op <> 'b') AS deliveries
+             FROM captured a WHERE lsn IS NOT NULL) AS deliveries
     WHERE told <> again`,
 ];

@@ -25,7 +25,7 @@ const operations: Readonly<Record<string, string>> = { CREATE: 'c', READ: 'r', U
 /**
  * Fills temporary tables of this session, anew at each call:
  *
- *   captured  each record of the trades topic: partition, position, and its identity; lsn is null for what is no change of a trade, op is `b` of a backfill
+ *   captured  each record of the trades topic: partition, position, and its identity; lsn is null for what is no change of a trade; then op is `b` of a backfill
  *   late      each record of `ohlcv.late`: identity, interval, window_start, reason, effect, origin
  *   dead      each record of `ohlcv.dead`: origin, reason, and the identity where its value tells one
  *   revisions each record of `market.candles` in its partition's order, with the figures that are compared

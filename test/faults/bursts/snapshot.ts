@@ -168,14 +168,14 @@ async function killWhileFilling(stage: Stage): Promise<void> {
   supervisor.start();
 }
 
-/** From the log alone: no trade is created while it is there, or changed while it is not. Further deliveries of a change are none, nor are rows of a backfill. */
+/** From the log alone: no trade is created while it is there, or changed while it is not. Further deliveries of a change are none. */
 async function lives({ config, log, schemas }: Stage): Promise<readonly string[]> {
   const db = await connectPostgres({ url: config.postgres.url, name: 'faults' });
   try {
     await loadLedger(db, log, schemas);
     const { rows: wrong } = await db.query<{ what: string }>(`
       WITH delivered AS (
-        SELECT venue, symbol, trade_id, op, lsn, min(position) AS first FROM captured WHERE lsn IS NOT NULL AND op <> 'b' GROUP BY 1, 2, 3, 4, 5),
+        SELECT venue, symbol, trade_id, op, lsn, min(position) AS first FROM captured WHERE lsn IS NOT NULL GROUP BY 1, 2, 3, 4, 5),
       ordered AS (
         SELECT *, coalesce(lag(op) OVER (PARTITION BY venue, symbol, trade_id ORDER BY first), 'd') AS before FROM delivered)
       SELECT concat_ws(' ', venue, symbol, trade_id) || ': ' || op || ' at ' || lsn || ' follows ' || before AS what
