@@ -9,7 +9,7 @@ import { connectPostgres, type Postgres } from '../core/postgres.ts';
 import { openStore } from '../core/s3/open.ts';
 import { DAY } from '../core/time.ts';
 import { checkArchive } from '../proof/archive.ts';
-import { type CandleProof, checkCandles } from '../proof/candles/candles.ts';
+import { type CandleProof, type CandleSources, checkCandles } from '../proof/candles/candles.ts';
 import type { Excluded } from '../proof/candles/excluded.ts';
 import { dayRange } from '../proof/day.ts';
 import { type Elsewhere, elsewhere } from '../proof/epochs.ts';
@@ -65,11 +65,9 @@ function stepsOf(tables: ReadonlySet<TableName>): readonly Step[] {
   const some = (wanted: boolean, ...readers: Reader[]): Reader[] => (wanted ? readers : []);
   const [candles, anomalies, features] = [tables.has('candles'), tables.has('anomalies'), tables.has('features')];
   return [
+    { needed: some(candles || anomalies, read('ohlcv', 'trades')), others: [] },
     {
-      needed: [
-        ...some(candles || anomalies, read('ohlcv', 'trades')),
-        ...some(tables.has('trades'), read('parquet', 'trades')),
-      ],
+      needed: some(tables.has('trades'), read('parquet', 'trades')),
       others: [...some(anomalies, read('anomaly', 'trades')), ...some(features, read('features', 'trades'))],
     },
     {
@@ -113,17 +111,22 @@ export async function verify(
   const heartbeatTopic = `${config.capture.prefix}.public.heartbeat`;
   const isRunning = async (group: string) => (await groups.members(group)).length > 0;
   const waiting = { log, schemas, heartbeatTopic, steps: stepsOf(tables), isRunning, waitMs, onWait, ...signal };
-  const { snapshot, settled, behind } = await takeMoment(db, other, waiting);
+  await using moment = await takeMoment(db, other, waiting);
+  const { snapshot, settled, passed } = moment;
+  const [folded, archived] = passed;
   const sources = { db, log, schemas, store, snapshot, settled, masks: masksOf(config) };
   await Snapshot.share(db, other);
   // Side by side, each with a connection: what Postgres computes for one takes no time from what is decoded here for the other.
   const [candles, stored] = await Promise.allSettled([
-    tables.has('candles') ? candlesShown(sources, config, day, options) : undefined,
+    folded?.then(() => (tables.has('candles') ? candlesShown(sources, config, day, options) : undefined)),
     (async () => {
       const found: Check[] = [];
+      await archived;
       for (const topic of archivedTopics.filter(chosen)) {
+        if (topic !== topics.trades) await Promise.all(passed);
         found.push(...(await checkArchive({ ...sources, db: other }, topic, day, onCheck)).checks);
       }
+      await Promise.all(passed);
       await using hot = await open(hotStoreUrl(config), signal);
       for (const topic of hotTopics.filter(chosen)) {
         found.push(await checkHot({ log, schemas, hot }, topic, scopeOf(config, day)));
@@ -134,6 +137,7 @@ export async function verify(
   ]);
   if (candles.status === 'rejected') throw candles.reason;
   if (stored.status === 'rejected') throw stored.reason;
+  const behind = (await Promise.all(passed)).flat();
   const checks = [...(candles.value?.checks ?? []), ...stored.value];
   const ok = checks.every(({ differences }) => differences === 0);
   const others = await elsewhere(store, normalPrefix(config.parquet.topicsDir), await log.clusterId(), options.signal);
@@ -143,9 +147,11 @@ export async function verify(
 /** Looks a candle takes to be shown: its PARTIAL comes at a cadence of log time, which heartbeats move. */
 const looks = 3;
 
+type CandleLook = CandleSources & Pick<Moment, 'snapshot' | 'settled'>;
+
 /** A window that is open shows what it has taken with its next PARTIAL. So a difference counts once it is still there some cadences later. */
 async function candlesShown(
-  sources: Parameters<typeof checkCandles>[0] & { readonly snapshot: Moment['snapshot'] },
+  sources: CandleLook,
   config: Config,
   day: string | undefined,
   { onCheck = () => undefined, onWait = () => undefined }: VerifyOptions,
@@ -156,6 +162,8 @@ async function candlesShown(
     topic: topics.candles,
     ...(day === undefined ? {} : { day }),
   };
+  // Beside writers this look would be wasted: it is those that came last that are not shown yet.
+  if (await isWritten(sources)) await delay(config.ohlcv.partialMs + 1_500);
   for (let look = 1; ; look++) {
     const proof = await checkCandles(sources, settings);
     if (look === looks || proof.checks.every(({ differences }) => differences === 0)) {
@@ -165,6 +173,12 @@ async function candlesShown(
     onWait('open candles have to be shown');
     await delay(config.ohlcv.partialMs + 1_500);
   }
+}
+
+/** Whether trades have come since the snapshot was taken, as far as is known. */
+async function isWritten({ log, settled }: CandleLook): Promise<boolean> {
+  const ends = await log.ends(topics.trades);
+  return ends.some((end, partition) => end > (settled[partition] ?? 0n));
 }
 
 /** Event times of the day, and of the days that the hot store keeps. */

@@ -14,7 +14,7 @@ import type { ArchivedTopic } from '../schemas/topics.ts';
 import { GivenUp } from './expired.ts';
 import { Files } from './files.ts';
 import type { Snapshot } from './live/snapshot.ts';
-import { checkLogged } from './logged.ts';
+import { LoggedProof } from './logged.ts';
 import { Lost } from './lost.ts';
 import { type Check, Differences } from './report.ts';
 import { TallyBook } from './tally.ts';
@@ -74,12 +74,15 @@ export async function checkArchive(
   done(gone.length === 0 ? present : { ...present, lost: lost.of(day) });
   const own = objects.flatMap((object, i) => (counts(object) ? [{ object, path: files.pathOf(i) }] : []));
   const scope = day === undefined ? undefined : { day, paths: own.map((each) => each.path) };
-  // Postgres adds up its rows while the log is read.
+  // The log is read here while Postgres adds up its rows, and DuckDB what the files hold.
+  const expected = { positions: committed, given, lost, scope };
+  await using logged = await LoggedProof.begin(log, schemas, topic, files, expected);
   const partitions = folded ? (await log.ends(topic)).length : 0;
   const trades = folded ? new TradesProof(db, { given, snapshot, masks, day, partitions }) : undefined;
-  done(await checkLogged(log, schemas, topic, files, { positions: committed, given, lost, scope }));
-  done(await checkRecords(files, topic, own));
-  if (trades !== undefined) done(await trades.check(files));
+  const [records, folds] = [await checkRecords(files, topic, own), await trades?.check(files)];
+  done(await logged.check());
+  done(records);
+  if (folds !== undefined) done(folds);
   return { checks, rows: own.reduce((sum, { object }) => sum + Number(object.rows), 0) };
 }
 

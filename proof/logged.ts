@@ -36,57 +36,95 @@ export interface LoggedScope {
  * Compares the log with the archive, record by record: each offset below the positions that the sink has committed is one row of a listed object with the
  * values of the log, lineage included, or one dead letter, unless it was given up with its day. Differences name partition, offset and column.
  */
-export async function checkLogged(
-  log: Log,
-  schemas: Schemas,
-  topic: ArchivedTopic,
-  files: Files,
-  expected: Expected,
-): Promise<Check> {
-  const startedMs = performance.now();
-  const differences = new Differences();
-  const reader = new RowReader(schemas, topic, files.columns);
-  const { positions, scope } = expected;
-  const committed = new Map(positions.map(({ partition, offset }) => [partition, offset]));
-  const counts = await load(log, topic, files, reader, committed, expected);
-  await loadDead(log, schemas, topic, files, committed);
-  if (scope !== undefined) await files.db.run('DELETE FROM dead');
-  const { columns } = files;
-  const inScope =
-    scope === undefined ? 'true' : `filename IN (${scope.paths.map((path) => `'${path}'`).join(', ') || "''"})`;
-  await files.db.run(`
-    CREATE TABLE archived_rows AS SELECT _partition AS p, _offset AS o, ${duckdbRowHash(columns)} AS h,
-      epoch_us(coalesce(${reader.table.eventTime}, _source_time)) AS t FROM archived WHERE ${inScope}`);
-  const lost = await expected.lost.excuse(files);
-  const wrong = await files.query(`
-    WITH found AS (
-      SELECT p, o, count(*) AS n, any_value(h) AS h, bool_or(dead) AS dead
-        FROM (SELECT p, o, h, false AS dead FROM archived_rows UNION ALL SELECT p, o, NULL::UBIGINT, true FROM dead) GROUP BY 1, 2),
-    compared AS (
-      SELECT coalesce(l.p, f.p) AS p, coalesce(l.o, f.o) AS o, coalesce(f.n, 0) AS n, l.o IS NOT NULL AS logged,
-             f.n = 1 AND NOT f.dead AND f.h IS DISTINCT FROM l.h AS other_values
-        FROM logged l FULL JOIN found f ON l.p = f.p AND l.o = f.o LEFT JOIN starts s ON s.p = f.p
-       WHERE f.n IS DISTINCT FROM 1 OR (l.o IS NULL AND f.o >= s.o) OR (l.o IS NOT NULL AND NOT f.dead AND f.h IS DISTINCT FROM l.h))
-    SELECT *, count(*) OVER () AS total FROM compared ORDER BY p, o LIMIT ${maxExamples}`);
-  for (const { p, o, n, logged, other_values } of wrong) {
-    const at = `${topic}/${p} offset ${o}`;
-    if (logged !== true) differences.add(`${at}: archived, but not a committed record of the log`);
-    else if (other_values !== true) differences.add(`${at}: archived ${n} times`);
-    else differences.add(`${at}: ${await describe(log, reader, files, topic, Number(p), o as bigint)}`);
+export class LoggedProof implements AsyncDisposable {
+  readonly #log: Log;
+  readonly #schemas: Schemas;
+  readonly #topic: ArchivedTopic;
+  readonly #files: Files;
+  readonly #expected: Expected;
+  readonly #reader: RowReader;
+  readonly #startedMs = performance.now();
+  readonly #ended = new AbortController();
+  readonly #loaded: Promise<Counts>;
+
+  private constructor(log: Log, schemas: Schemas, topic: ArchivedTopic, files: Files, expected: Expected) {
+    this.#log = log;
+    this.#schemas = schemas;
+    this.#topic = topic;
+    this.#files = files;
+    this.#expected = expected;
+    this.#reader = new RowReader(schemas, topic, files.columns);
+    this.#loaded = load(log, topic, files, this.#reader, expected, this.#ended.signal);
+    // Whoever never comes to the check has failed for another reason.
+    this.#loaded.catch(() => undefined);
   }
-  differences.count += Number(wrong[0]?.['total'] ?? 0) - wrong.length;
-  const book = new TallyBook('kafka', 'archive');
-  book.addAll('kafka', await files.query(duckdbTally('(FROM logged WHERE h IS NOT NULL)')));
-  // Of what the log has no more there is nothing to stand beside.
-  const kept = '(SELECT a.* FROM archived_rows a LEFT JOIN starts s ON s.p = a.p WHERE a.o >= coalesce(s.o, 0))';
-  book.addAll('archive', await files.query(duckdbTally(kept)));
-  await files.db.run('DROP TABLE archived_rows');
-  const waiting = counts.waiting === 0 ? '' : `, ${counts.waiting} newer ones not archived yet`;
-  const expired = counts.expired === 0 ? '' : `, ${counts.expired} given up with their days`;
-  const gone = lost === 0 ? '' : `, ${lost} lost that the log has still`;
-  const subject = `${counts.committed - lost} records${waiting}${expired}${gone}`;
-  const name = `${topic}: each record is archived once, with equal values`;
-  return differences.check(name, subject, startedMs, book.tallies(topic, 'data and lineage'));
+
+  /** The log begins to be read, beside what is asked of the files. */
+  static async begin(
+    log: Log,
+    schemas: Schemas,
+    topic: ArchivedTopic,
+    files: Files,
+    expected: Expected,
+  ): Promise<LoggedProof> {
+    await files.db.run(
+      'CREATE TABLE logged (p INTEGER, o BIGINT, h UBIGINT, t BIGINT); CREATE TABLE starts (p INTEGER, o BIGINT)',
+    );
+    for (const [partition, start] of (await log.starts(topic)).entries()) {
+      await files.db.run(`INSERT INTO starts VALUES (${partition}, ${start})`);
+    }
+    return new LoggedProof(log, schemas, topic, files, expected);
+  }
+
+  async check(): Promise<Check> {
+    const differences = new Differences();
+    const [files, topic, reader, { scope }] = [this.#files, this.#topic, this.#reader, this.#expected];
+    const { columns } = files;
+    const inScope =
+      scope === undefined ? 'true' : `filename IN (${scope.paths.map((path) => `'${path}'`).join(', ') || "''"})`;
+    await files.db.run(`
+      CREATE TABLE archived_rows AS SELECT _partition AS p, _offset AS o, ${duckdbRowHash(columns)} AS h,
+        epoch_us(coalesce(${reader.table.eventTime}, _source_time)) AS t FROM archived WHERE ${inScope}`);
+    const counts = await this.#loaded;
+    await loadDead(this.#log, this.#schemas, topic, files, this.#expected);
+    if (scope !== undefined) await files.db.run('DELETE FROM dead');
+    const lost = await this.#expected.lost.excuse(files);
+    const wrong = await files.query(`
+      WITH found AS (
+        SELECT p, o, count(*) AS n, any_value(h) AS h, bool_or(dead) AS dead
+          FROM (SELECT p, o, h, false AS dead FROM archived_rows UNION ALL SELECT p, o, NULL::UBIGINT, true FROM dead) GROUP BY 1, 2),
+      compared AS (
+        SELECT coalesce(l.p, f.p) AS p, coalesce(l.o, f.o) AS o, coalesce(f.n, 0) AS n, l.o IS NOT NULL AS logged,
+               f.n = 1 AND NOT f.dead AND f.h IS DISTINCT FROM l.h AS other_values
+          FROM logged l FULL JOIN found f ON l.p = f.p AND l.o = f.o LEFT JOIN starts s ON s.p = f.p
+         WHERE f.n IS DISTINCT FROM 1 OR (l.o IS NULL AND f.o >= s.o) OR (l.o IS NOT NULL AND NOT f.dead AND f.h IS DISTINCT FROM l.h))
+      SELECT *, count(*) OVER () AS total FROM compared ORDER BY p, o LIMIT ${maxExamples}`);
+    for (const { p, o, n, logged, other_values } of wrong) {
+      const at = `${topic}/${p} offset ${o}`;
+      if (logged !== true) differences.add(`${at}: archived, but not a committed record of the log`);
+      else if (other_values !== true) differences.add(`${at}: archived ${n} times`);
+      else differences.add(`${at}: ${await describe(this.#log, reader, files, topic, Number(p), o as bigint)}`);
+    }
+    differences.count += Number(wrong[0]?.['total'] ?? 0) - wrong.length;
+    const book = new TallyBook('kafka', 'archive');
+    book.addAll('kafka', await files.query(duckdbTally('(FROM logged WHERE h IS NOT NULL)')));
+    // Of what the log has no more there is nothing to stand beside.
+    const kept = '(SELECT a.* FROM archived_rows a LEFT JOIN starts s ON s.p = a.p WHERE a.o >= coalesce(s.o, 0))';
+    book.addAll('archive', await files.query(duckdbTally(kept)));
+    await files.db.run('DROP TABLE archived_rows');
+    const waiting = counts.waiting === 0 ? '' : `, ${counts.waiting} newer ones not archived yet`;
+    const expired = counts.expired === 0 ? '' : `, ${counts.expired} given up with their days`;
+    const gone = lost === 0 ? '' : `, ${lost} lost that the log has still`;
+    const subject = `${counts.committed - lost} records${waiting}${expired}${gone}`;
+    const name = `${topic}: each record is archived once, with equal values`;
+    return differences.check(name, subject, this.#startedMs, book.tallies(topic, 'data and lineage'));
+  }
+
+  /** Ends the reading. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#ended.abort();
+    await this.#loaded.catch(() => undefined);
+  }
 }
 
 /** What the archive is to hold of a record, by the reader's own decoding. */
@@ -132,26 +170,30 @@ export class RowReader {
   }
 }
 
-/** Fills `logged` (partition, offset, and of a row its hash and the time that decides its day) with what the sink has committed, and `starts` with where the log begins. */
+interface Counts {
+  readonly committed: number;
+  readonly waiting: number;
+  readonly expired: number;
+}
+
+function endsBy(positions: readonly Committed[]): ReadonlyMap<number, bigint> {
+  return new Map(positions.map(({ partition, offset }) => [partition, offset]));
+}
+
+/** Fills `logged` (partition, offset, and of a row its hash and the time that decides its day) with what the sink has committed. */
 async function load(
   log: Log,
   topic: ArchivedTopic,
   files: Files,
   reader: RowReader,
-  committed: ReadonlyMap<number, bigint>,
-  { given, scope }: Expected,
-): Promise<{ committed: number; waiting: number; expired: number }> {
-  const { db } = files;
+  { positions, given, scope }: Expected,
+  signal: AbortSignal,
+): Promise<Counts> {
+  const committed = endsBy(positions);
   const range = scope === undefined ? undefined : dayRange(scope.day);
-  await db.run(
-    'CREATE TABLE logged (p INTEGER, o BIGINT, h UBIGINT, t BIGINT); CREATE TABLE starts (p INTEGER, o BIGINT)',
-  );
   const counts = { committed: 0, waiting: 0, expired: 0 };
-  for (const [partition, start] of (await log.starts(topic)).entries()) {
-    await db.run(`INSERT INTO starts VALUES (${partition}, ${start})`);
-  }
   const rows = await files.appendTo('logged');
-  for await (const { partition, records } of readRaw(log, topic)) {
+  for await (const { partition, records } of readRaw(log, topic, signal)) {
     await reader.prepare(records);
     const end = committed.get(partition) ?? 0n;
     for (const record of records) {
@@ -179,8 +221,9 @@ async function loadDead(
   schemas: Schemas,
   topic: ArchivedTopic,
   files: Files,
-  committed: ReadonlyMap<number, bigint>,
+  { positions }: Expected,
 ): Promise<void> {
+  const committed = endsBy(positions);
   await files.db.run('CREATE TABLE dead (p INTEGER, o BIGINT)');
   const rows = await files.appendTo('dead');
   for await (const portion of readTopic<DeadLetter>(log, schemas, `${sink}.dead`, contracts.dead_letter)) {

@@ -29,8 +29,10 @@ export class Scratch implements AsyncDisposable {
     return (await this.db.runAndReadAll(sql)).getRowObjects();
   }
 
+  /** On a connection of its own: what `db` does meanwhile does not hold it up. */
   async appendTo(table: string): Promise<Rows> {
-    return new Rows(await this.db.createAppender(table));
+    const db = await this.#instance.connect();
+    return new Rows(db, await db.createAppender(table));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -45,11 +47,13 @@ const chunkRows = 2048;
 
 /** Rows on their way into a table, column by column: a call into DuckDB for each value takes as long as it takes to hash it. */
 export class Rows {
+  readonly #db: DuckDBConnection;
   readonly #appender: DuckDBAppender;
   readonly #columns: DuckDBValue[][];
   #count = 0;
 
-  constructor(appender: DuckDBAppender) {
+  constructor(db: DuckDBConnection, appender: DuckDBAppender) {
+    this.#db = db;
     this.#appender = appender;
     this.#columns = Array.from({ length: appender.columnCount }, () => []);
   }
@@ -64,6 +68,7 @@ export class Rows {
   close(): void {
     this.#flush();
     this.#appender.closeSync();
+    this.#db.closeSync();
   }
 
   #flush(): void {

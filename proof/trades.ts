@@ -101,6 +101,9 @@ export class TradesProof {
   }
 }
 
+/** Keys are folded in so many shares, one after the other: grouping takes the memory of one. */
+const shares = 4;
+
 /**
  * Makes `folded`: per key the newest row's hash, event time and operation, the partition, and how often the row came to life; of a day the keys that are on it in the end. Counts
  * the repeated changes, and those that are not visible.
@@ -112,23 +115,28 @@ async function fold(
   day: string | undefined,
 ): Promise<{ redelivered: bigint; newer: bigint }> {
   const { from, to } = day === undefined ? { from: 0n, to: 0n } : dayRange(day);
-  await files.db.run(`
-    CREATE TABLE changes AS
-      SELECT ${key.join(', ')}, _op, _lsn, min(_offset) AS first_offset, count(*) AS deliveries,
-             arg_min(${duckdbRowHash(columns)}, _offset) AS h, arg_min(epoch_us(executed_at), _offset) AS t,
-             any_value(_partition) AS p
-        FROM archived WHERE _op IN ('c', 'r', 'u', 'd') AND (${visible}) AND ${given.keeps('executed_at')} GROUP BY ALL;
-    CREATE TABLE folded AS
-      SELECT ${key.join(', ')}, arg_max(h, first_offset) AS h, arg_max(t, first_offset) AS t, any_value(p) AS p, arg_min(_op, first_offset) AS first_op, arg_max(_op, first_offset) AS last_op, max(first_offset) AS row_offset,
-             count(*) FILTER (WHERE _op = 'c') + (arg_min(_op, first_offset) = 'r')::INT - count(*) FILTER (WHERE _op = 'd') AS lives,
-             count(*) FILTER (WHERE _op = 'r') - (arg_min(_op, first_offset) = 'r')::INT AS reads
-        FROM changes GROUP BY ALL
-      HAVING ${day === undefined} OR (arg_max(changes.t, first_offset) >= ${from} AND arg_max(changes.t, first_offset) < ${to})`);
-  const [row] = await files.query(
-    `SELECT (SELECT coalesce(sum(deliveries - 1), 0)::BIGINT FROM changes) AS redelivered,
-            (SELECT count(*) FROM archived WHERE NOT (${visible})) AS newer`,
-  );
-  return { redelivered: row?.['redelivered'] as bigint, newer: row?.['newer'] as bigint };
+  let redelivered = 0n;
+  for (let share = 0; share < shares; share++) {
+    await files.db.run(`
+      CREATE TABLE changes AS
+        SELECT ${key.join(', ')}, _op, _lsn, min(_offset) AS first_offset, count(*) AS deliveries,
+               arg_min(${duckdbRowHash(columns)}, _offset) AS h, arg_min(epoch_us(executed_at), _offset) AS t,
+               any_value(_partition) AS p
+          FROM archived WHERE _op IN ('c', 'r', 'u', 'd') AND (${visible}) AND ${given.keeps('executed_at')}
+           AND hash(${key.join(', ')}) % ${shares} = ${share} GROUP BY ALL`);
+    const [counted] = await files.query(`SELECT coalesce(sum(deliveries - 1), 0)::BIGINT AS redelivered FROM changes`);
+    redelivered += counted?.['redelivered'] as bigint;
+    await files.db.run(`
+      ${share === 0 ? 'CREATE TABLE folded AS' : 'INSERT INTO folded'}
+        SELECT ${key.join(', ')}, arg_max(h, first_offset) AS h, arg_max(t, first_offset) AS t, any_value(p) AS p, arg_min(_op, first_offset) AS first_op, arg_max(_op, first_offset) AS last_op, max(first_offset) AS row_offset,
+               count(*) FILTER (WHERE _op = 'c') + (arg_min(_op, first_offset) = 'r')::INT - count(*) FILTER (WHERE _op = 'd') AS lives,
+               count(*) FILTER (WHERE _op = 'r') - (arg_min(_op, first_offset) = 'r')::INT AS reads
+          FROM changes GROUP BY ALL
+        HAVING ${day === undefined} OR (arg_max(changes.t, first_offset) >= ${from} AND arg_max(changes.t, first_offset) < ${to});
+      DROP TABLE changes`);
+  }
+  const [row] = await files.query(`SELECT count(*) AS newer FROM archived WHERE NOT (${visible})`);
+  return { redelivered, newer: row?.['newer'] as bigint };
 }
 
 /** A read that is not the first of its key tells of a row that is there already, or there again. */

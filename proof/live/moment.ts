@@ -1,7 +1,7 @@
 import type { Client } from 'pg';
 import type { Schemas } from '../../core/avro/schemas.ts';
 import { type Clock, wallClock } from '../../core/clock.ts';
-import { MillraceError } from '../../core/errors.ts';
+import { isError, MillraceError } from '../../core/errors.ts';
 import type { Log } from '../../core/runtime/log.ts';
 import { groupOf } from '../../core/runtime/runner.ts';
 import { passMarker } from './marker.ts';
@@ -38,80 +38,106 @@ export interface Behind extends Reader {
   readonly offsets: bigint;
 }
 
-/** One instant of Postgres that every stage has passed. */
-export interface Moment {
+/** One instant of Postgres that capture has passed. */
+export interface Moment extends AsyncDisposable {
   readonly snapshot: Snapshot;
   /** Of the topic of trades, by partition: what is below is visible in the snapshot. Empty where that is not known. */
   readonly settled: readonly bigint[];
-  readonly behind: readonly Behind[];
+  /**
+   * For each step, when its readers have passed: which of them have not, and were not waited for. A step begins when the one before is done, so that what
+   * one has brought can be compared while the next is waited for. Rejects with STAGE_BEHIND; then the steps after it do, too. Nobody has to look at them.
+   */
+  readonly passed: readonly Promise<readonly Behind[]>[];
+  /** Ends the waiting. Not the transaction, which is its connection's. */
+  [Symbol.asyncDispose](): Promise<void>;
 }
 
 const pollMs = 250;
 
 /**
- * Begins a transaction that keeps a snapshot, and waits until what is visible in it has gone through capture and all stages.
+ * Begins a transaction that keeps a snapshot, and waits until what is visible in it has gone through capture; and then, in `passed`, through all stages.
  *
  * @param db the connection that keeps it
  * @param other another one to the same database
  * @throws MillraceError STAGE_BEHIND
  */
 export async function takeMoment(db: Client, other: Client, options: MomentOptions): Promise<Moment> {
-  const { log, schemas, heartbeatTopic: topic, steps, onWait, clock = wallClock } = options;
-  const late = new AbortController();
+  const { log, schemas, heartbeatTopic: topic, onWait, clock = wallClock } = options;
+  const [late, ended] = [new AbortController(), new AbortController()];
   const timer = setTimeout(() => late.abort(), options.waitMs);
   const onProgress = () => {
     timer.refresh();
   };
-  const signal = options.signal === undefined ? late.signal : AbortSignal.any([late.signal, options.signal]);
-  let waitingFor = 'capture';
-  let remedy = 'look at `millrace connectors status`; without a running connector nothing is captured';
-  try {
+  const given = options.signal === undefined ? [] : [options.signal];
+  const signal = AbortSignal.any([late.signal, ended.signal, ...given]);
+  const waiting = {
+    on: 'capture',
+    remedy: 'look at `millrace connectors status`; without a running connector nothing is captured',
+  };
+  const inTime = async <T>(work: Promise<T>): Promise<T> => {
+    try {
+      return await work;
+    } catch (error) {
+      clearTimeout(timer);
+      if (!late.signal.aborted || options.signal?.aborted === true || isError(error, 'STAGE_BEHIND')) throw error;
+      const message = `${waiting.on} has not passed the marker, and nothing moved for ${options.waitMs / 1000} s`;
+      throw new MillraceError('STAGE_BEHIND', message, { remedy: waiting.remedy, cause: error });
+    }
+  };
+  const begin = async () => {
     const settled = await Settled.look(log, tradesTopic, other, { signal, clock });
     const snapshot = await Snapshot.take(db);
     onWait('capture has to pass the marker');
-    const rows = [
-      ...new Set(steps.slice(0, 1).flatMap(({ needed, others }) => [...needed, ...others].map((each) => each.topic))),
-    ];
+    const rows = [tradesTopic];
     await passMarker(other, { log, schemas, topic, after: snapshot.parts.after, rows, onProgress, signal });
+    return { snapshot, settled: settled.below(snapshot) };
+  };
+  const pass = async (step: Step): Promise<readonly Behind[]> => {
     const behind: Behind[] = [];
-    for (const step of steps) {
-      const ends = new Map<string, readonly bigint[]>();
-      for (const reader of [...step.needed, ...step.others]) {
-        if (!ends.has(reader.topic)) ends.set(reader.topic, await log.ends(reader.topic));
-      }
-      const passing = (reader: Reader) => new Passing(log, reader, ends.get(reader.topic) ?? []);
-      let needed = step.needed.map(passing);
-      let others = step.others.map(passing);
-      for (let before: bigint | undefined; ; ) {
-        needed = await notPassed(needed, signal);
-        others = await notPassed(others, signal);
-        for (const each of others) {
-          const { reader, started } = each;
-          if (started && (await options.isRunning(groupOf(reader.name)))) continue;
-          others = others.filter((other) => other !== each);
-          if (started) behind.push({ ...reader, offsets: each.behind });
-        }
-        const [slowest] = [...needed, ...others];
-        if (slowest === undefined) break;
-        const toGo = [...needed, ...others].reduce((sum, each) => sum + each.behind, 0n);
-        if (before !== undefined && toGo < before) onProgress();
-        before = toGo;
-        const { reader, behind: left } = slowest;
-        waitingFor = `${reader.name} (${left} offsets of ${reader.topic} to go)`;
-        remedy = `look at \`millrace status\`; \`millrace run ${reader.name}\` starts it; --wait gives it longer`;
-        onWait(`${waitingFor} has to pass the marker`);
-        await clock.sleep(pollMs, signal);
-        signal.throwIfAborted();
-      }
+    const ends = new Map<string, readonly bigint[]>();
+    for (const reader of [...step.needed, ...step.others]) {
+      if (!ends.has(reader.topic)) ends.set(reader.topic, await log.ends(reader.topic));
     }
-    return { snapshot, settled: settled.below(snapshot), behind };
-  } catch (error) {
-    if (!late.signal.aborted || options.signal?.aborted === true) throw error;
-    const message = `${waitingFor} has not passed the marker, and nothing moved for ${options.waitMs / 1000} s`;
-    throw new MillraceError('STAGE_BEHIND', message, { remedy, cause: error });
-  } finally {
-    clearTimeout(timer);
+    const passing = (reader: Reader) => new Passing(log, reader, ends.get(reader.topic) ?? []);
+    let needed = step.needed.map(passing);
+    let others = step.others.map(passing);
+    for (let before: bigint | undefined; ; ) {
+      needed = await notPassed(needed, signal);
+      others = await notPassed(others, signal);
+      for (const each of others) {
+        const { reader, started } = each;
+        if (started && (await options.isRunning(groupOf(reader.name)))) continue;
+        others = others.filter((other) => other !== each);
+        if (started) behind.push({ ...reader, offsets: each.behind });
+      }
+      const [slowest] = [...needed, ...others];
+      if (slowest === undefined) return behind;
+      const toGo = [...needed, ...others].reduce((sum, each) => sum + each.behind, 0n);
+      if (before !== undefined && toGo < before) onProgress();
+      before = toGo;
+      const { reader, behind: left } = slowest;
+      waiting.on = `${reader.name} (${left} offsets of ${reader.topic} to go)`;
+      waiting.remedy = `look at \`millrace status\`; \`millrace run ${reader.name}\` starts it; --wait gives it longer`;
+      onWait(`${waiting.on} has to pass the marker`);
+      await clock.sleep(pollMs, signal);
+      signal.throwIfAborted();
+    }
+  };
+  const moment = await inTime(begin());
+  const passed: Promise<readonly Behind[]>[] = [];
+  for (const step of options.steps) {
+    const before = passed.at(-1) ?? Promise.resolve();
+    passed.push(inTime(before.then(() => pass(step))));
   }
+  const done = Promise.allSettled(passed).then(() => clearTimeout(timer));
+  return {
+    ...moment,
+    passed,
+    [Symbol.asyncDispose]: () => {
+      ended.abort();
+      return done;
+    },
+  };
 }
 
 async function notPassed(passing: readonly Passing[], signal: AbortSignal): Promise<Passing[]> {
