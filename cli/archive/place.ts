@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import { normalPrefix } from '../../core/archive/keys.ts';
 import { replacementsTopic } from '../../core/archive/replacements.ts';
-import type { Schemas } from '../../core/avro/schemas.ts';
+import type { Registry } from '../../core/avro/registry.ts';
 import { MillraceError } from '../../core/errors.ts';
 import type { KafkaLog } from '../../core/kafka/log.ts';
 import { openStore } from '../../core/s3/open.ts';
@@ -14,7 +14,7 @@ import { untilSignal } from '../signals.ts';
 
 export interface ArchivePlace {
   readonly log: KafkaLog;
-  readonly schemas: Schemas;
+  readonly schemas: Registry;
   readonly store: ObjectStore;
   readonly signal: AbortSignal;
   readonly prefix: string;

@@ -1,7 +1,11 @@
 /** `millrace repair`: puts objects of the archive back that are gone or damaged, byte for byte, and gives up what nothing can make again. */
 import { tmpdir } from 'node:os';
 import type { Command } from 'commander';
+import { capturedTables, topicOf } from '../../connectors/recapture/tables.ts';
+import { lostOfTables } from '../../connectors/refill/refill.ts';
+import type { Config } from '../../core/config.ts';
 import { MillraceError } from '../../core/errors.ts';
+import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
 import { Compactor } from '../../sinks/compaction/compactor.ts';
 import { compactedOf, rebuildCompacted } from '../../sinks/compaction/rebuild.ts';
@@ -10,13 +14,16 @@ import { type Examined, examine, type Finding } from '../../sinks/parquet/repair
 import { lostOf, type Outcome, repair } from '../../sinks/parquet/repair/repair.ts';
 import { archivedTopic, dayOf } from '../archive/list.ts';
 import { type ArchivePlace, withArchive } from '../archive/place.ts';
+import { loadConfig } from '../config.ts';
 import { printJson, printTable } from '../print.ts';
 import { Progress } from '../progress.ts';
+import { printRefilled, printRefillPlan, refillFromPostgres } from '../refill.ts';
 
 interface RepairCommandOptions {
   readonly day?: string;
   readonly object?: readonly string[];
   readonly giveUp?: boolean;
+  readonly fromPostgres?: boolean;
   readonly dryRun?: boolean;
   readonly yes?: boolean;
   readonly json?: boolean;
@@ -32,6 +39,10 @@ export function register(program: Command): void {
     .option('--day <day>', 'only files of this day, YYYY-MM-DD', dayOf)
     .option('--object <key...>', 'only these files')
     .option('--give-up', 'record files as lost that nothing can make again: they are listed no more, and told as lost')
+    .option(
+      '--from-postgres',
+      'give up as well, and read again from Postgres what it still has of all that was ever lost; stops the connector meanwhile',
+    )
     .option('--dry-run', 'show what would be done, and change nothing')
     .option('--yes', 'do it')
     .option('--json', 'print JSON')
@@ -43,6 +54,7 @@ async function repairCommand(
   options: RepairCommandOptions,
   command: Command,
 ): Promise<void> {
+  const config = loadConfig(command);
   await withArchive(command, async (place) => {
     const topics = topic === undefined ? archivedTopics : [topic];
     const quiet = options.json === true;
@@ -59,9 +71,14 @@ async function repairCommand(
     });
     reading.end();
     const days = options.object === undefined ? await examineDays(place, topics, options.day) : [];
-    const plan = { ...examined, manifests: days.map(({ key, state }) => ({ key, state })) };
-    if (!quiet) printPlan(plan, options.giveUp === true);
-    const isDue = examined.findings.length + days.length > 0;
+    const toRefill = options.fromPostgres === true ? await lostForRefill(place, config, examined.findings) : [];
+    const plan = { ...examined, manifests: days.map(({ key, state }) => ({ key, state })), toRefill };
+    const givesUp = options.giveUp === true || options.fromPostgres === true;
+    if (!quiet) {
+      printPlan(plan, givesUp);
+      if (toRefill.length > 0) printRefillPlan(toRefill);
+    }
+    const isDue = examined.findings.length + days.length + toRefill.length > 0;
     if (options.dryRun === true || !isDue) {
       if (quiet) printJson({ ok: !isDue, plan: shown(plan) });
       if (isDue) process.exitCode = 1;
@@ -78,7 +95,8 @@ async function repairCommand(
       await repairDay(place, day);
       outcomes.push({ key: day.key, result: 'repaired' });
     }
-    const told = options.giveUp === true ? await giveUp(place, examined.findings, outcomes) : outcomes;
+    const told = givesUp ? await giveUp(place, examined.findings, outcomes) : outcomes;
+    const refilled = toRefill.length === 0 ? undefined : await refillFromPostgres({ ...place, config, quiet });
     const ok = told.every(({ result }) => result !== 'failed');
     if (quiet) {
       const results = told.map(({ key, result, error }) => ({
@@ -87,10 +105,25 @@ async function repairCommand(
         why: error?.message,
         remedy: error?.remedy,
       }));
-      printJson({ ok, plan: shown(plan), outcomes: results });
-    } else printOutcomes(told);
+      printJson({ ok, plan: shown(plan), outcomes: results, ...(refilled && { refilled }) });
+    } else {
+      printOutcomes(told);
+      if (refilled !== undefined) printRefilled(refilled);
+    }
     if (!ok) process.exitCode = 1;
   });
+}
+
+/** What was lost of captured tables, and what is about to be. */
+async function lostForRefill(
+  place: ArchivePlace,
+  { capture: { prefix } }: Config,
+  findings: readonly Finding[],
+): Promise<readonly ArchiveObject[]> {
+  const lost = [...(await lostOfTables({ ...place, prefix })).values()].flat();
+  const topics = capturedTables.map((table) => topicOf(prefix, table));
+  const next = findings.filter(({ source, object }) => source === 'none' && topics.includes(object.topic));
+  return [...lost, ...next.map(({ object }) => object)];
 }
 
 async function mend(place: ArchivePlace, findings: readonly Finding[], quiet: boolean): Promise<readonly Outcome[]> {
@@ -122,9 +155,11 @@ async function giveUp(
 
 interface Plan extends Examined {
   readonly manifests: readonly { readonly key: string; readonly state: string }[];
+  /** Of what was lost, also in earlier runs, that which is read again from Postgres. */
+  readonly toRefill: readonly ArchiveObject[];
 }
 
-function shown({ objects, bytes, findings, manifests }: Plan): object {
+function shown({ objects, bytes, findings, manifests, toRefill }: Plan): object {
   const found = findings.map(({ object, state, source, why }) => ({
     key: object.key,
     state,
@@ -133,7 +168,8 @@ function shown({ objects, bytes, findings, manifests }: Plan): object {
     rows: object.rows,
     bytes: object.bytes,
   }));
-  return { objects, bytes, findings: found, manifests };
+  const lost = toRefill.map(({ topic, key, partition, day, rows }) => ({ topic, key, partition, day, rows }));
+  return { objects, bytes, findings: found, manifests, ...(lost.length === 0 ? {} : { lost }) };
 }
 
 function printPlan({ objects, findings, manifests }: Plan, givesUp: boolean): void {

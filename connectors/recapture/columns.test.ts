@@ -39,7 +39,15 @@ test('a row of Postgres is written as Debezium writes it, and read by the schema
   const decoder = new AvroDecoder<TradeChange>(schemas, contracts.trade_change);
   await decoder.prepare([encoder.schemaId]);
   const source = { name: 'cdc', db: 'millrace', schema: 'public', table: 'trades' };
-  const options = { ...rowColumns(schema, types), source, lsn: 1000n, place: 991n, tx: 7n, at: 9n };
+  const options = {
+    ...rowColumns(schema, types),
+    source,
+    lsn: 1000n,
+    place: 991n,
+    tx: 7n,
+    at: 9n,
+    snapshot: 'true',
+  } as const;
   const value = envelopeOf({ op: 'u', before: row, after: { ...row, price: '-1' }, logTime: 5_000_001n }, options);
   expect(decoder.decode(encoder.encode(value))).toEqual({
     op: 'u',

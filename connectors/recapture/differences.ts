@@ -25,19 +25,30 @@ export interface Found extends Difference {
 /** Types that Postgres cannot compare. */
 const incomparable = new Set(['json']);
 
+/** What is compared. Default: everything. */
+export interface CompareScope {
+  /** Columns in which rows have to be equal. */
+  readonly columns: readonly RowColumn[];
+  /** Of rows that the table has, only those with an event time on one of these days, `YYYY-MM-DD`. */
+  readonly days: readonly string[];
+}
+
 /** Fills the temporary table `differences_<table>`. Within the transaction whose snapshot counts. */
 export async function compare(
   db: Client,
   table: CapturedTable,
   columns: readonly RowColumn[],
   masks: Masks,
+  scope?: CompareScope,
 ): Promise<Counts> {
   const [known, differences] = [temporary('known', table), temporary('differences', table)];
   const [first] = table.primaryKey;
   const names = columns.map(({ name }) => name);
   const from = maskedTable(masks, table.name, names);
   const side = (alias: string): string =>
-    columns.map(({ name, type }) => `${alias}.${quoted(name)}${incomparable.has(type) ? '::text' : ''}`).join(', ');
+    (scope?.columns ?? columns)
+      .map(({ name, type }) => `${alias}.${quoted(name)}${incomparable.has(type) ? '::text' : ''}`)
+      .join(', ');
   const cells = columns.flatMap((column, i) => [
     `${text('t', column)} AS now_${i}`,
     `${text('k', column)} AS known_${i}`,
@@ -49,13 +60,21 @@ export async function compare(
               ${table.eventTime === null ? 'NULL::timestamptz' : `t.${quoted(table.eventTime)}`} AS _time, ${cells.join(', ')}
          FROM ${from} t FULL JOIN (SELECT * FROM ${known} WHERE NOT _gone) k
            ON ${table.primaryKey.map((name) => `t.${quoted(name)} = k.${quoted(name)}`).join(' AND ')}
-        WHERE ROW(${side('t')}) IS DISTINCT FROM ROW(${side('k')})`,
+        WHERE ROW(${side('t')}) IS DISTINCT FROM ROW(${side('k')})${scope === undefined ? '' : ` AND (t.${quoted(first)} IS NULL OR ${onDays(table, scope.days)})`}`,
   );
   const { rows } = await db.query<{ _op: string; n: string }>(
     `SELECT _op, count(*) AS n FROM ${differences} GROUP BY 1`,
   );
   const of = (op: string): number => Number(rows.find((row) => row._op === op)?.n ?? 0);
   return { missing: of('r'), changed: of('u'), deleted: of('d') };
+}
+
+function onDays({ eventTime }: CapturedTable, days: readonly string[]): string {
+  const time = `t.${quoted(eventTime ?? '')}`;
+  const conditions = days.map(
+    (day) => `(${time} >= '${day} 00:00:00+00' AND ${time} < '${day} 00:00:00+00'::timestamptz + interval '1 day')`,
+  );
+  return `(${['false', ...conditions].join(' OR ')})`;
 }
 
 /** As Postgres writes it, and Debezium with it: a cast would cut the blanks off that a `character(n)` ends with. */

@@ -24,6 +24,8 @@ export interface EnvelopeOptions {
   readonly tx: bigint;
   /** When these records are made, microseconds. */
   readonly at: bigint;
+  /** `source.snapshot`: of `incremental` nothing is folded, whatever the operation. */
+  readonly snapshot: 'true' | 'incremental';
 }
 
 /**
@@ -44,7 +46,7 @@ export function envelopeOf({ op, before, after, logTime }: Difference, options: 
       ts_ms: logTime / 1000n,
       ts_us: logTime,
       ts_ns: logTime * 1000n,
-      snapshot: 'true',
+      snapshot: options.snapshot,
       sequence: `["${options.lsn - 1n}","${lsn}"]`,
       lsn,
       txId: options.tx,

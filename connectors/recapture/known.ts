@@ -26,6 +26,8 @@ export interface KnownOptions {
   readonly schema: object;
   readonly columns: readonly RowColumn[];
   readonly signal: AbortSignal | undefined;
+  /** First offset of a partition that is read; undefined: nothing of it is. Default: where the log begins. */
+  readonly from?: (partition: number) => bigint | undefined;
   /** Records read so far, of so many offsets. */
   readonly onProgress: (done: number, total: number) => void;
 }
@@ -51,21 +53,48 @@ export function temporary(prefix: string, { name }: CapturedTable): string {
  * @returns how far all records go.
  */
 export async function loadKnown(options: KnownOptions): Promise<Newest> {
-  const { db, log, topic, table, columns } = options;
+  const { db, table, columns } = options;
+  await makeRead(db, table, columns);
+  const newest = await loadRecords(options);
+  await makeKnown(db, table);
+  return newest;
+}
+
+/** Makes the temporary table `read_<table>`: rows of the log, older and newer ones of a key. */
+export async function makeRead(db: Client, table: CapturedTable, columns: readonly RowColumn[]): Promise<void> {
   const [known, read] = [temporary('known', table), temporary('read', table)];
   const names = columns.map(({ name }) => quoted(name));
   await db.query(`DROP TABLE IF EXISTS ${known}, ${read}`);
   await db.query(
     `CREATE TEMP TABLE ${read} AS SELECT ${names.join(', ')}, 0 AS _partition, 0::bigint AS _offset, false AS _gone FROM ${table.name} WITH NO DATA`,
   );
+}
+
+/** Makes `known_<table>` of it: the newest of each key. */
+export async function makeKnown(db: Client, table: CapturedTable): Promise<void> {
+  const [known, read] = [temporary('known', table), temporary('read', table)];
+  const key = table.primaryKey.map(quoted).join(', ');
+  await db.query(
+    `CREATE TEMP TABLE ${known} AS SELECT DISTINCT ON (${key}) * FROM ${read} ORDER BY ${key}, _offset DESC`,
+  );
+  await db.query(`DROP TABLE ${read}; ANALYZE ${known}`);
+}
+
+/** Adds records to `read_<table>`. Returns how far they go. */
+export async function loadRecords(options: KnownOptions): Promise<Newest> {
+  const { db, log, topic, table, columns, from: first = () => 0n } = options;
+  const read = temporary('read', table);
   const decoder = new AvroDecoder<Change>(options.schemas, options.schema);
   const [starts, ends] = await Promise.all([log.starts(topic), log.ends(topic)]);
-  const total = ends.reduce((sum, end, partition) => sum + Number(end - (starts[partition] ?? 0n)), 0);
+  const ranges = ends.map((to, partition) => {
+    const [start, from] = [starts[partition] ?? 0n, first(partition) ?? to];
+    return { topic, partition, from: from > start ? from : start, to };
+  });
+  const total = ranges.reduce((sum, { from, to }) => sum + (to > from ? Number(to - from) : 0), 0);
   let [newest, lsn, done] = [0n, 0n, 0];
-  for (const [partition, to] of ends.entries()) {
-    const range = { topic, partition, from: starts[partition] ?? 0n, to };
+  for (const { partition, ...range } of ranges) {
     const signal = options.signal === undefined ? {} : { signal: options.signal };
-    for await (const records of readRange(log, range, { ...fetch, ...signal })) {
+    for await (const records of readRange(log, { partition, ...range }, { ...fetch, ...signal })) {
       await decoder.prepare(decoder.missing(records.map(({ value }) => value)));
       const rows: Text[][] = [];
       for (const record of records) {
@@ -83,11 +112,6 @@ export async function loadKnown(options: KnownOptions): Promise<Newest> {
       options.onProgress(done, total);
     }
   }
-  const key = table.primaryKey.map(quoted).join(', ');
-  await db.query(
-    `CREATE TEMP TABLE ${known} AS SELECT DISTINCT ON (${key}) * FROM ${read} ORDER BY ${key}, _offset DESC`,
-  );
-  await db.query(`DROP TABLE ${read}; ANALYZE ${known}`);
   return { time: newest, lsn };
 }
 
@@ -98,7 +122,13 @@ function textsOf(row: Readonly<Record<string, unknown>>, columns: readonly RowCo
   });
 }
 
-async function insert(db: Client, into: string, columns: readonly RowColumn[], rows: readonly Text[][]): Promise<void> {
+/** @param rows values of the columns, then partition, offset, and whether it was deleted */
+export async function insert(
+  db: Client,
+  into: string,
+  columns: readonly RowColumn[],
+  rows: readonly (readonly Text[])[],
+): Promise<void> {
   if (rows.length === 0) return;
   const types = [...columns.map(({ type }) => type), 'int', 'bigint', 'boolean'];
   const arrays = types.map((_, i) => rows.map((row) => row[i] ?? null));

@@ -10,35 +10,29 @@
  *   5. let the connector go on from where the new slot begins
  * Until 5 is done the slot counts as lost, and whoever says it again compares with a log that has what was written already.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from 'pg';
 import { AvroDecoder } from '../../core/avro/decoder.ts';
-import { AvroEncoder } from '../../core/avro/encoder.ts';
-import type { Version } from '../../core/avro/registry.ts';
-import type { Schemas } from '../../core/avro/schemas.ts';
-import { isError, MillraceError } from '../../core/errors.ts';
+import { MillraceError } from '../../core/errors.ts';
 import type { Masks } from '../../core/masks.ts';
 import { connectPostgres } from '../../core/postgres.ts';
-import { type Log, type OutRecord, readRange } from '../../core/runtime/log.ts';
+import { type Log, readRange } from '../../core/runtime/log.ts';
 import type { HeartbeatChange } from '../../schemas/gen/heartbeat_change.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
-import { keySubject, valueSubject } from '../../schemas/topics.ts';
 import type { ConnectClient } from '../client.ts';
 import type { Definition } from '../definition.ts';
-import { type RowColumn, rowColumns, type Text } from './columns.ts';
-import { type Counts, compare, type Found, readDifferences } from './differences.ts';
-import { envelopeOf } from './envelope.ts';
+import { type Counts, compare, readDifferences } from './differences.ts';
 import { hasRecords, loadKnown, type Newest } from './known.ts';
+import { bringToRest } from './rest.ts';
 import { lockSlot, replaceSlot } from './slot.ts';
 import { type CapturedTable, capturedTables, topicOf } from './tables.ts';
 import { advanceWal } from './wal.ts';
+import { type CaptureSchemas, type OpenedTable, openTable, writeChanges } from './writing.ts';
 
 export interface RecaptureOptions {
   readonly client: ConnectClient;
   readonly definition: Definition;
   readonly log: Log;
-  /** With the newest version of a subject. */
-  readonly schemas: Schemas & { latest(subject: string): Promise<Version | undefined> };
+  readonly schemas: CaptureSchemas;
   /** Of the captured database; the role needs REPLICATION. */
   readonly postgresUrl: string;
   readonly slot: string;
@@ -76,8 +70,6 @@ export interface Untold {
   readonly rows: number;
 }
 
-const stopMs = 60_000;
-
 /**
  * The connector stays stopped; apply.ts lets it go on.
  *
@@ -90,7 +82,7 @@ export async function recapture(options: RecaptureOptions): Promise<Recaptured> 
   try {
     await db.query("SET TIME ZONE 'UTC'; SET DateStyle TO ISO; SET bytea_output TO hex");
     await alone(db, slot);
-    await stop(options);
+    await bringToRest(options);
     const untold: Untold[] = [];
     const tables = await open(options, db, untold);
     const newest = [await newestHeartbeat(options), ...tables.map((table) => table.newest)];
@@ -120,7 +112,21 @@ export async function recapture(options: RecaptureOptions): Promise<Recaptured> 
       made = { lsn, place: reads - 1n, tx: BigInt(rows[0]?.tx ?? 0), to: BigInt(rows[0]?.now ?? 0), counts };
     }
     for (const [i, opened] of tables.entries()) {
-      await write(options, db, opened, made.counts[i] as Counts, { ...made, from });
+      const { missing, changed, deleted } = made.counts[i] as Counts;
+      const total = missing + changed + deleted;
+      if (total === 0) continue;
+      const { table, topic, columns } = opened;
+      const found = readDifferences(db, table, columns, { from, to: made.to });
+      const { log, definition } = options;
+      await writeChanges(
+        {
+          ...{ log, name: definition.name, prefix, postgresUrl, signal },
+          onProgress: (done) => options.onProgress?.({ doing: 'writing', topic, done, total }),
+        },
+        opened,
+        found,
+        { ...made, at: made.to, snapshot: 'true' },
+      );
     }
     await client.setPosition(definition.name, prefix, { lsn: made.lsn, time: made.to }, signal);
     return {
@@ -144,35 +150,7 @@ async function alone(db: Client, slot: string): Promise<void> {
   });
 }
 
-/** Until no task can write any more. A connector that is not there is created, at rest. */
-async function stop({ client, definition: { name, config }, signal }: RecaptureOptions): Promise<void> {
-  if ((await client.status(name, signal)) === undefined) await client.createStopped(name, config, signal);
-  const giveUpAt = performance.now() + stopMs;
-  for (;;) {
-    // Again each time: an order to go on that was given before may be carried out only now, and its state is told late.
-    await client.stop(name, signal);
-    try {
-      return await client.fence(name, signal);
-    } catch (error) {
-      if (!isError(error, 'CONNECTOR_INVALID')) throw error;
-      if (performance.now() > giveUpAt) {
-        throw new MillraceError('CONNECTOR_FAILED', `connector ${name} does not come to rest`, {
-          cause: error,
-          remedy: 'Look at `millrace logs connect`, restart Kafka Connect, and say it again.',
-        });
-      }
-    }
-    await sleep(500, undefined, signal === undefined ? {} : { signal });
-  }
-}
-
-interface Opened {
-  readonly table: CapturedTable;
-  readonly topic: string;
-  readonly columns: ReturnType<typeof rowColumns>['columns'];
-  readonly defaults: ReturnType<typeof rowColumns>['defaults'];
-  readonly values: AvroEncoder<object>;
-  readonly keys: AvroEncoder<object>;
+interface Opened extends OpenedTable {
   readonly newest: Newest;
 }
 
@@ -181,22 +159,18 @@ async function open(options: RecaptureOptions, db: Client, untold: Untold[]): Pr
   const opened: Opened[] = [];
   for (const table of capturedTables) {
     const topic = topicOf(prefix, table);
-    const [value, key] = [await schemas.latest(valueSubject(topic)), await schemas.latest(keySubject(topic))];
-    if (value === undefined || key === undefined) {
+    const found = await openTable(db, schemas, table, topic);
+    if (found === undefined) {
       const rows = await unwritten(db, table, topic);
       if (rows > 0) untold.push({ table: table.name, rows });
       continue;
     }
-    const { columns, defaults } = rowColumns(value.schema, await columnTypes(db, table));
+    const { columns, schema } = found;
     const newest = await loadKnown({
-      ...{ db, log, schemas, table, topic, columns, signal, schema: value.schema },
+      ...{ db, log, schemas, table, topic, columns, signal, schema },
       onProgress: (done, total) => options.onProgress?.({ doing: 'reading', topic, done, total }),
     });
-    opened.push({
-      ...{ table, topic, columns, defaults, newest },
-      values: await AvroEncoder.open<object>(schemas, valueSubject(topic), value.schema),
-      keys: await AvroEncoder.open<object>(schemas, keySubject(topic), key.schema),
-    });
+    opened.push({ ...found, newest });
   }
   return opened;
 }
@@ -237,54 +211,4 @@ async function newestHeartbeat({ log, schemas, prefix }: RecaptureOptions): Prom
 
 function greatest(values: readonly bigint[]): bigint {
   return [...values].sort((a, b) => Number(b - a))[0] ?? 0n;
-}
-
-async function write(
-  options: RecaptureOptions,
-  db: Client,
-  { table, topic, columns, defaults, values, keys }: Opened,
-  counts: Counts,
-  at: { readonly lsn: bigint; readonly place: bigint; readonly tx: bigint; readonly from: bigint; readonly to: bigint },
-): Promise<void> {
-  const total = counts.missing + counts.changed + counts.deleted;
-  if (total === 0) return;
-  const { log, definition, prefix, signal } = options;
-  const partitions = (await log.ends(topic)).length;
-  const [schema = '', name = ''] = table.name.split('.');
-  const source = { name: prefix, db: new URL(options.postgresUrl).pathname.slice(1), schema, table: name };
-  const envelope = { columns, defaults, source, lsn: at.lsn, place: at.place, tx: at.tx, at: at.to };
-  const recordOf = (found: Found): OutRecord => {
-    const row = found.after ?? found.before ?? {};
-    const key = keys.encode(keyOf(row, table, columns));
-    return {
-      topic,
-      partition: found.partition ?? table.partition(row, key, partitions),
-      key,
-      value: values.encode(envelopeOf(found, envelope)),
-      timestamp: at.to / 1000n,
-    };
-  };
-  await using writer = await log.writer(`millrace.recapture.${definition.name}`);
-  let done = 0;
-  for await (const found of readDifferences(db, table, columns, at)) {
-    signal?.throwIfAborted();
-    await writer.transact({ records: found.map(recordOf) });
-    done += found.length;
-    options.onProgress?.({ doing: 'writing', topic, done, total });
-  }
-}
-
-function keyOf(row: Readonly<Record<string, Text>>, { key }: CapturedTable, columns: readonly RowColumn[]): object {
-  return Object.fromEntries(
-    columns.filter(({ name }) => key.includes(name)).map(({ name, toAvro }) => [name, toAvro(row[name] ?? '')]),
-  );
-}
-
-async function columnTypes(db: Client, { name }: CapturedTable): Promise<ReadonlyMap<string, string>> {
-  const { rows } = await db.query<{ name: string; type: string }>(
-    `SELECT attname AS name, format_type(atttypid, -1) AS type FROM pg_attribute
-      WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped`,
-    [name],
-  );
-  return new Map(rows.map((row) => [row.name, row.type]));
 }

@@ -55,7 +55,7 @@ export function readInput<In>(input: Input<In>, partition: number, raw: LogRecor
   const record = { value, topic, partition, offset: raw.offset, logTime, lsn: source.lsn ?? null };
   const sequence = typeof source.sequence === 'string' ? parseSequence(source.sequence) : undefined;
   // Rows of a snapshot all carry the snapshot's one LSN: looking them up would keep the whole table in memory.
-  if (sequence === undefined || op === 'r')
-    return { record, change: undefined, backfilled: isBackfilled({ op, source }) };
+  const backfilled = isBackfilled({ source });
+  if (sequence === undefined || op === 'r' || backfilled) return { record, change: undefined, backfilled };
   return { record, change: { sequence, operation: op, row: after ?? before }, backfilled: false };
 }

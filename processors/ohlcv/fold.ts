@@ -75,8 +75,8 @@ export class OhlcvFold implements Fold<TradeChange> {
   }
 
   backfilled(record: InputRecord<TradeChange>): void {
-    const { op, after } = record.value;
-    this.#notApplied(record, readTrade(presentRow(after, op)), 'SNAPSHOT');
+    const { op, before, after } = record.value;
+    this.#notApplied(record, readTrade(presentRow(op === 'd' ? before : after, op)), 'SNAPSHOT');
   }
 
   #create(record: InputRecord<TradeChange>, row: TradeRow): void {

@@ -174,6 +174,19 @@ describe('a change that is no new trade', () => {
     ]);
   });
 
+  test('a deletion that was written again for the archive changes no candle either', async () => {
+    await using driver = await open({ intervals: ['1m'] });
+    const feed = new Feed();
+    driver.send(feed.change({ at: '12:00:10', id: 'a' }));
+    driver.send(feed.change({ at: '12:00:10', id: 'a', op: 'd', snapshot: 'incremental' }));
+    driver.send(feed.change({ at: '12:02:00' }));
+    await driver.run();
+    expect(await lines(driver)).toEqual(['BTC/USD 1m 12:00:00 CLOSED#1 o100 h100 l100 c100 v1 n1']);
+    expect(await lateTrades(driver)).toMatchObject([
+      { operation: 'DELETE', reason: 'SNAPSHOT', effect: 'NOT_APPLIED', interval: null, window_start: null },
+    ]);
+  });
+
   test('a row of a backfill lets no time pass: what was committed before it was read is not late', async () => {
     await using driver = await open({ intervals: ['1m'] });
     const feed = new Feed();

@@ -3,10 +3,14 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import kafkajs from 'kafkajs';
 import { readColumns } from '../../core/archive/fixtures/read.ts';
 import { planOf } from '../../core/archive/keys.ts';
 import { parseManifest } from '../../core/archive/manifest.ts';
+import { listObjects } from '../../core/archive/objects.ts';
 import { tables } from '../../core/archive/tables.ts';
+import { Registry } from '../../core/avro/registry.ts';
+import { KafkaLog } from '../../core/kafka/log.ts';
 import { connectPostgres } from '../../core/postgres.ts';
 import { duckdbHash, formatRowHash } from '../../core/rowhash.ts';
 import { S3Store } from '../../core/s3/s3.ts';
@@ -15,6 +19,7 @@ import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import type { ArchivedTopic } from '../../schemas/topics.ts';
 import { syntheticTrades } from '../../storage/load/synthetic.ts';
 import { Home } from './home.ts';
+import { settled } from './witness.ts';
 
 const rows = 3_000;
 const topic = 'cdc.public.trades';
@@ -44,12 +49,33 @@ async function daysOf(of: ArchivedTopic, are: (days: readonly DayLine[]) => bool
   }
 }
 
-async function insert(trades: string): Promise<void> {
+async function run(sql: string): Promise<void> {
   const db = await connectPostgres({ url: (await home.config()).postgres.url, name: 'manifests test' });
   try {
-    await db.query(`INSERT INTO trades ${trades}`);
+    await db.query(sql);
   } finally {
     await db.end();
+  }
+}
+
+const insert = (trades: string): Promise<void> => run(`INSERT INTO trades ${trades}`);
+
+/** The log keeps nothing of the objects, once nobody needs it any more. */
+async function expire(objects: readonly ArchiveObject[]): Promise<void> {
+  await using log = new KafkaLog({ ...(await home.config()).kafka });
+  await settled(log, [['ohlcv', topic]]);
+  const { brokers } = (await home.config()).kafka;
+  const admin = new kafkajs.Kafka({ clientId: 'manifests-test', brokers: [...brokers] }).admin();
+  await admin.connect();
+  try {
+    // The client deletes only of topics that it knows.
+    await admin.fetchTopicOffsets(topic);
+    const ends = new Map<number, bigint>();
+    for (const { partition, to_offset: to } of objects) if (to > (ends.get(partition) ?? 0n)) ends.set(partition, to);
+    const partitions = [...ends].map(([partition, offset]) => ({ partition, offset: `${offset}` }));
+    await admin.deleteTopicRecords({ topic, partitions });
+  } finally {
+    await admin.disconnect();
   }
 }
 
@@ -257,3 +283,67 @@ test('verification beside a writer finds nothing, not in the bucket either, and 
     await db.end();
   }
 }, 240_000);
+
+interface Repaired {
+  readonly ok: boolean;
+  readonly outcomes: readonly { readonly key: string; readonly result: string }[];
+  readonly refilled: {
+    readonly days: readonly {
+      readonly day: string;
+      readonly lost: { readonly rows: string; readonly rowHash: string };
+      readonly again: { readonly rows: string; readonly rowHash: string };
+      readonly same: boolean;
+    }[];
+    readonly deleted: number;
+  };
+}
+
+/** Of a symbol of which the archive has nothing yet. Its days are its own, too. */
+async function listedOf(day: string, rows: number): Promise<readonly ArchiveObject[]> {
+  const giveUpAt = Date.now() + 150_000;
+  await using log = new KafkaLog({ ...(await home.config()).kafka });
+  await using schemas = new Registry((await home.config()).registry);
+  for (;;) {
+    const listed = await listObjects(log, schemas, topic, { day });
+    const found = listed.reduce((total, object) => total + Number(object.rows), 0);
+    if (found === rows) return listed;
+    if (found > rows || Date.now() > giveUpAt) throw new Error(`${day} has ${found} rows, and is to have ${rows}`);
+    await delay(300);
+  }
+}
+
+test('what the log has no more either is given up, and read again from Postgres: rows, changes and deletions', async () => {
+  const [changed, inserted] = ['2014-06-01', '2014-06-02'];
+  const gone = (id: string, day: string) =>
+    `('v', 'GONE', '${id}', NULL, 1, 1, 'buy', '${day}T12:00:00Z'::timestamptz)`;
+  await insert(`VALUES ${['a', 'b', 'c'].map((id) => gone(id, changed)).join()}`);
+  const kept = new Set((await listedOf(changed, 3)).map(({ key }) => key));
+  await insert(`VALUES ${gone('d', changed)}, ${['e', 'f'].map((id) => gone(id, inserted)).join()}`);
+  await run(`UPDATE trades SET price = 2 WHERE symbol = 'GONE' AND trade_id = 'a'`);
+  await run(`DELETE FROM trades WHERE symbol = 'GONE' AND trade_id = 'c'`);
+  const lost = [...(await listedOf(changed, 6)), ...(await listedOf(inserted, 2))].filter(({ key }) => !kept.has(key));
+  await store.remove(lost.map(({ key }) => key));
+  await expire(lost);
+  const keys = lost.map(({ key }) => key);
+  const repaired = await home.json<Repaired>('repair', topic, '--from-postgres', '--yes');
+  expect(repaired.ok).toBe(true);
+  const results = new Map(repaired.outcomes.map(({ key, result }) => [key, result]));
+  for (const key of keys) expect([key, results.get(key)]).toEqual([key, 'lost']);
+  const { days, deleted } = repaired.refilled;
+  expect(deleted).toBe(1);
+  const of = (day: string) => days.find((each) => each.day === day);
+  expect(of(changed)).toMatchObject({ lost: { rows: '3' }, again: { rows: '2' }, same: false });
+  expect(of(inserted)).toMatchObject({ lost: { rows: '2' }, again: { rows: '2' }, same: true });
+  expect(of(inserted)?.again.rowHash).toBe(of(inserted)?.lost.rowHash);
+  await listedOf(changed, 6);
+  await listedOf(inserted, 2);
+  const verified = await home.json<{ ok: boolean; checks: { differences: number; lost?: { key: string }[] }[] }>(
+    'verify',
+    '--table',
+    'trades',
+  );
+  expect(verified.checks.filter(({ differences }) => differences > 0)).toEqual([]);
+  expect(verified.ok).toBe(true);
+  const told = verified.checks.flatMap(({ lost: objects = [] }) => objects.map(({ key }) => key));
+  for (const key of keys) expect(told).toContain(key);
+}, 300_000);

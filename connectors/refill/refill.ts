@@ -1,0 +1,296 @@
+/**
+ * Reads the rows of lost objects again from Postgres. What the archive lacks is found by comparison, not by reading everything once more: so a
+ * row that the archive has comes no second time, and one that was deleted in a lost object is deleted again.
+ *
+ * The order is what makes it safe against a crash at any point, and beside writers:
+ *   1. stop the connector: the log is at rest, and whatever Postgres commits from here on comes after what is written in 4
+ *   2. read what the listed files, and the log behind them, know of the rows of the partitions concerned
+ *   3. compare with one snapshot of the table
+ *   4. write what differs as rows of an incremental snapshot, each portion in one transaction: tables and archive take them, nothing is folded
+ *   5. let the connector go on where it was; who calls does that, whatever happened here
+ * A row that was committed between 1 and 3 is written in 4, and its own change follows it. Whoever says it again compares with a log that has what
+ * was written already.
+ */
+import type { Client } from 'pg';
+import { readListing } from '../../core/archive/objects.ts';
+import type { Copies } from '../../core/archive/reading/copies.ts';
+import { tables } from '../../core/archive/tables.ts';
+import type { Schemas } from '../../core/avro/schemas.ts';
+import { MillraceError } from '../../core/errors.ts';
+import type { Masks } from '../../core/masks.ts';
+import { connectPostgres } from '../../core/postgres.ts';
+import { addRowHashes, formatRowHash } from '../../core/rowhash.ts';
+import type { Log } from '../../core/runtime/log.ts';
+import { groupOf } from '../../core/runtime/runner.ts';
+import { formatDay, parseTimestamp } from '../../core/time.ts';
+import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
+import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
+import type { ConnectClient } from '../client.ts';
+import type { Definition } from '../definition.ts';
+import { compare, type Found, readDifferences } from '../recapture/differences.ts';
+import { loadRecords, makeKnown, makeRead } from '../recapture/known.ts';
+import { bringToRest } from '../recapture/rest.ts';
+import { lockSlot } from '../recapture/slot.ts';
+import { capturedTables, topicOf } from '../recapture/tables.ts';
+import { type CaptureSchemas, type OpenedTable, openTable, writeChanges } from '../recapture/writing.ts';
+import { archivedColumns, loadArchived } from './archived.ts';
+import { RowSum } from './sum.ts';
+
+export interface RefillOptions {
+  readonly client: ConnectClient;
+  readonly definition: Definition;
+  readonly log: Log;
+  readonly schemas: CaptureSchemas;
+  /** Fetches listed files. */
+  readonly copies: Pick<Copies, 'fetch'>;
+  /** A folder on a disk with room for what DuckDB's memory cannot hold. */
+  readonly scratchDir: string;
+  readonly postgresUrl: string;
+  readonly slot: string;
+  readonly prefix: string;
+  readonly masks: Masks;
+  readonly signal: AbortSignal;
+  readonly onProgress?: (progress: Progress) => void;
+}
+
+export interface Progress {
+  readonly doing: 'stopping' | 'fetching' | 'reading' | 'comparing' | 'writing';
+  readonly done: number;
+  readonly total: number;
+}
+
+/** What was lost of one day and partition, and what of it came again. */
+export interface RefilledDay {
+  readonly topic: ArchivedTopic;
+  readonly partition: number;
+  readonly day: string;
+  /** All that was ever lost. */
+  readonly lost: { readonly rows: bigint; readonly rowHash: string };
+  /** Rows of Postgres that were written now. */
+  readonly again: { readonly rows: bigint; readonly rowHash: string };
+  /** The rows that were lost are the rows that came again: each was inserted once, and never changed since. */
+  readonly same: boolean;
+}
+
+export interface Refilled {
+  readonly days: readonly RefilledDay[];
+  /** Rows that the archive had still, and that are not in Postgres: their deletion was lost, and was written again. */
+  readonly deleted: number;
+}
+
+/** What was lost of captured tables, by topic; without days that were given up as a whole. @throws as `listObjects` */
+export async function lostOfTables({
+  log,
+  schemas,
+  prefix,
+  signal,
+}: Pick<RefillOptions, 'log' | 'prefix' | 'signal'> & { readonly schemas: Schemas }): Promise<
+  ReadonlyMap<ArchivedTopic, readonly ArchiveObject[]>
+> {
+  const found = new Map<ArchivedTopic, readonly ArchiveObject[]>();
+  for (const table of capturedTables) {
+    const topic = archivedTopics.find((each) => each === topicOf(prefix, table));
+    if (topic === undefined) continue;
+    const { lost, expired } = await readListing(log, schemas, topic, {}, signal);
+    const given = new Set(expired.map(({ day }) => day));
+    const wanted = lost.filter(({ day }) => !given.has(day));
+    if (wanted.length > 0) found.set(topic, wanted);
+  }
+  return found;
+}
+
+/**
+ * The connector stays stopped; apply.ts lets it go on.
+ *
+ * @throws MillraceError POSTGRES_REFUSED: a recapture is under way, or Postgres says no. POSITION_LOST: the connector has no position, or its first
+ *   snapshot is not finished. SCHEMA_INCOMPATIBLE: a column cannot be written as Debezium would. ARCHIVE_DAMAGED: a listed file cannot be read.
+ *   Errors of Kafka, Kafka Connect, the registry and the bucket.
+ */
+export async function refill(options: RefillOptions): Promise<Refilled> {
+  const { client, definition, prefix, postgresUrl, slot, signal } = options;
+  const db = await connectPostgres({ url: postgresUrl, name: 'millrace repair', signal });
+  try {
+    await db.query("SET TIME ZONE 'UTC'; SET DateStyle TO ISO; SET bytea_output TO hex");
+    if (!(await lockSlot(db, slot))) {
+      throw new MillraceError(
+        'POSTGRES_REFUSED',
+        `slot ${slot} is being recaptured, or rows are being read again already`,
+        {
+          remedy: 'Wait for it; if its process is gone, Postgres lets the lock go with its connection.',
+        },
+      );
+    }
+    options.onProgress?.({ doing: 'stopping', done: 0, total: 1 });
+    await bringToRest(options);
+    const position = await client.position(definition.name, signal);
+    if (position === undefined || position.unfinished) {
+      throw new MillraceError(
+        'POSITION_LOST',
+        `connector ${definition.name} has no position, or its first snapshot is not finished`,
+        {
+          remedy: 'Run `millrace connectors recapture` first: it compares everything that the log has.',
+        },
+      );
+    }
+    const days: RefilledDay[] = [];
+    let deleted = 0;
+    for (const [topic, lost] of await lostOfTables(options)) {
+      const table = capturedTables.find((each) => topicOf(prefix, each) === topic);
+      const opened = table && (await openTable(db, options.schemas, table, topic));
+      if (opened === undefined) continue;
+      const done = await new Refill(options, db, opened, topic, lost).run(position.lsn);
+      days.push(...done.days);
+      deleted += done.deleted;
+    }
+    return { days, deleted };
+  } finally {
+    await db.end().catch(() => undefined);
+  }
+}
+
+/** Of one table. */
+class Refill {
+  readonly #options: RefillOptions;
+  readonly #db: Client;
+  readonly #opened: OpenedTable;
+  readonly #topic: ArchivedTopic;
+  /** By partition and day. */
+  readonly #lost = new Map<string, { readonly sum: { rows: bigint; hash: bigint }; readonly again: RowSum }>();
+  readonly #partitions: ReadonlySet<number>;
+  #deleted = 0;
+
+  constructor(
+    options: RefillOptions,
+    db: Client,
+    opened: OpenedTable,
+    topic: ArchivedTopic,
+    lost: readonly ArchiveObject[],
+  ) {
+    this.#options = options;
+    this.#db = db;
+    this.#opened = opened;
+    this.#topic = topic;
+    this.#partitions = new Set(lost.map(({ partition }) => partition));
+    for (const { partition, day, rows, row_hash } of lost) {
+      const id = `${partition}/${day}`;
+      const { sum, again } = this.#lost.get(id) ?? { sum: { rows: 0n, hash: 0n }, again: new RowSum() };
+      sum.rows += rows;
+      sum.hash = addRowHashes(sum.hash, BigInt(`0x${row_hash}`));
+      this.#lost.set(id, { sum, again });
+    }
+  }
+
+  /** @param position of the connector: after every change that was captured */
+  async run(position: bigint): Promise<Refilled> {
+    const { log, definition, prefix, postgresUrl, masks, signal, onProgress } = this.#options;
+    const db = this.#db;
+    const { table, columns } = this.#opened;
+    const compared = archivedColumns(this.#topic, columns);
+    await this.#load();
+    onProgress?.({ doing: 'comparing', done: 0, total: 1 });
+    const days = [...new Set([...this.#lost.keys()].map((id) => id.slice(id.indexOf('/') + 1)))];
+    await db.query('BEGIN ISOLATION LEVEL REPEATABLE READ');
+    const counts = await compare(db, table, columns, masks, { columns: compared, days });
+    const { rows } = await db.query<{ now: string; tx: string }>(
+      `SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint::text AS now,
+              ((pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1) & 4294967295)::text AS tx`,
+    );
+    await db.query('COMMIT');
+    const total = counts.missing + counts.changed + counts.deleted;
+    if (total > 0) {
+      if (counts.deleted > 0) this.#requireTellable(compared);
+      const at = BigInt(rows[0]?.now ?? 0);
+      const lsn = position + 1n;
+      await writeChanges(
+        {
+          ...{ log, name: definition.name, prefix, postgresUrl, signal },
+          wanted: (found, partition) => this.#take(found, partition),
+          onProgress: (done) => onProgress?.({ doing: 'writing', done, total }),
+        },
+        this.#opened,
+        asReads(readDifferences(db, table, columns, { from: at, to: at })),
+        { lsn, place: lsn, tx: BigInt(rows[0]?.tx ?? 0), at, snapshot: 'incremental' },
+      );
+    }
+    return { days: this.#days(), deleted: this.#deleted };
+  }
+
+  async #load(): Promise<void> {
+    const { log, schemas, copies, scratchDir, signal, onProgress } = this.#options;
+    const { table, topic, schema, columns } = this.#opened;
+    // In this order: what is committed here is listed, and the log has the rest.
+    const committed = new Map(
+      (await log.committed(groupOf('parquet'), topic)).map(({ partition, offset }) => [partition, offset]),
+    );
+    const { objects } = await readListing(log, schemas, this.#topic, {}, signal);
+    const fetched = await copies.fetch(
+      objects.filter(({ partition }) => this.#partitions.has(partition)),
+      {
+        signal,
+        onProgress: ({ objects: done, totalObjects: total }) => onProgress?.({ doing: 'fetching', done, total }),
+      },
+    );
+    await makeRead(this.#db, table, columns);
+    await loadArchived({ db: this.#db, topic: this.#topic, table, columns, copies: fetched, scratchDir, signal });
+    await loadRecords({
+      ...{ db: this.#db, log, schemas, table, topic, schema, columns, signal },
+      from: (partition) => (this.#partitions.has(partition) ? (committed.get(partition) ?? 0n) : undefined),
+      onProgress: (done, total) => onProgress?.({ doing: 'reading', done, total }),
+    });
+    await makeKnown(this.#db, table);
+  }
+
+  /** The archive has the captured columns of `schemas/`; a row that was deleted has no others any more. */
+  #requireTellable(compared: readonly { readonly name: string }[]): void {
+    const { schema, columns, table } = this.#opened;
+    const known = new Set(compared.map(({ name }) => name));
+    const unknown = columns.find(({ name }) => !known.has(name) && !isNullable(schema, name));
+    if (unknown === undefined) return;
+    throw new MillraceError(
+      'SCHEMA_INCOMPATIBLE',
+      `${table.name}.${unknown.name} may not be null, and of rows that were deleted the archive does not compare it`,
+      { remedy: 'Let the column be null, and say it again.' },
+    );
+  }
+
+  /** Whether it was lost: a row of a lost day and partition, or a deletion in a lost partition. Counts it. */
+  #take({ op, after }: Found, partition: number): boolean {
+    if (op === 'd') {
+      this.#deleted++;
+      return true;
+    }
+    const time = after?.[tables[this.#topic].eventTime] ?? null;
+    const lost = time === null ? undefined : this.#lost.get(`${partition}/${formatDay(parseTimestamp(time))}`);
+    if (lost === undefined || after === null) return false;
+    lost.again.add(tables[this.#topic].columns, after);
+    return true;
+  }
+
+  #days(): readonly RefilledDay[] {
+    return [...this.#lost].map(([id, { sum, again }]) => ({
+      topic: this.#topic,
+      partition: Number(id.slice(0, id.indexOf('/'))),
+      day: id.slice(id.indexOf('/') + 1),
+      lost: { rows: sum.rows, rowHash: formatRowHash(sum.hash) },
+      again: { rows: again.rows, rowHash: formatRowHash(again.hash) },
+      same: sum.rows === again.rows && sum.hash === again.hash,
+    }));
+  }
+}
+
+/** A changed row is how it is, as a missing one; what it was in between is not known. */
+async function* asReads(portions: AsyncIterable<readonly Found[]>): AsyncGenerator<readonly Found[]> {
+  for await (const portion of portions) {
+    yield portion.map((found) => (found.op === 'u' ? { ...found, op: 'r', before: null } : found));
+  }
+}
+
+function isNullable(envelope: object, name: string): boolean {
+  const { fields } = envelope as { fields: readonly { readonly name: string; readonly type: unknown }[] };
+  const before = fields.find((field) => field.name === 'before')?.type;
+  const row = (Array.isArray(before) ? before.find((each) => each !== 'null') : before) as typeof envelope & {
+    readonly fields: typeof fields;
+  };
+  const type = row.fields.find((field) => field.name === name)?.type;
+  return Array.isArray(type) && type.includes('null');
+}
