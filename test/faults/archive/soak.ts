@@ -61,7 +61,7 @@ const runs: Readonly<Record<string, readonly string[]>> = {
 const parts = { 'Kafka Connect': 'connect', broker: 'kafka' } as const;
 /** Milliseconds to the next kill, once the processors have got on since the one before: on a slow machine they would do nothing but begin. */
 const shortest = 5_000;
-const longest = 20_000;
+const longest = 45_000;
 const getOn = 2_000n;
 const getOnMs = 180_000;
 /**
@@ -69,7 +69,7 @@ const getOnMs = 180_000;
  * would be over before the first kill. What the hot store writes is in the log, too.
  */
 const mostWal = 8_000_000n;
-const mostOffsets = 20_000n;
+const mostOffsets = 40_000n;
 const memoryLimit = 512 * 1024 * 1024;
 const startMs = 300_000;
 const restMs = 2_400_000;
