@@ -3,8 +3,11 @@ import { describe, expect, test } from '@jest/globals';
 import { formatManifest, parseManifest } from '../core/archive/manifest.ts';
 import { readListing } from '../core/archive/objects.ts';
 import { readRange } from '../core/runtime/log.ts';
+import { parseTimestamp } from '../core/time.ts';
 import { ColdLog } from '../proof/replay/cold/log.ts';
 import { traceObject } from '../proof/trace/object/trace.ts';
+import { locate } from '../proof/trace/row/located.ts';
+import { Trail } from '../proof/trace/trail.ts';
 import type { ArchiveObject } from '../schemas/gen/archive_object.ts';
 import { schemas as contracts } from '../schemas/gen/index.ts';
 import { archivedTopics } from '../schemas/topics.ts';
@@ -298,6 +301,21 @@ test('a replay from the archive names what is lost, and does not go past it', as
     code: 'REPLAY_IMPOSSIBLE',
     message: expect.stringContaining(`${gone.key} had rows of them, is lost`),
   });
+});
+
+test('a trace of a row says that it is lost, and is no difference', async () => {
+  const { harness, gone } = await oneLost();
+  await using _ = harness;
+  await mend(harness);
+  const { log, schemas, store } = sourcesOf(harness);
+  const texts = { executed_at: String(parseTimestamp(`${day}T10:00:00Z`)) };
+  const change = { offset: gone.first_offset, texts, source: 'log' } as unknown as Parameters<typeof locate>[3][number];
+  const trail = new Trail();
+  const sources = { log, schemas, store, bucket: 'b' } as unknown as Parameters<typeof locate>[0];
+  const located = await locate(sources, trail, 0, [change], { committed: 5n, refused: new Set() });
+  expect(located.get(gone.first_offset)).toMatchObject({ state: 'lost', object: null });
+  expect(trail.ok).toBe(true);
+  expect(JSON.stringify(trail.findings)).toContain(`${gone.key} had it`);
 });
 
 test('a trace of the object says that it is lost, and is no difference', async () => {

@@ -8,12 +8,14 @@ import type { ConnectClient } from '../../connectors/client.ts';
 import { type Refilled, type RefillOptions, refill } from '../../connectors/refill/refill.ts';
 import { listObjects } from '../../core/archive/objects.ts';
 import { Copies } from '../../core/archive/reading/copies.ts';
+import { AvroEncoder } from '../../core/avro/encoder.ts';
 import { formatDecimal, PRICE_SCALE } from '../../core/decimal.ts';
 import { noMasks } from '../../core/masks.ts';
 import { partitionOf } from '../../core/routing.ts';
 import { addRowHashes, formatRowHash } from '../../core/rowhash.ts';
 import { checkArchive } from '../../proof/archive.ts';
 import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
+import type { ArchivePartition } from '../../schemas/gen/archive_partition.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import type { TradeChange, TradeRow } from '../../schemas/gen/trade_change.ts';
 import { Compactor } from '../../sinks/compaction/compactor.ts';
@@ -86,18 +88,23 @@ const listed = () => listObjects(harness.log, harness.schemas, topic);
 
 /** They are gone, and nothing can make them again. */
 async function lose(wanted: (object: ArchiveObject) => boolean): Promise<readonly ArchiveObject[]> {
-  const { log, schemas, store } = harness;
+  const { log, store } = harness;
   const lost = (await listed()).filter(wanted);
   await store.remove(lost.map(({ key }) => key));
   for (let partition = 0; partition < partitions; partition++) {
     log.trim({ topic, partition }, (await log.ends(topic))[partition] ?? 0n);
   }
-  await using compactor = await Compactor.open({
+  await using compactor = await open();
+  await compactor.giveUp(lost);
+  return lost;
+}
+
+function open(): Promise<Compactor> {
+  const { log, schemas, store } = harness;
+  return Compactor.open({
     ...{ log, schemas, store, signal, prefix: '', epoch: 'cluster-1', scratchDir },
     ...{ settings: { targetBytes: 1 << 20 }, now: () => 0 },
   });
-  await compactor.giveUp(lost);
-  return lost;
 }
 
 /** @param resting what happens when the connector has come to rest */
@@ -221,6 +228,25 @@ describe('what was lost', () => {
     expect([refilled.length, refilled[0]?.same, deleted]).toEqual([1, true, 0]);
     await archive();
     expect((await differences()).length).toBe(3);
+  });
+
+  test('of a day that was given up as a whole does not come again', async () => {
+    await tenADay();
+    await lose(({ partition }) => partition === 0);
+    const { log, schemas } = harness;
+    const encoder = await AvroEncoder.open<ArchivePartition>(schemas, 'days', contracts.archive_partition);
+    const own = { epoch: 'cluster-1', topic, day: days[0], state: 'COMPLETE', revision: 1, manifest: 1 } as const;
+    const keys = { manifest_key: '', manifest_sha256: '', success_key: null, passed: null };
+    const counts = { files: 0n, rows: 0n, bytes: 0n, row_hash: '', partitions: [], covers: [] };
+    const value = encoder.encode({ ...own, ...keys, ...counts, replacements: 0n, lost_rows: 0n });
+    log.append({ topic: 'archive.partitions', partition: 0, key: Buffer.from(days[0]), value, timestamp: 0n });
+    await using compactor = await open();
+    expect(await compactor.expire([{ topic, day: days[0] }])).toHaveLength(1);
+    const { days: refilled, deleted } = await again();
+    expect(refilled).toMatchObject([{ partition: 0, day: days[1], again: { rows: 5n }, same: true }]);
+    expect(deleted).toBe(0);
+    await archive();
+    expect(await differences()).toEqual([]);
   });
 
   test('beside writers ends as Postgres does: what was committed meanwhile comes first as it is, and then by its own change', async () => {
