@@ -77,7 +77,8 @@ async function afterFirstSnapshot(client: ConnectClient, name: string, { timeout
         },
       );
     }
-    await sleep(200, undefined, signal === undefined ? {} : { signal });
+    // No more often: Connect reads its whole topic of offsets to answer.
+    await sleep(1_000, undefined, signal === undefined ? {} : { signal });
   }
 }
 

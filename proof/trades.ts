@@ -89,6 +89,7 @@ export class TradesProof {
       await locate(this.#db, files, differences, this.#table);
     }
     await doubled(files, given, differences);
+    await files.db.run('DROP TABLE folded');
     const also =
       (redelivered === 0n ? '' : `, ${redelivered} changes captured twice`) +
       (newer === 0n ? '' : `, ${newer} changes are newer`);
