@@ -1,20 +1,24 @@
 /** `millrace schemas`: the contracts of schemas/ against the registry, and the code that is generated from them. */
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import { breakOf, mismatchOf } from '../../core/avro/compatibility.ts';
-import { Registry } from '../../core/avro/registry.ts';
+import { type Compatibility, Registry } from '../../core/avro/registry.ts';
 import { avroType } from '../../core/avro/types.ts';
 import { MillraceError } from '../../core/errors.ts';
 import { schemas } from '../../schemas/gen/index.ts';
 import { generate } from '../../schemas/generate.ts';
-import { type Contract, contracts } from '../../schemas/topics.ts';
+import { type Contract, contracts, valueSubject } from '../../schemas/topics.ts';
 import { loadConfig } from '../config.ts';
 import { printJson, printTable } from '../print.ts';
 
 const folder = join(import.meta.dirname, '../../schemas');
 const released = join(folder, 'released');
 const generated = join(folder, 'gen');
+
+const captured = contracts()
+  .filter(({ writer, subject }) => writer === 'connect' && subject.endsWith('-value'))
+  .map(({ subject }) => subject.slice(0, -'-value'.length));
 
 interface Result extends Contract {
   /** As of the registry's check; `readable` and `unreadable` are of what Kafka Connect registered. */
@@ -35,6 +39,13 @@ export function register(program: Command): void {
     .description('register every schema that Millrace writes, under BACKWARD compatibility')
     .option('--json', 'print JSON')
     .action(push);
+  group
+    .command('level')
+    .description('what the registry lets Kafka Connect make of a captured table: show it, or set it')
+    .argument('<topic>', `one of ${captured.join(', ')}`, capturedTopic)
+    .argument('[level]', 'BACKWARD, or NONE to let a schema through that is refused', levelOf)
+    .option('--json', 'print JSON')
+    .action(level);
   group
     .command('gen')
     .description('write schemas/gen from schemas/*.avsc')
@@ -73,6 +84,31 @@ async function push(_options: unknown, command: Command): Promise<void> {
   }
   print(results, command);
   if (results.some(isBroken)) process.exitCode = 1;
+}
+
+async function level(
+  topic: string,
+  wanted: Compatibility | undefined,
+  options: { readonly json?: boolean },
+  command: Command,
+): Promise<void> {
+  const config = await loadConfig(command);
+  await using registry = new Registry({ url: config.registry.url });
+  const subject = valueSubject(topic);
+  if (wanted !== undefined) await registry.setCompatibility(wanted, subject);
+  const current = await registry.compatibility(subject);
+  if (options.json === true) printJson({ subject, level: current });
+  else process.stdout.write(`${subject}: ${current}\n`);
+}
+
+function capturedTopic(text: string): string {
+  if (captured.includes(text)) return text;
+  throw new InvalidArgumentError(`give one of ${captured.join(', ')}.`);
+}
+
+function levelOf(text: string): Compatibility {
+  if (text === 'BACKWARD' || text === 'NONE') return text;
+  throw new InvalidArgumentError('give BACKWARD or NONE.');
 }
 
 function checkAll(registry: Registry): Promise<readonly Result[]> {

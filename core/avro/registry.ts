@@ -154,6 +154,14 @@ export class Registry implements Schemas, AsyncDisposable {
     if (status !== 200) throw this.#unexpected(path, status, body);
   }
 
+  /** The level that holds for a subject: its own, or that of all. @throws MillraceError SCHEMA_MISSING for one that is not registered */
+  async compatibility(subject: string): Promise<string> {
+    const path = `/config/${encodeURIComponent(subject)}?defaultToGlobal=true`;
+    const { status, body } = await this.#call('GET', path);
+    if (status !== 200) throw this.#unexpected(path, status, body);
+    return String(body['compatibilityLevel']);
+  }
+
   /** Ends every call that is under way. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort(new MillraceError('REGISTRY_UNREACHABLE', 'the registry client was closed'));
