@@ -170,7 +170,7 @@ export class FeaturesFold implements Fold<TradeChange> {
     const range = { topic: record.topic, from: bar.from_offset, to: record.offset + 1n };
     const oldest = () => this.#oldestOffset(micros(record.logTime));
     this.#recent.ask({ ...range, key, holds, oldest }, (versions) => {
-      const others = [...versions.values()].filter(({ id, time }) => id !== before.id && holds(time));
+      const others = [...versions.within(start, start + step)].filter(({ id }) => id !== before.id);
       const next = rebuilt(bar, others, record, digits);
       if (next === undefined) this.#bars.remove(key, start, 0n);
       else this.#bars.put(key, start, 0n, next);

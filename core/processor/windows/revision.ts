@@ -244,9 +244,8 @@ export class Revision<R, A> {
   #rebuild(pane: Pane<A>, versions: Versions<R>, reached: number): void {
     const { aggregation } = this.#board.options;
     let value: A | null = null;
-    for (const record of versions.values()) {
-      const time = aggregation.time(record);
-      if (time < pane.start || time >= pane.end || !isDirect(pane.level, time, reached)) continue;
+    for (const record of versions.within(pane.start, pane.end)) {
+      if (!isDirect(pane.level, aggregation.time(record), reached)) continue;
       if (value === null) value = aggregation.create(record);
       else aggregation.add(value, record);
     }

@@ -14,7 +14,11 @@ export interface Version<R> {
 interface Known<R> {
   lsn: bigint;
   record: R | null;
+  time: number;
 }
+
+/** Microseconds. Records are found by the minute of their event time. */
+const minute = 60_000_000;
 
 /**
  * Whether a snapshot has read the row. It has the LSN where the snapshot's slot begins, and changes of transactions that were open there have lower
@@ -30,21 +34,26 @@ function isRead(value: unknown): boolean {
  */
 export class Versions<R> {
   readonly #known = new Map<string, Known<R>>();
+  /** Of those that are there. */
+  readonly #minutes = new Map<number, Set<Known<R>>>();
 
   /** Records that were there at some time in the range. */
   get size(): number {
     return this.#known.size;
   }
 
-  take({ id, record }: Version<R>, at: InputRecord<unknown>): void {
+  take({ id, record, time }: Version<R>, at: InputRecord<unknown>): void {
     const known = this.#known.get(id);
     const lsn = at.lsn ?? 0n;
-    const next = isRead(at.value) ? 0n : lsn;
+    const next = { lsn: isRead(at.value) ? 0n : lsn, record, time };
     if (known === undefined) {
-      if (record !== null) this.#known.set(id, { lsn: next, record });
+      if (record === null) return;
+      this.#known.set(id, next);
+      this.#place(next);
     } else if (lsn >= known.lsn) {
-      known.lsn = next;
-      known.record = record;
+      this.#displace(known);
+      Object.assign(known, next);
+      this.#place(known);
     }
   }
 
@@ -52,7 +61,38 @@ export class Versions<R> {
     return this.#known.has(id);
   }
 
-  *values(): IterableIterator<R> {
-    for (const { record } of this.#known.values()) if (record !== null) yield record;
+  /** Those of an event time in `[start, end)`, microseconds; in no order. */
+  *within(start: number, end: number): IterableIterator<R> {
+    for (const found of this.#overlapping(start, end)) {
+      for (const { record, time } of found) if (record !== null && start <= time && time < end) yield record;
+    }
   }
+
+  *#overlapping(start: number, end: number): IterableIterator<ReadonlySet<Known<R>>> {
+    const [first, last] = [minuteOf(start), minuteOf(end)];
+    if (last - first >= this.#minutes.size) {
+      yield* this.#minutes.values();
+      return;
+    }
+    for (let at = first; at <= last; at++) {
+      const found = this.#minutes.get(at);
+      if (found !== undefined) yield found;
+    }
+  }
+
+  #place(known: Known<R>): void {
+    if (known.record === null) return;
+    const at = minuteOf(known.time);
+    const found = this.#minutes.get(at);
+    if (found === undefined) this.#minutes.set(at, new Set([known]));
+    else found.add(known);
+  }
+
+  #displace(known: Known<R>): void {
+    this.#minutes.get(minuteOf(known.time))?.delete(known);
+  }
+}
+
+function minuteOf(time: number): number {
+  return Math.floor(time / minute);
 }
