@@ -8,6 +8,7 @@ import { Supervisor } from '../../connectors/supervisor.ts';
 import { isError } from '../../core/errors.ts';
 import { partitionOf } from '../../core/routing.ts';
 import { endsOf } from '../../core/runtime/log.ts';
+import { valueSubject } from '../../schemas/topics.ts';
 import { eventually, type TestCapture, testCapture } from '../capture.ts';
 import { Captured } from '../captured.ts';
 
@@ -300,4 +301,29 @@ test('the supervisor restarts a task that failed with its database connection, a
     stop.abort();
     await running;
   }
+});
+
+test('a column that is gone before its addition is captured has lost its default: the task stops until its schema is let through, and no row is missing', async () => {
+  const { client, definition, database } = capture;
+  const { registry } = captured;
+  const subject = valueSubject(capture.topic('trades'));
+  const alter = (change: string) => database.client.query(`ALTER TABLE trades ${change}`);
+  expect(await registry.compatibility(subject)).toBe('BACKWARD');
+  await client.stop(definition.name);
+  await alter('ADD COLUMN lot integer NOT NULL DEFAULT 7');
+  await insert(`('v', 'gone', '1', 1, 1, now())`);
+  await alter('DROP COLUMN lot');
+  await client.resume(definition.name);
+  const task = async () => (await client.status(definition.name))?.tasks[0];
+  await eventually(async () => (await task())?.state === 'FAILED');
+  expect((await task())?.trace).toContain(`Incompatible artifact: ${subject}`);
+
+  await registry.setCompatibility('NONE', subject);
+  await client.restartTask(definition.name, 0);
+  const rows = async () => (await captured.trades()).filter(({ change }) => change.after?.symbol === 'gone');
+  await eventually(async () => (await rows()).length === 1);
+  await registry.setCompatibility('BACKWARD', subject);
+  await insert(`('v', 'gone', '2', 1, 1, now())`);
+  await eventually(async () => (await rows()).length === 2);
+  expect(await task()).toMatchObject({ state: 'RUNNING' });
 });

@@ -1,11 +1,15 @@
 /** What becomes of the table under the capture: its columns, and values that an update does not touch. */
 import { randomBytes } from 'node:crypto';
+import type { Client } from 'pg';
+import { readSlot } from '../../../connectors/slot.ts';
 import { unavailableValue } from '../../../core/captured-row.ts';
+import type { Config } from '../../../core/config.ts';
 import { readTopic } from '../../../proof/topic.ts';
 import { tradesTopic } from '../../../proof/witness/ledger.ts';
 import { schemas as contracts } from '../../../schemas/gen/index.ts';
 import type { TradeChange } from '../../../schemas/gen/trade_change.ts';
 import { valueSubject } from '../../../schemas/topics.ts';
+import { eventually } from '../../capture.ts';
 import type { Burst } from '../burst.ts';
 
 /** In turn; after the last one the table is as it was. */
@@ -18,6 +22,7 @@ const alterations = [
 ] as const;
 
 let versions = 0;
+const recoveryMs = 180_000;
 
 export const columns: Burst = {
   fault: 21,
@@ -26,8 +31,9 @@ export const columns: Burst = {
   async prepare({ schemas }) {
     versions = (await schemas.latest(valueSubject(tradesTopic)))?.version ?? 0;
   },
-  async inject({ db, note, random }, index) {
+  async inject({ db, config, note, random }, index) {
     const alteration = alterations[index % alterations.length] ?? alterations[0];
+    await passed(db, config);
     await db.query(`ALTER TABLE trades ${alteration}`);
     await db.query(
       `INSERT INTO trades (venue, symbol, trade_id, price, size, executed_at)
@@ -37,7 +43,8 @@ export const columns: Burst = {
     );
     note(alteration);
   },
-  async finish({ db }) {
+  async finish({ db, config }) {
+    await passed(db, config);
     await db.query(
       `ALTER TABLE trades DROP COLUMN IF EXISTS burst_note, DROP COLUMN IF EXISTS burst_remark, DROP COLUMN IF EXISTS burst_lot`,
     );
@@ -47,6 +54,12 @@ export const columns: Burst = {
     return now > versions ? [] : ['I1 the registry has no newer schema of trades than before'];
   },
 };
+
+/** Until the capture has come to the column before: of one that is gone by then Postgres tells no default. */
+async function passed(db: Client, { capture: { slot } }: Config): Promise<void> {
+  const end = (await readSlot(db, slot))?.walLsn ?? 0n;
+  await eventually(async () => ((await readSlot(db, slot))?.confirmedLsn ?? 0n) >= end, recoveryMs);
+}
 
 /** Beyond 2 kB Postgres keeps a text apart, unless it can be compressed to less. */
 const apartBytes = 8_000;
