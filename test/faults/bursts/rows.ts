@@ -55,7 +55,7 @@ export const columns: Burst = {
   },
 };
 
-/** Until the capture has come to the change before: a column that has another type by then has no default, and is refused. */
+/** Until the capture has come to the change before: a column that is gone by then counts as nullable, and is refused when it comes again. */
 async function passed(db: Client, { capture: { slot } }: Config): Promise<void> {
   const end = (await readSlot(db, slot))?.walLsn ?? 0n;
   await eventually(async () => ((await readSlot(db, slot))?.confirmedLsn ?? 0n) >= end, recoveryMs);
