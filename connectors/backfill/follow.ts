@@ -118,7 +118,7 @@ export async function requireRunning(
 }
 
 const reasons: Readonly<Record<string, string>> = {
-  GIVEN_UP: 'the connector was made anew or recaptured meanwhile, and knows nothing of it any more',
+  GIVEN_UP: 'the connector knows nothing of it any more: it was made anew, recaptured or killed meanwhile',
   NO_PRIMARY_KEY: 'the table has no primary key',
   SKIPPED: 'Debezium passed over the table',
   SQL_EXCEPTION: 'Postgres refused what Debezium asked; `millrace logs connect` has its words',
