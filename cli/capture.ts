@@ -18,6 +18,13 @@ import type { Log } from '../core/runtime/log.ts';
 import { type MigrateOptions, migrate } from '../storage/migrate.ts';
 import { projectDir } from './config.ts';
 
+/** There is one slot, so there is one connector. @throws MillraceError CONFIG_INVALID */
+export async function definitionOf(config: Config): Promise<Definition> {
+  const [definition] = await definitions(config);
+  if (definition === undefined) throw new MillraceError('CONFIG_INVALID', 'connectors/ has no definition');
+  return definition;
+}
+
 /** Every definition in connectors/, by file name. @throws MillraceError CONFIG_INVALID */
 export async function definitions(config: Config): Promise<readonly Definition[]> {
   const { user, passwordReference, slot, prefix, postgresUrl, registryUrl, transactions } = config.capture;

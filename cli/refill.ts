@@ -4,16 +4,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { applyConnector } from '../connectors/apply.ts';
 import { ConnectClient } from '../connectors/client.ts';
-import type { Definition } from '../connectors/definition.ts';
 import { type Refilled, refill } from '../connectors/refill/refill.ts';
 import { Copies } from '../core/archive/reading/copies.ts';
 import type { Registry } from '../core/avro/registry.ts';
 import type { Config } from '../core/config.ts';
-import { MillraceError } from '../core/errors.ts';
 import type { Log } from '../core/runtime/log.ts';
 import type { ObjectStore } from '../core/s3/store.ts';
 import type { ArchiveObject } from '../schemas/gen/archive_object.ts';
-import { definitions, masksOf, slotLost, slotState } from './capture.ts';
+import { definitionOf, masksOf, slotLost, slotState } from './capture.ts';
 import { cacheDir } from './config.ts';
 import { count, printTable, say } from './print.ts';
 import { Progress } from './progress.ts';
@@ -38,7 +36,7 @@ export async function refillFromPostgres({
   quiet,
 }: RefillCommand): Promise<Refilled> {
   const client = new ConnectClient({ url: config.connect.url });
-  const definition = await connectorOf(config);
+  const definition = await definitionOf(config);
   const { slot, prefix } = config.capture;
   const { loss } = await slotState(config, client, definition, signal);
   if (loss !== undefined) throw slotLost(loss.reason);
@@ -61,13 +59,6 @@ export async function refillFromPostgres({
   }
 }
 
-/** There is one slot, so there is one connector. */
-async function connectorOf(config: Config): Promise<Definition> {
-  const [definition] = await definitions(config);
-  if (definition === undefined) throw new MillraceError('CONFIG_INVALID', 'connectors/ has no definition');
-  return definition;
-}
-
 /** @param lost of captured tables, also what is given up with this plan */
 export function printRefillPlan(lost: readonly ArchiveObject[]): void {
   const rows = lost.reduce((sum, object) => sum + object.rows, 0n);
@@ -88,7 +79,7 @@ export function printRefillPlan(lost: readonly ArchiveObject[]): void {
 
 export function printRefilled({ days, deleted }: Refilled): void {
   if (days.length === 0) return;
-  say('');
+  say();
   printTable(
     ['topic', 'day', 'partition', 'lost rows', 'read again', 'row hash'],
     days.map(({ topic, day, partition, lost, again, same }) => [

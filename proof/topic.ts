@@ -2,6 +2,8 @@ import { AvroDecoder } from '../core/avro/decoder.ts';
 import type { Schemas } from '../core/avro/schemas.ts';
 import { type Log, type LogRecord, readRange } from '../core/runtime/log.ts';
 
+export const tradesTopic = 'cdc.public.trades';
+
 export interface Read<T> {
   readonly partition: number;
   readonly record: LogRecord;

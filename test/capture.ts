@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
-import { definitions } from '../cli/capture.ts';
+import { definitionOf } from '../cli/capture.ts';
 import { projectDir } from '../cli/config.ts';
 import { ConnectClient } from '../connectors/client.ts';
 import type { Definition } from '../connectors/definition.ts';
@@ -64,8 +64,7 @@ export async function testCapture(): Promise<TestCapture> {
     capture: { ...shared.capture, slot: id, prefix: id, postgresUrl: '' },
   };
   const client = new ConnectClient({ url: config.connect.url });
-  const [trades] = await definitions(config);
-  if (trades === undefined) throw new Error('connectors/ has no definition');
+  const trades = await definitionOf(config);
   const definition: Definition = { ...trades, name: `millrace-${id.replace('_', '-')}` };
   const tables = ['trades', 'instruments', 'heartbeat'];
   return {

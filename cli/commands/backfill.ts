@@ -19,7 +19,7 @@ import type { Config } from '../../core/config.ts';
 import { MillraceError } from '../../core/errors.ts';
 import { connectPostgres } from '../../core/postgres.ts';
 import { endsOf, type Log } from '../../core/runtime/log.ts';
-import { definitions } from '../capture.ts';
+import { definitionOf } from '../capture.ts';
 import { loadConfig } from '../config.ts';
 import { withLog } from '../log.ts';
 import { printJson, say } from '../print.ts';
@@ -76,8 +76,7 @@ async function backfill(table: string | undefined, options: BackfillOptions, com
     });
   }
   const config = loadConfig(command);
-  const [definition] = await definitions(config);
-  if (definition === undefined) throw new MillraceError('CONFIG_INVALID', 'connectors/ has no definition');
+  const definition = await definitionOf(config);
   const signal = untilSignal(
     () =>
       new MillraceError('INTERRUPTED', 'interrupted; what was begun goes on in the connector', {

@@ -12,7 +12,7 @@ import { MillraceError } from '../../core/errors.ts';
 import { KafkaLog } from '../../core/kafka/log.ts';
 import { createLogger } from '../../core/observability/logger.ts';
 import { connectPostgres } from '../../core/postgres.ts';
-import { definitions, requireNoGap, slotState } from '../capture.ts';
+import { definitionOf, definitions, requireNoGap, slotState } from '../capture.ts';
 import { loadConfig } from '../config.ts';
 import { printJson, say } from '../print.ts';
 import { recaptureConnector } from '../recapture.ts';
@@ -116,7 +116,7 @@ async function status(options: { trace?: boolean; json?: boolean }, command: Com
     const changed = actual === undefined ? [] : differences(definition.config, actual);
     results.push({ name: definition.name, status: found, changed });
   }
-  const { slot, loss } = await slotState(config, client, only(wanted));
+  const { slot, loss } = await slotState(config, client, await definitionOf(config));
   if (loss !== undefined) process.exitCode = 1;
   if (!results.every((result) => result.status !== undefined && isRunning(result.status))) process.exitCode = 1;
   if (options.json) return printJson({ connectors: results, slot: slot ?? null, loss: loss ?? null });
@@ -207,14 +207,14 @@ async function dropConfigured(config: Config): Promise<boolean> {
 }
 
 async function recaptureCommand(options: { yes?: boolean; json?: boolean }, command: Command): Promise<void> {
-  const { config, client, wanted } = await open(command);
-  await recaptureConnector({ config, client, definition: only(wanted), ...options, signal: untilSignal() });
-}
-
-/** There is one slot, so there is one connector. */
-function only([definition]: readonly Definition[]): Definition {
-  if (definition === undefined) throw new MillraceError('CONFIG_INVALID', 'connectors/ has no definition');
-  return definition;
+  const { config, client } = await open(command);
+  await recaptureConnector({
+    config,
+    client,
+    definition: await definitionOf(config),
+    ...options,
+    signal: untilSignal(),
+  });
 }
 
 function summary(status: ConnectorStatus): string {

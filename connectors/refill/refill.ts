@@ -19,7 +19,7 @@ import type { Schemas } from '../../core/avro/schemas.ts';
 import { MillraceError } from '../../core/errors.ts';
 import type { Masks } from '../../core/masks.ts';
 import { connectPostgres } from '../../core/postgres.ts';
-import { addRowHashes, formatRowHash } from '../../core/rowhash.ts';
+import { addRowHashes, formatRowHash, RowHash } from '../../core/rowhash.ts';
 import type { Log } from '../../core/runtime/log.ts';
 import { groupOf } from '../../core/runtime/runner.ts';
 import { formatDay, parseTimestamp } from '../../core/time.ts';
@@ -34,7 +34,7 @@ import { lockSlot } from '../recapture/slot.ts';
 import { capturedTables, topicOf } from '../recapture/tables.ts';
 import { type CaptureSchemas, type OpenedTable, openTable, writeChanges } from '../recapture/writing.ts';
 import { archivedColumns, loadArchived } from './archived.ts';
-import { RowSum } from './sum.ts';
+import { valuesOf } from './values.ts';
 
 export interface RefillOptions {
   readonly client: ConnectClient;
@@ -155,7 +155,7 @@ class Refill {
   readonly #opened: OpenedTable;
   readonly #topic: ArchivedTopic;
   /** By partition and day. */
-  readonly #lost = new Map<string, { readonly sum: { rows: bigint; hash: bigint }; readonly again: RowSum }>();
+  readonly #lost = new Map<string, { readonly sum: { rows: bigint; hash: bigint }; readonly again: RowHash }>();
   readonly #partitions: ReadonlySet<number>;
   #deleted = 0;
 
@@ -173,7 +173,7 @@ class Refill {
     this.#partitions = new Set(lost.map(({ partition }) => partition));
     for (const { partition, day, rows, row_hash } of lost) {
       const id = `${partition}/${day}`;
-      const { sum, again } = this.#lost.get(id) ?? { sum: { rows: 0n, hash: 0n }, again: new RowSum() };
+      const { sum, again } = this.#lost.get(id) ?? { sum: { rows: 0n, hash: 0n }, again: new RowHash() };
       sum.rows += rows;
       sum.hash = addRowHashes(sum.hash, BigInt(`0x${row_hash}`));
       this.#lost.set(id, { sum, again });
@@ -262,7 +262,8 @@ class Refill {
     const time = after?.[tables[this.#topic].eventTime] ?? null;
     const lost = time === null ? undefined : this.#lost.get(`${partition}/${formatDay(parseTimestamp(time))}`);
     if (lost === undefined || after === null) return false;
-    lost.again.add(tables[this.#topic].columns, after);
+    const { columns } = tables[this.#topic];
+    lost.again.add(columns, valuesOf(columns, after));
     return true;
   }
 
@@ -272,8 +273,8 @@ class Refill {
       partition: Number(id.slice(0, id.indexOf('/'))),
       day: id.slice(id.indexOf('/') + 1),
       lost: { rows: sum.rows, rowHash: formatRowHash(sum.hash) },
-      again: { rows: again.rows, rowHash: formatRowHash(again.hash) },
-      same: sum.rows === again.rows && sum.hash === again.hash,
+      again: { rows: BigInt(again.rows), rowHash: `${again}` },
+      same: sum.rows === BigInt(again.rows) && sum.hash === again.value,
     }));
   }
 }

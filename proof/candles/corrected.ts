@@ -10,10 +10,8 @@ import type { LateTrade } from '../../schemas/gen/late_trade.ts';
 import type { TradeChange, TradeRow } from '../../schemas/gen/trade_change.ts';
 import { type Cell, copyRows } from '../copy.ts';
 import type { Unseen } from '../live/unseen.ts';
-import { readRaw, readTopic } from '../topic.ts';
+import { readRaw, readTopic, tradesTopic } from '../topic.ts';
 import { type CandleSettings, startsOf } from '../windows.ts';
-
-const tradesTopic = 'cdc.public.trades';
 
 export interface Corrections {
   readonly processor: string;

@@ -4,11 +4,11 @@ import { type Clock, wallClock } from '../../core/clock.ts';
 import { isError, MillraceError } from '../../core/errors.ts';
 import type { Log } from '../../core/runtime/log.ts';
 import { groupOf } from '../../core/runtime/runner.ts';
+import { tradesTopic } from '../topic.ts';
 import { passMarker } from './marker.ts';
 import { Passing, type Reader } from './passing.ts';
 import { Settled } from './settled.ts';
 import { Snapshot } from './snapshot.ts';
-import { tradesTopic } from './unseen.ts';
 
 /** Readers of one topic, or of topics that are equally far down. Their goals are the ends of their topics when the step before is done. */
 export interface Step {

@@ -5,10 +5,8 @@ import { sourceSchema } from '../../core/captured-row.ts';
 import type { Log } from '../../core/runtime/log.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import type { TradeChange } from '../../schemas/gen/trade_change.ts';
-import { readRaw } from '../topic.ts';
+import { readRaw, tradesTopic } from '../topic.ts';
 import type { Snapshot } from './snapshot.ts';
-
-export const tradesTopic = 'cdc.public.trades';
 
 /** A change of a trade that is in the log, and not in the snapshot. */
 export interface UnseenChange {

@@ -29,8 +29,6 @@ export interface TraceProgress {
   readonly total: number;
 }
 
-export const tradesTopic = 'cdc.public.trades';
-
 /** The identity of a trade. */
 export interface TradeId {
   readonly venue: string;

@@ -7,8 +7,9 @@ import type { Schemas } from '../../core/avro/schemas.ts';
 import type { Log } from '../../core/runtime/log.ts';
 import { parseInterval } from '../../core/time.ts';
 import { type Check, Differences, maxExamples } from '../report.ts';
+import { tradesTopic } from '../topic.ts';
 import { acrossGaps } from './gaps.ts';
-import { loadLedger, tradesTopic } from './ledger.ts';
+import { loadLedger } from './ledger.ts';
 
 export interface InvariantOptions {
   /** `Witness.table`; it must have followed to the end. Undefined where it is not what was captured: then only what the log tells by itself is checked. */

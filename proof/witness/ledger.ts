@@ -13,9 +13,7 @@ import { schemas as contracts } from '../../schemas/gen/index.ts';
 import type { LateTrade } from '../../schemas/gen/late_trade.ts';
 import type { TradeChange } from '../../schemas/gen/trade_change.ts';
 import { type Cell, copyRows } from '../copy.ts';
-import { readRaw, readTopic } from '../topic.ts';
-
-export const tradesTopic = 'cdc.public.trades';
+import { readRaw, readTopic, tradesTopic } from '../topic.ts';
 
 const identity = 'lsn bigint, op text, venue text, symbol text, trade_id text';
 /** In place of `r`, for a row that a backfill read once more: no delivery of a change, and in no candle. */

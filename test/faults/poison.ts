@@ -1,7 +1,7 @@
 /** What nobody should write into a captured topic, and somebody will. */
 import kafkajs from 'kafkajs';
 import type { OutRecord } from '../../core/runtime/log.ts';
-import { tradesTopic } from '../../proof/witness/ledger.ts';
+import { tradesTopic } from '../../proof/topic.ts';
 import type { Stage } from './burst.ts';
 
 export interface Injected {

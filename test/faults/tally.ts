@@ -1,6 +1,6 @@
 /** A processor with its state on disk, made for these tests: how often each trade was changed, told anew at each change. */
 import type { Processor } from '../../core/processor/define.ts';
-import { tradesTopic } from '../../proof/witness/ledger.ts';
+import { tradesTopic } from '../../proof/topic.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import type { TradeChange } from '../../schemas/gen/trade_change.ts';
 

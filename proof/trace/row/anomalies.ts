@@ -1,7 +1,8 @@
 import type { Anomaly } from '../../../schemas/gen/anomaly.ts';
 import { schemas as contracts } from '../../../schemas/gen/index.ts';
+import { tradesTopic } from '../../topic.ts';
 import { find } from '../find.ts';
-import { type TraceSources, type TradeId, tradesTopic } from '../sources.ts';
+import type { TraceSources, TradeId } from '../sources.ts';
 import type { Trail } from '../trail.ts';
 import { type Taken, windowKey } from './membership.ts';
 import { type Placed, since } from './outcomes.ts';

@@ -5,9 +5,10 @@ import { type Redriven, redrivenOf } from '../../../core/runtime/redriven.ts';
 import { schemas as contracts } from '../../../schemas/gen/index.ts';
 import type { TradeChange, TradeRow } from '../../../schemas/gen/trade_change.ts';
 import { RowReader } from '../../logged.ts';
+import { tradesTopic } from '../../topic.ts';
 import { type Bounds, boundsOf, find } from '../find.ts';
 import type { Listing } from '../object/listing.ts';
-import { type TraceSources, type TradeId, tradesTopic } from '../sources.ts';
+import type { TraceSources, TradeId } from '../sources.ts';
 import { allColumns, readTexts, selectTexts, type Texts, textsOf } from '../texts.ts';
 import type { Trail } from '../trail.ts';
 

@@ -1,6 +1,6 @@
 /** Faults of the connector and of what it reads from: task, Postgres, replication slot. */
 import { setTimeout as delay } from 'node:timers/promises';
-import { definitions, slotState } from '../../../cli/capture.ts';
+import { definitionOf, slotState } from '../../../cli/capture.ts';
 import { applyConnector } from '../../../connectors/apply.ts';
 import { ConnectClient } from '../../../connectors/client.ts';
 import type { Definition } from '../../../connectors/definition.ts';
@@ -18,9 +18,7 @@ export interface Capture {
 }
 
 export async function captureOf({ config }: Pick<Stage, 'config'>): Promise<Capture> {
-  const [definition] = await definitions(config);
-  if (definition === undefined) throw new Error('connectors/ has no definition');
-  return { client: new ConnectClient({ url: config.connect.url }), definition };
+  return { client: new ConnectClient({ url: config.connect.url }), definition: await definitionOf(config) };
 }
 
 export async function isRunning({ client, definition }: Capture): Promise<boolean> {
