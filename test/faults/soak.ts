@@ -5,6 +5,7 @@
  *   npm run soak -- faults 2 8 9                    these bursts, again
  *   npm run soak -- faults --injections 100 --seed 5
  *   npm run soak -- faults --fresh                  forgets the results of before
+ *   npm run soak -- faults 17 --keep                ends at a broken promise, and leaves the stack as it is then
  *   npm run soak -- archive --rows 2000000          the archive at length; --minutes ends its load earlier
  *   npm run soak -- simulation --seeds 10000        that many simulated schedules
  *   npm run soak -- simulation --seed 7             one of them, with its trace; docs/simulation.md
@@ -40,6 +41,7 @@ const { values, positionals } = parseArgs({
     scenario: { type: 'string' },
     stack: { type: 'string', default: 'soak' },
     fresh: { type: 'boolean', default: false },
+    keep: { type: 'boolean', default: false },
   },
 });
 
@@ -59,6 +61,10 @@ async function faults(numbers: readonly number[], signal: AbortSignal): Promise<
     say(`${bursts.length - wanted.length} bursts have a result already; --fresh forgets them`);
   const wipe = (): Promise<boolean> => stopStack({ ...stackOptions(values.stack), wipe: true });
   await wipe();
+  const keep = (): false => {
+    say(`The stack is kept; take it away with: npm run millrace -- down --wipe --stack ${values.stack}`);
+    return false;
+  };
   for (const [i, burst] of wanted.entries()) {
     if (signal.aborted) break;
     say(`── ${i + 1} of ${wanted.length}: fault ${burst.fault}, ${burst.title}`);
@@ -73,12 +79,14 @@ async function faults(numbers: readonly number[], signal: AbortSignal): Promise<
       await results.add(outcome);
       say(`   ${outcome.violations.length === 0 ? '✓' : '✗'} ${outcome.seconds.toFixed(0)} s`);
       for (const violation of outcome.violations) say(`   ${violation}`);
+      if (outcome.violations.length > 0 && values.keep) return keep();
       if (outcome.violations.length > 0 || burst.witnessed === false) await wipe();
     } catch (error) {
       if (signal.aborted) break;
       await results.fail(burst, error);
-      await wipe();
       say(`   ✗ ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+      if (values.keep) return keep();
+      await wipe();
     }
   }
   await wipe();
