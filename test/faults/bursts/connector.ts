@@ -29,6 +29,8 @@ export async function isRunning({ client, definition }: Capture): Promise<boolea
 }
 
 const recoveryMs = 180_000;
+/** Kafka Connect resumes a connector in less. */
+const resumedMs = 15_000;
 
 export const taskFailed: Burst = {
   fault: 14,
@@ -87,7 +89,8 @@ export const slotLost: Burst = {
     const stopped = async () => (await client.status(definition.name))?.state === 'STOPPED';
     if (how !== losses[0]) {
       await client.resume(definition.name);
-      await eventually(async () => !(await stopped()), recoveryMs);
+      // The guard may have stopped it again before it was seen to run.
+      await eventually(async () => !(await stopped()), resumedMs).catch(() => undefined);
     }
     await eventually(stopped, recoveryMs).catch(() =>
       quiet.push(`I6 the slot was ${how}, and nobody stopped the connector`),
