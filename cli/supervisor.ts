@@ -7,9 +7,8 @@ import { dropSlot, lockSlot } from '../connectors/recapture/slot.ts';
 import { readSlot } from '../connectors/slot.ts';
 import { Supervisor } from '../connectors/supervisor.ts';
 import type { Config } from '../core/config.ts';
-import { MillraceError } from '../core/errors.ts';
 import { connectPostgres, type Postgres } from '../core/postgres.ts';
-import { definitions, slotLost } from './capture.ts';
+import { definitionOf, slotLost } from './capture.ts';
 import { firstSnapshot } from './first-snapshot.ts';
 import type { Service, ServiceContext } from './service.ts';
 
@@ -95,11 +94,7 @@ function snapshotOf({ config, log, schemas, logger }: ServiceContext, client: Co
   const { slot } = config.capture;
   return firstSnapshot({
     ...{ config, client, connector: capturing, log, schemas },
-    definition: async () => {
-      const found = (await definitions(config)).find(({ name }) => name === capturing);
-      if (found === undefined) throw new MillraceError('CONFIG_INVALID', `connectors/ has no ${capturing}`);
-      return found;
-    },
+    definition: () => definitionOf(config),
     listener: {
       interrupted: () => logger.warn({ slot }, 'the first snapshot was interrupted: what is missing is being filled'),
       filled: ({ tables, untold }) => {
