@@ -5,7 +5,7 @@ import { endOfReplacements } from '../core/archive/replacements.ts';
 import { tables } from '../core/archive/tables.ts';
 import type { Schemas } from '../core/avro/schemas.ts';
 import type { Masks } from '../core/masks.ts';
-import { duckdbHash, formatRowHash } from '../core/rowhash.ts';
+import { formatRowHash } from '../core/rowhash.ts';
 import type { Committed, Log } from '../core/runtime/log.ts';
 import { groupOf } from '../core/runtime/runner.ts';
 import type { ObjectStore } from '../core/s3/store.ts';
@@ -72,13 +72,14 @@ export async function checkArchive(
   };
   const present = files.differences.check(name, `${objects.length} objects${lost.told(day)}`, startedMs);
   done(gone.length === 0 ? present : { ...present, lost: lost.of(day) });
-  const own = objects.flatMap((object, i) => (counts(object) ? [{ object, path: files.pathOf(i) }] : []));
-  const scope = day === undefined ? undefined : { day, paths: own.map((each) => each.path) };
+  const own = objects.flatMap((object, i) => (counts(object) ? [{ object, file: i }] : []));
+  const scope = day === undefined ? undefined : { day, files: own.map(({ file }) => file) };
   // The log is read here while Postgres adds up its rows, and DuckDB what the files hold.
   const expected = { positions: committed, given, lost, scope };
   await using logged = await LoggedProof.begin(log, schemas, topic, files, expected);
   const partitions = folded ? (await log.ends(topic)).length : 0;
   const trades = folded ? new TradesProof(db, { given, snapshot, masks, day, partitions }) : undefined;
+  await files.hash(tables[topic], folded ? TradesProof.columns : []);
   const [records, folds] = [await checkRecords(files, topic, own), await trades?.check(files)];
   done(await logged.check());
   done(records);
@@ -138,21 +139,21 @@ async function standing({ log, schemas, store }: ArchiveSources, topic: Archived
 async function checkRecords(
   files: Files,
   topic: ArchivedTopic,
-  listed: readonly { readonly object: ArchiveObject; readonly path: string }[],
+  listed: readonly { readonly object: ArchiveObject; readonly file: number }[],
 ): Promise<Check> {
   const startedMs = performance.now();
   const differences = new Differences();
   const found = await files.query(
-    `SELECT filename, count(*) AS n, min(_offset) AS first, max(_offset) AS last, min(_partition) AS low, max(_partition) AS high,
-            ${duckdbHash.sum(tables[topic].columns)} AS hash
-       FROM archived GROUP BY filename`,
+    `SELECT file, count(*) AS n, min(o) AS first, max(o) AS last, min(p) AS low, max(p) AS high,
+            (sum(data::HUGEINT) % ${1n << 64n})::VARCHAR AS hash
+       FROM hashed GROUP BY file`,
   );
-  const byFile = new Map(found.map((row) => [String(row['filename']), row]));
+  const byFile = new Map(found.map((row) => [row['file'], row]));
   const book = new TallyBook('objects', 'archive');
-  for (const { object, path } of listed) {
+  for (const { object, file } of listed) {
     const { day, partition, rows } = object;
     book.add('objects', { day, partition, rows, hash: BigInt(`0x${object.row_hash}`) });
-    const actual = byFile.get(path);
+    const actual = byFile.get(file);
     if (actual === undefined) continue;
     const sum = BigInt(String(actual['hash']));
     book.add('archive', { day, partition, rows: BigInt(String(actual['n'])), hash: sum });

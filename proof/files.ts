@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { duckdbType } from '../core/archive/reading/duckdb.ts';
 import { fileColumn } from '../core/archive/reading/views.ts';
-import { columnsWithLineage, tables } from '../core/archive/tables.ts';
+import { columnsWithLineage, type Table, tables } from '../core/archive/tables.ts';
 import { inLanes } from '../core/lanes.ts';
 import { duckdbHash, type TypedColumn } from '../core/rowhash.ts';
 import type { ObjectStore } from '../core/s3/store.ts';
@@ -15,9 +15,9 @@ import { Scratch, type ScratchParts, scratchParts } from './scratch.ts';
 
 const downloads = 8;
 
-/** A SQL expression in DuckDB for the 64-bit hash of one row, as `hashRow` in JavaScript. */
-export function duckdbRowHash(columns: readonly TypedColumn[]): string {
-  return `('0x' || substr(md5(${duckdbHash.text(columns)}), 1, 16))::UBIGINT`;
+/** A SQL expression in DuckDB for the 64-bit hash of a row's canonical text, as `hashRow` in JavaScript. */
+function hashOf(text: string): string {
+  return `('0x' || substr(md5(${text}), 1, 16))::UBIGINT`;
 }
 
 /**
@@ -91,5 +91,21 @@ export class Files extends Scratch {
     await this.db.run(
       `CREATE VIEW archived AS SELECT ${columns.join(', ')}, NULL::VARCHAR AS filename FROM range(1) WHERE false`,
     );
+  }
+
+  /**
+   * Reads the files once for all checks: makes the table `hashed` of each row's `file` (the index of its object), partition `p`, offset `o`, event time `t` (of the commit, without one;
+   * microseconds), row hash of the data columns `data` and of these with the lineage `whole`, and what of `archived` is named besides.
+   */
+  async hash({ columns: data, eventTime }: Table, also: readonly string[]): Promise<void> {
+    // Texts are what takes long: that of the data is made once for both hashes.
+    const lineage = this.columns.slice(data.length);
+    const asked = also.map((name) => `, ${quoted(name)}`).join('');
+    await this.db.run(`
+      CREATE TABLE hashed AS
+        SELECT file, p, o, t, ${hashOf('data')} AS data, ${hashOf('concat_ws(chr(31), data, lineage)')} AS whole${asked}
+          FROM (SELECT regexp_extract(filename, '(\\d+)\\.parquet$', 1)::INTEGER AS file, _partition AS p, _offset AS o,
+                       epoch_us(coalesce(${quoted(eventTime)}, _source_time)) AS t,
+                       ${duckdbHash.text(data)} AS data, ${duckdbHash.text(lineage)} AS lineage${asked} FROM archived)`);
   }
 }

@@ -9,7 +9,7 @@ import { schemas as contracts } from '../schemas/gen/index.ts';
 import type { ArchivedTopic } from '../schemas/topics.ts';
 import { dayRange } from './day.ts';
 import type { GivenUp } from './expired.ts';
-import { duckdbRowHash, type Files } from './files.ts';
+import type { Files } from './files.ts';
 import type { Lost } from './lost.ts';
 import { type Check, Differences, maxExamples } from './report.ts';
 import { duckdbTally, TallyBook } from './tally.ts';
@@ -29,7 +29,7 @@ export interface Expected {
 /** One day: its files, and the rows of the log that belong into them. What is no row has no day. */
 export interface LoggedScope {
   readonly day: string;
-  readonly paths: readonly string[];
+  readonly files: readonly number[];
 }
 
 /**
@@ -79,12 +79,9 @@ export class LoggedProof implements AsyncDisposable {
   async check(): Promise<Check> {
     const differences = new Differences();
     const [files, topic, reader, { scope }] = [this.#files, this.#topic, this.#reader, this.#expected];
-    const { columns } = files;
-    const inScope =
-      scope === undefined ? 'true' : `filename IN (${scope.paths.map((path) => `'${path}'`).join(', ') || "''"})`;
-    await files.db.run(`
-      CREATE TABLE archived_rows AS SELECT _partition AS p, _offset AS o, ${duckdbRowHash(columns)} AS h,
-        epoch_us(coalesce(${reader.table.eventTime}, _source_time)) AS t FROM archived WHERE ${inScope}`);
+    // Of no file there is no row.
+    const inScope = scope === undefined ? 'true' : `file IN (${[-1, ...scope.files].join(', ')})`;
+    await files.db.run(`CREATE VIEW archived_rows AS SELECT p, o, t, whole AS h FROM hashed WHERE ${inScope}`);
     const counts = await this.#loaded;
     await loadDead(this.#log, this.#schemas, topic, files, this.#expected);
     if (scope !== undefined) await files.db.run('DELETE FROM dead');
@@ -111,7 +108,6 @@ export class LoggedProof implements AsyncDisposable {
     // Of what the log has no more there is nothing to stand beside.
     const kept = '(SELECT a.* FROM archived_rows a LEFT JOIN starts s ON s.p = a.p WHERE a.o >= coalesce(s.o, 0))';
     book.addAll('archive', await files.query(duckdbTally(kept)));
-    await files.db.run('DROP TABLE archived_rows');
     const waiting = counts.waiting === 0 ? '' : `, ${counts.waiting} newer ones not archived yet`;
     const expired = counts.expired === 0 ? '' : `, ${counts.expired} given up with their days`;
     const gone = lost === 0 ? '' : `, ${lost} lost that the log has still`;

@@ -9,7 +9,7 @@ import { partitionOf } from '../core/routing.ts';
 import { duckdbHash, postgresHash } from '../core/rowhash.ts';
 import { dayRange, onDay } from './day.ts';
 import type { GivenUp } from './expired.ts';
-import { duckdbRowHash, type Files } from './files.ts';
+import type { Files } from './files.ts';
 import type { Snapshot } from './live/snapshot.ts';
 import { readable } from './logged.ts';
 import { nothingLostBefore } from './lost.ts';
@@ -49,6 +49,8 @@ interface PostgresSum {
  * captured twice (same LSN, operation and key) counts once and is told in the subject.
  */
 export class TradesProof {
+  /** What it needs `hashed` to have. */
+  static readonly columns: readonly string[] = [...key, '_op', '_lsn', '_tx_id'];
   readonly #db: Client;
   readonly #scope: TradesScope;
   readonly #table: string;
@@ -120,10 +122,9 @@ async function fold(
   for (let share = 0; share < shares; share++) {
     await files.db.run(`
       CREATE TABLE changes AS
-        SELECT ${key.join(', ')}, _op, _lsn, min(_offset) AS first_offset, count(*) AS deliveries,
-               arg_min(${duckdbRowHash(columns)}, _offset) AS h, arg_min(epoch_us(executed_at), _offset) AS t,
-               any_value(_partition) AS p
-          FROM archived WHERE _op IN ('c', 'r', 'u', 'd') AND (${visible}) AND ${given.keeps('executed_at')}
+        SELECT ${key.join(', ')}, _op, _lsn, min(o) AS first_offset, count(*) AS deliveries,
+               arg_min(data, o) AS h, arg_min(t, o) AS t, any_value(p) AS p
+          FROM hashed WHERE _op IN ('c', 'r', 'u', 'd') AND (${visible}) AND ${given.keeps('make_timestamptz(t)')}
            AND hash(${key.join(', ')}) % ${shares} = ${share} GROUP BY ALL`);
     const [counted] = await files.query(`SELECT coalesce(sum(deliveries - 1), 0)::BIGINT AS redelivered FROM changes`);
     redelivered += counted?.['redelivered'] as bigint;
@@ -136,7 +137,7 @@ async function fold(
         HAVING ${day === undefined} OR (arg_max(changes.t, first_offset) >= ${from} AND arg_max(changes.t, first_offset) < ${to});
       DROP TABLE changes`);
   }
-  const [row] = await files.query(`SELECT count(*) AS newer FROM archived WHERE NOT (${visible})`);
+  const [row] = await files.query(`SELECT count(*) AS newer FROM hashed WHERE NOT (${visible})`);
   return { redelivered, newer: row?.['newer'] as bigint };
 }
 
