@@ -122,6 +122,25 @@ describe('a request', () => {
     expect(found).toEqual([true, true, false, false, false, false]);
   });
 
+  test.each([
+    [
+      'names its tables',
+      { incremental_snapshot_collections: '[{"incremental_snapshot_collections_id":"public.trades"}]' },
+      ['public.trades'],
+    ],
+    ['is not under way', {}, []],
+    [
+      'has not gone on since a restart, and is not named',
+      { snapshot: 'INCREMENTAL', snapshot_completed: false },
+      undefined,
+    ],
+  ])('for what is unread of a backfill that %s', async (_, offset, tables) => {
+    answers['GET /connectors/c/offsets'] = [
+      { status: 200, body: { offsets: [{ partition: { server: 'cdc' }, offset: { lsn: 7, ...offset } }] } },
+    ];
+    expect(await new ConnectClient({ url }).unread('c')).toEqual({ lsn: 7n, tables });
+  });
+
   test('that is refused has the worker’s words', async () => {
     answers['PUT /connectors/x/config'] = [{ status: 400, body: { message: 'not like that' } }];
     await expect(new ConnectClient({ url }).put('x', {})).rejects.toMatchObject({

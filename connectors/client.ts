@@ -71,8 +71,11 @@ export interface CapturePosition {
 export interface Unread {
   /** How far the connector has come; 0n before it got anywhere. */
   readonly lsn: bigint;
-  /** Tables that are being read, and that wait for it. */
-  readonly tables: readonly string[];
+  /**
+   * Tables that are being read, and that wait for it. Undefined when Debezium does not say: from its restart within an incremental snapshot to that one's next portion, its positions
+   * name no tables. If it is killed in between, it has forgotten them, and its positions stay like that.
+   */
+  readonly tables: readonly string[] | undefined;
 }
 
 export interface FieldErrors {
@@ -206,11 +209,11 @@ export class ConnectClient {
   /** What a backfill has still to read. */
   async unread(name: string, signal?: AbortSignal): Promise<Unread> {
     const offset = await this.#offset(name, signal);
-    const tables = collectionsShape.parse(JSON.parse(offset?.incremental_snapshot_collections ?? '[]'));
-    return {
-      lsn: positionOf(offset)?.lsn ?? 0n,
-      tables: tables.map(({ incremental_snapshot_collections_id: table }) => table),
-    };
+    const lsn = positionOf(offset)?.lsn ?? 0n;
+    const collections = offset?.incremental_snapshot_collections;
+    if (collections == null && offset?.snapshot === 'INCREMENTAL') return { lsn, tables: undefined };
+    const tables = collectionsShape.parse(JSON.parse(collections ?? '[]'));
+    return { lsn, tables: tables.map(({ incremental_snapshot_collections_id: table }) => table) };
   }
 
   async #offset(name: string, signal: AbortSignal | undefined): Promise<Offset> {

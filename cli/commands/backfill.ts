@@ -153,7 +153,7 @@ async function requireNone(context: Context): Promise<void> {
     await forget(db, found);
   }
   const { tables } = await client.unread(connector, signal);
-  if (tables.length > 0) throw active(`Debezium still reads ${tables.join(', ')}`);
+  if (tables !== undefined && tables.length > 0) throw active(`Debezium still reads ${tables.join(', ')}`);
 }
 
 function active(reason: string): MillraceError {

@@ -45,7 +45,7 @@ let row: (partition: number, op: string, snapshot: string) => void;
 let notice: (type: string, status?: string, id?: string) => void;
 /** What was asked of Postgres. */
 let asked: string[];
-let connector: { status: ConnectorStatus | undefined; lsn: bigint; tables: string[] };
+let connector: { status: ConnectorStatus | undefined; lsn: bigint; tables: string[] | undefined };
 
 const running: ConnectorStatus = {
   name: 'c',
@@ -153,6 +153,30 @@ describe('a backfill', () => {
   test('that the connector knows nothing of any more has failed', async () => {
     connector = { ...connector, lsn: 101n, tables: [] };
     await expect(follow({ askMs: 1 })).rejects.toMatchObject({
+      code: 'BACKFILL_FAILED',
+      message: expect.stringContaining('knows nothing of it any more'),
+    });
+    expect(asked).toEqual(['SELECT', 'DELETE']);
+  });
+
+  test('is waited for while its restarted connector does not say what it reads', async () => {
+    connector = { ...connector, lsn: 101n, tables: undefined };
+    let asks = 0;
+    const unread = async () => {
+      if (++asks === 3) {
+        notice('TABLE_SCAN_COMPLETED', 'SUCCEEDED');
+        notice('COMPLETED');
+      }
+      return connector;
+    };
+    const client = { status: async () => running, unread };
+    expect(await follow({ client, askMs: 1 })).toEqual({ result: 'completed', captured: 0 });
+    expect(asks).toBe(3);
+  });
+
+  test('has failed when its connector does not say what it reads for as long as is waited', async () => {
+    connector = { ...connector, lsn: 101n, tables: undefined };
+    await expect(follow({ waitMs: 700 })).rejects.toMatchObject({
       code: 'BACKFILL_FAILED',
       message: expect.stringContaining('knows nothing of it any more'),
     });

@@ -59,23 +59,23 @@ export async function followBackfill(options: FollowOptions): Promise<Followed> 
     options.onProgress?.(captured, captured > 0 || notices.heard > 0);
     const now = performance.now();
     if (seen !== `${captured} ${notices.heard}`) [moved, seen] = [now, `${captured} ${notices.heard}`];
-    if (ending === undefined && now - moved > askMs && now - asked > askMs) {
+    const late = now - moved > waitMs;
+    if (ending === undefined && (late || (now - moved > askMs && now - asked > askMs))) {
       asked = now;
       const down = await whyDown(options);
       downSince = down === undefined ? undefined : (downSince ?? now);
       if (down !== undefined && now - (downSince ?? now) >= downMs) throw down;
-      if (down === undefined && (await isGone(options, end))) {
-        // Between the two questions it may have ended.
+      // Between the two questions it may have ended.
+      if (down === undefined && (await isGone(options, end, late)))
         ending = (await notices.ending(signal)) ?? { result: 'failed', status: 'GIVEN_UP' };
-        if (ending.result !== 'failed') continue;
-      }
+      if (ending !== undefined && ending.result !== 'failed') continue;
     }
     if (ending !== undefined) {
       await forget(db, backfill);
       if (ending.result === 'failed') throw failed(backfill, ending.status, captured);
       return { result: ending.result, captured };
     }
-    if (now - moved > waitMs) throw stuck(backfill, captured, waitMs);
+    if (late) throw stuck(backfill, captured, waitMs);
     await sleep(pollMs, undefined, signal === undefined ? {} : { signal });
   }
 }
@@ -90,10 +90,14 @@ async function whyDown({ client, connector, signal }: FollowOptions): Promise<Mi
   }
 }
 
-/** A connector that was made anew or recaptured knows nothing of it any more. */
-async function isGone({ client, connector, backfill, signal }: FollowOptions, end: bigint): Promise<boolean> {
+/** A connector that was made anew or recaptured knows nothing of it any more. One that was restarted may say nothing of it, but not for long. */
+async function isGone(
+  { client, connector, backfill, signal }: FollowOptions,
+  end: bigint,
+  forLong: boolean,
+): Promise<boolean> {
   const { lsn, tables } = await client.unread(connector, signal);
-  return lsn > end && !tables.includes(backfill.table);
+  return lsn > end && (tables === undefined ? forLong : !tables.includes(backfill.table));
 }
 
 /** @throws MillraceError CONNECTOR_UNKNOWN, CONNECTOR_FAILED */
@@ -118,7 +122,8 @@ export async function requireRunning(
 }
 
 const reasons: Readonly<Record<string, string>> = {
-  GIVEN_UP: 'the connector knows nothing of it any more: it was made anew, recaptured or killed meanwhile',
+  GIVEN_UP:
+    'the connector knows nothing of it any more: it was made anew, recaptured, or killed again before it had gone on',
   NO_PRIMARY_KEY: 'the table has no primary key',
   SKIPPED: 'Debezium passed over the table',
   SQL_EXCEPTION: 'Postgres refused what Debezium asked; `millrace logs connect` has its words',
