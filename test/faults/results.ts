@@ -42,8 +42,9 @@ export class Results {
     await mkdir(dirname(stateFile), { recursive: true });
     await writeFile(`${stateFile}.tmp`, `${JSON.stringify(sorted, null, 2)}\n`);
     await rename(`${stateFile}.tmp`, stateFile);
-    const { archive } = splitPage(await readFile(page, 'utf8'));
-    await writeFile(page, archive === '' ? render(sorted) : `${render(sorted)}\n${archive}`);
+    const { bursts: before, archive } = splitPage(await readFile(page, 'utf8'));
+    const now = render(sorted, before);
+    await writeFile(page, archive === '' ? now : `${now}\n${archive}`);
   }
 
   /** A burst that could not be run to its end is a violation, too. */
@@ -71,23 +72,13 @@ export class Results {
   }
 }
 
-function render(results: readonly Result[]): string {
-  const mib = (bytes: number): string => `${Math.round(bytes / 1024 / 1024)}`;
-  const rows = results.map(
-    ({ fault, title, injections, changes, violations, settleSeconds, seconds, peakBytes, peakWalBytes, at }) =>
-      [
-        `${fault}`,
-        title,
-        `${injections}`,
-        changes.toLocaleString('en-US'),
-        violations.length === 0 ? 'none' : `**${violations.join('; ').replaceAll('|', '/').replaceAll('\n', ' ')}**`,
-        settleSeconds.toFixed(0),
-        mib(peakBytes),
-        mib(peakWalBytes),
-        seconds.toFixed(0),
-        at.slice(0, 10),
-      ].join(' | '),
-  );
+/** @param before the page as it is: rows of bursts that were run elsewhere stay */
+function render(results: readonly Result[], before: string): string {
+  const lines = new Map([...before.matchAll(/^\| (\d+) \|.*$/gm)].map(([line, fault]) => [Number(fault), line]));
+  for (const result of results) lines.set(result.fault, lineOf(result));
+  const sorted = [...lines].sort(([a], [b]) => a - b).map(([, line]) => line);
+  const without = bursts.filter(({ fault }) => !lines.has(fault)).map(({ fault }) => `${fault}`);
+  const missing = without.length === 0 ? '' : `\nWithout a result so far: ${without.join(', ')}.\n`;
   const machine = `${cpus().length} cores, ${Math.round(totalmem() / 1024 ** 3)} GiB, Node ${process.versions.node}`;
   return `# Results of the soak
 
@@ -99,12 +90,24 @@ until all of that agreed; memory is the largest resident size of a Millrace proc
 
 | fault | what was injected | times | changes committed | violations | settled s | memory MiB | WAL MiB | took s | date |
 |---:|---|---:|---:|---|---:|---:|---:|---:|---|
-${rows.map((row) => `| ${row} |`).join('\n')}
-${missing(results)}`;
+${sorted.join('\n')}
+${missing}`;
 }
 
-function missing(results: readonly Result[]): string {
-  const found = new Set(results.map(({ fault }) => fault));
-  const without = bursts.filter(({ fault }) => !found.has(fault)).map(({ fault }) => `${fault}`);
-  return without.length === 0 ? '' : `\nWithout a result so far: ${without.join(', ')}.\n`;
+function lineOf(result: Result): string {
+  const { fault, title, injections, changes, violations, settleSeconds, seconds, peakBytes, peakWalBytes, at } = result;
+  const mib = (bytes: number): string => `${Math.round(bytes / 1024 / 1024)}`;
+  const cells = [
+    `${fault}`,
+    title,
+    `${injections}`,
+    changes.toLocaleString('en-US'),
+    violations.length === 0 ? 'none' : `**${violations.join('; ').replaceAll('|', '/').replaceAll('\n', ' ')}**`,
+    settleSeconds.toFixed(0),
+    mib(peakBytes),
+    mib(peakWalBytes),
+    seconds.toFixed(0),
+    at.slice(0, 10),
+  ];
+  return `| ${cells.join(' | ')} |`;
 }
