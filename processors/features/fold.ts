@@ -170,7 +170,8 @@ export class FeaturesFold implements Fold<TradeChange> {
     const range = { topic: record.topic, from: bar.from_offset, to: record.offset + 1n };
     const oldest = () => this.#oldestOffset(micros(record.logTime));
     this.#recent.ask({ ...range, key, holds, oldest }, (versions) => {
-      const others = [...versions.within(start, start + step)].filter(({ id }) => id !== before.id);
+      const inside = [...versions.within(start, start + step, bar.from_offset)];
+      const others = inside.filter(({ id }) => id !== before.id);
       const next = rebuilt(bar, others, record, digits);
       if (next === undefined) this.#bars.remove(key, start, 0n);
       else this.#bars.put(key, start, 0n, next);

@@ -21,7 +21,8 @@ export interface Question extends Range {
 
 /**
  * What windows are made of, for those that have to be made again. Corrections come in crowds, and each of them may need the log since its window began: so what
- * was read is kept, and follows the log, for as long as that costs less than reading it again. What is answered is the same either way.
+ * was read is kept, and follows the log, for as long as that costs less than reading it again. What is answered is the same either way, since
+ * who asks takes nothing of what is before his window's own first offset.
  */
 export class Recent<R> {
   readonly #context: Pick<Context, 'reread' | 'follow'>;

@@ -244,7 +244,7 @@ export class Revision<R, A> {
   #rebuild(pane: Pane<A>, versions: Versions<R>, reached: number): void {
     const { aggregation } = this.#board.options;
     let value: A | null = null;
-    for (const record of versions.within(pane.start, pane.end)) {
+    for (const record of versions.within(pane.start, pane.end, pane.state.from_offset)) {
       if (!isDirect(pane.level, aggregation.time(record), reached)) continue;
       if (value === null) value = aggregation.create(record);
       else aggregation.add(value, record);

@@ -13,6 +13,8 @@ export interface Version<R> {
 
 interface Known<R> {
   lsn: bigint;
+  /** Of its newest delivery. */
+  offset: bigint;
   record: R | null;
   time: number;
 }
@@ -45,7 +47,7 @@ export class Versions<R> {
   take({ id, record, time }: Version<R>, at: InputRecord<unknown>): void {
     const known = this.#known.get(id);
     const lsn = at.lsn ?? 0n;
-    const next = { lsn: isRead(at.value) ? 0n : lsn, record, time };
+    const next = { lsn: isRead(at.value) ? 0n : lsn, offset: at.offset, record, time };
     if (known === undefined) {
       if (record === null) return;
       this.#known.set(id, next);
@@ -61,10 +63,15 @@ export class Versions<R> {
     return this.#known.has(id);
   }
 
-  /** Those of an event time in `[start, end)`, microseconds; in no order. */
-  *within(start: number, end: number): IterableIterator<R> {
+  /**
+   * Those of an event time in `[start, end)`, microseconds, that changed at or after the offset `from`, where their window began; in no order. What
+   * had been before is not in the window, and whether it is known depends on what else was asked for.
+   */
+  *within(start: number, end: number, from: bigint): IterableIterator<R> {
     for (const found of this.#overlapping(start, end)) {
-      for (const { record, time } of found) if (record !== null && start <= time && time < end) yield record;
+      for (const { record, time, offset } of found) {
+        if (record !== null && start <= time && time < end && offset >= from) yield record;
+      }
     }
   }
 
