@@ -12,6 +12,27 @@ export const trades: Input<TradeChange> = {
   primaryKey: ['venue', 'symbol', 'trade_id'],
 };
 
+/** The rows of a change of one trade: the one it takes back, the one it brings. */
+export type TradeRows =
+  | { readonly before: null; readonly after: TradeRow }
+  | { readonly before: TradeRow; readonly after: TradeRow | null };
+
+/** @throws MillraceError BAD_RECORD for a change that is not of one trade, or not whole. */
+export function rowsOf({ op, before, after }: TradeChange): TradeRows {
+  switch (op) {
+    // Rows of the first snapshot are where the stream begins.
+    case 'c':
+    case 'r':
+      return { before: null, after: presentRow(after, op) };
+    case 'u':
+      return { before: presentRow(before, op), after: presentRow(after, op) };
+    case 'd':
+      return { before: presentRow(before, op), after: null };
+    default:
+      throw unknownOperation(op);
+  }
+}
+
 /** The row that a change of this operation has to have. @throws MillraceError BAD_RECORD */
 export function presentRow(row: TradeRow | null, op: string): TradeRow {
   if (row !== null) return wholeRow(row, op);

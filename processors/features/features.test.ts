@@ -316,6 +316,51 @@ describe('a correction', () => {
     expect((await rows(driver))[0]?.windows[0]?.trade_count).toBe(2n);
   });
 
+  test('past the horizon does not bring its trade into another step, also when that is made again', async () => {
+    const horizonMs = 60_000;
+    const [old, moved] = [
+      { at: '12:02:59', id: 'old' },
+      { at: '12:04:05', id: 'old', price: '999', size: '5' },
+    ];
+    const [x, y, z] = [
+      { at: '12:04:01', id: 'x', price: '10' },
+      { at: '12:04:10', id: 'y', price: '11' },
+      { at: '12:04:11', id: 'z', price: '12' },
+    ];
+    const feed = new Feed();
+    const counts = async (...changes: readonly TradeChange[]) => {
+      await using driver = await open([...changes, ...creates(feed, { ...after, at: '12:06:10' })], { horizonMs });
+      return (await rows(driver)).find(({ as_of }) => as_of === time('12:05:00'))?.windows[0];
+    };
+    const before = [...creates(feed, old, x), feed.update(old, moved, '12:04:03'), ...creates(feed, y, z)];
+    expect(await counts(...before, feed.delete(z, '12:04:12'))).toMatchObject({
+      trade_count: 2n,
+      volume: 200_000_000n,
+    });
+    const next = feed.update(moved, { ...moved, price: '9' }, '12:04:13');
+    expect(await counts(...before, next)).toMatchObject({ trade_count: 4n, volume: 800_000_000n });
+  });
+
+  test('reads a step again as it was judged when its trades came, whatever maxFutureSkewMs is by then', async () => {
+    const feed = new Feed();
+    const [ahead, last] = [
+      { at: '12:00:40', id: 'ahead', price: '500' },
+      { at: '12:00:50', id: 'last', price: '600' },
+    ];
+    const counts = async (then: number, now: number) => {
+      await using driver = await open(
+        [...creates(feed, first), feed.create(ahead, '12:00:11'), feed.create(last, '12:00:50')],
+        { maxFutureSkewMs: then },
+      );
+      await driver.run();
+      await driver.deploy(features({ ...SETTINGS, maxFutureSkewMs: now }));
+      driver.send(feed.delete(last, '12:00:51'));
+      await driver.beat(time('12:01:05'));
+      return (await rows(driver))[0]?.windows[0]?.trade_count;
+    };
+    expect([await counts(10_000, 60_000), await counts(60_000, 10_000)]).toEqual([1n, 2n]);
+  });
+
   test('that cancels all trades in reach leaves no row to make', async () => {
     const feed = new Feed();
     await using driver = await open([...creates(feed, first), feed.delete(first, '12:00:20')]);

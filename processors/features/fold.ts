@@ -55,7 +55,10 @@ export class FeaturesFold implements Fold<TradeChange> {
     this.#states = context.store(symbolStore.name);
     this.#refused = context.store('refused');
     // A row that is not made yet is at most the lateness behind the newest trade, and looks back over its windows to the bar before them.
-    this.#recent = new Recent(context as Context, (record) => this.#version(record));
+    this.#recent = new Recent(context as Context, {
+      version: (record) => this.#version(record),
+      held: (key) => this.#notHeld(key),
+    });
     this.#bars = new Versions(context.store<StoredVersion<Bar>>(barStore.name), longest + lateness + step);
   }
 
@@ -75,6 +78,8 @@ export class FeaturesFold implements Fold<TradeChange> {
     const { before, after } = readChange(record.value);
     if (before !== null) this.#correct(record, before, after);
     else if (after !== null && this.#takes(record, after)) {
+      // Refused at first, and redriven.
+      if (this.#refused.size > 0) this.#refused.delete(refusedKey(after));
       const { kept, lateness, start } = this.#apply(record, after);
       if (lateness === null && kept) return;
       this.#late(record, after, { reason: 'LATE', effect: effectOf(kept), window: this.#step(start), lateness });
@@ -147,6 +152,8 @@ export class FeaturesFold implements Fold<TradeChange> {
       if (next !== null || after === null) this.#refused.delete(refusedKey(before));
       finish(false);
     } else if (micros(record.logTime) - bar.from_log > horizon) {
+      // The bar keeps the trade as it was, and the one that it should be in now never gets it.
+      if (after !== null && floor(after.time, step) !== start) this.#refuse(record, after);
       const reason = after === null ? 'DELETE' : 'UPDATE';
       this.#late(record, after ?? before, { reason, effect: 'NOT_APPLIED', window: this.#step(start), lateness: null });
     } else if (bar.trade_count === 1) {
@@ -169,8 +176,8 @@ export class FeaturesFold implements Fold<TradeChange> {
     const holds = (time: number) => start <= time && time < start + step;
     const range = { topic: record.topic, from: bar.from_offset, to: record.offset + 1n };
     const oldest = () => this.#oldestOffset(micros(record.logTime));
-    this.#recent.ask({ ...range, key, holds, oldest }, (versions) => {
-      const inside = [...versions.within(start, start + step, bar.from_offset)];
+    this.#recent.ask({ ...range, key, holds, oldest }, (within) => {
+      const inside = [...within(start, start + step, bar.from_offset)];
       const others = inside.filter(({ id }) => id !== before.id);
       const next = rebuilt(bar, others, record, digits);
       if (next === undefined) this.#bars.remove(key, start, 0n);
@@ -189,26 +196,32 @@ export class FeaturesFold implements Fold<TradeChange> {
     return oldest;
   }
 
-  /** What a change made of its trade, as it was judged when it was folded; undefined for a bad record, which changed nothing. */
+  /** What a change says of its trade; undefined for a bad record, which changed nothing. */
   #version(record: TradeRecord): TradeVersion<Trade> | undefined {
     try {
       const { before, after } = readChange(record.value);
       const trade = after ?? before;
       if (trade === null) return undefined;
-      const taken = after !== null && this.#ahead(after, record.logTime) <= 0;
-      return {
-        ...{ key: symbolKey(trade.venue, trade.symbol), id: trade.id },
-        ...{ record: taken ? after : null, time: trade.time },
-      };
+      return { key: symbolKey(trade.venue, trade.symbol), id: trade.id, record: after, time: trade.time };
     } catch (error) {
       if (error instanceof MillraceError && error.disposition === 'deadLetter') return undefined;
       throw error;
     }
   }
 
+  /** Of a symbol's trades those whose last change was refused or not applied: the bars that they would be in have nothing of them. */
+  *#notHeld(key: string): IterableIterator<TradeVersion<Trade>> {
+    if (this.#refused.size === 0) return;
+    const prefix = refusedPrefix(key);
+    for (const [name] of this.#refused.entries()) {
+      if (name.startsWith(prefix))
+        yield { key, id: (JSON.parse(name) as [string, string, string])[2], record: null, time: 0 };
+    }
+  }
+
   /** False for a trade from the future: its record is a dead letter, and so its corrections take nothing out. */
   #takes(record: TradeRecord, trade: Trade): boolean {
-    const ahead = this.#ahead(trade, record.logTime);
+    const ahead = trade.time - micros(record.logTime) - this.#rules.maxFutureSkew;
     if (ahead <= 0) return true;
     this.#context.dead(
       new MillraceError(
@@ -217,12 +230,12 @@ export class FeaturesFold implements Fold<TradeChange> {
         { remedy: 'Correct executed_at in Postgres, or raise maxFutureSkewMs.' },
       ),
     );
-    this.#refused.set(refusedKey(trade), { at: micros(record.logTime) });
+    this.#refuse(record, trade);
     return false;
   }
 
-  #ahead(trade: Trade, logTime: bigint): number {
-    return trade.time - micros(logTime) - this.#rules.maxFutureSkew;
+  #refuse(record: TradeRecord, trade: Trade): void {
+    this.#refused.set(refusedKey(trade), { at: micros(record.logTime) });
   }
 
   #barAt(key: string, start: number): Version<Bar> | undefined {
@@ -314,4 +327,9 @@ function effectOf(changed: boolean): LateEffect {
 
 function refusedKey({ venue, symbol, id }: Trade): string {
   return JSON.stringify([venue, symbol, id]);
+}
+
+/** Of the keys of a symbol. */
+function refusedPrefix(key: string): string {
+  return `${key.slice(0, -1)},`;
 }

@@ -110,7 +110,8 @@ export const shapeStore: StoreDefinition = {
 };
 
 /**
- * Trades that became dead letters, so that a correction of one takes nothing out of a bar that never had it. Key: JSON of [venue, symbol, id].
+ * Trades whose last change became a dead letter, or came past the horizon: no bar has them as they are now, so that a correction takes nothing out of
+ * one, and a bar that is made again leaves them out. Key: JSON of [venue, symbol, id].
  * Kept for two horizons: as long as a correction can come for a trade that was up to one horizon in the future.
  */
 export function refusedStore({ horizon }: Rules): StoreDefinition {

@@ -1,6 +1,5 @@
 import { MillraceError } from '../../core/errors.ts';
 import type { Context, Fold, InputRecord, Store } from '../../core/processor/define.ts';
-import { micros } from '../../core/processor/watermark.ts';
 import type { Emission } from '../../core/processor/windows/aggregation.ts';
 import type { WindowOutcome } from '../../core/processor/windows/revision.ts';
 import type { Version } from '../../core/processor/windows/versions.ts';
@@ -10,18 +9,18 @@ import type { TradeChange, TradeRow } from '../../schemas/gen/trade_change.ts';
 import type { TradeKey } from '../../schemas/gen/trade_key.ts';
 import { type LateOutcome, lateTrade } from '../late-trade.ts';
 import { readTrade, type Trade } from '../trade.ts';
-import { presentRow, unknownOperation } from '../trade-change.ts';
+import { presentRow, rowsOf } from '../trade-change.ts';
 import { type Accumulator, candles, sameTrade, toCandle } from './candle.ts';
 import type { Rules } from './settings.ts';
-import { type Held, heldKey } from './state.ts';
+import { type Held, type HeldTrade, heldIdOf, heldKey, heldPrefix } from './state.ts';
 import { Symbols } from './symbols.ts';
 
 /**
  * Folds the changes of one partition's trades into candles. A change is first judged as a whole (a dead letter changes nothing); then it is
  * applied to every interval at once.
  *
- * What an update or a delete takes back is the row that Postgres had before. Only where the change before was refused do candles hold
- * something else: that is remembered until the trade's next change.
+ * What an update or a delete takes back is the row that Postgres had before. Only where the change before was refused, or was of a trade that no candle
+ * had, do candles hold something else: that is remembered until the trade's next change, and goes into candles that are made again.
  */
 export class OhlcvFold implements Fold<TradeChange> {
   readonly #context: Context;
@@ -39,7 +38,10 @@ export class OhlcvFold implements Fold<TradeChange> {
         aggregation: candles,
         emit: (emission) => this.#emit(emission),
         outcome: (outcome) => this.#report(outcome),
-        versions: (record) => this.#version(record as InputRecord<TradeChange>),
+        reading: {
+          version: (record) => this.#version(record),
+          held: (key) => this.#heldIn(key),
+        },
       },
       context,
     );
@@ -62,11 +64,10 @@ export class OhlcvFold implements Fold<TradeChange> {
   }
 
   record(record: InputRecord<TradeChange>): void {
-    const { op, before, after } = record.value;
-    if (op === 'c' || op === 'r') this.#create(record, presentRow(after, op));
-    else if (op === 'u') this.#update(record, presentRow(before, op), presentRow(after, op));
-    else if (op === 'd') this.#delete(record, presentRow(before, op));
-    else throw unknownOperation(op);
+    const { before, after } = rowsOf(record.value);
+    if (before === null) this.#create(record, after);
+    else if (after === null) this.#delete(record, before);
+    else this.#update(record, before, after);
   }
 
   duplicate(record: InputRecord<TradeChange>): void {
@@ -86,35 +87,57 @@ export class OhlcvFold implements Fold<TradeChange> {
     } catch (error) {
       this.#refused(row, null, error);
     }
+    // Refused at first, and redriven.
+    if (this.#held.size > 0) this.#held.delete(keyOf(row));
   }
 
   #update(record: InputRecord<TradeChange>, before: TradeRow, row: TradeRow): void {
     const held = this.#heldOf(before);
+    let inCandles = true;
     try {
       const after = readTrade(row);
+      const key = this.#symbols.key(after.venue, after.symbol);
       const same = held !== null && sameTrade(held, after);
       if (same) this.#late(record, after, { reason: 'UPDATE', effect: 'UNCHANGED', window: null, lateness: null });
-      else this.#windowed.correct(this.#symbols.key(after.venue, after.symbol), { before: held, after }, record);
+      else inCandles = this.#windowed.correct(key, { before: held, after }, record);
     } catch (error) {
       this.#refused(row, held, error);
     }
-    this.#held.delete(keyOf(row));
+    if (inCandles) this.#held.delete(keyOf(row));
+    else this.#held.set(keyOf(row), { trade: null });
   }
 
   #delete(record: InputRecord<TradeChange>, row: TradeRow): void {
     const held = this.#heldOf(row);
     if (held === null) this.#notApplied(record, readTrade(row), 'DELETE');
-    else this.#windowed.correct(this.#symbols.key(held.venue, held.symbol), { before: held, after: null }, record);
+    else {
+      try {
+        this.#windowed.correct(this.#symbols.key(held.venue, held.symbol), { before: held, after: null }, record);
+      } catch (error) {
+        this.#refused(row, held, error);
+      }
+    }
     this.#held.delete(keyOf(row));
   }
 
   /** What candles hold of the trade. A row that is no trade is in none. */
   #heldOf(row: TradeRow): Trade | null {
     const held = this.#held.get(keyOf(row));
-    if (held === undefined) return readable(row) ?? null;
-    if (held.trade === null) return null;
-    const { venue, symbol, trade_id: id } = row;
-    return { venue, symbol, id, ...held.trade, notional: held.trade.price * held.trade.size };
+    if (held === undefined) return unlessBad(() => readTrade(row)) ?? null;
+    return held.trade === null ? null : tradeOf(row.venue, row.symbol, row.trade_id, held.trade);
+  }
+
+  /** What candles hold of a symbol's trades whose last change they did not take. */
+  *#heldIn(key: string): IterableIterator<Version<Trade>> {
+    if (this.#held.size === 0) return;
+    const { venue, symbol } = this.#symbols.of(key);
+    const prefix = heldPrefix(key);
+    for (const [name, { trade }] of this.#held.entries()) {
+      if (!name.startsWith(prefix)) continue;
+      const id = heldIdOf(name);
+      const record = trade === null ? null : tradeOf(venue, symbol, id, trade);
+      yield { key, id, record, time: trade?.time ?? 0 };
+    }
   }
 
   /** The change is a dead letter, and candles stay as they are. @throws the error */
@@ -125,21 +148,14 @@ export class OhlcvFold implements Fold<TradeChange> {
     throw error;
   }
 
-  /** What a change says, for reading it again: as it was judged when it was folded. */
-  #version(record: InputRecord<TradeChange>): Version<Trade> | undefined {
-    const { op, before, after } = record.value;
-    const created = op === 'c' || op === 'r';
-    if (!created && op !== 'u' && op !== 'd') return undefined;
-    const row = op === 'd' ? before : after;
-    const to = op === 'd' ? undefined : readable(after);
-    if (row === null || (op !== 'd' && to === undefined)) return undefined;
-    if (to !== undefined && this.#windowed.isFuture(to.time, micros(record.logTime))) return undefined;
-    return {
-      key: this.#symbols.key(row.venue, row.symbol),
-      id: row.trade_id,
-      record: to ?? null,
-      time: to?.time ?? 0,
-    };
+  /** What a change says, for reading it again; undefined for a bad record, which changed nothing. */
+  #version({ value }: InputRecord<TradeChange>): Version<Trade> | undefined {
+    return unlessBad(() => {
+      const { before, after } = rowsOf(value);
+      const { venue, symbol, trade_id: id } = before === null ? after : before;
+      const trade = after === null ? null : readTrade(after);
+      return { key: this.#symbols.key(venue, symbol), id, record: trade, time: trade?.time ?? 0 };
+    });
   }
 
   #emit(emission: Emission<Accumulator>): void {
@@ -169,11 +185,14 @@ function keyOf({ venue, symbol, trade_id }: TradeRow): string {
   return heldKey(venue, symbol, trade_id);
 }
 
-/** Undefined for a row that is no trade. */
-function readable(row: TradeRow | null): Trade | undefined {
-  if (row === null) return undefined;
+function tradeOf(venue: string, symbol: string, id: string, held: HeldTrade): Trade {
+  return { venue, symbol, id, ...held, notional: held.price * held.size };
+}
+
+/** Undefined for what is no trade. */
+function unlessBad<T>(read: () => T): T | undefined {
   try {
-    return readTrade(row);
+    return read();
   } catch (error) {
     if (error instanceof MillraceError && error.disposition === 'deadLetter') return undefined;
     throw error;

@@ -31,7 +31,7 @@ export const accumulatorSchema = {
   ],
 };
 
-/** What candles hold of a trade whose last change was refused: not what Postgres had before the next one. Null: nothing. */
+/** What candles hold of a trade whose last change was refused, or not applied because none had it: not what Postgres has now. Null: nothing. */
 export interface Held {
   readonly trade: HeldTrade | null;
 }
@@ -86,4 +86,13 @@ export function readSymbolKey(key: string): [venue: string, symbol: string] {
 
 export function heldKey(venue: string, symbol: string, id: string): string {
   return JSON.stringify([venue, symbol, id]);
+}
+
+/** How the keys of what is held of a symbol begin. */
+export function heldPrefix(symbol: string): string {
+  return `${symbol.slice(0, -1)},`;
+}
+
+export function heldIdOf(key: string): string {
+  return (JSON.parse(key) as [string, string, string])[2];
 }

@@ -2,7 +2,7 @@ import { expect, test } from '@jest/globals';
 import fc from '../../testing/property.ts';
 import type { Context, InputRecord } from '../define.ts';
 import { Recent } from './recent.ts';
-import { Versions } from './versions.ts';
+import { type Version, Versions } from './versions.ts';
 
 interface Row {
   readonly key: string;
@@ -21,6 +21,7 @@ const version = ({ value }: InputRecord<never>) => {
 class Partition {
   readonly rows: Row[] = [];
   readonly reads: string[] = [];
+  readonly held: Version<Pick<Row, 'id' | 'time' | 'price'>>[] = [];
   readonly recent: Recent<Pick<Row, 'id' | 'time' | 'price'>>;
   #followers: ((record: InputRecord<unknown>) => void)[] = [];
 
@@ -38,7 +39,7 @@ class Partition {
         };
       },
     };
-    this.recent = new Recent(context, version);
+    this.recent = new Recent(context, { version, held: (key) => this.held.filter((each) => each.key === key) });
   }
 
   get followers(): number {
@@ -66,8 +67,8 @@ class Partition {
         ...{ topic: 't', key, from: BigInt(from), to: BigInt(this.rows.length) },
         ...{ holds: inside, oldest: () => BigInt(oldest) },
       },
-      (versions) => {
-        for (const { id, price } of versions.within(start, end, BigInt(from))) found.push([id, price]);
+      (within) => {
+        for (const { id, price } of within(start, end, BigInt(from))) found.push([id, price]);
       },
     );
     return found.sort();
@@ -85,7 +86,7 @@ class Partition {
       const said = version(record as InputRecord<never>);
       if (said.key === key) versions.take(said, record);
     }
-    return [...versions.within(Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER, 0n)]
+    return [...versions.within(Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER, 0n, new Map())]
       .filter(({ time }) => start <= time && time < end)
       .map(({ id, price }) => [id, price] as [string, number])
       .sort();
@@ -179,6 +180,29 @@ test('what came before the window began is not in the answer, although another q
   partition.add(row('before', 4));
   expect(partition.ask('k', 1)).toHaveLength(3);
   expect(partition.reads).toEqual(['0-3']);
+});
+
+test('of a record whose last change was not taken the answer has what is held, also where the log was read before', () => {
+  const partition = new Partition();
+  partition.add(row('a', 1), row('b', 2), row('refused', 3));
+  expect(partition.ask('k', 0)).toHaveLength(3);
+  partition.add(row('a', 9), row('b', 9, { time: 500 }));
+  const held = (id: string, price?: number) => ({
+    ...{ key: 'k', id, time: 5 },
+    record: price === undefined ? null : { id, price, time: 5 },
+  });
+  partition.held.push(held('a', 1), held('b', 2), held('refused'), { ...held('other', 7), key: 'l' });
+  const both = [
+    ['a', 1],
+    ['b', 2],
+  ];
+  expect(partition.ask('k', 0)).toEqual(both);
+  expect(partition.ask('k', 0, [400, 600])).toEqual([]);
+  partition.held.length = 0;
+  expect(partition.ask('k', 0)).toEqual([
+    ['a', 9],
+    ['refused', 3],
+  ]);
 });
 
 test('whatever is asked, in whatever order, the answer is what the log says from where the window began', () => {

@@ -8,7 +8,16 @@ const mostRecords = 65_536;
 /** What it costs to read the log at all, in records that could be taken meanwhile. */
 const readingCosts = 1_000n;
 
-export type ReadVersion<R> = (record: InputRecord<never>) => Version<R> | undefined;
+/** How what was folded is read again. */
+export interface Reading<R> {
+  /** What a record of the input says, by itself; undefined for one that says nothing of any record. */
+  version(record: InputRecord<never>): Version<R> | undefined;
+  /** Of a key: what windows hold of the records whose last change they did not take, refused or not applied. Asked when an answer is given. */
+  held(key: string): Iterable<Version<R>>;
+}
+
+/** Records of the windows of a question: of an event time in `[start, end)`, microseconds, for a window that began at the offset `from`. */
+export type Within<R> = (start: number, end: number, from: bigint) => Iterable<R>;
 
 /** Windows of one key, and the input that they were made of; `to` is the offset after the record that asks. */
 export interface Question extends Range {
@@ -21,22 +30,29 @@ export interface Question extends Range {
 
 /**
  * What windows are made of, for those that have to be made again. Corrections come in crowds, and each of them may need the log since its window began: so what
- * was read is kept, and follows the log, for as long as that costs less than reading it again. What is answered is the same either way, since
- * who asks takes nothing of what is before his window's own first offset.
+ * was read is kept, and follows the log, for as long as that costs less than reading it again.
+ *
+ * What is answered is the same either way. It is of the log from the window's own first offset on, and of the state: what a fold refused when it came
+ * is not judged again, since by then it may be judged otherwise.
  */
 export class Recent<R> {
   readonly #context: Pick<Context, 'reread' | 'follow'>;
-  readonly #read: ReadVersion<R>;
+  readonly #reading: Reading<R>;
   #kept: Kept<R> | undefined;
 
-  constructor(context: Pick<Context, 'reread' | 'follow'>, read: ReadVersion<R>) {
+  constructor(context: Pick<Context, 'reread' | 'follow'>, reading: Reading<R>) {
     this.#context = context;
-    this.#read = read;
+    this.#reading = reading;
   }
 
-  /** Calls `answer`, when the current record has returned, with what the records of the question's windows are after it; it may be given others, too. */
-  ask(question: Question, answer: (versions: Versions<R>) => void): void {
+  /** Calls `done`, when the current record has returned, with what the records of the question's windows are after it. */
+  ask(question: Question, done: (within: Within<R>) => void): void {
     const { topic, from, to, key } = question;
+    const answer = (versions: Versions<R>): void => {
+      const held = new Map<string, Version<R>>();
+      for (const version of this.#reading.held(key)) held.set(version.id, version);
+      done((start, end, first) => versions.within(start, end, first, held));
+    };
     const kept = this.#kept;
     if (kept?.covers(topic, from) === true) {
       kept.used();
@@ -52,7 +68,7 @@ export class Recent<R> {
   #askAlone({ topic, from, to, key, holds }: Question, answer: (versions: Versions<R>) => void): void {
     const versions = new Versions<R>();
     const visit = (record: InputRecord<unknown>): void => {
-      const version = this.#read(record as InputRecord<never>);
+      const version = this.#reading.version(record as InputRecord<never>);
       if (version?.key !== key) return;
       if (versions.has(version.id) || holds(version.time)) versions.take(version, record);
     };
@@ -62,7 +78,7 @@ export class Recent<R> {
   #keep(topic: string, from: bigint, to: bigint, done: (kept: Kept<R>) => void): void {
     const kept = new Kept<R>(topic, from, to - from + readingCosts);
     const visit = (record: InputRecord<unknown>): void => {
-      const version = this.#read(record as InputRecord<never>);
+      const version = this.#reading.version(record as InputRecord<never>);
       if (version !== undefined) kept.take(version, record);
     };
     this.#context.reread({ topic, from, to }, visit, () => {

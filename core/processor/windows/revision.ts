@@ -4,8 +4,7 @@ import type { Board } from './board.ts';
 import type { Gaps } from './gaps.ts';
 import { keepOf, Owner, type Pane } from './pane.ts';
 import type { Level } from './plan.ts';
-import type { Recent } from './recent.ts';
-import type { Versions } from './versions.ts';
+import type { Recent, Within } from './recent.ts';
 
 /** What a record did to a window that it did not simply join. */
 export interface WindowOutcome<R> {
@@ -39,7 +38,9 @@ interface Step<A> {
   readonly holds: { readonly before: boolean; readonly after: boolean };
   /** Its own value has to change; otherwise it takes the change from a smaller window when that closes. */
   readonly takes: { readonly before: boolean; readonly after: boolean };
-  /** It is forgotten, or never had the record. */
+  /** As far as can be told, neither it nor those beside it ever had the record. */
+  readonly strange: boolean;
+  /** It is forgotten, or the record is strange to it. */
   readonly untouched: boolean;
   /** How the record before the change goes. `value` is what is left. */
   readonly removal: { readonly how: 'none' | 'emptied' | 'subtracted' | 'merged' | 'read'; readonly value: A | null };
@@ -81,8 +82,12 @@ export class Revision<R, A> {
     }
   }
 
-  /** @throws MillraceError BAD_RECORD, before anything has changed, when a window would become too great for its outputs. */
-  apply(owner: Owner<A>, change: Change<R>, at: InputRecord<unknown>, reason: WindowOutcome<R>['reason']): void {
+  /**
+   * False when no window ever had the record: then none has it now.
+   *
+   * @throws MillraceError BAD_RECORD, before anything has changed, when a window would become too great for its outputs.
+   */
+  apply(owner: Owner<A>, change: Change<R>, at: InputRecord<unknown>, reason: WindowOutcome<R>['reason']): boolean {
     const { now } = this.#board;
     const steps = this.#steps(owner, change, owner.reached(now), owner.frozen(now));
     for (const step of steps) this.#check(owner, step, change);
@@ -90,13 +95,13 @@ export class Revision<R, A> {
       const pane = step.removal.how === 'read' ? owner.lane(step.level).get(step.start) : undefined;
       return pane === undefined ? [] : [pane];
     });
-    const finish = (versions?: Versions<R>) => this.#finish(owner, steps, change, at, reason, versions);
+    const finish = (within?: Within<R>) => this.#finish(owner, steps, change, at, reason, within);
     if (again.length === 0) {
       finish();
-      return;
+      return this.#isKnown(owner, steps, change);
     }
     if (this.#recent === undefined)
-      throw new TypeError('an aggregation that cannot subtract everything needs `versions`');
+      throw new TypeError('an aggregation that cannot subtract everything needs `reading`');
     let from = at.offset;
     for (const { state } of again) if (state.from_offset < from) from = state.from_offset;
     const holds = (time: number) => again.some(({ start, end }) => start <= time && time < end);
@@ -104,6 +109,16 @@ export class Revision<R, A> {
       { topic: at.topic, from, to: at.offset + 1n, key: owner.tie, holds, oldest: () => this.#board.oldestOffset() },
       finish,
     );
+    return true;
+  }
+
+  /** Whether a window had the record, or may have had it and is frozen. */
+  #isKnown(owner: Owner<A>, steps: readonly Step<A>[], { before }: Change<R>): boolean {
+    if (before === null || steps.length === 0) return true;
+    return steps.some(({ level, start, holds, strange }) => {
+      if (!strange) return true;
+      return holds.before && !this.#board.isEmpty(owner.lane(level).get(start)?.state.value ?? null);
+    });
   }
 
   /** Smallest windows first, so that a window is changed after all it is made of. */
@@ -123,7 +138,8 @@ export class Revision<R, A> {
         const holds = { before: start <= before && before < end, after: start <= after && after < end };
         const pane = owner.lane(level).get(start);
         const gone = keepUntil(owner, level, start, this.#board.options.fill > 0) <= frozen;
-        const untouched = gone || verdicts.get(leafOf(level)) === false;
+        const strange = verdicts.get(leafOf(level)) === false;
+        const untouched = gone || strange;
         const takes = {
           before:
             !untouched && holds.before && direct.before && pane !== undefined && !this.#board.isEmpty(pane.state.value),
@@ -133,7 +149,7 @@ export class Revision<R, A> {
           takes.before && pane !== undefined
             ? this.#removal(pane, change, frozen)
             : ({ how: 'none', value: null } as const);
-        steps.push({ level, start, end, holds, takes, untouched, removal });
+        steps.push({ level, start, end, holds, takes, strange, untouched, removal });
       }
     }
     return steps;
@@ -182,12 +198,12 @@ export class Revision<R, A> {
     change: Change<R>,
     at: InputRecord<unknown>,
     reason: WindowOutcome<R>['reason'],
-    versions: Versions<R> | undefined,
+    within: Within<R> | undefined,
   ): void {
     const { now } = this.#board;
     const reached = owner.reached(now);
     const frozen = owner.frozen(now);
-    const changed = steps.map((step) => this.#change(owner, step, change, at, versions, { reached, now }));
+    const changed = steps.map((step) => this.#change(owner, step, change, at, within, { reached, now }));
     for (const [index, step] of steps.entries()) {
       const closed = step.end <= reached;
       const untouched = step.untouched || (closed && step.end <= frozen);
@@ -214,7 +230,7 @@ export class Revision<R, A> {
     step: Step<A>,
     change: Change<R>,
     at: InputRecord<unknown>,
-    versions: Versions<R> | undefined,
+    within: Within<R> | undefined,
     time: { readonly reached: number; readonly now: number },
   ): Pane<A> | undefined {
     const { level, start, end, takes, removal } = step;
@@ -224,8 +240,8 @@ export class Revision<R, A> {
       owner.lane(level).get(start) ??
       (closed ? this.#board.openClosed(owner, level, start) : this.#board.open(owner, level, start));
     const { state } = pane;
-    if (removal.how === 'read' && versions !== undefined) {
-      this.#rebuild(pane, versions, time.reached);
+    if (removal.how === 'read' && within !== undefined) {
+      this.#rebuild(pane, within, time.reached);
     } else {
       if (removal.how === 'subtracted') state.value = removal.value;
       else if (removal.how === 'emptied') state.value = this.#gaps.emptied(pane);
@@ -241,10 +257,10 @@ export class Revision<R, A> {
   }
 
   /** A window anew, of the records that the log has for it; without those that a smaller window will bring when it closes. */
-  #rebuild(pane: Pane<A>, versions: Versions<R>, reached: number): void {
+  #rebuild(pane: Pane<A>, within: Within<R>, reached: number): void {
     const { aggregation } = this.#board.options;
     let value: A | null = null;
-    for (const record of versions.within(pane.start, pane.end, pane.state.from_offset)) {
+    for (const record of within(pane.start, pane.end, pane.state.from_offset)) {
       if (!isDirect(pane.level, aggregation.time(record), reached)) continue;
       if (value === null) value = aggregation.create(record);
       else aggregation.add(value, record);

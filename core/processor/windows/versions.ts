@@ -1,6 +1,6 @@
 import type { InputRecord } from '../define.ts';
 
-/** What an input record says about one record of an aggregate: what it is from now on. */
+/** What is said of one record of an aggregate: what it is from now on. */
 export interface Version<R> {
   readonly key: string;
   /** Names the record within its key, through all its changes. */
@@ -12,6 +12,7 @@ export interface Version<R> {
 }
 
 interface Known<R> {
+  readonly id: string;
   lsn: bigint;
   /** Of its newest delivery. */
   offset: bigint;
@@ -47,7 +48,7 @@ export class Versions<R> {
   take({ id, record, time }: Version<R>, at: InputRecord<unknown>): void {
     const known = this.#known.get(id);
     const lsn = at.lsn ?? 0n;
-    const next = { lsn: isRead(at.value) ? 0n : lsn, offset: at.offset, record, time };
+    const next = { id, lsn: isRead(at.value) ? 0n : lsn, offset: at.offset, record, time };
     if (known === undefined) {
       if (record === null) return;
       this.#known.set(id, next);
@@ -66,13 +67,16 @@ export class Versions<R> {
   /**
    * Those of an event time in `[start, end)`, microseconds, that changed at or after the offset `from`, where their window began; in no order. What
    * had been before is not in the window, and whether it is known depends on what else was asked for.
+   *
+   * @param held by id, what their fold holds of records instead of what was said last.
    */
-  *within(start: number, end: number, from: bigint): IterableIterator<R> {
+  *within(start: number, end: number, from: bigint, held: ReadonlyMap<string, Version<R>>): IterableIterator<R> {
     for (const found of this.#overlapping(start, end)) {
-      for (const { record, time, offset } of found) {
-        if (record !== null && start <= time && time < end && offset >= from) yield record;
+      for (const { id, record, time, offset } of found) {
+        if (record !== null && start <= time && time < end && offset >= from && !held.has(id)) yield record;
       }
     }
+    for (const { record, time } of held.values()) if (record !== null && start <= time && time < end) yield record;
   }
 
   *#overlapping(start: number, end: number): IterableIterator<ReadonlySet<Known<R>>> {

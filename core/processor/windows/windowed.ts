@@ -5,7 +5,7 @@ import { type Aggregation, type KeyProgress, keyStore, paneStore } from './aggre
 import { Board, type BoardOptions } from './board.ts';
 import { Gaps } from './gaps.ts';
 import type { Owner, Pane } from './pane.ts';
-import { type ReadVersion, Recent } from './recent.ts';
+import { type Reading, Recent } from './recent.ts';
 import { type Change, Revision, type WindowOutcome } from './revision.ts';
 
 /** What windows are made of, how late a record may be, and where they go. */
@@ -14,11 +14,8 @@ export interface WindowedOptions<R, A> extends BoardOptions<R, A> {
   readonly maxFutureSkew: number;
   /** Called for each window that a record did not simply join: late, corrected, cancelled, or outside every window of a level. */
   readonly outcome?: (outcome: WindowOutcome<R>) => void;
-  /**
-   * What an input record says, by the same judgement as when it was folded; undefined for one that was refused or is about something else. Needed
-   * when records can be corrected and the aggregation cannot always subtract.
-   */
-  readonly versions?: ReadVersion<R>;
+  /** Needed when records can be corrected and the aggregation cannot always subtract. */
+  readonly reading?: Reading<R>;
 }
 
 /** The stores that an aggregate needs: part of the processor's declaration. */
@@ -54,7 +51,7 @@ export class Windowed<R, A> {
     this.#revision = new Revision({
       board: this.#board,
       gaps: this.#gaps,
-      recent: options.versions === undefined ? undefined : new Recent(context, options.versions),
+      recent: options.reading === undefined ? undefined : new Recent(context, options.reading),
       outcome: (outcome) => options.outcome?.(outcome),
       settle: (owner) => this.#board.settle(owner, this.#board.now, this.#closed),
     });
@@ -131,13 +128,15 @@ export class Windowed<R, A> {
    * A record that was changed (`after`) or is gone (`after` null). `before` is null when it was not there: it was refused, say. Moves no
    * watermark. A record that none of its windows had is not applied to them.
    *
+   * @returns false when it was not applied for that reason while there are windows that it could be in: what they hold of the record is nothing,
+   *   which the next correction of it and `reading` have to say.
    * @throws MillraceError as `add` does.
    */
-  correct(key: string, change: Change<R>, at: InputRecord<unknown>): void {
+  correct(key: string, change: Change<R>, at: InputRecord<unknown>): boolean {
     const { before, after } = change;
     const recordLog = micros(at.logTime);
     const record = after ?? before;
-    if (record === null) return;
+    if (record === null) return true;
     const time = this.#aggregation.time(record);
     if (after !== null) this.#refuseFuture(time, recordLog);
     const known = this.#board.owner(key);
@@ -146,27 +145,23 @@ export class Windowed<R, A> {
     const reason = after === null ? 'DELETE' : 'UPDATE';
     if (known === undefined && before !== null) {
       this.#revision.unknown(key, change, at, reason);
-      return;
+      return true;
     }
     if (known !== undefined) {
-      this.#revision.apply(known, change, at, reason);
+      const applied = this.#revision.apply(known, change, at, reason);
       this.#outside(known, record, time, at);
-      return;
+      return applied;
     }
     for (const { share } of plan.leaves) this.#aggregation.check?.(null, after, share);
     const owner = this.#board.start(key, this.#startProgress(time, recordLog, plan.name));
     this.#board.saveProgress(owner);
     this.#revision.apply(owner, change, at, reason);
     this.#outside(owner, record, time, at);
-  }
-
-  /** Whether a record is refused for an event time that is too far ahead of its log time. Microseconds. */
-  isFuture(time: number, recordLog: number): boolean {
-    return time - recordLog > this.#options.maxFutureSkew;
+    return true;
   }
 
   #refuseFuture(time: number, recordLog: number): void {
-    if (!this.isFuture(time, recordLog)) return;
+    if (time - recordLog <= this.#options.maxFutureSkew) return;
     throw new MillraceError(
       'FUTURE_EVENT_TIME',
       `the event time is ${time - recordLog} µs after its commit; ${this.#options.maxFutureSkew} µs are allowed`,
