@@ -186,6 +186,21 @@ const audit = defineProcessor<Entry>({
   }),
 });
 
+test('a crowd of records that read again leaves others their turns', async () => {
+  await using driver = await Driver.open(audit);
+  for (let record = 0; record < 640; record++) driver.send({ name: 'a', number: record % 2 === 0 ? 1 : -1 });
+  await driver.run({ records: 1 });
+  let [turns, runs] = [0, true];
+  const turn = (): void => {
+    turns += 1;
+    if (runs) setImmediate(turn);
+  };
+  setImmediate(turn);
+  await driver.run();
+  runs = false;
+  expect(turns).toBeGreaterThanOrEqual(10);
+});
+
 test('a fold reads its input again before the next record; what cannot be read is left out', async () => {
   await using driver = await Driver.open(audit, { chunk: 2 });
   driver.send({ name: 'a', number: 1 });

@@ -1,3 +1,4 @@
+import { setImmediate as yieldNow } from 'node:timers/promises';
 import { MillraceError } from '../errors.ts';
 import type { Context, Fold, Input, InputRecord, Processor, Range, Store, TableRecord } from '../processor/define.ts';
 import { partitionOf } from '../routing.ts';
@@ -12,6 +13,9 @@ import { redrivenOf } from './redriven.ts';
 
 /** Records whose state on disk is read ahead together. */
 const fetchRecords = 256;
+
+/** Answers between two turns of the event loop: what is known already is answered without I/O, and heartbeats have to get through a crowd. */
+const answersPerTurn = 32;
 
 /** What operators see of an engine's work. */
 export interface EngineMetrics {
@@ -58,6 +62,7 @@ export class Engine<In> {
   /** What is being folded: where a dead letter would come from. */
   #current: (TopicPartition & { readonly raw: LogRecord; lsn: bigint | null }) | undefined;
   #rereads: Reread<In>[] = [];
+  #answers = 0;
   readonly #followers = new Set<Follower<In>>();
 
   /** @param stores restored, as is `task`. */
@@ -213,6 +218,7 @@ export class Engine<In> {
     this.#rereads = [];
     for (const { range, visit, done } of rereads) {
       const input = this.#input(range.topic);
+      if (++this.#answers % answersPerTurn === 0) await yieldNow();
       if (range.from >= range.to) {
         done();
         continue;
