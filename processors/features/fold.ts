@@ -176,8 +176,8 @@ export class FeaturesFold implements Fold<TradeChange> {
     const holds = (time: number) => start <= time && time < start + step;
     const range = { topic: record.topic, from: bar.from_offset, to: record.offset + 1n };
     const oldest = () => this.#oldestOffset(micros(record.logTime));
-    this.#recent.ask({ ...range, key, holds, oldest }, (within) => {
-      const inside = [...within(start, start + step, bar.from_offset)];
+    this.#recent.ask({ ...range, key, holds, oldest }, (found) => {
+      const inside = [...found.within(start, start + step, bar.from_offset)];
       const others = inside.filter(({ id }) => id !== before.id);
       const next = rebuilt(bar, others, record, digits);
       if (next === undefined) this.#bars.remove(key, start, 0n);

@@ -12,7 +12,7 @@ export interface Aggregation<R, A> {
   time(record: R): number;
   create(record: R): A;
   add(into: A, record: R): void;
-  /** Adds an aggregate of other records: of a smaller window that has closed. */
+  /** Adds an aggregate of other records: of a smaller window that has closed, or of others of a window that is made again. */
   merge(into: A, other: A): void;
   copy(of: A): A;
   /** Records in it. */

@@ -1,6 +1,7 @@
 import { expect, test } from '@jest/globals';
 import fc from '../../testing/property.ts';
 import type { Context, InputRecord } from '../define.ts';
+import { Cells, type Sums } from './cells.ts';
 import { Recent } from './recent.ts';
 import { type Version, Versions } from './versions.ts';
 
@@ -15,6 +16,16 @@ interface Row {
 const version = ({ value }: InputRecord<never>) => {
   const { key, id, time, gone, ...rest } = value as Row;
   return { key, id, time, record: gone === true ? null : { id, time, ...rest } };
+};
+
+type Priced = readonly [id: string, price: number];
+
+/** An aggregate that tells whatever is left out, or counted twice. */
+const lists: Sums<Pick<Row, 'id' | 'price'>, Priced[]> = {
+  create: ({ id, price }) => [[id, price]],
+  add: (into, { id, price }) => void into.push([id, price]),
+  merge: (into, other) => void into.push(...other),
+  copy: (of) => [...of],
 };
 
 /** A log that says what is read of it: rereads happen at once, which is after the record that asks as far as it can tell. */
@@ -54,41 +65,33 @@ class Partition {
   }
 
   /** Prices of the key's records in `[start, end)`, of a window that began at `from`. */
-  ask(
-    key: string,
-    from: number,
-    [start, end]: readonly [number, number] = [0, 100],
-    oldest = 0,
-  ): readonly (readonly [string, number])[] {
-    const inside = (time: number) => start <= time && time < end;
-    const found: [string, number][] = [];
+  ask(key: string, from: number, [start, end]: readonly [number, number] = [0, 100], oldest = 0): readonly Priced[] {
+    const holds = (time: number) => start <= time && time < end;
+    const inside: Priced[] = [];
     this.recent.ask(
       {
         ...{ topic: 't', key, from: BigInt(from), to: BigInt(this.rows.length) },
-        ...{ holds: inside, oldest: () => BigInt(oldest) },
+        ...{ holds, oldest: () => BigInt(oldest) },
       },
-      (within) => {
-        for (const { id, price } of within(start, end, BigInt(from))) found.push([id, price]);
+      (found) => {
+        for (const { id, price } of found.within(start, end, BigInt(from))) inside.push([id, price]);
+        expect(String((found.total(start, end, BigInt(from), lists) ?? []).sort())).toBe(String([...inside].sort()));
       },
     );
-    return found.sort();
+    return inside.sort();
   }
 
   /** The same by reading the log once more from there, and nothing that came before. */
-  expected(
-    key: string,
-    from: number,
-    [start, end]: readonly [number, number] = [0, 100],
-  ): readonly (readonly [string, number])[] {
+  expected(key: string, from: number, [start, end]: readonly [number, number] = [0, 100]): readonly Priced[] {
     const versions = new Versions<Pick<Row, 'id' | 'time' | 'price'>>();
     for (let at = from; at < this.rows.length; at++) {
       const record = this.#record(at);
       const said = version(record as InputRecord<never>);
       if (said.key === key) versions.take(said, record);
     }
-    return [...versions.within(Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER, 0n, new Map())]
+    return [...versions.found(new Map()).within(Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER, 0n)]
       .filter(({ time }) => start <= time && time < end)
-      .map(({ id, price }) => [id, price] as [string, number])
+      .map(({ id, price }) => [id, price] as Priced)
       .sort();
   }
 
@@ -197,6 +200,7 @@ test('of a record whose last change was not taken the answer has what is held, a
     ['b', 2],
   ];
   expect(partition.ask('k', 0)).toEqual(both);
+  expect(partition.ask('k', 0, [0, 60_000_000])).toEqual(both);
   expect(partition.ask('k', 0, [400, 600])).toEqual([]);
   partition.held.length = 0;
   expect(partition.ask('k', 0)).toEqual([
@@ -233,4 +237,40 @@ test('whatever is asked, in whatever order, the answer is what the log says from
       }
     }),
   );
+});
+
+test('a crowd of changes of one minute gives what the log says, after each of them', () => {
+  const change = fc.record({ at: fc.nat(299), time: fc.constantFrom(5, 59_000_000, 60_000_000), gone: fc.boolean() });
+  fc.assert(
+    fc.property(fc.array(change, { minLength: 1, maxLength: 8 }), fc.nat(40), (changes, from) => {
+      const partition = new Partition();
+      partition.add(...many(300, { time: 5 }));
+      partition.ask('k', 0);
+      for (const { at, ...rest } of changes) {
+        partition.add(row(`k${at}`, 2, rest));
+        for (const window of [
+          [0, 60_000_000],
+          [0, 120_000_000],
+          [0, 30_000_000],
+        ] as const) {
+          expect(String(partition.ask('k', from, window))).toBe(String(partition.expected('k', from, window)));
+        }
+      }
+      expect(partition.reads).toHaveLength(1);
+    }),
+    { numRuns: 10 },
+  );
+});
+
+test('a minute that no record is of any more is forgotten', () => {
+  const cells = new Cells<string, { record: string; time: number; offset: bigint }>();
+  const all = Array.from({ length: 1_000 }, (_, at) => ({
+    record: 'a',
+    time: (at % 3) * 60_000_000,
+    offset: BigInt(at),
+  }));
+  const placed = all.map((each) => [each, cells.add(each)] as const);
+  expect(cells.size).toBe(3);
+  for (const [each, cell] of placed) cells.delete(each, cell);
+  expect([cells.size, [...cells.overlapping(0, 1e12)]]).toEqual([0, []]);
 });

@@ -1,5 +1,5 @@
 import type { Context, InputRecord, Range } from '../define.ts';
-import { type Version, Versions } from './versions.ts';
+import { type Found, type Version, Versions } from './versions.ts';
 
 /** A range that is longer is read for one window alone, and not kept. */
 const mostOffsets = 32_768n;
@@ -15,9 +15,6 @@ export interface Reading<R> {
   /** Of a key: what windows hold of the records whose last change they did not take, refused or not applied. Asked when an answer is given. */
   held(key: string): Iterable<Version<R>>;
 }
-
-/** Records of the windows of a question: of an event time in `[start, end)`, microseconds, for a window that began at the offset `from`. */
-export type Within<R> = (start: number, end: number, from: bigint) => Iterable<R>;
 
 /** Windows of one key, and the input that they were made of; `to` is the offset after the record that asks. */
 export interface Question extends Range {
@@ -46,12 +43,12 @@ export class Recent<R> {
   }
 
   /** Calls `done`, when the current record has returned, with what the records of the question's windows are after it. */
-  ask(question: Question, done: (within: Within<R>) => void): void {
+  ask(question: Question, done: (found: Found<R>) => void): void {
     const { topic, from, to, key } = question;
     const answer = (versions: Versions<R>): void => {
       const held = new Map<string, Version<R>>();
       for (const version of this.#reading.held(key)) held.set(version.id, version);
-      done((start, end, first) => versions.within(start, end, first, held));
+      done(versions.found(held));
     };
     const kept = this.#kept;
     if (kept?.covers(topic, from) === true) {

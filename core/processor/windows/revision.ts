@@ -4,7 +4,8 @@ import type { Board } from './board.ts';
 import type { Gaps } from './gaps.ts';
 import { keepOf, Owner, type Pane } from './pane.ts';
 import type { Level } from './plan.ts';
-import type { Recent, Within } from './recent.ts';
+import type { Recent } from './recent.ts';
+import type { Found } from './versions.ts';
 
 /** What a record did to a window that it did not simply join. */
 export interface WindowOutcome<R> {
@@ -95,7 +96,7 @@ export class Revision<R, A> {
       const pane = step.removal.how === 'read' ? owner.lane(step.level).get(step.start) : undefined;
       return pane === undefined ? [] : [pane];
     });
-    const finish = (within?: Within<R>) => this.#finish(owner, steps, change, at, reason, within);
+    const finish = (found?: Found<R>) => this.#finish(owner, steps, change, at, reason, found);
     if (again.length === 0) {
       finish();
       return this.#isKnown(owner, steps, change);
@@ -198,12 +199,12 @@ export class Revision<R, A> {
     change: Change<R>,
     at: InputRecord<unknown>,
     reason: WindowOutcome<R>['reason'],
-    within: Within<R> | undefined,
+    found: Found<R> | undefined,
   ): void {
     const { now } = this.#board;
     const reached = owner.reached(now);
     const frozen = owner.frozen(now);
-    const changed = steps.map((step) => this.#change(owner, step, change, at, within, { reached, now }));
+    const changed = steps.map((step) => this.#change(owner, step, change, at, found, { reached, now }));
     for (const [index, step] of steps.entries()) {
       const closed = step.end <= reached;
       const untouched = step.untouched || (closed && step.end <= frozen);
@@ -230,7 +231,7 @@ export class Revision<R, A> {
     step: Step<A>,
     change: Change<R>,
     at: InputRecord<unknown>,
-    within: Within<R> | undefined,
+    found: Found<R> | undefined,
     time: { readonly reached: number; readonly now: number },
   ): Pane<A> | undefined {
     const { level, start, end, takes, removal } = step;
@@ -240,8 +241,8 @@ export class Revision<R, A> {
       owner.lane(level).get(start) ??
       (closed ? this.#board.openClosed(owner, level, start) : this.#board.open(owner, level, start));
     const { state } = pane;
-    if (removal.how === 'read' && within !== undefined) {
-      this.#rebuild(pane, within, time.reached);
+    if (removal.how === 'read' && found !== undefined) {
+      this.#rebuild(pane, found, time.reached);
     } else {
       if (removal.how === 'subtracted') state.value = removal.value;
       else if (removal.how === 'emptied') state.value = this.#gaps.emptied(pane);
@@ -257,15 +258,11 @@ export class Revision<R, A> {
   }
 
   /** A window anew, of the records that the log has for it; without those that a smaller window will bring when it closes. */
-  #rebuild(pane: Pane<A>, within: Within<R>, reached: number): void {
-    const { aggregation } = this.#board.options;
-    let value: A | null = null;
-    for (const record of within(pane.start, pane.end, pane.state.from_offset)) {
-      if (!isDirect(pane.level, aggregation.time(record), reached)) continue;
-      if (value === null) value = aggregation.create(record);
-      else aggregation.add(value, record);
-    }
-    pane.state.value = value ?? this.#gaps.emptied(pane);
+  #rebuild(pane: Pane<A>, found: Found<R>, reached: number): void {
+    const { start, end, level, state } = pane;
+    const until = level.source === undefined ? end : Math.min(end, level.source.windows.at(reached));
+    const value = found.total(start, until, state.from_offset, this.#board.options.aggregation);
+    state.value = value ?? this.#gaps.emptied(pane);
   }
 
   #report(
