@@ -35,13 +35,18 @@ class Partition {
   readonly held: Version<Pick<Row, 'id' | 'time' | 'price'>>[] = [];
   readonly recent: Recent<Pick<Row, 'id' | 'time' | 'price'>>;
   #followers: ((record: InputRecord<unknown>) => void)[] = [];
+  #waiting: (() => void)[] | undefined;
 
   constructor() {
     const context: Pick<Context, 'reread' | 'follow'> = {
       reread: ({ from, to }, visit, done) => {
-        if (from < to) this.reads.push(`${from}-${to}`);
-        for (let at = Number(from); at < Number(to); at++) visit(this.#record(at));
-        done();
+        const answer = (): void => {
+          if (from < to) this.reads.push(`${from}-${to}`);
+          for (let at = Number(from); at < Number(to); at++) visit(this.#record(at));
+          done();
+        };
+        if (this.#waiting === undefined) answer();
+        else this.#waiting.push(answer);
       },
       follow: (_topic, visit) => {
         this.#followers.push(visit);
@@ -62,6 +67,16 @@ class Partition {
       this.rows.push(row);
       for (const visit of this.#followers) visit(this.#record(this.rows.length - 1));
     }
+  }
+
+  /** All of it is asked for by one record. */
+  atOnce<T>(ask: () => T): T {
+    const waiting: (() => void)[] = [];
+    this.#waiting = waiting;
+    const answers = ask();
+    this.#waiting = undefined;
+    for (const answer of waiting) answer();
+    return answers;
   }
 
   /** Prices of the key's records in `[start, end)`, of a window that began at `from`. */
@@ -131,6 +146,16 @@ test('a question that begins earlier reads once more, from where the earliest wi
   expect(partition.ask('k', 3, [400, 600], 3)).toHaveLength(7);
   expect(partition.reads).toEqual(['11-12', '3-12']);
   expect(partition.followers).toBe(1);
+});
+
+test('two questions of one record are answered, and one of them is kept', () => {
+  const partition = new Partition();
+  partition.add(row('a', 1), row('b', 2, { key: 'l' }));
+  const both = partition.atOnce(() => [partition.ask('k', 0), partition.ask('l', 0)]);
+  expect(both).toEqual([[['a', 1]], [['b', 2]]]);
+  expect(partition.followers).toBe(1);
+  partition.add(...many(1_100));
+  expect(partition.followers).toBe(0);
 });
 
 test('a range too long to be kept is read for its window alone', () => {

@@ -79,6 +79,8 @@ export class Recent<R> {
       if (version !== undefined) kept.take(version, record);
     };
     this.#context.reread({ topic, from, to }, visit, () => {
+      // Another question of the same record may have come before.
+      this.#drop();
       this.#kept = kept;
       kept.stop = this.#context.follow(topic, (record) => {
         visit(record);
