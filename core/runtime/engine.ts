@@ -1,4 +1,3 @@
-import { setImmediate as yieldNow } from 'node:timers/promises';
 import { MillraceError } from '../errors.ts';
 import type { Context, Fold, Input, InputRecord, Processor, Range, Store, TableRecord } from '../processor/define.ts';
 import { partitionOf } from '../routing.ts';
@@ -42,6 +41,8 @@ export interface EngineOptions<In> {
   readonly partitionsOf: (topic: string) => number;
   /** Reads a range of the task's own input again, with its schemas prepared. */
   readonly read: (range: Range) => AsyncIterable<readonly LogRecord[]>;
+  /** Lets others of the process have their turn. */
+  readonly turn: () => Promise<void>;
 }
 
 /**
@@ -218,7 +219,7 @@ export class Engine<In> {
     this.#rereads = [];
     for (const { range, visit, done } of rereads) {
       const input = this.#input(range.topic);
-      if (++this.#answers % answersPerTurn === 0) await yieldNow();
+      if (++this.#answers % answersPerTurn === 0) await this.#options.turn();
       if (range.from >= range.to) {
         done();
         continue;

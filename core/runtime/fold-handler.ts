@@ -87,6 +87,7 @@ export class FoldHandler<In> implements Handler {
         metrics,
         partitionsOf: (output) => counts.get(output) ?? 1,
         read: (range) => this.#read(range),
+        turn: () => clock.sleep(0),
       },
       stores,
       task,

@@ -227,6 +227,7 @@ class PartitionReplay<In> {
         metrics: unmetered,
         partitionsOf: (topic) => counts.get(topic) ?? 1,
         read: (range) => this.#again(range),
+        turn: () => wallClock.sleep(0),
       },
       stores,
       task,

@@ -70,6 +70,7 @@ export async function tryRules(options: TrialOptions): Promise<Trial> {
         partition,
         metrics: { ...unmetered, late: () => counts.late++, deadLetter: () => counts.dead++ },
         partitionsOf: () => partitions,
+        turn: () => Promise.resolve(),
         async *read() {},
       },
       new Stores(processor.stores),
