@@ -1,11 +1,12 @@
 /** What the tests of this folder share: trades as Postgres' changes, and rows of features as people read them. */
 import { formatTrimmed, parseDecimal } from '../../core/decimal.ts';
-import type { Driver } from '../../core/testing/driver.ts';
+import { Driver } from '../../core/testing/driver.ts';
 import { formatTimestamp, parseTimestamp } from '../../core/time.ts';
 import type { DeadLetter } from '../../schemas/gen/dead_letter.ts';
 import type { Features, WindowFeatures } from '../../schemas/gen/features.ts';
 import type { LateTrade } from '../../schemas/gen/late_trade.ts';
 import type { TradeChange, TradeRow } from '../../schemas/gen/trade_change.ts';
+import { features } from './features.ts';
 import type { FeaturesSettings } from './settings.ts';
 
 export const SETTINGS: FeaturesSettings = {
@@ -103,3 +104,13 @@ export function line(features: Features): string {
 }
 
 export const lines = async (driver: Driver<TradeChange>) => (await rows(driver)).map(line);
+
+/** A driver that has taken these changes. */
+export async function open(changes: readonly TradeChange[], settings: Partial<FeaturesSettings> = {}) {
+  const driver = await Driver.open(features({ ...SETTINGS, ...settings }));
+  for (const each of changes) driver.send(each);
+  await driver.run();
+  return driver;
+}
+
+export const creates = (feed: Feed, ...trades: readonly RowFields[]) => trades.map((each) => feed.create(each));
