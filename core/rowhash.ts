@@ -172,10 +172,19 @@ export const duckdbHash: SqlDialect = {
     return `concat_ws(chr(31), ${texts.join(', ')})`;
   },
   sum(columns) {
-    const number = `('0x' || substr(md5(${this.text(columns)}), 1, 16))::UBIGINT`;
-    return `(coalesce(sum((${number})::HUGEINT), 0) % ${modulus})::VARCHAR`;
+    return duckdbSum(duckdbRowHash(this.text(columns)));
   },
 };
+
+/** In DuckDB: what a row of this canonical text adds to the row hash, as `hashRow`. UBIGINT. */
+export function duckdbRowHash(text: string): string {
+  return `('0x' || substr(md5(${text}), 1, 16))::UBIGINT`;
+}
+
+/** In DuckDB: an aggregate for the row hash of rows that are hashed already, as `SqlDialect.sum`. */
+export function duckdbSum(hash: string): string {
+  return `(coalesce(sum((${hash})::HUGEINT), 0) % ${modulus})::VARCHAR`;
+}
 
 /** The columns' texts, never null. Of no column the text is empty. */
 function parts(columns: readonly TypedColumn[], text: (column: TypedColumn) => string): string[] {

@@ -5,7 +5,7 @@ import { endOfReplacements } from '../core/archive/replacements.ts';
 import { tables } from '../core/archive/tables.ts';
 import type { Schemas } from '../core/avro/schemas.ts';
 import type { Masks } from '../core/masks.ts';
-import { formatRowHash } from '../core/rowhash.ts';
+import { duckdbSum, formatRowHash } from '../core/rowhash.ts';
 import type { Committed, Log } from '../core/runtime/log.ts';
 import { groupOf } from '../core/runtime/runner.ts';
 import type { ObjectStore } from '../core/s3/store.ts';
@@ -145,7 +145,7 @@ async function checkRecords(
   const differences = new Differences();
   const found = await files.query(
     `SELECT file, count(*) AS n, min(o) AS first, max(o) AS last, min(p) AS low, max(p) AS high,
-            (sum(data::HUGEINT) % ${1n << 64n})::VARCHAR AS hash
+            ${duckdbSum('data')} AS hash
        FROM hashed GROUP BY file`,
   );
   const byFile = new Map(found.map((row) => [row['file'], row]));

@@ -4,7 +4,7 @@ import { duckdbType } from '../core/archive/reading/duckdb.ts';
 import { fileColumn } from '../core/archive/reading/views.ts';
 import { columnsWithLineage, type Table, tables } from '../core/archive/tables.ts';
 import { inLanes } from '../core/lanes.ts';
-import { duckdbHash, type TypedColumn } from '../core/rowhash.ts';
+import { duckdbHash, duckdbRowHash, type TypedColumn } from '../core/rowhash.ts';
 import type { ObjectStore } from '../core/s3/store.ts';
 import { sha256Of } from '../core/sha256.ts';
 import { literal, quoted } from '../core/sql.ts';
@@ -14,11 +14,6 @@ import { Differences } from './report.ts';
 import { Scratch, type ScratchParts, scratchParts } from './scratch.ts';
 
 const downloads = 8;
-
-/** A SQL expression in DuckDB for the 64-bit hash of a row's canonical text, as `hashRow` in JavaScript. */
-function hashOf(text: string): string {
-  return `('0x' || substr(md5(${text}), 1, 16))::UBIGINT`;
-}
 
 /**
  * The listed objects of a topic on local disk, and DuckDB over them as the view `archived`: the topic's columns, the lineage and
@@ -103,7 +98,7 @@ export class Files extends Scratch {
     const asked = also.map((name) => `, ${quoted(name)}`).join('');
     await this.db.run(`
       CREATE TABLE hashed AS
-        SELECT file, p, o, t, ${hashOf('data')} AS data, ${hashOf('concat_ws(chr(31), data, lineage)')} AS whole${asked}
+        SELECT file, p, o, t, ${duckdbRowHash('data')} AS data, ${duckdbRowHash('concat_ws(chr(31), data, lineage)')} AS whole${asked}
           FROM (SELECT regexp_extract(filename, '(\\d+)\\.parquet$', 1)::INTEGER AS file, _partition AS p, _offset AS o,
                        epoch_us(coalesce(${quoted(eventTime)}, _source_time)) AS t,
                        ${duckdbHash.text(data)} AS data, ${duckdbHash.text(lineage)} AS lineage${asked} FROM archived)`);

@@ -1,4 +1,4 @@
-import { addRowHashes, formatRowHash } from '../core/rowhash.ts';
+import { addRowHashes, duckdbSum, formatRowHash } from '../core/rowhash.ts';
 
 /** Who says what is there. `objects` are the object records of the archive, `archive` is what the listed files hold. */
 export type Place = 'postgres' | 'kafka' | 'objects' | 'archive' | 'hotStore';
@@ -106,7 +106,7 @@ function tallyOf({ rows, hash }: Sum): Tally {
 
 /** An SQL query of DuckDB for what a relation of `t` (event time, microseconds), `p` (partition) and `h` (row hash) comes to by day and partition. */
 export function duckdbTally(relation: string): string {
-  return `SELECT make_timestamp(t)::DATE::VARCHAR AS day, p AS partition, count(*) AS rows, (sum(h::HUGEINT) % ${1n << 64n})::VARCHAR AS hash
+  return `SELECT make_timestamp(t)::DATE::VARCHAR AS day, p AS partition, count(*) AS rows, ${duckdbSum('h')} AS hash
     FROM ${relation} GROUP BY ALL`;
 }
 

@@ -17,7 +17,7 @@ import { tables } from '../../core/archive/tables.ts';
 import type { FileValue } from '../../core/archive/writing/source-columns.ts';
 import { type Form, formOf, ParquetFile } from '../../core/archive/writing/writer.ts';
 import { MillraceError } from '../../core/errors.ts';
-import { addRowHashes, type ColumnValue, duckdbHash, formatRowHash, RowHash } from '../../core/rowhash.ts';
+import { addRowHashes, type ColumnValue, duckdbHash, duckdbSum, formatRowHash, RowHash } from '../../core/rowhash.ts';
 import { sha256Of } from '../../core/sha256.ts';
 import { literal, quoted } from '../../core/sql.ts';
 import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
@@ -120,7 +120,7 @@ class Rewriter {
   /** Of each file: rows, the row hash, and DuckDB's own hash over all columns, lineage included. */
   async #hashes({ columns, data }: Shape, paths: readonly string[]): Promise<ReadonlyMap<string, Hashes>> {
     const rows = await this.#query(
-      `SELECT ${quoted(fileColumn)} AS path, count(*) AS n, ${duckdbHash.sum(data)} AS hash, (sum(hash(${columns.map(({ name }) => quoted(name)).join(', ')})::HUGEINT) % ${1n << 64n})::VARCHAR AS whole
+      `SELECT ${quoted(fileColumn)} AS path, count(*) AS n, ${duckdbHash.sum(data)} AS hash, ${duckdbSum(`hash(${columns.map(({ name }) => quoted(name)).join(', ')})`)} AS whole
          FROM read_parquet(${list(paths)}, filename = ${literal(fileColumn)}, hive_partitioning = false) GROUP BY ${quoted(fileColumn)}`,
     );
     return new Map(
