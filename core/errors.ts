@@ -111,3 +111,13 @@ export function dispositionOf(error: unknown): Disposition {
 export function isError(error: unknown, code: ErrorCode): error is MillraceError {
   return error instanceof MillraceError && error.code === code;
 }
+
+/** What was read; undefined where reading threw what processors and sinks put aside as a dead letter. For those who look at a record after them. */
+export function unlessDead<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (dispositionOf(error) === 'deadLetter') return undefined;
+    throw error;
+  }
+}

@@ -4,7 +4,7 @@
  * One resolver per writer schema, made once: making it costs more than a thousand records. With a narrow reader schema all other
  * fields are skipped, not decoded.
  */
-import { isError, MillraceError } from '../errors.ts';
+import { isError, MillraceError, unlessDead } from '../errors.ts';
 import { mismatchOf, sharesName } from './compatibility.ts';
 import { type Guard, guardOf } from './guard.ts';
 import type { Schemas } from './schemas.ts';
@@ -149,13 +149,7 @@ export class AvroDecoder<T> {
    * @throws Error when its schema was not prepared.
    */
   decodeIfReadable(value: Buffer | null): T | undefined {
-    if (value === null) return undefined;
-    try {
-      return this.decode(value);
-    } catch (error) {
-      if (error instanceof MillraceError && error.disposition === 'deadLetter') return undefined;
-      throw error;
-    }
+    return value === null ? undefined : unlessDead(() => this.decode(value));
   }
 
   async #open(id: number): Promise<Reader | MillraceError> {

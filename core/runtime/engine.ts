@@ -1,4 +1,4 @@
-import { MillraceError } from '../errors.ts';
+import { MillraceError, unlessDead } from '../errors.ts';
 import type { Context, Fold, Input, InputRecord, Processor, Range, Store, TableRecord } from '../processor/define.ts';
 import { partitionOf } from '../routing.ts';
 import type { TaskState } from '../state/changelog.ts';
@@ -242,13 +242,8 @@ export class Engine<In> {
   /** A bad record has become a dead letter when it was folded: reading it again says nothing new. */
   #readable(input: Input<In>, raw: LogRecord): InputRecord<In> | undefined {
     if (this.#isOthers(redrivenOf(raw.headers))) return undefined;
-    try {
-      const read = this.#read(input, raw);
-      return read?.backfilled === true ? undefined : read?.record;
-    } catch (error) {
-      if (error instanceof MillraceError && error.disposition === 'deadLetter') return undefined;
-      throw error;
-    }
+    const read = unlessDead(() => this.#read(input, raw));
+    return read?.backfilled === true ? undefined : read?.record;
   }
 
   #input(topic: string): Input<In> {

@@ -1,4 +1,4 @@
-import { MillraceError } from '../../core/errors.ts';
+import { MillraceError, unlessDead } from '../../core/errors.ts';
 import type { Context, Fold, InputRecord, Store } from '../../core/processor/define.ts';
 import { Heap } from '../../core/processor/heap.ts';
 import { type StoredVersion, type Version, Versions } from '../../core/processor/joins/versions.ts';
@@ -13,6 +13,7 @@ import type { TradeChange } from '../../schemas/gen/trade_change.ts';
 import type { TradeKey } from '../../schemas/gen/trade_key.ts';
 import { type LateOutcome, lateTrade } from '../late-trade.ts';
 import type { Trade } from '../trade.ts';
+import { readSymbolKey, symbolKey, tradeKey, tradesOf } from '../trade-key.ts';
 import { addTrade, type Bar, barOf, rebuilt, subtractTrade } from './bar.ts';
 import { type Change, readChange } from './change.ts';
 import { figuresAt } from './rolling.ts';
@@ -20,13 +21,11 @@ import type { Rules } from './settings.ts';
 import {
   barStore,
   NEVER,
-  readSymbolKey,
   type Shape,
   SymbolEntry,
   type SymbolState,
   shapeKey,
   shapeStore,
-  symbolKey,
   symbolStore,
 } from './state.ts';
 
@@ -198,25 +197,17 @@ export class FeaturesFold implements Fold<TradeChange> {
 
   /** What a change says of its trade; undefined for a bad record, which changed nothing. */
   #version(record: TradeRecord): TradeVersion<Trade> | undefined {
-    try {
+    return unlessDead(() => {
       const { before, after } = readChange(record.value);
       const trade = after ?? before;
       if (trade === null) return undefined;
       return { key: symbolKey(trade.venue, trade.symbol), id: trade.id, record: after, time: trade.time };
-    } catch (error) {
-      if (error instanceof MillraceError && error.disposition === 'deadLetter') return undefined;
-      throw error;
-    }
+    });
   }
 
   /** Of a symbol's trades those whose last change was refused or not applied: the bars that they would be in have nothing of them. */
   *#notHeld(key: string): IterableIterator<TradeVersion<Trade>> {
-    if (this.#refused.size === 0) return;
-    const prefix = refusedPrefix(key);
-    for (const [name] of this.#refused.entries()) {
-      if (name.startsWith(prefix))
-        yield { key, id: (JSON.parse(name) as [string, string, string])[2], record: null, time: 0 };
-    }
+    for (const [id] of tradesOf(this.#refused, key)) yield { key, id, record: null, time: 0 };
   }
 
   /** False for a trade from the future: its record is a dead letter, and so its corrections take nothing out. */
@@ -326,10 +317,5 @@ function effectOf(changed: boolean): LateEffect {
 }
 
 function refusedKey({ venue, symbol, id }: Trade): string {
-  return JSON.stringify([venue, symbol, id]);
-}
-
-/** Of the keys of a symbol. */
-function refusedPrefix(key: string): string {
-  return `${key.slice(0, -1)},`;
+  return tradeKey(venue, symbol, id);
 }

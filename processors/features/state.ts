@@ -126,11 +126,3 @@ export function refusedStore({ horizon }: Rules): StoreDefinition {
     ttlMs: Math.max(1, (2 * horizon) / 1000),
   };
 }
-
-export function symbolKey(venue: string, symbol: string): string {
-  return JSON.stringify([venue, symbol]);
-}
-
-export function readSymbolKey(key: string): [venue: string, symbol: string] {
-  return JSON.parse(key) as [string, string];
-}

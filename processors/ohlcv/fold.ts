@@ -1,4 +1,4 @@
-import { MillraceError } from '../../core/errors.ts';
+import { MillraceError, unlessDead } from '../../core/errors.ts';
 import type { Context, Fold, InputRecord, Store } from '../../core/processor/define.ts';
 import type { Emission } from '../../core/processor/windows/aggregation.ts';
 import type { WindowOutcome } from '../../core/processor/windows/revision.ts';
@@ -10,9 +10,10 @@ import type { TradeKey } from '../../schemas/gen/trade_key.ts';
 import { type LateOutcome, lateTrade } from '../late-trade.ts';
 import { readTrade, type Trade } from '../trade.ts';
 import { presentRow, rowsOf } from '../trade-change.ts';
+import { tradeKey, tradesOf } from '../trade-key.ts';
 import { type Accumulator, candles, sameTrade, toCandle } from './candle.ts';
 import type { Rules } from './settings.ts';
-import { type Held, type HeldTrade, heldIdOf, heldKey, heldPrefix } from './state.ts';
+import type { Held, HeldTrade } from './state.ts';
 import { Symbols } from './symbols.ts';
 
 /**
@@ -123,18 +124,14 @@ export class OhlcvFold implements Fold<TradeChange> {
   /** What candles hold of the trade. A row that is no trade is in none. */
   #heldOf(row: TradeRow): Trade | null {
     const held = this.#held.get(keyOf(row));
-    if (held === undefined) return unlessBad(() => readTrade(row)) ?? null;
+    if (held === undefined) return unlessDead(() => readTrade(row)) ?? null;
     return held.trade === null ? null : tradeOf(row.venue, row.symbol, row.trade_id, held.trade);
   }
 
   /** What candles hold of a symbol's trades whose last change they did not take. */
   *#heldIn(key: string): IterableIterator<Version<Trade>> {
-    if (this.#held.size === 0) return;
     const { venue, symbol } = this.#symbols.of(key);
-    const prefix = heldPrefix(key);
-    for (const [name, { trade }] of this.#held.entries()) {
-      if (!name.startsWith(prefix)) continue;
-      const id = heldIdOf(name);
+    for (const [id, { trade }] of tradesOf(this.#held, key)) {
       const record = trade === null ? null : tradeOf(venue, symbol, id, trade);
       yield { key, id, record, time: trade?.time ?? 0 };
     }
@@ -150,7 +147,7 @@ export class OhlcvFold implements Fold<TradeChange> {
 
   /** What a change says, for reading it again; undefined for a bad record, which changed nothing. */
   #version({ value }: InputRecord<TradeChange>): Version<Trade> | undefined {
-    return unlessBad(() => {
+    return unlessDead(() => {
       const { before, after } = rowsOf(value);
       const { venue, symbol, trade_id: id } = before === null ? after : before;
       const trade = after === null ? null : readTrade(after);
@@ -182,19 +179,9 @@ export class OhlcvFold implements Fold<TradeChange> {
 }
 
 function keyOf({ venue, symbol, trade_id }: TradeRow): string {
-  return heldKey(venue, symbol, trade_id);
+  return tradeKey(venue, symbol, trade_id);
 }
 
 function tradeOf(venue: string, symbol: string, id: string, held: HeldTrade): Trade {
   return { venue, symbol, id, ...held, notional: held.price * held.size };
-}
-
-/** Undefined for what is no trade. */
-function unlessBad<T>(read: () => T): T | undefined {
-  try {
-    return read();
-  } catch (error) {
-    if (error instanceof MillraceError && error.disposition === 'deadLetter') return undefined;
-    throw error;
-  }
 }

@@ -75,24 +75,3 @@ export function heldStore(ttlMs: number): StoreDefinition {
     },
   };
 }
-
-export function symbolKey(venue: string, symbol: string): string {
-  return JSON.stringify([venue, symbol]);
-}
-
-export function readSymbolKey(key: string): [venue: string, symbol: string] {
-  return JSON.parse(key) as [string, string];
-}
-
-export function heldKey(venue: string, symbol: string, id: string): string {
-  return JSON.stringify([venue, symbol, id]);
-}
-
-/** How the keys of what is held of a symbol begin. */
-export function heldPrefix(symbol: string): string {
-  return `${symbol.slice(0, -1)},`;
-}
-
-export function heldIdOf(key: string): string {
-  return (JSON.parse(key) as [string, string, string])[2];
-}

@@ -1,4 +1,4 @@
-import { readSymbolKey, symbolKey } from './state.ts';
+import { readSymbolKey, symbolKey } from '../trade-key.ts';
 
 /** One venue's symbol, and its key in the state. */
 export interface Symbol {
