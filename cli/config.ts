@@ -1,15 +1,17 @@
 /** Where the configuration comes from: defaults, then the local stack's file, then the environment, then flags. The only reader of process.env. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
-import { type Config, configSchema, parseConfig } from '../core/config.ts';
+import { type Config, isStackName, parseConfig } from '../core/config.ts';
 import { MillraceError } from '../core/errors.ts';
 import { type Mapped, mapConnector } from '../sinks/parquet/connector/mapping.ts';
+import { fromEnvironment } from './settings/environment.ts';
+import { similar } from './settings/similar.ts';
+import { mergeTrees, type Tree } from './settings/tree.ts';
 
 export const projectDir = resolve(import.meta.dirname, '..');
-
-type Tree = { [key: string]: unknown };
+const defaultStack = 'dev';
 
 export interface GlobalOptions {
   readonly stack?: string;
@@ -21,31 +23,105 @@ export function globalOptions(command: Command): GlobalOptions {
   return command.optsWithGlobals<GlobalOptions>();
 }
 
+/** @throws MillraceError CONFIG_INVALID: no name of a stack, such as an empty one or a path. */
 export function stackName(command: Command): string {
-  return globalOptions(command).stack ?? process.env['MILLRACE_STACK'] ?? 'dev';
+  return requireStackName(globalOptions(command).stack ?? process.env['MILLRACE_STACK'] ?? defaultStack);
 }
 
+/** The folder of all local stacks of this clone. @throws MillraceError CONFIG_INVALID */
+export function stacksHome(env: NodeJS.ProcessEnv = process.env): string {
+  return folderOf(env, 'MILLRACE_HOME') ?? join(projectDir, '.millrace');
+}
+
+/** @throws MillraceError CONFIG_INVALID: the folder of such a name could be any folder. */
 export function stackDir(name: string): string {
-  return join(process.env['MILLRACE_HOME'] ?? join(projectDir, '.millrace'), name);
+  return join(stacksHome(), requireStackName(name));
 }
 
-/** Where set-up keeps what it installs, shared by all clones. */
+/** Where set-up keeps what it installs, shared by all clones. @throws MillraceError CONFIG_INVALID */
 export function cacheDir(env: NodeJS.ProcessEnv = process.env): string {
-  return env['MILLRACE_CACHE'] ?? join(env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'millrace');
+  return folderOf(env, 'MILLRACE_CACHE') ?? join(env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'millrace');
 }
 
-/** @throws MillraceError CONFIG_INVALID */
+function requireStackName(name: string): string {
+  if (isStackName(name)) return name;
+  throw new MillraceError('CONFIG_INVALID', `${JSON.stringify(name)} is no name of a stack`, {
+    remedy: 'Use 1 to 31 lower-case letters, digits and dashes; without --stack and MILLRACE_STACK the stack is dev.',
+  });
+}
+
+function folderOf(env: NodeJS.ProcessEnv, variable: string): string | undefined {
+  const folder = env[variable];
+  if (folder === undefined) return undefined;
+  if (folder.trim() !== '' && resolve(folder) !== '/') return resolve(folder);
+  throw new MillraceError('CONFIG_INVALID', `${variable} is ${JSON.stringify(folder)}, which is no folder of its own`, {
+    remedy: 'Set it to the path of a folder, or unset it.',
+  });
+}
+
+/**
+ * The configuration of the chosen stack.
+ *
+ * @throws MillraceError CONFIG_INVALID: a setting is wrong, or a stack was named that does not exist: its defaults would be the ports of another one.
+ */
 export function loadConfig(command: Command): Config {
-  return configOf(stackName(command), process.env);
+  const name = stackName(command);
+  requireStack(name);
+  return configOf(name, process.env);
+}
+
+/** Without a record the stack `dev` has the default ports: its parts may run elsewhere. */
+function requireStack(name: string): void {
+  if (name === defaultStack || existsSync(recordOf(name))) return;
+  const others = stackNames();
+  const like = similar(name, others);
+  throw new MillraceError(
+    'CONFIG_INVALID',
+    `there is no stack ${name}${like === undefined ? '' : `; did you mean ${like}?`}`,
+    {
+      remedy: `Start it with \`millrace up --stack ${name}\`. Stacks here: ${others.join(', ') || 'none'}.`,
+    },
+  );
+}
+
+/** Stacks of this clone that were started once and not wiped, by name. */
+export function stackNames(): readonly string[] {
+  const home = stacksHome();
+  if (!existsSync(home)) return [];
+  return readdirSync(home).filter((name) => isStackName(name) && existsSync(recordOf(name)));
+}
+
+function recordOf(stack: string): string {
+  return join(stackDir(stack), 'stack.json');
 }
 
 export function configOf(stack: string, env: NodeJS.ProcessEnv, overrides: Tree = {}): Config {
-  const file = join(stackDir(stack), 'stack.json');
-  const sources = [{ stack: { name: stack } }, fromStackFile(file), fromEnvironment(env), overrides];
-  const { connector } = parseConfig(sources.reduce(merge, {})).parquet;
-  // What somebody set for this process wins over what a connector's file says.
-  if (connector !== '') sources.splice(2, 0, readConnector(connector).config);
-  return parseConfig(sources.reduce(merge, {}));
+  return configFrom(configSources(stack, env, overrides));
+}
+
+/** Settings of one origin. */
+export interface ConfigSource {
+  readonly name: 'stack' | 'stack file' | 'connector file' | 'environment' | 'flag';
+  readonly tree: Tree;
+}
+
+/** In the order in which they apply: a later one wins. @throws MillraceError CONFIG_INVALID */
+export function configSources(stack: string, env: NodeJS.ProcessEnv, overrides: Tree = {}): readonly ConfigSource[] {
+  const sources: ConfigSource[] = [
+    { name: 'stack', tree: { stack: { name: stack } } },
+    { name: 'stack file', tree: fromStackFile(recordOf(stack)) },
+    { name: 'environment', tree: fromEnvironment(env) },
+    { name: 'flag', tree: overrides },
+  ];
+  const { connector } = configFrom(sources).parquet;
+  // A setting of this process wins over the connector's file.
+  if (connector !== '') sources.splice(2, 0, { name: 'connector file', tree: { ...readConnector(connector).config } });
+  return sources;
+}
+
+/** @throws MillraceError CONFIG_INVALID */
+export function configFrom(sources: readonly ConfigSource[]): Config {
+  return parseConfig(mergeTrees(sources.map(({ tree }) => tree)));
 }
 
 /** `millrace up` writes the endpoints and secrets of the stack it started under `config`. */
@@ -74,46 +150,4 @@ export function readConnector(file: string): Mapped {
     });
   }
   return mapConnector(json);
-}
-
-/** `kafka.clientId` is `MILLRACE_KAFKA_CLIENT_ID`; lists are comma-separated. */
-export function environmentName(path: readonly string[]): string {
-  return `MILLRACE_${path.map((part) => part.replace(/[A-Z0-9]+(?=[A-Z]|$)|[A-Z]/g, (upper, at: number) => (at > 0 && /[A-Z]/.test(upper) ? `_${upper}` : upper)).toUpperCase()).join('_')}`;
-}
-
-function fromEnvironment(env: NodeJS.ProcessEnv): Tree {
-  const found: Tree = {};
-  const defaults = configSchema.parse({}) as Tree;
-  for (const [section, settings] of Object.entries(defaults)) {
-    for (const [name, value] of Object.entries(settings as Tree)) {
-      const text = env[environmentName([section, name])];
-      if (text === undefined) continue;
-      const target = (found[section] ?? {}) as Tree;
-      target[name] = Array.isArray(value)
-        ? text.split(',').map((each) => each.trim())
-        : typeof value === 'number'
-          ? numberOf(text)
-          : text;
-      found[section] = target;
-    }
-  }
-  return found;
-}
-
-/** What is no number stays text, so that validation names it. */
-function numberOf(text: string): number | string {
-  return /^-?\d+$/.test(text.trim()) ? Number(text) : text;
-}
-
-function merge(base: Tree, over: Tree): Tree {
-  const merged: Tree = { ...base };
-  for (const [key, value] of Object.entries(over)) {
-    const existing = merged[key];
-    merged[key] = isTree(existing) && isTree(value) ? merge(existing, value) : value;
-  }
-  return merged;
-}
-
-function isTree(value: unknown): value is Tree {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

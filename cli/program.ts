@@ -5,6 +5,7 @@ import { register as registerArchive } from './commands/archive.ts';
 import { register as registerBackfill } from './commands/backfill.ts';
 import { register as registerCandles } from './commands/candles.ts';
 import { register as registerCompact } from './commands/compact.ts';
+import { register as registerConfig } from './commands/config.ts';
 import { register as registerConnectors } from './commands/connectors.ts';
 import { register as registerDb } from './commands/db.ts';
 import { register as registerDead } from './commands/dead.ts';
@@ -49,6 +50,7 @@ const program = new Command('millrace')
 for (const register of [
   registerDemo,
   registerStack,
+  registerConfig,
   registerArchive,
   registerCompact,
   registerCandles,

@@ -22,19 +22,21 @@ export interface Up {
 
 /** Starts what is missing of the named stack, brings it up to date, and returns when all of it answers. Idempotent. */
 export async function up(name: string, options: UpOptions = {}): Promise<Up> {
+  // A wrong setting is told before anything is started.
+  configOf(name, process.env);
   const stack = await startStack({
     ...stackOptions(name, options.log),
     monitoring: options.monitoring === true,
     ...signalOf(options),
   });
-  const config = configOf(name, process.env);
   try {
+    const config = configOf(name, process.env);
     await setUp(config, { ...options, log: (line) => options.log?.(`set-up: ${line}`) });
+    return { stack, config };
   } catch (error) {
     await stack.stopParts(stack.startedNow);
     throw error;
   }
-  return { stack, config };
 }
 
 /** Attaches to a stack, running or not. @throws MillraceError PART_FAILED when it was never started. */

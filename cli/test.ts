@@ -12,7 +12,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { projectDir, stackDir } from './config.ts';
+import { projectDir, stackDir, stacksHome } from './config.ts';
 import { untilSignal } from './signals.ts';
 
 interface Outcome {
@@ -85,7 +85,7 @@ async function integration(patterns: readonly string[]): Promise<Outcome> {
 
 /** Stacks of test runs that were killed. */
 async function removeStale(): Promise<void> {
-  const home = join(stackDir('x'), '..');
+  const home = stacksHome();
   if (!existsSync(home)) return;
   for (const name of readdirSync(home)) {
     const pid = Number(/^test-(\d+)$/.exec(name)?.[1]);

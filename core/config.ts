@@ -5,6 +5,12 @@ import { maskSecrets } from './observability/mask.ts';
 const ms = z.number().int().min(0);
 const positive = z.number().int().min(1);
 const url = z.url({ protocol: /^https?$/ });
+const stackName = z.string().regex(/^[a-z0-9][a-z0-9-]{0,30}$/, 'lower-case letters, digits and dashes');
+
+/** Whether a text is a name of a local stack: nothing else may become a part of a path. */
+export function isStackName(text: string): boolean {
+  return stackName.safeParse(text).success;
+}
 
 /**
  * Everything that can be set, with its default. One place: nothing else in Millrace has defaults of its own or reads the environment.
@@ -14,10 +20,7 @@ export const configSchema = z.strictObject({
   stack: z
     .strictObject({
       /** Name of the local stack; its data lives in `.millrace/<name>`. */
-      name: z
-        .string()
-        .regex(/^[a-z0-9][a-z0-9-]{0,30}$/, 'lower-case letters, digits and dashes')
-        .default('dev'),
+      name: stackName.default('dev'),
     })
     .prefault({}),
   kafka: z

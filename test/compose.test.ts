@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from '@jest/globals';
 import { Ajv2019 } from 'ajv/dist/2019.js';
 import { parse } from 'yaml';
-import { environmentName } from '../cli/config.ts';
+import { environmentName } from '../cli/settings/environment.ts';
 import { configSchema } from '../core/config.ts';
 import * as parts from '../infra/local/parts.ts';
 

@@ -1,7 +1,8 @@
 /** `millrace archive connector`: what a configuration of Kafka Connect's S3 sink is here. */
 import type { Command } from 'commander';
-import { environmentName, readConnector } from '../config.ts';
+import { readConnector } from '../config.ts';
 import { printJson, printTable } from '../print.ts';
+import { environmentName } from '../settings/environment.ts';
 
 export function register(group: Command): void {
   group

@@ -1,12 +1,13 @@
 /** `millrace up | down | logs | doctor | setup`: the local stack. */
 import { createReadStream, existsSync, statSync } from 'node:fs';
+import { createInterface } from 'node:readline/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Command, Option } from 'commander';
 import { MillraceError } from '../../core/errors.ts';
 import { type Finding, runDoctor } from '../../infra/local/doctor.ts';
 import { stopStack } from '../../infra/local/stack.ts';
 import { tailOf } from '../../infra/local/start.ts';
-import { cacheDir, loadConfig, stackDir, stackName } from '../config.ts';
+import { cacheDir, loadConfig, stackDir, stackName, stackNames } from '../config.ts';
 import { printJson, printTable } from '../print.ts';
 import { setUp } from '../setup.ts';
 import { untilSignal } from '../signals.ts';
@@ -32,9 +33,15 @@ export function register(program: Command): void {
   program
     .command('down')
     .description('stop the local stack; only processes that it started itself')
-    .option('--wipe', 'also remove its data, logs and passwords')
-    .action(async (options: { wipe?: boolean }, command: Command) => {
+    .option('--wipe', 'also remove its data, logs and passwords; asks first on a terminal')
+    .option('--yes', 'with --wipe: do not ask')
+    .action(async (options: { wipe?: boolean; yes?: boolean }, command: Command) => {
       const name = stackName(command);
+      if (!existsSync(stackDir(name))) {
+        say(`there is no stack ${name}; stacks here: ${stackNames().join(', ') || 'none'}`);
+        return;
+      }
+      if (options.wipe === true && options.yes !== true) await confirmWipe(name);
       const stopped = await stopStack({ ...stackOptions(name, say), wipe: options.wipe === true });
       say(stopped ? `stack ${name} is down` : `stack ${name} was not running`);
       if (options.wipe === true) say(`everything of stack ${name} is removed`);
@@ -68,6 +75,20 @@ export function register(program: Command): void {
       await setUp(loadConfig(command), { log: say, connectors: options.connectors, signal: untilSignal() });
       say('set up');
     });
+}
+
+/** On a terminal only: a script has said what it means. @throws MillraceError CONFIRMATION_NEEDED */
+async function confirmWipe(name: string): Promise<void> {
+  if (!process.stdin.isTTY) return;
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    const answer = await terminal.question(
+      `This removes all data of stack ${name} in ${stackDir(name)}. Type its name to go on: `,
+    );
+    if (answer.trim() !== name) throw new MillraceError('CONFIRMATION_NEEDED', `stack ${name} is as it was`);
+  } finally {
+    terminal.close();
+  }
 }
 
 async function runUp(name: string, monitoring: boolean): Promise<void> {

@@ -14,7 +14,16 @@ import { prometheus } from './services/prometheus.ts';
 import { registry } from './services/registry.ts';
 import type { Context, Secrets, Service } from './services/service.ts';
 import { requirePorts, requireSpace, startPart, waitPart } from './start.ts';
-import { lockStack, type PartRecord, portsOf, readRecord, type StackRecord, secretsOf, writeRecord } from './state.ts';
+import {
+  isStackFolder,
+  lockStack,
+  type PartRecord,
+  portsOf,
+  readRecord,
+  type StackRecord,
+  secretsOf,
+  writeRecord,
+} from './state.ts';
 
 export const services: readonly Service[] = [postgres, kafka, minio, registry, connect];
 /** Started on request, and then part of the stack until it is stopped. */
@@ -97,7 +106,13 @@ export async function openStack(options: StackOptions): Promise<Stack> {
   return Stack.load({ ...options, dir });
 }
 
-/** Stops what runs of it, politely first. @returns whether anything ran. */
+/**
+ * Stops the running parts, politely first.
+ *
+ * @param options `wipe`: also removes the folder with data, logs and secrets. Default false.
+ * @returns whether anything ran
+ * @throws MillraceError CONFIG_INVALID: the folder is not that of the stack; nothing was stopped or removed.
+ */
 export async function stopStack(options: StackOptions & { readonly wipe?: boolean }): Promise<boolean> {
   const dir = resolve(options.dir);
   const exists = await access(dir).then(
@@ -105,6 +120,15 @@ export async function stopStack(options: StackOptions & { readonly wipe?: boolea
     () => false,
   );
   if (!exists) return false;
+  if (!(await isStackFolder(dir, options.name))) {
+    throw new MillraceError(
+      'CONFIG_INVALID',
+      `${dir} is not the folder of a stack ${options.name}; nothing was removed`,
+      {
+        remedy: 'Check --stack, MILLRACE_STACK and MILLRACE_HOME; remove the folder by hand if it is a leftover.',
+      },
+    );
+  }
   let stopped: boolean;
   {
     await using _lock = await lockStack(dir, options.name);

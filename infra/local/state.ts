@@ -1,7 +1,7 @@
 /** What is kept about a stack between commands: its ports and secrets, its processes, and the configuration that others read. */
 import { randomBytes } from 'node:crypto';
 import { mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MillraceError } from '../../core/errors.ts';
 import { defaultPorts, type PartName, type PortName, type Ports } from './parts.ts';
@@ -26,10 +26,21 @@ export interface StackRecord {
 }
 
 const file = (dir: string): string => join(dir, 'stack.json');
+const secretsFile = (dir: string): string => join(dir, 'secrets', 'stack.json');
 
 /** Undefined when the stack was never started, or was wiped. @throws MillraceError CONFIG_INVALID */
 export async function readRecord(dir: string): Promise<StackRecord | undefined> {
   return readJson<StackRecord>(file(dir));
+}
+
+/**
+ * Whether the folder is that of the named stack: it has the record of a start under this name, or the secrets that a start makes first.
+ * Only such a folder may be removed.
+ */
+export async function isStackFolder(dir: string, name: string): Promise<boolean> {
+  const record = await readRecord(dir);
+  if (record !== undefined) return record.name === name;
+  return typeof (await readJson<Partial<Secrets>>(secretsFile(dir)))?.stackId === 'string';
 }
 
 export async function writeRecord(dir: string, record: StackRecord): Promise<void> {
@@ -63,9 +74,8 @@ async function writeJson(path: string, value: unknown): Promise<void> {
 
 /** Generated once; wiping the stack forgets them. */
 export async function secretsOf(dir: string): Promise<Secrets> {
-  const folder = join(dir, 'secrets');
-  await mkdir(folder, { recursive: true, mode: 0o700 });
-  const path = join(folder, 'stack.json');
+  const path = secretsFile(dir);
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   const known = await readJson<Secrets>(path);
   if (known !== undefined) return known;
   const password = (): string => randomBytes(18).toString('hex');

@@ -2,13 +2,13 @@
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { cpus, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
-import { projectDir, stackDir } from '../../cli/config.ts';
+import { projectDir, stacksHome } from '../../cli/config.ts';
 import { splitPage } from './archive/page.ts';
 import type { Burst, Outcome } from './burst.ts';
 import { bursts } from './bursts/all.ts';
 
 const page = join(projectDir, 'docs', 'soak.md');
-const stateFile = join(stackDir('x'), '..', 'soak.json');
+const stateFile = join(stacksHome(), 'soak.json');
 
 interface Result extends Outcome {
   /** ISO, UTC. */

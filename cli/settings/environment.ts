@@ -1,0 +1,81 @@
+/** Settings from environment variables: `kafka.clientId` is `MILLRACE_KAFKA_CLIENT_ID`. */
+import { configSchema } from '../../core/config.ts';
+import { MillraceError } from '../../core/errors.ts';
+import { similar } from './similar.ts';
+import type { Tree } from './tree.ts';
+
+const prefix = 'MILLRACE_';
+
+/** Variables that are no settings: the stack, the folders of this machine, and what docker-compose.kafka.yml and the tests take. */
+const otherVariables = [
+  'MILLRACE_STACK',
+  'MILLRACE_HOME',
+  'MILLRACE_CACHE',
+  'MILLRACE_GRAFANA_PASSWORD',
+  'MILLRACE_POSTGRES_PASSWORD',
+  'MILLRACE_REGISTRY_PASSWORD',
+  'MILLRACE_TEST_STACK',
+] as const;
+
+export function environmentName(path: readonly string[]): string {
+  return `${prefix}${path.map((part) => part.replace(/[A-Z0-9]+(?=[A-Z]|$)|[A-Z]/g, (upper, at: number) => (at > 0 && /[A-Z]/.test(upper) ? `_${upper}` : upper)).toUpperCase()).join('_')}`;
+}
+
+/** Setting by variable, with its default. The stack's name is chosen by --stack or MILLRACE_STACK alone: folders go by it. */
+const settings = new Map(
+  Object.entries(configSchema.omit({ stack: true }).parse({}) as Tree).flatMap(([section, values]) =>
+    Object.entries(values as Tree).map(
+      ([name, value]) => [environmentName([section, name]), { section, name, value }] as const,
+    ),
+  ),
+);
+
+/**
+ * The settings that the environment has. Lists are comma-separated; records are `name=value`, comma-separated, or a JSON object.
+ *
+ * @throws MillraceError CONFIG_INVALID: a variable that begins with `MILLRACE_` and is no setting, such as a mistyped one.
+ */
+export function fromEnvironment(env: NodeJS.ProcessEnv): Tree {
+  refuseUnknown(env);
+  const found: Tree = {};
+  for (const [variable, { section, name, value }] of settings) {
+    const text = env[variable];
+    if (text === undefined) continue;
+    found[section] = { ...((found[section] as Tree | undefined) ?? {}), [name]: parse(text, value) };
+  }
+  return found;
+}
+
+function refuseUnknown(env: NodeJS.ProcessEnv): void {
+  const known: readonly string[] = [...settings.keys(), ...otherVariables];
+  const unknown = Object.keys(env).filter((name) => name.startsWith(prefix) && !known.includes(name));
+  if (unknown.length === 0) return;
+  const told = unknown.sort().map((name) => {
+    const like = similar(name, known);
+    return like === undefined ? name : `${name} (did you mean ${like}?)`;
+  });
+  throw new MillraceError('CONFIG_INVALID', `no setting is called ${told.join(', ')}`, {
+    remedy: 'Correct or unset the variable; `millrace config` lists every setting with its variable.',
+  });
+}
+
+/** @param byDefault the setting's default: its type says how the text is read. Text of another form is left to validation. */
+function parse(text: string, byDefault: unknown): unknown {
+  if (Array.isArray(byDefault)) return text.split(',').map((each) => each.trim());
+  if (typeof byDefault === 'number') return /^-?\d+$/.test(text.trim()) ? Number(text) : text;
+  if (typeof byDefault === 'object' && byDefault !== null) return parseRecord(text);
+  return text;
+}
+
+function parseRecord(text: string): unknown {
+  if (text.trim() === '') return {};
+  if (text.trimStart().startsWith('{')) {
+    try {
+      return JSON.parse(text);
+    } catch {
+      return text;
+    }
+  }
+  const pairs = text.split(',').map((each) => /^\s*([^=]+?)\s*=\s*(.*?)\s*$/.exec(each)?.slice(1));
+  return pairs.every((pair) => pair !== undefined) ? Object.fromEntries(pairs) : text;
+}

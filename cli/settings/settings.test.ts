@@ -1,0 +1,127 @@
+import { execFile } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { configOf, configSources, projectDir } from '../config.ts';
+import { shownSettings } from './shown.ts';
+
+let home: string;
+beforeEach(() => {
+  home = mkdtempSync(join(tmpdir(), 'millrace-settings-'));
+});
+afterEach(() => rmSync(home, { recursive: true, force: true }));
+
+interface Ran {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** Runs the command line in stacks of its own; by default `home` holds them. */
+function millrace(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Ran> {
+  const { MILLRACE_STACK: _, MILLRACE_TEST_STACK: __, ...rest } = process.env;
+  const command = [join(projectDir, 'cli', 'main.ts'), ...args];
+  return new Promise((done) =>
+    execFile(process.execPath, command, { env: { ...rest, MILLRACE_HOME: home, ...env } }, (error, out, err) =>
+      done({ code: error === null ? 0 : Number(error.code), out, err }),
+    ),
+  );
+}
+
+describe('a name of a stack', () => {
+  test.each(['', '.', '..', '../..', 'My Stack', '/tmp', 'a/b', '-x', 'a'.repeat(32)])(
+    '%j is refused before anything is removed, from the option and from the variable',
+    async (name) => {
+      mkdirSync(join(home, 'kept'), { recursive: true });
+      const option = await millrace(['down', '--wipe', `--stack=${name}`]);
+      const variable = await millrace(['down', '--wipe'], { MILLRACE_STACK: name });
+      for (const { code, err } of [option, variable]) {
+        expect([code, err]).toEqual([1, expect.stringContaining('is no name of a stack [CONFIG_INVALID]')]);
+      }
+      expect(existsSync(join(home, 'kept'))).toBe(true);
+    },
+  );
+
+  test('of a folder that no start of a stack has made: the folder is not removed', async () => {
+    mkdirSync(join(home, 'photos'));
+    writeFileSync(join(home, 'photos', 'one.jpg'), 'x');
+    const { code, err } = await millrace(['down', '--wipe', '--stack', 'photos']);
+    expect([code, err]).toEqual([
+      1,
+      expect.stringContaining('is not the folder of a stack photos; nothing was removed'),
+    ]);
+    expect(existsSync(join(home, 'photos', 'one.jpg'))).toBe(true);
+  });
+
+  test('of a stack that was never started does not fall back to the ports of another one', async () => {
+    mkdirSync(join(home, 'blue'));
+    writeFileSync(join(home, 'blue', 'stack.json'), JSON.stringify({ name: 'blue', config: {} }));
+    const { code, err } = await millrace(['status', '--stack', 'bleu']);
+    expect(code).toBe(1);
+    expect(err).toContain('there is no stack bleu; did you mean blue?');
+    expect(err).toContain('Stacks here: blue.');
+  });
+
+  test.each(['MILLRACE_HOME', 'MILLRACE_CACHE'])(
+    '%s that is empty names no folder, and nothing is done',
+    async (name) => {
+      const { code, err } = await millrace(['doctor'], { [name]: '' });
+      expect([code, err]).toEqual([1, expect.stringContaining(`${name} is ""`)]);
+    },
+  );
+});
+
+describe('settings of the environment', () => {
+  test('a variable that is no setting is refused, and the one that it resembles is named', () => {
+    expect(() => configOf('dev', { MILLRACE_OHLCV_LATNESS_MS: '1' })).toThrow(
+      'no setting is called MILLRACE_OHLCV_LATNESS_MS (did you mean MILLRACE_OHLCV_LATENESS_MS?)',
+    );
+  });
+
+  test('other programs keep their variables', () => {
+    expect(configOf('dev', { MILLRACEX: '1', PATH: '/bin' }).ohlcv.latenessMs).toBe(5_000);
+  });
+
+  test.each([
+    ['NYSE=XNYS, coinbase = 24x7:Europe/Berlin', { NYSE: 'XNYS', coinbase: '24x7:Europe/Berlin' }],
+    ['{"a,b": "XNYS"}', { 'a,b': 'XNYS' }],
+    ['', {}],
+  ])('a record is set by %j', (text, expected) => {
+    expect(configOf('dev', { MILLRACE_OHLCV_CALENDARS: text }).ohlcv.calendars).toEqual(expected);
+  });
+
+  test('a record of another form is named with its setting', () => {
+    expect(() => configOf('dev', { MILLRACE_OHLCV_CALENDARS: 'XNYS' })).toThrow('ohlcv.calendars');
+  });
+
+  test('the name of the stack is not one of them: folders go by the option', () => {
+    expect(() => configOf('dev', { MILLRACE_STACK_NAME: 'other' })).toThrow('MILLRACE_STACK_NAME');
+  });
+});
+
+describe('millrace config', () => {
+  test('shows where each value comes from, the last origin winning', () => {
+    const sources = configSources('dev', { MILLRACE_OHLCV_LATENESS_MS: '7' }, { http: { port: 1 } });
+    const shown = shownSettings(sources);
+    const one = (setting: string) => shown.find((each) => each.setting === setting);
+    expect(one('ohlcv.latenessMs')).toEqual({
+      setting: 'ohlcv.latenessMs',
+      value: 7,
+      origin: 'environment',
+      variable: 'MILLRACE_OHLCV_LATENESS_MS',
+    });
+    expect(one('http.port')).toMatchObject({ value: 1, origin: 'flag' });
+    expect(one('ohlcv.horizonMs')).toMatchObject({ value: 3_600_000, origin: 'default' });
+  });
+
+  test('prints secrets masked', async () => {
+    const { out, code } = await millrace(['config', '--set'], {
+      MILLRACE_S3_SECRET_ACCESS_KEY: 'open-sesame',
+      MILLRACE_POSTGRES_URL: 'postgres://me:open-sesame@127.0.0.1/db',
+    });
+    expect(code).toBe(0);
+    expect(out).toContain('MILLRACE_S3_SECRET_ACCESS_KEY');
+    expect(out).not.toContain('open-sesame');
+  });
+});

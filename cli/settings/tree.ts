@@ -1,0 +1,19 @@
+export type Tree = { [key: string]: unknown };
+
+/** All trees as one; a value of a later tree wins. Lists are replaced as a whole. */
+export function mergeTrees(trees: readonly Tree[]): Tree {
+  return trees.reduce(merge, {});
+}
+
+function merge(base: Tree, over: Tree): Tree {
+  const merged: Tree = { ...base };
+  for (const [key, value] of Object.entries(over)) {
+    const existing = merged[key];
+    merged[key] = isTree(existing) && isTree(value) ? merge(existing, value) : value;
+  }
+  return merged;
+}
+
+function isTree(value: unknown): value is Tree {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
