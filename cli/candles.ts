@@ -17,16 +17,27 @@ export interface CandleQuery {
   readonly signal?: AbortSignal;
 }
 
-/** In the order of venue and window start. Reads the topic from its start: for a terminal, not for a service. */
-export async function readCandles(log: Log, schemas: Schemas, query: CandleQuery): Promise<Candle[]> {
+export interface FoundCandles {
+  /** In the order of venue and window start. */
+  readonly candles: readonly Candle[];
+  /** What the topic has at all: the intervals of each symbol. */
+  readonly known: ReadonlyMap<string, ReadonlySet<string>>;
+}
+
+/** Reads the topic from its start: for a terminal, not for a service. */
+export async function readCandles(log: Log, schemas: Schemas, query: CandleQuery): Promise<FoundCandles> {
   const newest = new Map<string, Candle>();
+  const known = new Map<string, Set<string>>();
   const topic = await resolveTopic(log, schemas, 'market.candles');
   for await (const portion of readTopic<Candle>(log, schemas, topic, contracts.candle, query.signal)) {
     for (const { value: candle } of portion) {
+      const intervals = known.get(candle.symbol) ?? new Set();
+      known.set(candle.symbol, intervals.add(candle.interval));
       if (wanted(candle, query)) newest.set(`${candle.venue}\n${candle.window_start}`, candle);
     }
   }
-  return [...newest.values()].sort((a, b) => compare(a.venue, b.venue) || compare(a.window_start, b.window_start));
+  const order = (a: Candle, b: Candle) => compare(a.venue, b.venue) || compare(a.window_start, b.window_start);
+  return { candles: [...newest.values()].sort(order), known };
 }
 
 function wanted(candle: Candle, query: CandleQuery): boolean {

@@ -1,4 +1,30 @@
 import { MillraceError } from '../core/errors.ts';
+import { parseTimestamp } from '../core/time.ts';
+
+/** Microseconds of a time or of a UTC day, which stands for its beginning. @throws MillraceError CONFIG_INVALID */
+export function timeOf(option: string, text: string): bigint {
+  try {
+    return parseTimestamp(/^\d{4}-\d\d-\d\d$/.test(text) ? `${text}T00:00:00Z` : text);
+  } catch (cause) {
+    throw new MillraceError('CONFIG_INVALID', `${option} ${text} is no time`, {
+      cause,
+      remedy: 'Write it as 2013-11-25 or 2013-11-25T12:00:00Z.',
+    });
+  }
+}
+
+/** @throws MillraceError CONFIG_INVALID */
+export function wholeNumber(option: string, text: string, least: number, most = Number.MAX_SAFE_INTEGER): number {
+  const number = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN;
+  if (number >= least && number <= most) return number;
+  const to = most === Number.MAX_SAFE_INTEGER ? '' : ` to ${most}`;
+  throw new MillraceError('CONFIG_INVALID', `${option} ${text} is no whole number from ${least}${to}`);
+}
+
+/** 0 lets the system choose. @throws MillraceError CONFIG_INVALID */
+export function portNumber(text: string): number {
+  return wholeNumber('--port', text, 0, 65_535);
+}
 
 /** @throws MillraceError CONFIG_INVALID */
 export function partitionNumber(text: string): number {

@@ -29,6 +29,7 @@ import { register as registerTopics } from './commands/topics.ts';
 import { register as registerTrace } from './commands/trace.ts';
 import { register as registerVerify } from './commands/verify.ts';
 import { printError } from './print.ts';
+import { explained } from './system-error.ts';
 
 // A reader that has seen enough, such as head, is no error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -85,7 +86,7 @@ try {
   if (error instanceof CommanderError) {
     process.exitCode = error.exitCode;
   } else {
-    printError(error, program.opts<{ debug?: boolean }>().debug === true);
+    printError(explained(error), program.opts<{ debug?: boolean }>().debug === true);
     process.exitCode = 1;
   }
 }

@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals';
 import type { LogRecord } from '../core/runtime/log.ts';
 import { MemoryLog } from '../core/testing/memory-log.ts';
-import { countRecords, readStages, type Stage } from './stages.ts';
+import { countRecords, otherStages, readStages, type Stage } from './stages.ts';
 
 const stage: Stage = { name: 'ohlcv', kind: 'processor', inputs: ['trades'] };
 /** In these tests a record's value is its event time. */
@@ -15,7 +15,7 @@ function logWith(...partitions: (number | 'marker')[][]): MemoryLog {
     for (const entry of entries) {
       const at = { topic: 'trades', partition };
       if (entry === 'marker') log.appendMarker(at);
-      else log.append({ ...at, key: null, value: Buffer.from(String(entry)), timestamp: 0n });
+      else log.append({ ...at, key: null, value: Buffer.from(String(entry)), timestamp: BigInt(entry) + 1_000n });
     }
   }
   return log;
@@ -38,29 +38,47 @@ test('a stage that never committed is behind by everything there is', async () =
     partitions: 2,
     started: false,
     lagRecords: 3n,
-    lagEventTime: 60n,
-    newest: 160n,
+    lagMs: 60,
+    lastEvent: 160n,
   });
 });
 
-test('records add up over partitions, and the partition furthest behind decides the lag in event time', async () => {
+test('records add up over partitions, and the partition furthest behind decides the lag in log time', async () => {
   const log = logWith([100, 110, 200], [100, 110, 150]);
   await commit(log, 0, 1n);
   await commit(log, 1, 1n);
   const [lag] = await readStages({ log, stages: [stage], eventTimeOf });
-  expect(lag).toMatchObject({ started: true, lagRecords: 4n, lagEventTime: 90n, newest: 200n });
+  expect(lag).toMatchObject({ started: true, lagRecords: 4n, lagMs: 90, lastEvent: 200n });
 });
 
 test('a transaction marker at the end is no lag', async () => {
   const log = logWith([100, 'marker'], []);
   await commit(log, 0, 1n);
   const [lag] = await readStages({ log, stages: [stage], eventTimeOf });
-  expect(lag).toMatchObject({ lagRecords: 0n, lagEventTime: 0n, newest: 100n });
+  expect(lag).toMatchObject({ lagRecords: 0n, lagMs: 0, lastEvent: 100n });
 });
 
 test('an empty topic has no newest event time and no lag', async () => {
   const [lag] = await readStages({ log: logWith([], []), stages: [stage], eventTimeOf });
-  expect(lag).toMatchObject({ started: false, lagRecords: 0n, lagEventTime: 0n, newest: undefined });
+  expect(lag).toMatchObject({ started: false, lagRecords: 0n, lagMs: 0, lastEvent: undefined });
+});
+
+test('a load of old events is behind by its time in the log, not by the age of its events', async () => {
+  const log = new MemoryLog();
+  log.create('trades', 1);
+  const years = 3n * 365n * 86_400_000_000n;
+  for (const [at, event] of [0n, years].entries()) {
+    const value = Buffer.from(String(event));
+    log.append({ topic: 'trades', partition: 0, key: null, value, timestamp: BigInt(at * 20) });
+  }
+  const [lag] = await readStages({ log, stages: [stage], eventTimeOf });
+  expect(lag).toMatchObject({ lagRecords: 2n, lagMs: 20, lastEvent: years });
+});
+
+test("groups of users' processors are stages, too; groups of other programs and our own are not", async () => {
+  const groups = ['billing', 'millrace.activity', 'millrace.ohlcv', 'millrace.manifests'];
+  const found = await otherStages(groups, async () => ['market.candles', 'a']);
+  expect(found).toEqual([{ name: 'activity', kind: 'processor', inputs: ['a', 'market.candles'] }]);
 });
 
 test('a topic that does not exist is an error with its name', async () => {

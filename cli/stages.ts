@@ -29,10 +29,13 @@ export interface StageLag {
   readonly started: boolean;
   /** Offsets not taken yet, all partitions; 0n when only transaction markers are left. */
   readonly lagRecords: bigint;
-  /** Microseconds of event time from the next record to the newest one, of the partition that is furthest behind; 0n when caught up. */
-  readonly lagEventTime: bigint;
-  /** Event time of the newest record of the topic, microseconds; undefined for an empty topic. */
-  readonly newest: bigint | undefined;
+  /**
+   * Milliseconds of log time from the next record to the last one, by their timestamps, of the partition that is furthest behind; 0 when caught up.
+   * Event time would call a load of old trades years behind.
+   */
+  readonly lagMs: number;
+  /** Greatest event time of the last records of the partitions, microseconds; undefined for an empty topic. Earlier records may have greater ones. */
+  readonly lastEvent: bigint | undefined;
 }
 
 /** The event time of a record in microseconds, undefined when it has none that can be read. */
@@ -43,6 +46,27 @@ export interface StagesOptions {
   readonly stages: readonly Stage[];
   readonly eventTimeOf: EventTimeOf;
   readonly signal?: AbortSignal;
+}
+
+/**
+ * Stages of users' processors: consumer groups of Millrace that are none of ours, by the topics of which they committed offsets.
+ *
+ * @param groups names of all consumer groups
+ * @param topicsOf topics of which a group committed offsets
+ */
+export async function otherStages(
+  groups: readonly string[],
+  topicsOf: (group: string) => Promise<readonly string[]>,
+): Promise<Stage[]> {
+  const ours = new Set([...stages.map(({ name }) => groupOf(name)), groupOf('manifests')]);
+  const found = groups.filter((group) => group.startsWith(groupOf('')) && !ours.has(group)).sort();
+  return await Promise.all(
+    found.map(async (group) => ({
+      name: group.slice(groupOf('').length),
+      kind: 'processor' as const,
+      inputs: [...(await topicsOf(group))].sort(),
+    })),
+  );
 }
 
 /** One entry per stage and input topic. @throws MillraceError KAFKA_UNREACHABLE, TOPIC_MISSING */
@@ -69,21 +93,19 @@ async function readStage(options: StagesOptions, fetcher: Fetcher, stage: Stage,
   });
   const next = await firstRecords(fetcher, positions, signal);
   const last = await lastRecords(fetcher, topic, starts, ends, signal);
-  let [lagRecords, lagEventTime] = [0n, 0n];
-  let newest: bigint | undefined;
+  let [lagRecords, lagMs] = [0n, 0];
+  let lastEvent: bigint | undefined;
   for (const { partition, offset, end } of positions) {
     const [waiting, latest] = [next.get(partition), last.get(partition)];
     const latestTime = latest === undefined ? undefined : await eventTimeOf(topic, latest);
-    if (latestTime !== undefined && (newest === undefined || latestTime > newest)) newest = latestTime;
+    if (latestTime !== undefined && (lastEvent === undefined || latestTime > lastEvent)) lastEvent = latestTime;
     if (waiting === undefined) continue;
     lagRecords += end - offset;
-    const waitingTime = await eventTimeOf(topic, waiting);
-    if (waitingTime === undefined || latestTime === undefined) continue;
-    if (latestTime - waitingTime > lagEventTime) lagEventTime = latestTime - waitingTime;
+    if (latest !== undefined) lagMs = Math.max(lagMs, Number(latest.timestamp - waiting.timestamp));
   }
   const { name, kind } = stage;
   const started = committed.length > 0;
-  return { stage: name, kind, topic, partitions: ends.length, started, lagRecords, lagEventTime, newest };
+  return { stage: name, kind, topic, partitions: ends.length, started, lagRecords, lagMs, lastEvent };
 }
 
 export interface Counted {

@@ -5,6 +5,7 @@ import type { Schemas } from '../core/avro/schemas.ts';
 import type { Config } from '../core/config.ts';
 import { GroupAdmin } from '../core/kafka/groups.ts';
 import type { KafkaLog } from '../core/kafka/log.ts';
+import { readControl } from '../core/operations/control.ts';
 import { connectPostgres, type Postgres } from '../core/postgres.ts';
 import { openStore } from '../core/s3/open.ts';
 import { DAY } from '../core/time.ts';
@@ -110,7 +111,20 @@ export async function verify(
   await using other = await open(config.postgres.url, signal);
   const heartbeatTopic = `${config.capture.prefix}.public.heartbeat`;
   const isRunning = async (group: string) => (await groups.members(group)).length > 0;
-  const waiting = { log, schemas, heartbeatTopic, steps: stepsOf(tables), isRunning, waitMs, onWait, ...signal };
+  const paused = await readControl(log, schemas);
+  const isPaused = (stage: string, at: number) =>
+    paused.some(({ name, partition }) => name === stage && (partition === null || partition === at));
+  const waiting = {
+    log,
+    schemas,
+    heartbeatTopic,
+    steps: stepsOf(tables),
+    isRunning,
+    isPaused,
+    waitMs,
+    onWait,
+    ...signal,
+  };
   await using moment = await takeMoment(db, other, waiting);
   const { snapshot, settled, passed } = moment;
   const [folded, archived] = passed;

@@ -3,12 +3,14 @@ import { Registry } from '../../core/avro/registry.ts';
 import { formatDecimal, formatTrimmed, NOTIONAL_SCALE, PRICE_SCALE } from '../../core/decimal.ts';
 import { MillraceError } from '../../core/errors.ts';
 import { KafkaLog } from '../../core/kafka/log.ts';
-import { formatTimestamp, parseTimestamp } from '../../core/time.ts';
+import { formatTimestamp } from '../../core/time.ts';
 import type { Candle } from '../../schemas/gen/candle.ts';
-import { type CandleQuery, readCandles } from '../candles.ts';
+import { type CandleQuery, type FoundCandles, readCandles } from '../candles.ts';
 import { chart } from '../chart.ts';
 import { loadConfig } from '../config.ts';
+import { timeOf, wholeNumber } from '../options.ts';
 import { printJson, printTable } from '../print.ts';
+import { similar } from '../settings/similar.ts';
 import { untilSignal } from '../signals.ts';
 
 interface CandleOptions {
@@ -29,15 +31,13 @@ export function register(program: Command): void {
     .argument('<symbol>', 'as the venue spells it, e.g. BTC/USD')
     .option('--interval <interval>', 'length of the windows, e.g. 1m or 5m', '1m')
     .option('--venue <venue>', 'only of this venue')
-    .option('--from <time>', 'windows that start at or after, ISO 8601')
-    .option('--to <time>', 'windows that start before, ISO 8601')
+    .option('--from <time>', 'windows that start at or after, a day or a time in ISO 8601')
+    .option('--to <time>', 'windows that start before, a day or a time in ISO 8601')
     .option('--last <n>', 'at most so many, the newest', '60')
     .option('--json', 'print JSON: exact decimals as text')
     .action(async (symbol: string, options: CandleOptions, command: Command) => {
       const config = loadConfig(command);
-      const last = Number(options.last);
-      if (!Number.isInteger(last) || last < 1)
-        throw new MillraceError('CONFIG_INVALID', `--last ${options.last} is no number from 1`);
+      const last = wholeNumber('--last', options.last, 1);
       await using log = new KafkaLog({ brokers: config.kafka.brokers, clientId: config.kafka.clientId });
       await using schemas = new Registry({ url: config.registry.url });
       const query: CandleQuery = {
@@ -45,18 +45,41 @@ export function register(program: Command): void {
         interval: options.interval,
         signal: untilSignal(),
         ...(options.venue !== undefined && { venue: options.venue }),
-        ...(options.from !== undefined && { from: parseTimestamp(options.from) }),
-        ...(options.to !== undefined && { to: parseTimestamp(options.to) }),
+        ...(options.from !== undefined && { from: timeOf('--from', options.from) }),
+        ...(options.to !== undefined && { to: timeOf('--to', options.to) }),
       };
-      const candles = (await readCandles(log, schemas, query)).slice(-last);
+      const found = await readCandles(log, schemas, query);
+      requireKnown(query, found);
+      const candles = found.candles.slice(-last);
       if (options.json === true) printJson(candles.map(toJson));
       else print(candles, symbol, options.interval);
     });
 }
 
+/** @throws MillraceError CONFIG_INVALID: the topic has no candle of the symbol or of its interval, whatever the time. */
+function requireKnown({ symbol, interval }: CandleQuery, { known }: FoundCandles): void {
+  const intervals = known.get(symbol);
+  if (intervals?.has(interval) === true) return;
+  if (known.size === 0) {
+    throw new MillraceError('CONFIG_INVALID', 'there are no candles yet', {
+      remedy: '`millrace status` tells how far ohlcv is; `millrace run --all` starts everything.',
+    });
+  }
+  if (intervals !== undefined) {
+    throw new MillraceError('CONFIG_INVALID', `there are no ${interval} candles of ${symbol}`, {
+      remedy: `There are candles of ${[...intervals].join(', ')}.`,
+    });
+  }
+  const symbols = [...known.keys()].sort();
+  const like = similar(symbol, symbols);
+  throw new MillraceError('CONFIG_INVALID', `there are no candles of ${symbol}`, {
+    remedy: `${like === undefined ? '' : `Did you mean ${like}? `}Symbols: ${symbols.slice(0, 20).join(', ')}${symbols.length > 20 ? `, and ${symbols.length - 20} more` : ''}.`,
+  });
+}
+
 function print(candles: readonly Candle[], symbol: string, interval: string): void {
   if (candles.length === 0) {
-    process.stdout.write(`no ${interval} candles of ${symbol}\n`);
+    process.stdout.write(`no ${interval} candles of ${symbol} in this time\n`);
     return;
   }
   const lines = drawCandles(candles, process.stdout.isTTY, (process.stdout.columns ?? 100) - 14);

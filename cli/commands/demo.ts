@@ -159,7 +159,7 @@ async function show(log: KafkaLog, schemas: Registry): Promise<void> {
     );
   }
   if (anomalies.size > 8) say(`    … and ${anomalies.size - 8} more`);
-  const candles = await readCandles(log, schemas, { symbol, interval: '5m' });
+  const { candles } = await readCandles(log, schemas, { symbol, interval: '5m' });
   say(`\n  the last 5 m candles of ${symbol}:`);
   for (const line of drawCandles(candles, process.stdout.isTTY, 72)) say(`  ${line}`);
   say('\n  the archive:');

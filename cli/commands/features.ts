@@ -2,10 +2,11 @@ import type { Command } from 'commander';
 import { Registry } from '../../core/avro/registry.ts';
 import { formatDecimal, formatTrimmed, PRICE_SCALE } from '../../core/decimal.ts';
 import { KafkaLog } from '../../core/kafka/log.ts';
-import { formatTimestamp, parseTimestamp } from '../../core/time.ts';
+import { formatTimestamp } from '../../core/time.ts';
 import type { Features } from '../../schemas/gen/features.ts';
 import { loadConfig } from '../config.ts';
 import { readFeatures } from '../features.ts';
+import { timeOf } from '../options.ts';
 import { printJson, printTable } from '../print.ts';
 import { untilSignal } from '../signals.ts';
 
@@ -30,7 +31,7 @@ export function register(program: Command): void {
     .option('--json', 'print JSON: exact decimals as text')
     .action(async (symbol: string, options: FeaturesOptions, command: Command) => {
       const config = loadConfig(command);
-      const at = options.at === undefined ? undefined : parseTimestamp(options.at);
+      const at = options.at === undefined ? undefined : timeOf('--at', options.at);
       await using log = new KafkaLog({ brokers: config.kafka.brokers, clientId: config.kafka.clientId });
       await using schemas = new Registry({ url: config.registry.url });
       const rows = await readFeatures(log, schemas, {

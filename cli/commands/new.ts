@@ -5,6 +5,10 @@ import { MillraceError } from '../../core/errors.ts';
 import { projectDir } from '../config.ts';
 import { printJson } from '../print.ts';
 import { scaffoldProcessor } from '../scaffold/processor.ts';
+import { services } from '../services.ts';
+
+/** Group, state and topics go by the name. */
+const taken = Object.keys(services);
 
 export function register(program: Command): void {
   const group = program.command('new').description('begin something of your own');
@@ -18,6 +22,11 @@ export function register(program: Command): void {
 }
 
 function newProcessor(name: string, options: { dir?: string; json?: boolean }): void {
+  if (taken.includes(name)) {
+    throw new MillraceError('CONFIG_INVALID', `${name} is the name of a processor or sink of Millrace`, {
+      remedy: `Choose a name of its own; taken are ${taken.join(', ')}.`,
+    });
+  }
   const dir = resolve(options.dir ?? join('processors', name));
   const isOurs = `${dir}${sep}`.startsWith(`${projectDir}${sep}`);
   const files = scaffoldProcessor({ name, runner: isOurs ? 'jest' : 'node' });

@@ -4,7 +4,7 @@ import { stringify } from 'yaml';
 import type { Config } from '../../core/config.ts';
 import { formatTrimmed, PRICE_SCALE, parseDecimal } from '../../core/decimal.ts';
 import { MillraceError } from '../../core/errors.ts';
-import { formatTimestamp, parseTimestamp } from '../../core/time.ts';
+import { formatTimestamp } from '../../core/time.ts';
 import {
   applyRules,
   readRules,
@@ -18,6 +18,7 @@ import { BUILT_IN } from '../../processors/anomaly/settings.ts';
 import type { Rule as RuleRecord } from '../../schemas/gen/rule.ts';
 import { loadConfig } from '../config.ts';
 import { withLog } from '../log.ts';
+import { timeOf, wholeNumber } from '../options.ts';
 import { printJson, printTable, say } from '../print.ts';
 import { untilSignal } from '../signals.ts';
 
@@ -100,10 +101,7 @@ export function register(program: Command): void {
     .action(async (file: string, options: TestOptions, command: Command) => {
       const config = loadConfig(command);
       const rules = await fromFile(file);
-      const last = Number(options.last);
-      if (!Number.isInteger(last) || last < 1) {
-        throw new MillraceError('CONFIG_INVALID', `--last ${options.last} is no number from 1`);
-      }
+      const last = wholeNumber('--last', options.last, 1);
       const range = {
         ...(options.from !== undefined && { from: timeOf('--from', options.from) }),
         ...(options.to !== undefined && { to: timeOf('--to', options.to) }),
@@ -211,17 +209,6 @@ function printTrial(
       ]),
   );
   if (standing.length > last) say(`… and ${standing.length - last} before; --last shows more`);
-}
-
-function timeOf(option: string, text: string): bigint {
-  try {
-    return parseTimestamp(text);
-  } catch (cause) {
-    throw new MillraceError('CONFIG_INVALID', `${option} ${text} is no time`, {
-      cause,
-      remedy: 'Write it as 2013-11-25T00:00:00Z.',
-    });
-  }
 }
 
 function unknown(ids: readonly string[]): MillraceError {

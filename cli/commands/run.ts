@@ -17,6 +17,7 @@ import { RunningStates } from '../../core/state/running.ts';
 import packageJson from '../../package.json' with { type: 'json' };
 import { loadConfig, stackDir } from '../config.ts';
 import { importProcessor, loadProcessor } from '../module.ts';
+import { portNumber } from '../options.ts';
 import type { Service, Start } from '../service.ts';
 import { serviceNames, services, startProcessor } from '../services.ts';
 import { untilSignal } from '../signals.ts';
@@ -55,11 +56,12 @@ export function register(program: Command): void {
     .action(async (names: readonly string[], options: RunOptions, command: Command) => {
       const config = loadConfig(command);
       const modules = options.module ?? [];
+      const port = options.port === undefined ? undefined : portNumber(options.port);
       const starts =
         options.suffix === undefined
           ? await startsOf(names, options.all === true, modules)
           : await variantsOf(config, names, modules, options.suffix, options.route);
-      await run(config, starts, options.port, untilSignal());
+      await run(config, starts, port, untilSignal());
     });
 }
 
@@ -117,7 +119,7 @@ async function variantsOf(
 async function run(
   config: Config,
   starts: ReadonlyMap<string, Start>,
-  port: string | undefined,
+  port: number | undefined,
   signal: AbortSignal,
 ): Promise<void> {
   const names = [...starts.keys()];
@@ -135,7 +137,7 @@ async function run(
     await openObservability({
       registry: metrics.registry,
       host: config.http.host,
-      port: port === undefined ? config.http.port : Number(port),
+      port: port ?? config.http.port,
       healthy: () => state.healthy,
       states,
       checks: Object.fromEntries(

@@ -8,6 +8,7 @@ import { type Finding, runDoctor } from '../../infra/local/doctor.ts';
 import { stopStack } from '../../infra/local/stack.ts';
 import { tailOf } from '../../infra/local/start.ts';
 import { cacheDir, loadConfig, stackDir, stackName, stackNames } from '../config.ts';
+import { wholeNumber } from '../options.ts';
 import { printJson, printTable } from '../print.ts';
 import { setUp } from '../setup.ts';
 import { untilSignal } from '../signals.ts';
@@ -54,7 +55,7 @@ export function register(program: Command): void {
     .option('-n, --lines <count>', 'how many lines', '40')
     .option('-f, --follow', 'go on with what is written, until Ctrl-C')
     .action(async (part: string | undefined, options: { lines: string; follow?: boolean }, command: Command) => {
-      await showLogs(stackName(command), part, Number(options.lines), options.follow === true);
+      await showLogs(stackName(command), part, wholeNumber('--lines', options.lines, 0), options.follow === true);
     });
 
   program
@@ -102,9 +103,6 @@ Connect ${config.connect.url}, S3 ${config.s3.endpoint}`);
 }
 
 async function showLogs(name: string, part: string | undefined, lines: number, follow: boolean): Promise<void> {
-  if (!Number.isInteger(lines) || lines < 0) {
-    throw new MillraceError('CONFIG_INVALID', 'the number of lines has to be a whole number');
-  }
   const all = (await (await attach(name)).status()).filter(({ log }) => existsSync(log));
   const chosen = all.filter((each) => part === undefined || each.name === part);
   if (chosen.length === 0) {

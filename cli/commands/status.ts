@@ -7,9 +7,11 @@ import { Registry } from '../../core/avro/registry.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
 import type { Config } from '../../core/config.ts';
 import { MillraceError } from '../../core/errors.ts';
+import { GroupAdmin } from '../../core/kafka/groups.ts';
 import type { KafkaLog } from '../../core/kafka/log.ts';
 import { readControl } from '../../core/operations/control.ts';
 import { connectPostgres } from '../../core/postgres.ts';
+import { groupOf } from '../../core/runtime/runner.ts';
 import { openStore } from '../../core/s3/open.ts';
 import { formatTimestamp } from '../../core/time.ts';
 import type { PartStatus } from '../../infra/local/stack.ts';
@@ -23,7 +25,7 @@ import { withLog } from '../log.ts';
 import { printJson, printTable, say } from '../print.ts';
 import { untilSignal } from '../signals.ts';
 import { attach } from '../stack.ts';
-import { type Counted, countRecords, readStages, type StageLag, stages } from '../stages.ts';
+import { type Counted, countRecords, otherStages, readStages, type StageLag, stages } from '../stages.ts';
 
 const sideTopics = [
   ...['ohlcv', 'anomaly', 'enrichment', 'features'].flatMap((name) => [`${name}.late`, `${name}.dead`]),
@@ -37,7 +39,7 @@ export function register(program: Command): void {
   program
     .command('status')
     .description(
-      'parts of the stack, capture, each stage with its lag in records and in event time, and the archive: what is listed, and what compaction and expiry owe',
+      'parts of the stack, capture, each stage with its processes and its lag in records and in log time, and the archive: what is listed, and what compaction and expiry owe',
     )
     .option('--json', 'print JSON')
     .action(status);
@@ -114,9 +116,17 @@ async function readCapture(config: Config, signal: AbortSignal): Promise<Slot | 
   return (await readSlot(db, config.capture.slot)) ?? null;
 }
 
-async function readLags(config: Config, log: KafkaLog, signal: AbortSignal): Promise<StageLag[]> {
+/** How far a stage is, and the members of its consumer group: none when no process runs it. */
+type ShownLag = StageLag & { readonly members: readonly string[] };
+
+async function readLags(config: Config, log: KafkaLog, signal: AbortSignal): Promise<ShownLag[]> {
   await using registry = new Registry({ url: config.registry.url });
-  return await readStages({ log, stages, eventTimeOf: eventTimes(registry), signal });
+  await using groups = await GroupAdmin.open(config.kafka);
+  const others = await otherStages(await groups.names(), (group) => groups.topics(group));
+  const lags = await readStages({ log, stages: [...stages, ...others], eventTimeOf: eventTimes(registry), signal });
+  const members = new Map<string, readonly string[]>();
+  for (const { stage } of lags) if (!members.has(stage)) members.set(stage, await groups.members(groupOf(stage)));
+  return lags.map((lag) => ({ ...lag, members: members.get(lag.stage) ?? [] }));
 }
 
 async function readSide(log: KafkaLog, signal: AbortSignal): Promise<Record<string, Counted>> {
@@ -201,22 +211,23 @@ function printCapture(connectors: Asked<readonly ConnectorStatus[]>, slot: Asked
   say();
 }
 
-function printStages(lags: Asked<readonly StageLag[]>, side: Asked<Record<string, Counted>>): void {
+function printStages(lags: Asked<readonly ShownLag[]>, side: Asked<Record<string, Counted>>): void {
   if (isError(lags)) {
     printProblem('stages', lags.error);
     return;
   }
   const counts = isError(side) ? {} : side;
   printTable(
-    ['stage', 'input', 'lag', 'behind in event time', 'newest event', 'late', 'dead'],
-    lags.map(({ stage, topic, started, lagRecords, lagEventTime, newest }, i) => {
+    ['stage', 'run by', 'input', 'lag', 'behind in log time', 'last event', 'late', 'dead'],
+    lags.map(({ stage, members, topic, started, lagRecords, lagMs, lastEvent }, i) => {
       const first = lags.findIndex((each) => each.stage === stage) === i;
       return [
         stage,
+        first ? runBy(members) : '',
         topic,
         started ? `${lagRecords}` : `${lagRecords}, not started`,
-        duration(lagEventTime),
-        newest === undefined ? '' : formatTimestamp(newest),
+        duration(lagMs),
+        lastEvent === undefined ? '' : formatTimestamp(lastEvent),
         first ? count(counts[`${stage}.late`]) : '',
         first ? count(counts[`${stage}.dead`]) : '',
       ];
@@ -246,8 +257,13 @@ function count(counted: Counted | undefined): string {
   return counted.more ? `${counted.records} or more` : `${counted.records}`;
 }
 
-function duration(micros: bigint): string {
-  const seconds = Number(micros) / 1e6;
+function runBy(members: readonly string[]): string {
+  if (members.length === 0) return 'nobody';
+  return members.length === 1 ? '1 process' : `${members.length} processes`;
+}
+
+function duration(ms: number): string {
+  const seconds = ms / 1000;
   if (seconds < 120) return `${seconds.toFixed(1)} s`;
   if (seconds < 7200) return `${(seconds / 60).toFixed(1)} min`;
   return seconds < 172_800 ? `${(seconds / 3600).toFixed(1)} h` : `${(seconds / 86_400).toFixed(1)} d`;

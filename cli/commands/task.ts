@@ -6,7 +6,7 @@ import type { ControlEntry } from '../../schemas/gen/control_entry.ts';
 import { loadConfig } from '../config.ts';
 import { withLog } from '../log.ts';
 import { partitionNumber } from '../options.ts';
-import { printJson, printTable } from '../print.ts';
+import { printJson, printTable, say } from '../print.ts';
 import { stages } from '../stages.ts';
 
 interface TaskOptions {
@@ -54,6 +54,10 @@ export function register(program: Command): void {
         throw new MillraceError('CONFIG_INVALID', `no order of its own pauses ${what}`, {
           remedy: 'millrace task list shows the orders; one for all partitions is taken back without --partition',
         });
+      }
+      if (options.json !== true) {
+        for (const each of taken)
+          say(`resumed: ${each.partition === null ? 'all tasks' : `task ${each.partition}`} of ${name}`);
       }
       print(left, options);
     });

@@ -8,7 +8,6 @@ import { KafkaLog } from '../../core/kafka/log.ts';
 import { parseTarget } from '../../core/operations/reset.ts';
 import { connectPostgres } from '../../core/postgres.ts';
 import { openStore } from '../../core/s3/open.ts';
-import { parseTimestamp } from '../../core/time.ts';
 import { tradesTopic } from '../../proof/topic.ts';
 import { type CandleId, traceCandle } from '../../proof/trace/candle/trace.ts';
 import { parseObjectName } from '../../proof/trace/object/name.ts';
@@ -18,6 +17,7 @@ import { type RowTraceOptions, traceRow } from '../../proof/trace/row/trace.ts';
 import type { TraceSources, TradeId } from '../../proof/trace/sources.ts';
 import { masksOf } from '../capture.ts';
 import { loadConfig } from '../config.ts';
+import { timeOf, wholeNumber } from '../options.ts';
 import { printJson } from '../print.ts';
 import { Progress } from '../progress.ts';
 import { untilSignal } from '../signals.ts';
@@ -116,12 +116,12 @@ async function traceOneCandle(
   command: Command,
 ): Promise<void> {
   const config = loadConfig(command);
-  const id = { venue, symbol, interval, windowStart: timeOf(start) };
+  const id = { venue, symbol, interval, windowStart: timeOf('the start of a window,', start) };
   const { revision } = options;
   await withSources(config, (sources) =>
     followCandle(sources, id, options.json === true, {
-      trades: wholeNumber('--trades', options.trades),
-      ...(revision === undefined ? {} : { revision: wholeNumber('--revision', revision) }),
+      trades: wholeNumber('--trades', options.trades, 0),
+      ...(revision === undefined ? {} : { revision: wholeNumber('--revision', revision, 0) }),
     }),
   );
 }
@@ -129,7 +129,7 @@ async function traceOneCandle(
 async function traceOneObject(text: string, options: ObjectOptions, command: Command): Promise<void> {
   const config = loadConfig(command);
   const name = parseObjectName(text, config.s3.bucket);
-  const offset = options.offset === undefined ? undefined : BigInt(wholeNumber('--offset', options.offset));
+  const offset = options.offset === undefined ? undefined : BigInt(wholeNumber('--offset', options.offset, 0));
   await withSources(config, async (sources, done) => {
     const trace = await traceObject(sources, name, offset);
     done();
@@ -251,22 +251,6 @@ async function offsetsOf({ log, offsetsAt }: TraceSources, text: string): Promis
   const place = parseTarget(text);
   if (place.kind === 'offset') return (await log.ends(tradesTopic)).map(() => place.offset);
   return place.kind === 'time' ? await offsetsAt?.(tradesTopic, place.millis) : undefined;
-}
-
-function timeOf(text: string): bigint {
-  try {
-    return parseTimestamp(text);
-  } catch (cause) {
-    throw new MillraceError('CONFIG_INVALID', `${JSON.stringify(text)} is no start of a window`, {
-      cause,
-      remedy: 'give a time as millrace candles shows it, such as 2013-11-25T12:00:00Z',
-    });
-  }
-}
-
-function wholeNumber(option: string, text: string): number {
-  if (/^\d{1,15}$/.test(text)) return Number(text);
-  throw new MillraceError('CONFIG_INVALID', `${option} ${text} is no number from 0`);
 }
 
 function print(lines: readonly string[]): void {

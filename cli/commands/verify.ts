@@ -84,7 +84,7 @@ export function printChecks(checks: readonly Check[]): void {
 function printAside({ behind, elsewhere }: Verification): void {
   for (const { name, topic, offsets } of behind) {
     process.stdout.write(
-      `· ${name} does not run and has ${offsets} offsets of ${topic} to go: it was compared up to there\n`,
+      `· ${name} does not run or is paused, and has ${offsets} offsets of ${topic} to go: it was compared up to there\n`,
     );
   }
   for (const { epoch, objects, bytes } of elsewhere) {

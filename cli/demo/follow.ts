@@ -84,7 +84,7 @@ export async function follow(options: FollowOptions): Promise<readonly Arrival[]
 /** Windows that are still open show their newest state as PARTIAL with the next heartbeat; until then some trades are in no candle. */
 async function allCounted({ config, log, schemas, symbol, rows, signal }: FollowOptions): Promise<boolean> {
   for (const interval of config.ohlcv.intervals) {
-    const candles = await readCandles(log, schemas, { symbol, interval, signal });
+    const { candles } = await readCandles(log, schemas, { symbol, interval, signal });
     const counted = candles.reduce((sum, candle) => sum + candle.trade_count, 0n);
     if (counted < BigInt(rows)) return false;
   }

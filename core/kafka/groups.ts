@@ -35,6 +35,20 @@ export class GroupAdmin implements Groups, AsyncDisposable {
     return groups.flatMap(({ members }) => members.map(({ clientId, clientHost }) => `${clientId} at ${clientHost}`));
   }
 
+  /** Names of all consumer groups. */
+  async names(): Promise<readonly string[]> {
+    const { groups } = await ask('listing groups', () => this.#admin.listGroups());
+    return groups.map(({ groupId }) => groupId);
+  }
+
+  /** Topics of which the group has committed offsets. */
+  async topics(group: string): Promise<readonly string[]> {
+    const offsets = await ask(`asking for the offsets of ${group}`, () => this.#admin.fetchOffsets({ groupId: group }));
+    return offsets
+      .filter(({ partitions }) => partitions.some(({ offset }) => offset !== '-1'))
+      .map(({ topic }) => topic);
+  }
+
   async offsetsAt(topic: string, millis: number): Promise<readonly bigint[]> {
     const found = await ask(`looking for a time in ${topic}`, () =>
       this.#admin.fetchTopicOffsetsByTimestamp(topic, millis),
@@ -46,8 +60,7 @@ export class GroupAdmin implements Groups, AsyncDisposable {
 
   /** Deletes a group's committed offsets. A group that is not there is no error. */
   async forget(group: string): Promise<void> {
-    const { groups } = await ask('listing groups', () => this.#admin.listGroups());
-    if (groups.some(({ groupId }) => groupId === group)) {
+    if ((await this.names()).includes(group)) {
       await ask(`deleting ${group}`, () => this.#admin.deleteGroups([group]));
     }
   }

@@ -115,9 +115,9 @@ function isAlive(pid) {
  * Runs a command and returns its exit code. It has a process group of its own: on Ctrl-C the terminal tells everybody and npm passes the
  * signal on as well, but the command must hear it once, because a second one means "at once".
  */
-function run(command, args, env = process.env) {
+function run(command, args, env = process.env, cwd = root) {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd: root, env, stdio: 'inherit', detached: process.platform !== 'win32' });
+    const child = spawn(command, args, { cwd, env, stdio: 'inherit', detached: process.platform !== 'win32' });
     const heard = new Map();
     const forward = (signal) => {
       const now = Date.now();
@@ -144,7 +144,9 @@ try {
   };
   const entry = command in runners ? [runners[command], ...rest] : [join(root, 'cli', 'main.ts'), command, ...rest];
   const path = `${join(modules, '.bin')}${delimiter}${process.env.PATH ?? ''}`;
-  process.exitCode = await run(findNode(), entry, { ...process.env, PATH: path });
+  // npm runs scripts in the package's folder, and says where it was called: paths on the command line are of there.
+  const cwd = command in runners ? root : (process.env.INIT_CWD ?? process.cwd());
+  process.exitCode = await run(findNode(), entry, { ...process.env, PATH: path }, cwd);
 } catch (error) {
   if (!(error instanceof Refusal)) throw error;
   process.stderr.write(`error: ${error.message}\n`);

@@ -25,6 +25,8 @@ export interface MomentOptions {
   readonly steps: readonly Step[];
   /** Whether somebody is in a consumer group. */
   readonly isRunning: (group: string) => Promise<boolean>;
+  /** Whether an operator has paused the task of a partition: it will not pass, however long it is waited for. Default: none is paused. */
+  readonly isPaused?: (name: string, partition: number) => boolean;
   /** Longest wait without any progress, milliseconds. */
   readonly waitMs: number;
   /** Told now and then what is waited for. */
@@ -62,7 +64,8 @@ const pollMs = 250;
  * @throws MillraceError STAGE_BEHIND
  */
 export async function takeMoment(db: Client, other: Client, options: MomentOptions): Promise<Moment> {
-  const { log, schemas, heartbeatTopic: topic, onWait, clock = wallClock } = options;
+  const { log, schemas, heartbeatTopic: topic, onWait, clock = wallClock, isPaused = () => false } = options;
+  const stands = ({ reader, partitions }: Passing) => partitions.some((partition) => isPaused(reader.name, partition));
   const [late, ended] = [new AbortController(), new AbortController()];
   const timer = setTimeout(() => late.abort(), options.waitMs);
   const onProgress = () => {
@@ -106,7 +109,8 @@ export async function takeMoment(db: Client, other: Client, options: MomentOptio
       others = await notPassed(others, signal);
       for (const each of others) {
         const { reader, started } = each;
-        if (started && (await options.isRunning(groupOf(reader.name)))) continue;
+        const runs = !stands(each) && (await options.isRunning(groupOf(reader.name)));
+        if (started && runs) continue;
         others = others.filter((other) => other !== each);
         if (started) behind.push({ ...reader, offsets: each.behind });
       }
@@ -116,6 +120,7 @@ export async function takeMoment(db: Client, other: Client, options: MomentOptio
       if (before !== undefined && toGo < before) onProgress();
       before = toGo;
       const { reader, behind: left } = slowest;
+      if (stands(slowest)) throw pausedStage(slowest);
       waiting.on = `${reader.name} (${left} offsets of ${reader.topic} to go)`;
       waiting.remedy = `look at \`millrace status\`; \`millrace run ${reader.name}\` starts it; --wait gives it longer`;
       onWait(`${waiting.on} has to pass the marker`);
@@ -144,4 +149,10 @@ async function notPassed(passing: readonly Passing[], signal: AbortSignal): Prom
   const left: Passing[] = [];
   for (const each of passing) if (!(await each.look(signal))) left.push(each);
   return left;
+}
+
+function pausedStage({ reader: { name, topic }, behind }: Passing): MillraceError {
+  return new MillraceError('STAGE_BEHIND', `${name} is paused, with ${behind} offsets of ${topic} to go`, {
+    remedy: `\`millrace task resume ${name}\` lets it go on; \`millrace task list\` tells why it was paused`,
+  });
 }

@@ -24,6 +24,11 @@ export class Passing {
     this.#goals = [...goals];
   }
 
+  /** Partitions whose place was not passed when it was last asked. */
+  get partitions(): readonly number[] {
+    return [...this.#goals.keys()].filter((partition) => this.#goals[partition] !== undefined);
+  }
+
   /** True once nothing that is committed before the goals is left to take; transaction markers are nothing. */
   async look(signal: AbortSignal): Promise<boolean> {
     const { name, topic } = this.reader;

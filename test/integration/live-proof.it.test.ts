@@ -377,7 +377,7 @@ describe('the moment', () => {
   /** Capture in memory: it publishes the heartbeat row's changes once it is told to. */
   async function moment(
     log: MemoryLog,
-    over: { capture?: boolean; waitMs?: number; running?: boolean } = {},
+    over: { capture?: boolean; waitMs?: number; running?: boolean; paused?: string } = {},
   ): Promise<readonly Behind[]> {
     const { capture = true, waitMs = 5_000, running = true } = over;
     const harness = await Harness.open();
@@ -402,6 +402,7 @@ describe('the moment', () => {
         heartbeatTopic,
         steps: [{ needed: [{ name: 'parquet', topic }], others: [{ name: 'anomaly', topic }] }],
         isRunning: async () => running,
+        isPaused: (name) => name === over.paused,
         waitMs,
         onWait: () => undefined,
       });
@@ -442,6 +443,17 @@ describe('the moment', () => {
       code: 'STAGE_BEHIND',
       message: `parquet (2 offsets of ${topic} to go) has not passed the marker, and nothing moved for 0.6 s`,
     });
+  });
+
+  test('does not wait for a stage that is paused, and names the way to let it go on', async () => {
+    const log = await logOf({ parquet: 1n, anomaly: 1n });
+    await expect(moment(log, { waitMs: 60_000, paused: 'parquet' })).rejects.toMatchObject({
+      code: 'STAGE_BEHIND',
+      message: `parquet is paused, with 2 offsets of ${topic} to go`,
+      remedy: expect.stringContaining('millrace task resume parquet'),
+    });
+    const done = await logOf({ parquet: 3n, anomaly: 1n });
+    expect(await moment(done, { paused: 'anomaly' })).toEqual([{ name: 'anomaly', topic, offsets: 2n }]);
   });
 
   test('waits for as long as a stage goes on, however long that is', async () => {

@@ -14,8 +14,9 @@ const MOST = 1_000;
  */
 export function parseRules(source: string): readonly RuleRecord[] {
   const document = parseDocument(source, { schema: 'failsafe', uniqueKeys: true });
-  const [error] = document.errors;
-  if (error !== undefined) throw invalid(`not YAML: ${error.message.split('\n')[0]}`);
+  if (document.errors.length > 0) {
+    throw invalid(document.errors.map(({ message }) => `not YAML: ${message.split('\n')[0]}`).join('\n'));
+  }
   const content = document.toJS({ maxAliasCount: 100 }) as unknown;
   const list = Array.isArray(content) ? content : (content as { rules?: unknown } | null)?.rules;
   if (!Array.isArray(list) || list.length === 0)
@@ -31,8 +32,9 @@ export function parseRules(source: string): readonly RuleRecord[] {
       wrong.push(cause.message);
     }
   }
-  const twice = rules.map(({ id }) => id).find((id, at, ids) => ids.indexOf(id) !== at);
-  if (twice !== undefined) wrong.push(`rule ${twice} is there twice`);
+  const ids = list.map((each) => (each as { id?: unknown } | null)?.id);
+  const twice = new Set(ids.filter((id, at) => typeof id === 'string' && ids.indexOf(id) !== at));
+  for (const id of twice) wrong.push(`rule ${id} is there twice`);
   if (wrong.length > 0) throw invalid(wrong.join('\n'));
   return rules;
 }

@@ -73,6 +73,11 @@ const interval = z
   .regex(/^([1-9]\d{0,5}[smhd](\/[1-9]\d{0,5}[smhd])?|session)$/, 'has to be an interval of candles such as 1m');
 const onCandles = { ...common, intervals: z.array(interval).max(100).default([]) };
 
+const anyKind = z.looseObject(onCandles);
+
+/** A rule of several fields is checked also where one of them is wrong on its own: every fault is named at once. */
+const always = { when: () => true };
+
 /** The kinds of rules, each with its fields. What is not listed is refused. */
 const ruleSchema = z.discriminatedUnion('type', [
   z.strictObject({
@@ -101,7 +106,10 @@ const ruleSchema = z.discriminatedUnion('type', [
       below: level.optional(),
       clear: level.optional(),
     })
-    .refine(({ above, below }) => (above === undefined) !== (below === undefined), 'needs either above or below')
+    .refine(({ above, below }) => (above === undefined) !== (below === undefined), {
+      error: 'needs either above or below',
+      ...always,
+    })
     .refine(
       ({ above, below, clear }) =>
         clear === undefined || (above === undefined ? clear >= (below ?? clear) : clear <= above),
@@ -125,7 +133,11 @@ export function parseRule(input: unknown): Rule {
   const parsed = ruleSchema.safeParse(input);
   if (parsed.success) return toRule(parsed.data);
   const id = (input as { id?: unknown } | null | undefined)?.id;
-  const wrong = parsed.error.issues.map(({ path, message }) =>
+  const { issues } = parsed.error;
+  const unknownKind = issues.some(({ code, path }) => code === 'invalid_union' && path[0] === 'type');
+  // Without a kind the schema looks no further: the fields of every kind are checked all the same.
+  const others = unknownKind ? (anyKind.safeParse(input).error?.issues ?? []) : [];
+  const wrong = [...issues, ...others].map(({ path, message }) =>
     path.length === 0 ? message : `${path.join('.')}: ${message}`,
   );
   throw new MillraceError('RULE_INVALID', `rule ${typeof id === 'string' ? id : 'without id'}: ${wrong.join('; ')}`, {
