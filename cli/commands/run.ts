@@ -15,6 +15,7 @@ import { announceTarget } from '../../core/observability/targets.ts';
 import { Control } from '../../core/runtime/control.ts';
 import { RunningStates } from '../../core/state/running.ts';
 import packageJson from '../../package.json' with { type: 'json' };
+import { captureHint } from '../capture-hint.ts';
 import { loadConfig, stackDir } from '../config.ts';
 import { importProcessor, loadProcessor } from '../module.ts';
 import { portNumber } from '../options.ts';
@@ -172,6 +173,8 @@ async function run(
   if (signal.aborted) return;
   failed.signal.throwIfAborted();
   logger.info({ url: server.url, names }, 'running');
+  const hint = starts.has('supervisor') ? await captureHint(config) : undefined;
+  if (hint !== undefined) logger.warn(hint);
   try {
     await Promise.race([aborted(signal), ...running.map((service) => service.done)]);
   } catch (error) {

@@ -1,12 +1,15 @@
 /** `millrace up | down | logs | doctor | setup`: the local stack. */
 import { createReadStream, existsSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Command, Option } from 'commander';
 import { MillraceError } from '../../core/errors.ts';
+import { maskText } from '../../core/observability/mask.ts';
 import { type Finding, runDoctor } from '../../infra/local/doctor.ts';
 import { stopStack } from '../../infra/local/stack.ts';
 import { tailOf } from '../../infra/local/start.ts';
+import { captureHint } from '../capture-hint.ts';
 import { cacheDir, loadConfig, stackDir, stackName, stackNames } from '../config.ts';
 import { wholeNumber } from '../options.ts';
 import { printJson, printTable } from '../print.ts';
@@ -99,7 +102,10 @@ async function runUp(name: string, monitoring: boolean): Promise<void> {
   const seconds = ((performance.now() - begun) / 1000).toFixed(1);
   const what = stack.startedNow.length === 0 ? 'is already running' : `is up after ${seconds} s`;
   say(`stack ${name} ${what}: Kafka ${config.kafka.brokers.join(', ')}, registry ${config.registry.url}, \
-Connect ${config.connect.url}, S3 ${config.s3.endpoint}`);
+Connect ${config.connect.url}, S3 ${config.s3.endpoint}, Postgres ${maskText(config.postgres.url)}`);
+  say(`passwords are in ${join(stackDir(name), 'stack.json')}`);
+  const hint = await captureHint(config);
+  if (hint !== undefined) say(hint);
 }
 
 async function showLogs(name: string, part: string | undefined, lines: number, follow: boolean): Promise<void> {

@@ -1,10 +1,11 @@
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from '@jest/globals';
 import { memory, node, runDoctor } from './doctor.ts';
-import { defaultPorts } from './parts.ts';
+import { folderOf } from './install/cache.ts';
+import { defaultPorts, minio } from './parts.ts';
 import { freePorts } from './ports.ts';
 import { writeRecord } from './state.ts';
 
@@ -52,7 +53,7 @@ describe('the doctor', () => {
     const bare = { env: { PATH: scratch, HOME: scratch }, cacheDir: host.cacheDir };
     const findings = await runDoctor({ name: 'bare', dir: join(scratch, 'bare'), host: bare });
     expect(findings.find(({ what }) => what === 'Maven')).toMatchObject({
-      state: 'warning',
+      state: 'failed',
       remedy: expect.any(String),
     });
     expect(findings.find(({ what }) => what === 'Go, for MinIO')).toMatchObject({ remedy: expect.any(String) });
@@ -63,5 +64,18 @@ describe('the doctor', () => {
     expect(node('24.21.0')).toEqual({ what: 'Node', state: 'ok', found: '24.21.0' });
     expect(memory(1024 ** 3, 4 * 1024 ** 3)).toMatchObject({ state: 'warning', found: '1.0 of 4.0 GiB free' });
     expect(memory(8 * 1024 ** 3, 16 * 1024 ** 3)).toMatchObject({ state: 'ok' });
+  });
+
+  test('asks for no more memory when the stack has its share, and for no tool when its work is in the cache', async () => {
+    expect(memory(1024 ** 3, 4 * 1024 ** 3, true)).toMatchObject({ state: 'ok' });
+    const cacheDir = join(scratch, 'filled');
+    const bare = { env: { PATH: scratch, HOME: scratch }, cacheDir };
+    const before = await runDoctor({ name: 'bare', dir: join(scratch, 'bare'), host: bare });
+    expect(before.find(({ what }) => what === 'Go, for MinIO')).toMatchObject({ state: 'failed' });
+    const folder = folderOf({ cacheDir, name: 'minio', ingredients: [`${minio.module}@${minio.version}`] });
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, '.complete'), '');
+    const after = await runDoctor({ name: 'bare', dir: join(scratch, 'bare'), host: bare });
+    expect(after.find(({ what }) => what === 'MinIO')).toMatchObject({ state: 'ok' });
   });
 });

@@ -3,7 +3,9 @@ import { access, constants, stat, statfs } from 'node:fs/promises';
 import { freemem, totalmem } from 'node:os';
 import { dirname } from 'node:path';
 import { findOnPath, type Host } from './install/command.ts';
+import { areJarsInstalled } from './install/install.ts';
 import { findJava } from './install/java.ts';
+import { isMinioInstalled } from './install/minio.ts';
 import { minimumJava, type PortName, titles } from './parts.ts';
 import { holderOf, isFree } from './ports.ts';
 import { isAlive } from './process.ts';
@@ -31,13 +33,15 @@ export async function runDoctor(options: DoctorOptions): Promise<readonly Findin
   return [
     node(process.versions.node),
     await java(host.env),
-    await tool('Maven', 'mvn', host, 'jars cannot be fetched', 'Install Maven 3.8 or newer.'),
+    (await areJarsInstalled(host))
+      ? { what: 'jars', state: 'ok', found: 'in the cache; Maven is not needed' }
+      : await tool('Maven', 'mvn', host, 'the jars cannot be fetched', 'Install Maven 3.8 or newer.'),
     await minioOrGo(host),
     await writable('cache folder', host.cacheDir),
     await writable('stack folder', dir),
     await disk(host.cacheDir, 2),
     await disk(dir, 3),
-    memory(freemem(), totalmem()),
+    memory(freemem(), totalmem(), await isUp(dir)),
     ...(await ports(options)),
   ];
 }
@@ -67,8 +71,8 @@ async function tool(what: string, command: string, host: Host, without: string, 
   if (found !== undefined) return { what, state: 'ok', found };
   return {
     what,
-    state: 'warning',
-    found: `no ${command} on the PATH: ${without} unless they are in the cache`,
+    state: 'failed',
+    found: `no ${command} on the PATH: ${without}`,
     remedy,
   };
 }
@@ -76,6 +80,7 @@ async function tool(what: string, command: string, host: Host, without: string, 
 async function minioOrGo(host: Host): Promise<Finding> {
   const minio = await findOnPath('minio', host.env);
   if (minio !== undefined) return { what: 'MinIO', state: 'ok', found: minio };
+  if (await isMinioInstalled(host)) return { what: 'MinIO', state: 'ok', found: 'in the cache; Go is not needed' };
   return tool('Go, for MinIO', 'go', host, 'MinIO cannot be built', 'Install MinIO, or Go 1.24 or newer.');
 }
 
@@ -113,10 +118,16 @@ async function disk(folder: string, wantedGib: number): Promise<Finding> {
   }
 }
 
-export function memory(free: number, total: number): Finding {
+/** @param running whether the stack has its memory already. Default: false. */
+export function memory(free: number, total: number, running = false): Finding {
   const found = `${(free / gib).toFixed(1)} of ${(total / gib).toFixed(1)} GiB free`;
-  if (free >= 3 * gib) return { what: 'memory', state: 'ok', found };
+  if (running || free >= 3 * gib) return { what: 'memory', state: 'ok', found };
   return { what: 'memory', state: 'warning', found, remedy: 'The stack takes about 2.5 GiB; close other programs.' };
+}
+
+async function isUp(dir: string): Promise<boolean> {
+  const parts = Object.values((await readRecord(dir))?.parts ?? {});
+  return parts.length > 0 && (await Promise.all(parts.map(isAlive))).every(Boolean);
 }
 
 async function ports({ name, dir }: DoctorOptions): Promise<Finding[]> {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { minimumJava } from '../parts.ts';
 import { type Host, runCommand } from './command.ts';
 import { findJava, type Java } from './java.ts';
-import { ensurePom, type PomFolder } from './maven.ts';
+import { ensurePom, isPomInstalled, type PomFolder, type PomPlace } from './maven.ts';
 import { ensureMinio } from './minio.ts';
 
 export type { Host } from './command.ts';
@@ -27,6 +27,23 @@ export interface InstallOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** What Maven brings. */
+const places = {
+  kafka: {},
+  debezium: { inside: 'debezium', lastStep: 'sync-manifests' },
+  registry: { unpack: true },
+} as const satisfies Record<string, Pick<PomPlace, 'unpack' | 'inside' | 'lastStep'>>;
+
+function placeOf(name: keyof typeof places, host: Pick<Host, 'cacheDir'>): PomPlace {
+  return { ...places[name], host, name, pom: join(import.meta.dirname, '..', 'poms', `${name}.xml`) };
+}
+
+/** Whether everything that Maven brings is in the cache. */
+export async function areJarsInstalled(host: Pick<Host, 'cacheDir'>): Promise<boolean> {
+  const names = Object.keys(places) as (keyof typeof places)[];
+  return (await Promise.all(names.map((name) => isPomInstalled(placeOf(name, host))))).every(Boolean);
+}
+
 /**
  * Fast when everything is there. The first failure stops the others.
  *
@@ -36,12 +53,11 @@ export async function installAll({ host, note, signal }: InstallOptions): Promis
   const failed = new AbortController();
   const stop = signal === undefined ? failed.signal : AbortSignal.any([signal, failed.signal]);
   const java = await findJava(minimumJava, host.env);
-  const pom = (name: string, options: Pick<PomFolder, 'unpack' | 'inside' | 'finish'> = {}) =>
+  const pom = (name: keyof typeof places, options: Pick<PomFolder, 'runLastStep'> = {}) =>
     ensurePom({
+      ...placeOf(name, host),
       host,
-      name,
       ...options,
-      pom: join(import.meta.dirname, '..', 'poms', `${name}.xml`),
       javaHome: java.home,
       note: (text) => note?.(name, text),
       signal: stop,
@@ -56,8 +72,8 @@ export async function installAll({ host, note, signal }: InstallOptions): Promis
   };
   const all = [
     kafkaJars,
-    pom('debezium', { inside: 'debezium', finish: { name: 'sync-manifests', run: manifests } }),
-    pom('registry', { unpack: true }),
+    pom('debezium', { runLastStep: manifests }),
+    pom('registry'),
     ensureMinio({ host, note: (text) => note?.('minio', text), signal: stop }),
   ] as const;
   for (const each of all) each.catch((error: unknown) => failed.abort(error));

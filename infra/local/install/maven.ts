@@ -7,8 +7,9 @@ import { findOnPath, type Host, runCommand } from './command.ts';
 
 const plugin = 'org.apache.maven.plugins:maven-dependency-plugin:3.8.1';
 
-export interface PomFolder {
-  readonly host: Host;
+/** What decides where the artifacts are in the cache. */
+export interface PomPlace {
+  readonly host: Pick<Host, 'cacheDir'>;
   readonly name: string;
   /** Its direct dependencies, and theirs unless it excludes them, are what is installed. */
   readonly pom: string;
@@ -16,26 +17,33 @@ export interface PomFolder {
   readonly unpack?: boolean;
   /** Put the files into this folder of the installed one. */
   readonly inside?: string;
-  /** A last step in the installed folder, and the name by which a change of it installs anew. */
-  readonly finish?: { readonly name: string; readonly run: (folder: string) => Promise<void> };
+  /** The name of a last step in the installed folder: a change of it installs anew. */
+  readonly lastStep?: string;
+}
+
+export interface PomFolder extends PomPlace {
+  readonly host: Host;
+  readonly runLastStep?: (folder: string) => Promise<void>;
   readonly javaHome: string;
   readonly note?: (text: string) => void;
   readonly signal?: AbortSignal | undefined;
 }
 
+/** The place in the cache, and what decides its content. */
+async function placeOf({ host, name, pom, unpack, inside = '', lastStep = '' }: PomPlace) {
+  const ingredients = [await readFile(pom, 'utf8'), String(unpack), inside, lastStep];
+  return { cacheDir: host.cacheDir, name, ingredients };
+}
+
+/** Whether the artifacts are in the cache already, so that Maven is not needed. */
+export async function isPomInstalled(place: PomPlace): Promise<boolean> {
+  return await isCached(folderOf(await placeOf(place)));
+}
+
 /** @returns the folder with the artifacts. @throws MillraceError TOOL_MISSING, INSTALL_FAILED */
 export async function ensurePom(options: PomFolder): Promise<string> {
   const { host, name, pom, signal } = options;
-  const wanted = {
-    cacheDir: host.cacheDir,
-    name,
-    ingredients: [
-      await readFile(pom, 'utf8'),
-      String(options.unpack),
-      options.inside ?? '',
-      options.finish?.name ?? '',
-    ],
-  };
+  const wanted = await placeOf(options);
   if (await isCached(folderOf(wanted))) return folderOf(wanted);
   const maven = await findOnPath('mvn', host.env);
   if (maven === undefined) {
@@ -64,7 +72,7 @@ export async function ensurePom(options: PomFolder): Promise<string> {
           },
         },
       );
-      await options.finish?.run(folder);
+      await options.runLastStep?.(folder);
       if (options.unpack !== true) return;
       const archive = (await readdir(folder)).find((file) => file.endsWith('.tar.gz'));
       if (archive === undefined) throw new MillraceError('INSTALL_FAILED', `Maven brought no archive for ${name}`);

@@ -10,12 +10,20 @@ export interface MinioOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+function placeOf({ cacheDir }: Pick<Host, 'cacheDir'>) {
+  return { cacheDir, name: 'minio', ingredients: [`${minio.module}@${minio.version}`] };
+}
+
+/** Whether it was built into the cache already, so that Go is not needed. */
+export async function isMinioInstalled(host: Pick<Host, 'cacheDir'>): Promise<boolean> {
+  return await isCached(folderOf(placeOf(host)));
+}
+
 /** A `minio` on the PATH, or one built by Go into the cache, about three minutes, once. @throws MillraceError TOOL_MISSING, INSTALL_FAILED */
 export async function ensureMinio({ host, note, signal }: MinioOptions): Promise<string> {
   const onPath = await findOnPath('minio', host.env);
   if (onPath !== undefined) return onPath;
-  const source = `${minio.module}@${minio.version}`;
-  const wanted = { cacheDir: host.cacheDir, name: 'minio', ingredients: [source] };
+  const wanted = placeOf(host);
   if (await isCached(folderOf(wanted))) return join(folderOf(wanted), 'minio');
   const go = (await findOnPath('go', host.env)) ?? (await findOnPath('go', { PATH: '/usr/local/go/bin' }));
   if (go === undefined) {
@@ -28,7 +36,7 @@ export async function ensureMinio({ host, note, signal }: MinioOptions): Promise
   const folder = await ensureCached({
     ...wanted,
     install: async (work) => {
-      await runCommand(go, ['install', '-v', source], {
+      await runCommand(go, ['install', '-v', ...wanted.ingredients], {
         env: { ...host.env, GOBIN: work, CGO_ENABLED: '0' },
         cwd: work,
         signal,
