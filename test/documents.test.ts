@@ -59,6 +59,24 @@ describe('what documents and runbooks tell to type', () => {
     expect(wrong).toEqual([]);
   });
 
+  test('and what remedies and messages of the code tell to type are commands that exist', async () => {
+    const wrong: string[] = [];
+    let seen = 0;
+    for (const folder of ['cli', 'connectors', 'core', 'infra', 'processors', 'proof', 'sinks', 'storage']) {
+      for (const file of await readdir(join(root, folder), { recursive: true })) {
+        if (!file.endsWith('.ts') || file.endsWith('.test.ts')) continue;
+        const text = await readFile(join(root, folder, file), 'utf8');
+        for (const [, command = ''] of text.matchAll(/(?:`|with: )millrace ([a-z][^`'"$;,:]*)/g)) {
+          seen++;
+          const unknown = unknownCommand(command.trim().split(/\s+/));
+          if (unknown !== undefined) wrong.push(`${folder}/${file}: millrace ${unknown}`);
+        }
+      }
+    }
+    expect(seen).toBeGreaterThan(40);
+    expect(wrong).toEqual([]);
+  });
+
   test('and a command that does not exist is found out', () => {
     expect(unknownCommand(['connectors', 'repair'])).toBe('connectors repair');
     expect(unknownCommand(['topics', 'apply', '--json'])).toBeUndefined();
