@@ -66,7 +66,7 @@ describe('what documents and runbooks tell to type', () => {
       for (const file of await readdir(join(root, folder), { recursive: true })) {
         if (!file.endsWith('.ts') || file.endsWith('.test.ts')) continue;
         const text = await readFile(join(root, folder, file), 'utf8');
-        for (const [, command = ''] of text.matchAll(/(?:[\w:;,] \\?`|with: )millrace ([a-z][^`'"$;,:]*)/g)) {
+        for (const [, command = ''] of text.matchAll(/(?:[\w;,] \\?`|with: )millrace ([a-z][^`'"$;,:]*)/g)) {
           seen++;
           const unknown = unknownCommand(command.trim().split(/\s+/));
           if (unknown !== undefined) wrong.push(`${folder}/${file}: millrace ${unknown}`);
