@@ -56,7 +56,7 @@ test('every image is pinned to a version', () => {
 test('every part that stays up has a health check and starts again; all ports are on loopback only', () => {
   for (const [name, service] of services) {
     for (const port of service.ports ?? []) expect(port).toMatch(/^127\.0\.0\.1:\d+:\d+$/);
-    if (service.restart === 'on-failure') continue; // runs once
+    if (service.restart?.startsWith('on-failure:') === true) continue; // runs once, and not without end
     expect([name, service.healthcheck?.test[0], service.restart]).toEqual([name, 'CMD', 'unless-stopped']);
   }
   const published = services.flatMap(([, service]) => service.ports ?? []).map((port) => port.split(':')[1]);
@@ -69,6 +69,16 @@ test('what is stored is stored in named volumes, and every mounted file is in th
   expect([...named].sort()).toEqual(Object.keys(compose.volumes).sort());
   for (const source of mounts.filter((each) => each.startsWith('.'))) await access(`${root}/${source}`);
   for (const [, { build }] of services) if (build !== undefined) await access(`${root}/${build.dockerfile}`);
+});
+
+test('a new volume of Kafka gets a cluster id of its own: no id is written down', () => {
+  expect(compose.services['kafka']?.environment).not.toHaveProperty('CLUSTER_ID');
+  expect(compose.services['kafka']?.command).toEqual(['bash', '/kafka-start.sh']);
+});
+
+test('no health check starts a JVM', () => {
+  for (const [, { healthcheck }] of services)
+    expect(healthcheck?.test.join(' ') ?? '').not.toMatch(/kafka-[a-z-]+\.sh --|java/);
 });
 
 test('no password is in the file: each comes from .env, and the example names exactly those', async () => {
@@ -215,6 +225,17 @@ describe('Millrace in the compose file', () => {
       }
       expect(copied.length).toBeGreaterThan(1);
     }
+  });
+
+  test('takes into its image what a package of a user can import', async () => {
+    const { exports } = JSON.parse(await read('package.json')) as { exports: Record<string, string> };
+    const dockerfile = await read('infra/docker/Dockerfile');
+    for (const file of Object.values(exports))
+      expect(dockerfile).toMatch(new RegExp(`^COPY .*\\b${file.slice(2)}\\b`, 'm'));
+  });
+
+  test('is healthy when its stages are ready, not when its process runs', () => {
+    expect(compose.services['millrace']?.healthcheck?.test.join(' ')).toContain('/ready');
   });
 
   test('lets Kafka Connect find the capture password by a provider that the worker has', async () => {

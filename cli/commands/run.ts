@@ -1,14 +1,13 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { Registry } from '../../core/avro/registry.ts';
 import type { Config } from '../../core/config.ts';
 import { maskConfig } from '../../core/config.ts';
-import { dispositionOf, MillraceError } from '../../core/errors.ts';
+import { MillraceError } from '../../core/errors.ts';
 import { TopicAdmin } from '../../core/kafka/admin.ts';
 import { KafkaLog } from '../../core/kafka/log.ts';
-import { createLogger, type Logger } from '../../core/observability/logger.ts';
+import { createLogger } from '../../core/observability/logger.ts';
 import { Metrics } from '../../core/observability/metrics.ts';
 import { openObservability } from '../../core/observability/server.ts';
 import { announceTarget } from '../../core/observability/targets.ts';
@@ -19,13 +18,11 @@ import { captureHint } from '../capture-hint.ts';
 import { loadConfig, stackDir } from '../config.ts';
 import { importProcessor, loadProcessor } from '../module.ts';
 import { portNumber } from '../options.ts';
+import { type PatienceOptions, patiently } from '../patience.ts';
 import type { Service, Start } from '../service.ts';
 import { serviceNames, services, startProcessor } from '../services.ts';
 import { untilSignal } from '../signals.ts';
 import { openVariant, variant } from '../variant.ts';
-
-const startPatienceMs = 30_000;
-const startRetryMs = 2_000;
 
 interface RunOptions {
   readonly all?: boolean;
@@ -153,7 +150,11 @@ async function run(
     const dir = join(home, 'prometheus', 'targets');
     stack.use(await announceTarget({ dir, id, address: new URL(server.url).host }));
   }
-  const control = await patiently('control', logger, signal, () =>
+  const patience = (name: string, until: AbortSignal): PatienceOptions => ({
+    signal: until,
+    onRetry: (error) => logger.warn({ name, err: error }, 'cannot start yet, tries again'),
+  });
+  const control = await patiently(patience('control', signal), () =>
     Control.open({
       log,
       schemas,
@@ -166,7 +167,7 @@ async function run(
   const failed = new AbortController();
   const either = AbortSignal.any([signal, failed.signal]);
   const starting = [...starts].map(async ([name, start]) => {
-    running.push(stack.use(await patiently(name, logger, either, () => start(context))));
+    running.push(stack.use(await patiently(patience(name, either), () => start(context))));
   });
   for (const start of starting) start.catch((error: unknown) => failed.abort(error));
   await Promise.allSettled(starting);
@@ -182,20 +183,6 @@ async function run(
     throw error;
   } finally {
     logger.info('stopping: what is done is committed');
-  }
-}
-
-/** Parts that are not there yet are waited for a while: a container may be faster than what it depends on. */
-async function patiently<T>(name: string, logger: Logger, signal: AbortSignal, start: () => Promise<T>): Promise<T> {
-  const giveUpAt = performance.now() + startPatienceMs;
-  for (;;) {
-    try {
-      return await start();
-    } catch (error) {
-      if (dispositionOf(error) !== 'retry' || signal.aborted || performance.now() > giveUpAt) throw error;
-      logger.warn({ name, err: error }, 'cannot start yet, tries again');
-      await delay(startRetryMs, undefined, { signal }).catch(() => undefined);
-    }
   }
 }
 

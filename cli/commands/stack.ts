@@ -12,6 +12,7 @@ import { tailOf } from '../../infra/local/start.ts';
 import { captureHint } from '../capture-hint.ts';
 import { cacheDir, loadConfig, stackDir, stackName, stackNames } from '../config.ts';
 import { wholeNumber } from '../options.ts';
+import { patiently } from '../patience.ts';
 import { printJson, printTable } from '../print.ts';
 import { setUp } from '../setup.ts';
 import { untilSignal } from '../signals.ts';
@@ -76,7 +77,10 @@ export function register(program: Command): void {
     .description('bring running parts to the state that Millrace needs: database, topics, registry, bucket, connectors')
     .option('--no-connectors', 'leave the connectors as they are')
     .action(async (options: { connectors: boolean }, command: Command) => {
-      await setUp(loadConfig(command), { log: say, connectors: options.connectors, signal: untilSignal() });
+      const signal = untilSignal();
+      const onRetry = (error: unknown): void => say(`tries again: ${error instanceof Error ? error.message : error}`);
+      const config = loadConfig(command);
+      await patiently({ signal, onRetry }, () => setUp(config, { log: say, connectors: options.connectors, signal }));
       say('set up');
     });
 }

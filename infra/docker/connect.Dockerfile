@@ -8,8 +8,6 @@ RUN mvn --batch-mode --quiet org.apache.maven.plugins:maven-dependency-plugin:3.
 
 FROM apache/kafka:4.3.1
 COPY --from=jars --chown=appuser /plugins /opt/connect/plugins
-# The converter does not say in a manifest that it is one; the worker loads only what says so.
-RUN /opt/kafka/bin/connect-plugin-path.sh sync-manifests --plugin-path /opt/connect/plugins
 # The converter does not say in a manifest that it is one, and the worker only looks there (plugin.discovery).
 RUN /opt/kafka/bin/connect-plugin-path.sh sync-manifests --plugin-path /opt/connect/plugins
 COPY --chown=appuser infra/docker/connect.properties /opt/connect/connect.properties

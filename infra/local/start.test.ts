@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from '@jest/globals';
@@ -47,6 +47,19 @@ describe('a part', () => {
     expect(asked).toBe(4);
     expect(await isAlive(record)).toBe(true);
     expect(await stopProcess(record, service.stop)).toBe('stopped');
+  });
+
+  test('that would never answer is started anew, once', async () => {
+    const marks = join(scratch, 'starts');
+    const starts = () => (existsSync(marks) ? readFileSync(marks, 'utf8').length : 0);
+    const service = { ...part(`printf x >> ${marks}; exec sleep 60`, () => starts() > 1), restartAfterMs: 400 };
+    const told: PartRecord[] = [];
+    await startPart(service, await context('stuck'), async (record) => void told.push(record));
+    const [first, second] = told;
+    if (first === undefined || second === undefined) throw new Error('it was not started twice');
+    expect(await isAlive(first)).toBe(false);
+    expect(await stopProcess(second, service.stop)).toBe('stopped');
+    expect(starts()).toBe(2);
   });
 
   test('that dies while starting is one line with how it ended and the end of its log', async () => {

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { MillraceError } from '../../core/errors.ts';
 import { titles } from './parts.ts';
 import { holderOf, isFree } from './ports.ts';
-import { isAlive, type ProcessId, startDetached } from './process.ts';
+import { isAlive, type ProcessId, startDetached, stopProcess } from './process.ts';
 import type { Context, Service } from './services/service.ts';
 import type { PartRecord } from './state.ts';
 
@@ -60,13 +60,29 @@ export async function startPart(
   context: Context,
   recorded: (part: PartRecord) => Promise<void>,
 ): Promise<void> {
+  const { restartAfterMs } = service;
+  if (restartAfterMs === undefined || !(await startOnce(service, context, recorded, restartAfterMs))) {
+    await startOnce(service, context, recorded);
+  }
+  await service.prepare?.(context);
+}
+
+/** @returns false when it did not answer in `withinMs`, and was ended. Without it, no answer is an error. */
+async function startOnce(
+  service: Service,
+  context: Context,
+  recorded: (part: PartRecord) => Promise<void>,
+  withinMs?: number,
+): Promise<boolean> {
   const log = await logFile(context.dir, service.name);
   const launch = await service.launch(context);
   context.signal.throwIfAborted();
   const from = await sizeOf(log);
   let ended: string | undefined;
+  let part: ProcessId;
   try {
     const started = await startDetached(launch, log);
+    part = started;
     started.ended.then((how) => {
       ended = how;
     });
@@ -82,8 +98,14 @@ export async function startPart(
       cause,
     });
   }
-  await waitAnswer(service, context, () => ended, { log, from });
-  await service.prepare?.(context);
+  const place = { log, from };
+  if (withinMs === undefined) await waitAnswer(service, context, () => ended, place);
+  else if (!(await answersWithin(service, context, () => ended, place, withinMs))) {
+    context.note(`no answer after ${withinMs / 1000} s: started anew`);
+    await stopProcess(part, service.stop);
+    return false;
+  }
+  return true;
 }
 
 /** For a part that runs already. @throws MillraceError PART_FAILED */
@@ -101,11 +123,33 @@ export async function waitPart(service: Service, context: Context, part: Process
   }
 }
 
+interface LogPlace {
+  readonly log: string;
+  readonly from: number;
+}
+
+async function answersWithin(
+  service: Service,
+  context: Context,
+  ended: () => string | undefined,
+  log: LogPlace,
+  withinMs: number,
+): Promise<boolean> {
+  const late = AbortSignal.timeout(withinMs);
+  try {
+    await waitAnswer(service, { ...context, signal: AbortSignal.any([context.signal, late]) }, ended, log);
+    return true;
+  } catch (error) {
+    if (!late.aborted || context.signal.aborted) throw error;
+    return false;
+  }
+}
+
 async function waitAnswer(
   service: Service,
   context: Context,
   ended: () => string | undefined,
-  log: { readonly log: string; readonly from: number },
+  log: LogPlace,
 ): Promise<void> {
   const deadline = performance.now() + patienceMs;
   let last: unknown;

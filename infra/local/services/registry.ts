@@ -6,6 +6,8 @@ export const registry: Service = {
   name: 'registry',
   ports: ['registry', 'registryManagement'],
   needs: ['postgres'],
+  // When its first database connection times out, it goes on without storage for ever.
+  restartAfterMs: 45_000,
   stop: { signal: 'SIGTERM', graceMs: 10_000 },
 
   async launch({ installed, ports, secrets, host }) {

@@ -31,6 +31,11 @@ export interface Service {
   readonly name: PartName;
   /** The ports it listens on. */
   readonly ports: readonly PortName[];
+  /**
+   * How long it may run without an answer, milliseconds; then it is started anew, once. For a part that does not recover by itself from a failure
+   * while starting. Default: it is only waited for.
+   */
+  readonly restartAfterMs?: number;
   /** Parts that have to answer before this one is started. */
   readonly needs: readonly PartName[];
   readonly stop: StopOptions;
