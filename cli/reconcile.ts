@@ -1,6 +1,4 @@
 /** Verifies again and again, and serves the last verdict as metrics. */
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Schemas } from '../core/avro/schemas.ts';
 import type { Config } from '../core/config.ts';
@@ -9,11 +7,10 @@ import type { KafkaLog } from '../core/kafka/log.ts';
 import { createLogger } from '../core/observability/logger.ts';
 import { Metrics } from '../core/observability/metrics.ts';
 import { openObservability } from '../core/observability/server.ts';
-import { announceTarget } from '../core/observability/targets.ts';
 import { VerificationMetrics } from '../core/observability/verification.ts';
 import { maxExamples } from '../proof/report.ts';
 import { differing } from '../proof/tally.ts';
-import { stackDir } from './config.ts';
+import { announce } from './announce.ts';
 import { type VerifyOptions, verify } from './verify.ts';
 
 export interface ReconcileOptions {
@@ -40,11 +37,7 @@ export async function reconcile(
   const metrics = new VerificationMetrics(registry, everyMs / 1000);
   await using stack = new AsyncDisposableStack();
   const server = stack.use(await openObservability({ registry, host: config.http.host, port }));
-  const home = stackDir(config.stack.name);
-  if (existsSync(home)) {
-    const dir = join(home, 'prometheus', 'targets');
-    stack.use(await announceTarget({ dir, id: `verify@${server.port}`, address: new URL(server.url).host }));
-  }
+  stack.use(await announce(config, 'verify', server.url));
   logger.info({ url: server.url, everyMs }, 'verifying');
   while (!signal.aborted) {
     const startedMs = performance.now();

@@ -129,6 +129,7 @@ async function startStoring(
   name: string,
   start: (store: ObjectStore) => Promise<{ readonly runner: Runner; readonly heartbeats?: AsyncDisposable }>,
 ): Promise<Service> {
+  metrics.sinkUploadRetries.inc({ name }, 0);
   const store = openStore({ ...config.s3, onRetry: () => metrics.sinkUploadRetries.inc({ name }) });
   try {
     await store.ensureBucket();

@@ -1,5 +1,3 @@
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import type { Command } from 'commander';
 import { Registry } from '../../core/avro/registry.ts';
 import type { Config } from '../../core/config.ts';
@@ -10,12 +8,12 @@ import { KafkaLog } from '../../core/kafka/log.ts';
 import { createLogger } from '../../core/observability/logger.ts';
 import { Metrics } from '../../core/observability/metrics.ts';
 import { openObservability } from '../../core/observability/server.ts';
-import { announceTarget } from '../../core/observability/targets.ts';
 import { Control } from '../../core/runtime/control.ts';
 import { RunningStates } from '../../core/state/running.ts';
 import packageJson from '../../package.json' with { type: 'json' };
+import { announce } from '../announce.ts';
 import { captureHint } from '../capture-hint.ts';
-import { loadConfig, stackDir } from '../config.ts';
+import { loadConfig } from '../config.ts';
 import { importProcessor, loadProcessor } from '../module.ts';
 import { portNumber } from '../options.ts';
 import { type PatienceOptions, patiently } from '../patience.ts';
@@ -143,13 +141,7 @@ async function run(
       ),
     }),
   );
-  const home = stackDir(config.stack.name);
-  if (existsSync(home)) {
-    // By what it runs and where, not by its pid: the successor of a killed process takes its place as a target.
-    const id = `${names.join('+')}@${server.port}`;
-    const dir = join(home, 'prometheus', 'targets');
-    stack.use(await announceTarget({ dir, id, address: new URL(server.url).host }));
-  }
+  stack.use(await announce(config, names.join('+'), server.url));
   const patience = (name: string, until: AbortSignal): PatienceOptions => ({
     signal: until,
     onRetry: (error) => logger.warn({ name, err: error }, 'cannot start yet, tries again'),

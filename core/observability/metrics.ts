@@ -267,8 +267,10 @@ export class TaskMetrics implements Disposable {
     metrics.recordsProcessed.inc(this.#labels, 0);
     for (const counter of [metrics.late, metrics.duplicates, metrics.backfilled, metrics.commits, metrics.takeovers])
       counter.inc({ name }, 0);
-    for (const [reason, disposition] of Object.entries(errorCodes))
+    for (const [reason, disposition] of Object.entries(errorCodes)) {
       if (disposition === 'deadLetter') metrics.deadLetters.inc({ name, reason }, 0);
+      if (disposition === 'retry') metrics.aborts.inc({ name, reason }, 0);
+    }
   }
 
   processed(records: number): void {

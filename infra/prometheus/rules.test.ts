@@ -9,6 +9,7 @@ import { parse } from 'yaml';
 import { errorCodes } from '../../core/errors.ts';
 import { Metrics } from '../../core/observability/metrics.ts';
 import { VerificationMetrics } from '../../core/observability/verification.ts';
+import { postgres } from '../local/parts.ts';
 import { ensurePrometheus, type PrometheusResult } from './install.ts';
 
 const run = promisify(execFile);
@@ -111,6 +112,12 @@ test('the alerts of the storage architecture keep their names, thresholds and du
   });
 });
 
+test('the retained WAL that alerts is well below what the shipped stacks let Postgres keep', () => {
+  const limit = /^(\d+)GB$/.exec(postgres.settings.max_slot_wal_keep_size)?.[1];
+  const threshold = /> ([\d.e]+)$/.exec(alerts.find(({ alert }) => alert === 'WALRetainedHigh')?.expr ?? '')?.[1];
+  expect(Number(threshold)).toBeLessThanOrEqual((Number(limit) * 1024 ** 3) / 2);
+});
+
 test('every alert has a severity, a summary, a description and its own runbook', () => {
   for (const rule of alerts) {
     expect(rule.labels?.['severity']).toMatch(/^(critical|warning|info)$/);
@@ -181,7 +188,7 @@ interface Dashboard {
 }
 
 const functions = new Set(
-  'sum max min count by on and or absent rate increase delta histogram_quantile time vector'.split(' '),
+  'sum max min count by on and or unless absent rate increase delta histogram_quantile time vector'.split(' '),
 );
 
 /** Identifiers of an expression that are neither functions, labels, numbers nor known metrics. */
@@ -189,6 +196,7 @@ function unknownNames(expression: string, known: ReadonlySet<string>): string[] 
   const bare = expression
     .replace(/\{[^}]*\}/g, '')
     .replace(/\[[^\]]*\]/g, '')
+    .replace(/\boffset\s+\w+/g, '')
     .replace(/\b(by|on)\s*\([^)]*\)/g, '');
   return [...bare.matchAll(/[a-z_:][\w:]*/gi)]
     .map(([word]) => word)
