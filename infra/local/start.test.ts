@@ -49,15 +49,19 @@ describe('a part', () => {
     expect(await stopProcess(record, service.stop)).toBe('stopped');
   });
 
-  test('that would never answer is started anew, once', async () => {
-    const marks = join(scratch, 'starts');
+  test.each([
+    ['never answers', 'exec sleep 60'],
+    ['ends', 'exit 1'],
+  ])('that %s at its first start is started again where it does not recover by itself', async (how, first) => {
+    const marks = join(scratch, `${how}.starts`);
     const starts = () => (existsSync(marks) ? readFileSync(marks, 'utf8').length : 0);
-    const service = { ...part(`printf x >> ${marks}; exec sleep 60`, () => starts() > 1), restartAfterMs: 400 };
+    const script = `printf x >> '${marks}'; [ "$(cat '${marks}')" = xx ] && exec sleep 60; ${first}`;
+    const service = { ...part(script, () => starts() > 1), restartAfterMs: 400 };
     const told: PartRecord[] = [];
-    await startPart(service, await context('stuck'), async (record) => void told.push(record));
-    const [first, second] = told;
-    if (first === undefined || second === undefined) throw new Error('it was not started twice');
-    expect(await isAlive(first)).toBe(false);
+    await startPart(service, await context(how), async (record) => void told.push(record));
+    const [failed, second] = told;
+    if (failed === undefined || second === undefined) throw new Error('it was not started twice');
+    expect(await isAlive(failed)).toBe(false);
     expect(await stopProcess(second, service.stop)).toBe('stopped');
     expect(starts()).toBe(2);
   });

@@ -12,6 +12,7 @@ import type { PartRecord } from './state.ts';
 /** How long any part may take until it answers. */
 const patienceMs = 120_000;
 const oneAskMs = 3000;
+const restartPauseMs = 1000;
 const oldLogBytes = 20 * 1024 * 1024;
 
 /** @throws MillraceError PORT_TAKEN naming the part, the port and who has it. */
@@ -61,19 +62,39 @@ export async function startPart(
   recorded: (part: PartRecord) => Promise<void>,
 ): Promise<void> {
   const { restartAfterMs } = service;
-  if (restartAfterMs === undefined || !(await startOnce(service, context, recorded, restartAfterMs))) {
-    await startOnce(service, context, recorded);
-  }
+  if (restartAfterMs === undefined) await startOnce(service, context, recorded, patienceMs);
+  else await startRepeatedly(service, context, recorded, restartAfterMs);
   await service.prepare?.(context);
 }
 
-/** @returns false when it did not answer in `withinMs`, and was ended. Without it, no answer is an error. */
+/** For a part that does not recover by itself: one that ends or does not answer in `withinMs` is started again, until the patience is over. */
+async function startRepeatedly(
+  service: Service,
+  context: Context,
+  recorded: (part: PartRecord) => Promise<void>,
+  withinMs: number,
+): Promise<void> {
+  const deadline = performance.now() + patienceMs;
+  for (;;) {
+    try {
+      await startOnce(service, context, recorded, withinMs);
+      return;
+    } catch (error) {
+      context.signal.throwIfAborted();
+      if (performance.now() + withinMs > deadline) throw error;
+      context.note('did not come up; it is started again');
+      await sleep(restartPauseMs, undefined, { signal: context.signal });
+    }
+  }
+}
+
+/** Ends the part again when it does not answer in time. */
 async function startOnce(
   service: Service,
   context: Context,
   recorded: (part: PartRecord) => Promise<void>,
-  withinMs?: number,
-): Promise<boolean> {
+  withinMs: number,
+): Promise<void> {
   const log = await logFile(context.dir, service.name);
   const launch = await service.launch(context);
   context.signal.throwIfAborted();
@@ -98,14 +119,12 @@ async function startOnce(
       cause,
     });
   }
-  const place = { log, from };
-  if (withinMs === undefined) await waitAnswer(service, context, () => ended, place);
-  else if (!(await answersWithin(service, context, () => ended, place, withinMs))) {
-    context.note(`no answer after ${withinMs / 1000} s: started anew`);
+  try {
+    await waitAnswer(service, context, () => ended, { log, from }, withinMs);
+  } catch (error) {
     await stopProcess(part, service.stop);
-    return false;
+    throw error;
   }
-  return true;
 }
 
 /** For a part that runs already. @throws MillraceError PART_FAILED */
@@ -128,30 +147,14 @@ interface LogPlace {
   readonly from: number;
 }
 
-async function answersWithin(
-  service: Service,
-  context: Context,
-  ended: () => string | undefined,
-  log: LogPlace,
-  withinMs: number,
-): Promise<boolean> {
-  const late = AbortSignal.timeout(withinMs);
-  try {
-    await waitAnswer(service, { ...context, signal: AbortSignal.any([context.signal, late]) }, ended, log);
-    return true;
-  } catch (error) {
-    if (!late.aborted || context.signal.aborted) throw error;
-    return false;
-  }
-}
-
 async function waitAnswer(
   service: Service,
   context: Context,
   ended: () => string | undefined,
   log: LogPlace,
+  withinMs = patienceMs,
 ): Promise<void> {
-  const deadline = performance.now() + patienceMs;
+  const deadline = performance.now() + withinMs;
   let last: unknown;
   for (;;) {
     context.signal.throwIfAborted();

@@ -6,7 +6,7 @@ export const registry: Service = {
   name: 'registry',
   ports: ['registry', 'registryManagement'],
   needs: ['postgres'],
-  // When its first database connection times out, it goes on without storage for ever.
+  // When its first database connection times out, it ends, or goes on without storage for ever.
   restartAfterMs: 45_000,
   stop: { signal: 'SIGTERM', graceMs: 10_000 },
 

@@ -32,8 +32,8 @@ export interface Service {
   /** The ports it listens on. */
   readonly ports: readonly PortName[];
   /**
-   * How long it may run without an answer, milliseconds; then it is started anew, once. For a part that does not recover by itself from a failure
-   * while starting. Default: it is only waited for.
+   * How long it may run without an answer, milliseconds; then, or when it ends, it is started again. For a part that does not recover by itself from a
+   * failure while starting. Default: it is only waited for.
    */
   readonly restartAfterMs?: number;
   /** Parts that have to answer before this one is started. */
