@@ -89,7 +89,7 @@ export class KafkaFetcher implements Fetcher {
         await this.#partitionError(response, position);
         continue;
       }
-      const { size, read, next } = scanBatches(response.records, position.offset, response.aborted, position.to);
+      const { size, read, next } = scanBatches(response.records, position.offset, response.aborted, {});
       if (next === position.offset && response.highWatermark <= next) continue;
       let records: readonly LogRecord[] | undefined;
       fetched.push({
