@@ -174,7 +174,8 @@ export class TopicAdmin implements AsyncDisposable {
   }
 
   #error(error: unknown, doing: string): MillraceError {
-    if (protocolType(error) !== undefined) return toMillraceError(error, doing);
+    const known = toMillraceError(error, doing);
+    if (known.code !== 'KAFKA_UNREACHABLE' || protocolType(error) !== undefined) return known;
     const reason = error instanceof Error ? error.message : String(error);
     return new MillraceError('KAFKA_UNREACHABLE', `no Kafka broker answers at ${this.#brokers}: ${reason}`, {
       cause: error,

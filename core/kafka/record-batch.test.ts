@@ -327,13 +327,12 @@ test('damage of any one to four bytes never makes a wrong record, never loses on
           if (place + i < damaged.length) damaged[place + i] = (damaged[place + i] as number) ^ mask;
         }
         const { read, dead, stopped = 12n } = readThrough(damaged, starts, 12n);
-        for (const [offset, value] of read) expect([offset, value]).toEqual([offset, sound.get(offset)]);
-        for (const offset of sound.keys()) {
-          const told = offset >= stopped || dead.some(([from, to]) => offset >= from && offset < to);
-          expect([offset, read.has(offset) || told]).toEqual([offset, true]);
-        }
+        const wrong = [...read].filter(([offset, value]) => value !== sound.get(offset));
+        const told = (offset: bigint) => offset >= stopped || dead.some(([from, to]) => offset >= from && offset < to);
+        const lost = [...sound.keys()].filter((offset) => !read.has(offset) && !told(offset));
+        expect({ wrong, lost }).toEqual({ wrong: [], lost: [] });
       },
     ),
-    { numRuns: 3_000 },
+    { numRuns: 1_000 },
   );
 });
