@@ -60,6 +60,12 @@ export class TopicAdmin implements AsyncDisposable {
     return admin;
   }
 
+  /** Ids of the brokers that take part in the cluster now. */
+  async brokers(): Promise<readonly number[]> {
+    const { brokers } = await this.#ask('listing brokers', () => this.#admin.describeCluster());
+    return brokers.map(({ nodeId }) => nodeId);
+  }
+
   /** Partition counts of all topics. */
   async partitions(): Promise<ReadonlyMap<string, number>> {
     const { topics } = await this.#ask('listing topics', () => this.#admin.fetchTopicMetadata());
