@@ -353,6 +353,21 @@ test('a batch whose end nobody knows stops the reading', async () => {
   });
 });
 
+test('a partition is read from its new leader while the old one still owes an answer', async () => {
+  const fake = new FakeCluster();
+  fake.leaders = [1];
+  fake.broker(1, () => {
+    fake.leaders = [2];
+    return new Promise(() => undefined);
+  });
+  fake.broker(2, busy(2n));
+  await using fetcher = new KafkaFetcher(fake.cluster);
+  expect(await readAll(fetchRange(fetcher, { topic: 't', partition: 0, from: 0n, to: 2n }, options))).toEqual([
+    '0',
+    '1',
+  ]);
+});
+
 test('a call ends with its signal, whatever the brokers do', async () => {
   const fake = new FakeCluster();
   fake.leaders = [1];

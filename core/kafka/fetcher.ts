@@ -35,6 +35,15 @@ const passing: ReadonlySet<string> = new Set([
   'UNKNOWN',
 ]);
 
+/** A broker that is so late with its answer may lead nothing any more: the leaders are asked for again, and again after so long. */
+const overdueMs = 3_000;
+
+interface Poll {
+  readonly done: Promise<void>;
+  readonly topics: ReadonlySet<string>;
+  overdueAtMs: number;
+}
+
 interface Answer {
   readonly offset: bigint;
   readonly response: PartitionResponse;
@@ -50,7 +59,7 @@ export class KafkaFetcher implements Fetcher {
   readonly #cluster: Cluster;
   readonly #topology: Topology;
   /** By broker. */
-  readonly #polls = new Map<number, Promise<void>>();
+  readonly #polls = new Map<number, Poll>();
   /** By partition. */
   readonly #answers = new Map<string, Answer>();
   readonly #troubles = new Troubles();
@@ -75,7 +84,8 @@ export class KafkaFetcher implements Fetcher {
       const ready = this.#take(positions);
       const pauseMs = this.#start(positions, options, ready);
       if (ready.length > 0) return ready;
-      const pending = [...this.#polls.values(), ...(this.#asking === undefined ? [] : [this.#asking])];
+      const polls = [...this.#polls.values()].map(({ done }) => done);
+      const pending = this.#asking === undefined ? polls : [...polls, this.#asking];
       await firstOf(pending, pauseMs, options.signal);
       const taken = this.#take(positions);
       if (taken.length > 0) return taken;
@@ -117,7 +127,12 @@ export class KafkaFetcher implements Fetcher {
       if (answered.has(partitionId(position))) continue;
       if (this.#troubles.waitMs(position) <= 0) {
         const leader = this.#topology.leaderOf(position);
-        if (leader === undefined || this.#polls.has(leader)) continue;
+        if (leader === undefined) continue;
+        const poll = this.#polls.get(leader);
+        if (poll !== undefined) {
+          pauseMs = Math.min(pauseMs, this.#untilOverdue(poll));
+          continue;
+        }
         if (leader >= 0) {
           const wanted = byLeader.get(leader);
           if (wanted === undefined) byLeader.set(leader, [position]);
@@ -128,13 +143,22 @@ export class KafkaFetcher implements Fetcher {
       }
       pauseMs = Math.min(pauseMs, this.#troubles.waitMs(position));
     }
+    const overdueAtMs = performance.now() + options.maxWaitMs + overdueMs;
     for (const [leader, wanted] of byLeader) {
-      this.#polls.set(
-        leader,
-        this.#poll(leader, wanted, options).finally(() => this.#polls.delete(leader)),
-      );
+      const done = this.#poll(leader, wanted, options).finally(() => this.#polls.delete(leader));
+      this.#polls.set(leader, { done, overdueAtMs, topics: new Set(wanted.map(({ topic }) => topic)) });
+      pauseMs = Math.min(pauseMs, options.maxWaitMs + overdueMs);
     }
     return pauseMs;
+  }
+
+  /** Milliseconds until the leaders of its partitions are to be asked for again, although it is not answered. */
+  #untilOverdue(poll: Poll): number {
+    const leftMs = poll.overdueAtMs - performance.now();
+    if (leftMs > 0) return leftMs;
+    poll.overdueAtMs += overdueMs;
+    this.#topology.doubt(poll.topics);
+    return 0;
   }
 
   /** Asks for the leaders of topics, if that is due and not under way. */

@@ -189,7 +189,12 @@ export class Runner implements AsyncDisposable {
         for (const topic of tables) ends.set(topic, await log.ends(topic));
         for (const task of this.#tasks.values()) task.tables(ends);
       } catch (error) {
-        if (!signal.aborted) onEvent?.({ kind: 'fetch failed', name, error });
+        if (signal.aborted) return;
+        onEvent?.({ kind: 'fetch failed', name, error });
+        if (dispositionOf(error) === 'stop') {
+          this.#fail(error);
+          return;
+        }
       }
       await this.#clock.sleep(tablesMs, signal);
     }
