@@ -65,6 +65,11 @@ export function isLeaderless(error: unknown): boolean {
   return leaderless.has(protocolType(error) ?? '');
 }
 
+/** A broker does not know a topic. Metadata decide whether there is none, or this broker has not heard of it yet. */
+export function isUnknownTopic(error: unknown): boolean {
+  return !(error instanceof MillraceError) && protocolType(error) === 'UNKNOWN_TOPIC_OR_PARTITION';
+}
+
 export function isFenced(error: unknown): boolean {
   return fencing.has(protocolType(error) ?? '');
 }

@@ -1,7 +1,7 @@
 import kafkajs, { type Kafka } from 'kafkajs';
 import { MillraceError } from '../errors.ts';
 import type { Committed, Fetcher, JoinOptions, Log, Writer } from '../runtime/log.ts';
-import { toMillraceError } from './errors.ts';
+import { isUnknownTopic, toMillraceError } from './errors.ts';
 import { KafkaFetcher } from './fetcher.ts';
 import {
   type Cluster,
@@ -158,6 +158,7 @@ async function offsetsOf({ cluster, topology }: Control, topic: string, timestam
   } catch (error) {
     // Whatever it was, another broker may lead the partition by now.
     topology.doubt([topic]);
+    if (isUnknownTopic(error)) throw createErrorFromCode(leaderNotAvailable);
     throw error;
   }
   return offsets;
