@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import kafkajs, { type Kafka } from 'kafkajs';
 import { MillraceError } from '../errors.ts';
 import type { Committed, Fetcher, JoinOptions, Log, Writer } from '../runtime/log.ts';
@@ -19,6 +20,8 @@ import { KafkaWriter, whileTransient } from './writer.ts';
 const earliest = -2;
 const latest = -1;
 const leaderNotAvailable = 5;
+/** A broker that does not know a topic of the others is asked again for so long. */
+const settlingMs = 5_000;
 
 /** The connection that everything but fetching shares. */
 interface Control {
@@ -46,10 +49,18 @@ export class KafkaLog implements Log {
   }
 
   async join(options: JoinOptions): Promise<AsyncDisposable> {
-    try {
-      return await KafkaMembership.join(this.#kafka, options);
-    } catch (error) {
-      throw toMillraceError(error, `joining group ${options.group}`);
+    const { topology } = await this.#connected();
+    const meaningOf = (error: unknown) => topology.meaningOf(error, options.topics, `joining group ${options.group}`);
+    const giveUpAt = performance.now() + settlingMs;
+    for (;;) {
+      try {
+        return await KafkaMembership.join(this.#kafka, options, meaningOf);
+      } catch (error) {
+        const known = await meaningOf(error);
+        const settles = isUnknownTopic(error) && known.disposition === 'retry' && performance.now() < giveUpAt;
+        if (!settles) throw known;
+        await delay(200);
+      }
     }
   }
 

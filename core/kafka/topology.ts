@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { MillraceError } from '../errors.ts';
 import type { TopicPartition } from '../runtime/log.ts';
-import { isLeaderless, protocolType, topicError } from './errors.ts';
+import { isLeaderless, isUnknownTopic, protocolType, toMillraceError, topicError } from './errors.ts';
 import {
   type Broker,
   type Cluster,
@@ -106,6 +106,21 @@ export class Topology {
     } catch {
       // The brokers have been asked for again meanwhile: it may have another address.
       return this.#cluster.findBroker({ nodeId: coordinator.nodeId });
+    }
+  }
+
+  /**
+   * The meaning of a failed request about topics, whose leaders are asked for again from now on. A topic is missing only if the metadata say so:
+   * in a cluster of several brokers one of them may not have heard of it yet.
+   */
+  async meaningOf(error: unknown, topics: readonly string[], doing: string): Promise<MillraceError> {
+    this.doubt(topics);
+    if (!isUnknownTopic(error)) return toMillraceError(error, doing);
+    try {
+      for (const topic of topics) await this.leaders(topic);
+      return new MillraceError('KAFKA_UNREACHABLE', `${doing}: a broker has not heard of a topic`, { cause: error });
+    } catch (cause) {
+      return toMillraceError(cause, doing);
     }
   }
 

@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals';
 import { MillraceError } from '../errors.ts';
 import { type Broker, type Cluster, createErrorFromCode } from './internals.ts';
-import type { Topology } from './topology.ts';
+import { Topology } from './topology.ts';
 import { KafkaWriter } from './writer.ts';
 
 const record = { topic: 't', partition: 0, key: null, value: Buffer.from('1'), timestamp: 1n };
@@ -25,7 +25,8 @@ async function failing(at: 'addPartitionsToTxn' | 'produce', error: Error, known
     },
     endTxn: async ({ transactionResult }: { transactionResult: boolean }) => ended.push(transactionResult),
   } as unknown as Broker;
-  const topology = {
+  const cluster = { findBroker: async () => broker } as unknown as Cluster;
+  const topology = Object.assign(new Topology(cluster), {
     coordinator: async () => broker,
     ask: async () => undefined,
     leader: async () => 1,
@@ -33,9 +34,10 @@ async function failing(at: 'addPartitionsToTxn' | 'produce', error: Error, known
       if (known !== undefined) throw known;
       return [1];
     },
-    doubt: (topics: Iterable<string>) => doubted.push(...topics),
-  } as unknown as Topology;
-  const cluster = { findBroker: async () => broker } as unknown as Cluster;
+    doubt: (topics: Iterable<string>) => {
+      doubted.push(...topics);
+    },
+  });
   const writer = await KafkaWriter.open(cluster, topology, 'w');
   const thrown: unknown = await writer.transact({ records: [record] }).catch((reason: unknown) => reason);
   return { thrown, ended, doubted };

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { MillraceError } from '../errors.ts';
 import type { OutRecord, Transaction, Writer, Written } from '../runtime/log.ts';
 import { encodeBatch } from './batch-encoder.ts';
-import { isFenced, isLeaderless, isUnknownTopic, protocolType, toMillraceError } from './errors.ts';
+import { isFenced, isLeaderless, protocolType, toMillraceError } from './errors.ts';
 import type { Broker, Cluster } from './internals.ts';
 import { type ProducedBatch, produce } from './produce.ts';
 import type { Topology } from './topology.ts';
@@ -162,9 +162,7 @@ export class KafkaWriter implements Writer {
     const topics = topicsOf([records]);
     const what = topics.length === 0 ? 'committing offsets' : `writing to ${topics.join(', ')}`;
     const doing = `${what} as ${this.#producer.transactionalId}`;
-    // A leader may have moved or gone: the next transaction asks for it, also if the metadata are young.
-    this.#topology.doubt(topics);
-    const known = isUnknownTopic(error) ? await this.#unlessThere(topics, error) : toMillraceError(error, doing);
+    const known = await this.#topology.meaningOf(error, topics, doing);
     if (known.code === 'FENCED') return known;
     try {
       const coordinator = await this.#coordinator(this.#producer.transactionalId, 'transaction');
@@ -174,16 +172,6 @@ export class KafkaWriter implements Writer {
     }
     if (known.disposition === 'stop') return known;
     return new MillraceError('TRANSACTION_ABORTED', `${doing}: ${(error as Error).message}`, { cause: error });
-  }
-
-  /** The meaning of an unknown topic: there is none, or a broker has not heard of it yet. */
-  async #unlessThere(topics: readonly string[], cause: unknown): Promise<MillraceError> {
-    try {
-      for (const topic of topics) await this.#topology.leaders(topic);
-      return new MillraceError('KAFKA_UNREACHABLE', 'a broker does not know a topic that exists', { cause });
-    } catch (error) {
-      return toMillraceError(error, `asking for ${topics.join(', ')}`);
-    }
   }
 
   async #asking<T>(id: string, kind: Coordinator, request: (broker: Broker) => Promise<T>): Promise<T> {
