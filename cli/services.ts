@@ -211,6 +211,7 @@ async function startRunner(
     metrics: (at) => metrics.task({ name: runs.name, ...at }),
     fetchBytes: config.runtime.fetchBytes,
     queueRecords: config.runtime.queueRecords,
+    queueBytes: config.runtime.queueBytes,
     isPaused: (partition) => control.isPaused(runs.name, partition),
     onEvent: (event) => logEvent(logger, event),
   });

@@ -12,6 +12,8 @@ export interface UpOptions {
   readonly connectors?: boolean;
   /** Also start Prometheus, and Alertmanager if there is one on the PATH. */
   readonly monitoring?: boolean;
+  /** Brokers of a stack that is started for the first time: 1 or 3. Default: those that it has, or 1. */
+  readonly brokers?: number;
   readonly signal?: AbortSignal;
 }
 
@@ -27,6 +29,7 @@ export async function up(name: string, options: UpOptions = {}): Promise<Up> {
   const stack = await startStack({
     ...stackOptions(name, options.log),
     monitoring: options.monitoring === true,
+    ...(options.brokers === undefined ? {} : { brokers: options.brokers }),
     ...signalOf(options),
   });
   try {

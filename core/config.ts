@@ -92,6 +92,8 @@ export const configSchema = z.strictObject({
       fetchBytes: positive.default(128 * 1024),
       /** Records that wait for a task before fetching for it pauses. */
       queueRecords: positive.default(5_000),
+      /** Compressed bytes that wait for all tasks of a processor or sink before fetching for it pauses. Each partition has an equal share. */
+      queueBytes: positive.default(64 * 1024 * 1024),
       /** Directory of state on disk: a copy of what the changelogs have, which may be lost. Processes on one machine may share it. */
       stateDir: z.string().min(1).default('.millrace/state'),
     })

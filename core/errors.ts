@@ -17,6 +17,9 @@ export const errorCodes = {
   OFFSET_OUT_OF_RANGE: 'stop',
   TOPIC_MISSING: 'stop',
   RECORD_TOO_LARGE: 'stop',
+  KAFKA_FORBIDDEN: 'stop',
+  KAFKA_REFUSED: 'stop',
+  LOG_DAMAGED: 'stop',
   // Avro and the registry
   REGISTRY_UNREACHABLE: 'retry',
   SCHEMA_UNKNOWN: 'deadLetter',
@@ -67,6 +70,8 @@ export const errorCodes = {
   STAGE_BEHIND: 'retry',
   // configuration
   CONFIG_INVALID: 'stop',
+  // any part
+  DEFECT: 'stop',
   // operations
   CONFIRMATION_NEEDED: 'stop',
   GROUP_ACTIVE: 'stop',

@@ -9,7 +9,8 @@ import { encodeBatch } from '../../core/kafka/batch-encoder.ts';
 import { type Broker, type Cluster, createCluster } from '../../core/kafka/internals.ts';
 import { KafkaLog } from '../../core/kafka/log.ts';
 import { type ProducedBatch, produce } from '../../core/kafka/produce.ts';
-import { chunk, findCoordinator, groupByPartition } from '../../core/kafka/writer.ts';
+import { Topology } from '../../core/kafka/topology.ts';
+import { chunk, groupByPartition } from '../../core/kafka/writer.ts';
 import type { OutRecord, Transaction, Writer, Written } from '../../core/runtime/log.ts';
 
 /** Where offsets go: Kafka takes none from outside a group that has members. */
@@ -23,21 +24,24 @@ interface PlainBroker extends Broker {
 
 class PlainWriter implements Writer {
   readonly #cluster: Cluster;
+  readonly #topology: Topology;
 
   constructor(cluster: Cluster) {
     this.#cluster = cluster;
+    this.#topology = new Topology(cluster);
   }
 
   async transact({ records, offsets }: Transaction): Promise<readonly Written[]> {
     const written: Written[] = [];
     const chunks = [...groupByPartition(records).values()].map((of) => chunk(of));
-    await this.#cluster.addMultipleTargetTopics([...new Set(records.map(({ topic }) => topic))]);
-    await this.#cluster.refreshMetadataIfNecessary();
+    await this.#topology.ask(records.map(({ topic }) => topic));
     for (let round = 0; chunks.some((batches) => round < batches.length); round++) {
       const batches = await Promise.all(
         chunks.flatMap((of) => (of[round] === undefined ? [] : [encode(of[round] as OutRecord[])])),
       );
-      const byLeader = Map.groupBy(batches, ({ topic, partition }) => this.#leader(topic, partition));
+      const leaders = new Map<ProducedBatch, number>();
+      for (const batch of batches) leaders.set(batch, await this.#topology.leader(batch));
+      const byLeader = Map.groupBy(batches, (batch) => leaders.get(batch) as number);
       const produced = await Promise.all(
         [...byLeader].map(async ([nodeId, of]) => produce(await this.#cluster.findBroker({ nodeId }), null, of)),
       );
@@ -45,7 +49,7 @@ class PlainWriter implements Writer {
     }
     if (offsets !== undefined) {
       const group = plainGroup(offsets.group);
-      const coordinator = (await findCoordinator(this.#cluster, group, 'group')) as PlainBroker;
+      const coordinator = (await this.#topology.coordinator(group, 'group')) as PlainBroker;
       await coordinator.offsetCommit({
         groupId: group,
         groupGenerationId: -1,
@@ -57,12 +61,6 @@ class PlainWriter implements Writer {
       });
     }
     return written;
-  }
-
-  #leader(topic: string, partition: number): number {
-    const found = this.#cluster.findTopicPartitionMetadata(topic).find((each) => each.partitionId === partition);
-    if (found === undefined) throw new Error(`${topic} has no partition ${partition}`);
-    return found.leader;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {}

@@ -16,7 +16,7 @@ import { patiently } from '../patience.ts';
 import { printJson, printTable } from '../print.ts';
 import { setUp } from '../setup.ts';
 import { untilSignal } from '../signals.ts';
-import { attach, stackOptions, up } from '../stack.ts';
+import { attach, stackOptions, type UpOptions, up } from '../stack.ts';
 
 const say = (line: string): void => {
   process.stderr.write(`${line}\n`);
@@ -31,8 +31,16 @@ export function register(program: Command): void {
         'monitoring',
       ]),
     )
-    .action(async (options: { with?: string }, command: Command) => {
-      await runUp(stackName(command), options.with === 'monitoring');
+    .addOption(
+      new Option('--brokers <count>', 'brokers of a new stack; 3 keep each topic three times (default: 1)').choices([
+        '1',
+        '3',
+      ]),
+    )
+    .action(async (options: { with?: string; brokers?: string }, command: Command) => {
+      const { brokers } = options;
+      const wanted = brokers === undefined ? {} : { brokers: Number(brokers) };
+      await runUp(stackName(command), { monitoring: options.with === 'monitoring', ...wanted });
     });
 
   program
@@ -55,7 +63,7 @@ export function register(program: Command): void {
   program
     .command('logs')
     .description('the last lines of the log of one part, or of all')
-    .argument('[part]', 'postgres, kafka, connect, registry, minio, prometheus or alertmanager')
+    .argument('[part]', 'postgres, kafka, kafka2, kafka3, connect, registry, minio, prometheus or alertmanager')
     .option('-n, --lines <count>', 'how many lines', '40')
     .option('-f, --follow', 'go on with what is written, until Ctrl-C')
     .action(async (part: string | undefined, options: { lines: string; follow?: boolean }, command: Command) => {
@@ -99,10 +107,10 @@ async function confirmWipe(name: string): Promise<void> {
   }
 }
 
-async function runUp(name: string, monitoring: boolean): Promise<void> {
+async function runUp(name: string, options: Pick<UpOptions, 'monitoring' | 'brokers'>): Promise<void> {
   const begun = performance.now();
   const signal = untilSignal(() => new MillraceError('INTERRUPTED', 'interrupted; what was started is stopped again'));
-  const { stack, config } = await up(name, { log: say, monitoring, signal });
+  const { stack, config } = await up(name, { log: say, ...options, signal });
   const seconds = ((performance.now() - begun) / 1000).toFixed(1);
   const what = stack.startedNow.length === 0 ? 'is already running' : `is up after ${seconds} s`;
   say(`stack ${name} ${what}: Kafka ${config.kafka.brokers.join(', ')}, registry ${config.registry.url}, \

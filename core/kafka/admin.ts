@@ -60,6 +60,12 @@ export class TopicAdmin implements AsyncDisposable {
     return admin;
   }
 
+  /** Ids of the brokers that take part in the cluster now. */
+  async brokers(): Promise<readonly number[]> {
+    const { brokers } = await this.#ask('listing brokers', () => this.#admin.describeCluster());
+    return brokers.map(({ nodeId }) => nodeId);
+  }
+
   /** Partition counts of all topics. */
   async partitions(): Promise<ReadonlyMap<string, number>> {
     const { topics } = await this.#ask('listing topics', () => this.#admin.fetchTopicMetadata());
@@ -174,7 +180,8 @@ export class TopicAdmin implements AsyncDisposable {
   }
 
   #error(error: unknown, doing: string): MillraceError {
-    if (protocolType(error) !== undefined) return toMillraceError(error, doing);
+    const known = toMillraceError(error, doing);
+    if (known.code !== 'KAFKA_UNREACHABLE' || protocolType(error) !== undefined) return known;
     const reason = error instanceof Error ? error.message : String(error);
     return new MillraceError('KAFKA_UNREACHABLE', `no Kafka broker answers at ${this.#brokers}: ${reason}`, {
       cause: error,

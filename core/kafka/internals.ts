@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module';
+import { int32, string } from './primitives.ts';
 import './request-queue.ts';
 
 /**
@@ -8,16 +9,31 @@ import './request-queue.ts';
 export interface Cluster {
   connect(): Promise<void>;
   disconnect(): Promise<void>;
+  /** Asks for the brokers of the cluster, and for no topic. */
   refreshMetadata(): Promise<void>;
-  refreshMetadataIfNecessary(): Promise<void>;
-  addMultipleTargetTopics(topics: readonly string[]): Promise<void>;
+  /** Connects if needed. After a failure the brokers have been asked for again. */
   findBroker(options: { nodeId: string | number }): Promise<Broker>;
-  findTopicPartitionMetadata(topic: string): { partitionId: number; leader: number }[];
-  findGroupCoordinatorMetadata(options: { groupId: string; coordinatorType: number }): Promise<{
-    coordinator: { nodeId: number; host: string; port: number };
-  }>;
-  removeBroker(broker: { host: string; port: number }): void;
-  brokerPool: { metadata: { clusterId: string | null } | null };
+  readonly brokerPool: BrokerPool;
+}
+
+interface BrokerPool {
+  readonly metadata: { readonly clusterId: string | null } | null;
+  createBroker(options: object): Broker;
+  getNodeIds(): string[];
+  findBroker(options: { nodeId: string | number }): Promise<Broker>;
+  /** Any broker that a connection can be opened to. */
+  findConnectedBroker(): Promise<Broker>;
+}
+
+export interface ClusterMetadata {
+  readonly brokers: readonly { readonly nodeId: number }[];
+  readonly topicMetadata: readonly TopicMetadata[];
+}
+
+export interface TopicMetadata {
+  readonly topic: string;
+  readonly topicErrorCode: number;
+  readonly partitionMetadata: readonly { readonly partitionId: number; readonly leader: number }[];
 }
 
 interface TransactionId {
@@ -30,6 +46,10 @@ export interface Broker {
   nodeId: number | string;
   connectionPool: { host: string; port: number; send(request: unknown): Promise<unknown> };
   disconnect(): Promise<void>;
+  metadata(topics: readonly string[]): Promise<ClusterMetadata>;
+  findGroupCoordinator(request: { groupId: string; coordinatorType: number }): Promise<{
+    coordinator: { nodeId: number };
+  }>;
   initProducerId(request: {
     transactionalId: string;
     transactionTimeout: number;
@@ -76,6 +96,8 @@ export const fetchRequest = require('kafkajs/src/protocol/requests/fetch/v11/req
   apiKey: number;
   encode: Encode;
 };
+/** Decodes Metadata responses of version 6. */
+const { decode: decodeMetadata } = require('kafkajs/src/protocol/requests/metadata/v6/response') as { decode: object };
 /** Decodes Produce responses of version 7. */
 export const produceResponse = require('kafkajs/src/protocol/requests/produce/v7/response') as object;
 export const { createErrorFromCode } = require('kafkajs/src/protocol/error') as {
@@ -91,8 +113,24 @@ export function logCreator(onLog: ClusterOptions['onLog']): () => (entry: KafkaL
   return () => (entry) => onLog?.(entry);
 }
 
+/**
+ * kafkajs names every topic that was ever used, and fails the whole request for one that is deleted or forbidden. Our clusters name exactly
+ * the topics that are asked for, and leave the errors of topics to the caller.
+ */
+async function metadata({ connectionPool }: Broker, topics: readonly string[]): Promise<ClusterMetadata> {
+  const payload = Buffer.concat([int32(topics.length), ...topics.map(string), Buffer.of(0)]);
+  const request = {
+    apiKey: 3,
+    apiVersion: 6,
+    apiName: 'Metadata',
+    encode: async () => ({ buf: payload, buffer: payload }),
+  };
+  const response = { decode: decodeMetadata, parse: async (decoded: ClusterMetadata) => decoded };
+  return (await connectionPool.send({ request, response })) as ClusterMetadata;
+}
+
 export function createCluster(options: ClusterOptions): Cluster {
-  return new ClusterClass({
+  const cluster = new ClusterClass({
     logger: createLogger({ level: 2, logCreator: logCreator(options.onLog) }),
     socketFactory,
     brokers: [...options.brokers],
@@ -106,4 +144,12 @@ export function createCluster(options: ClusterOptions): Cluster {
     isolationLevel: 0,
     retry: { retries: 2, initialRetryTime: 100, maxRetryTime: 1_000 },
   });
+  const { brokerPool } = cluster;
+  const create = brokerPool.createBroker;
+  brokerPool.createBroker = (settings) => {
+    const broker = create(settings);
+    broker.metadata = (topics) => metadata(broker, topics);
+    return broker;
+  };
+  return cluster;
 }

@@ -1,27 +1,39 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import kafkajs, { type Kafka } from 'kafkajs';
 import { MillraceError } from '../errors.ts';
 import type { Committed, Fetcher, JoinOptions, Log, Writer } from '../runtime/log.ts';
-import { isLeaderless, toMillraceError } from './errors.ts';
+import { isUnknownTopic, toMillraceError } from './errors.ts';
 import { KafkaFetcher } from './fetcher.ts';
 import {
   type Cluster,
   type ClusterOptions,
   connectionTimeoutMs,
   createCluster,
+  createErrorFromCode,
   logCreator,
   requestTimeoutMs,
 } from './internals.ts';
 import { KafkaMembership } from './membership.ts';
-import { findCoordinator, KafkaWriter, whileTransient } from './writer.ts';
+import { Topology } from './topology.ts';
+import { KafkaWriter, whileTransient } from './writer.ts';
 
 const earliest = -2;
 const latest = -1;
+const leaderNotAvailable = 5;
+/** A broker that does not know a topic of the others is asked again for so long. */
+const settlingMs = 5_000;
+
+/** The connection that everything but fetching shares. */
+interface Control {
+  readonly cluster: Cluster;
+  readonly topology: Topology;
+}
 
 /** Kafka as the runtime's log. All writers share one connection; each fetcher has its own. */
 export class KafkaLog implements Log {
   readonly #options: ClusterOptions;
   readonly #kafka: Kafka;
-  #control: Promise<Cluster> | undefined;
+  #control: Promise<Control> | undefined;
   #closed = false;
 
   constructor(options: ClusterOptions) {
@@ -37,10 +49,18 @@ export class KafkaLog implements Log {
   }
 
   async join(options: JoinOptions): Promise<AsyncDisposable> {
-    try {
-      return await KafkaMembership.join(this.#kafka, options);
-    } catch (error) {
-      throw toMillraceError(error, `joining group ${options.group}`);
+    const { topology } = await this.#connected();
+    const meaningOf = (error: unknown) => topology.meaningOf(error, options.topics, `joining group ${options.group}`);
+    const giveUpAt = performance.now() + settlingMs;
+    for (;;) {
+      try {
+        return await KafkaMembership.join(this.#kafka, options, meaningOf);
+      } catch (error) {
+        const known = await meaningOf(error);
+        const settles = isUnknownTopic(error) && known.disposition === 'retry' && performance.now() < giveUpAt;
+        if (!settles) throw known;
+        await delay(200);
+      }
     }
   }
 
@@ -49,17 +69,18 @@ export class KafkaLog implements Log {
   }
 
   async writer(transactionalId: string): Promise<Writer> {
-    return KafkaWriter.open(await this.#cluster(), transactionalId);
+    const { cluster, topology } = await this.#connected();
+    return KafkaWriter.open(cluster, topology, transactionalId);
   }
 
   async committed(group: string, topic: string): Promise<readonly Committed[]> {
-    return this.#ask(`reading offsets of ${group}`, async (cluster) => {
-      const partitions = await partitionsOf(cluster, topic);
+    return this.#ask(`reading offsets of ${group}`, async ({ topology }) => {
+      const partitions = await whileTransient(() => topology.leaders(topic));
       const { responses } = await whileTransient(async () => {
-        const coordinator = await findCoordinator(cluster, group, 'group');
+        const coordinator = await topology.coordinator(group, 'group');
         return coordinator.offsetFetch({
           groupId: group,
-          topics: [{ topic, partitions: partitions.map((partition) => ({ partition })) }],
+          topics: [{ topic, partitions: partitions.map((_, partition) => ({ partition })) }],
         });
       });
       return responses
@@ -84,7 +105,7 @@ export class KafkaLog implements Log {
 
   /** The cluster's id: it names the epoch of an archive. */
   async clusterId(): Promise<string> {
-    return this.#ask('reading the cluster id', async (cluster) => {
+    return this.#ask('reading the cluster id', async ({ cluster }) => {
       await cluster.refreshMetadata();
       const id = cluster.brokerPool.metadata?.clusterId;
       if (id === undefined || id === null) throw new Error('the broker told no cluster id');
@@ -93,26 +114,26 @@ export class KafkaLog implements Log {
   }
 
   async #offsets(topic: string, timestamp: number): Promise<readonly bigint[]> {
-    return this.#ask(`reading offsets of ${topic}`, (cluster) =>
-      whileTransient(() => offsetsOf(cluster, topic, timestamp)),
+    return this.#ask(`reading offsets of ${topic}`, (control) =>
+      whileTransient(() => offsetsOf(control, topic, timestamp)),
     );
   }
 
-  async #ask<T>(doing: string, request: (cluster: Cluster) => Promise<T>): Promise<T> {
+  async #ask<T>(doing: string, request: (control: Control) => Promise<T>): Promise<T> {
     try {
-      return await request(await this.#cluster());
+      return await request(await this.#connected());
     } catch (error) {
       throw toMillraceError(error, doing);
     }
   }
 
-  async #cluster(): Promise<Cluster> {
+  async #connected(): Promise<Control> {
     if (this.#closed) throw new MillraceError('KAFKA_UNREACHABLE', 'this connection is closed');
     this.#control ??= (async () => {
       const cluster = createCluster(this.#options);
       await cluster.connect();
       await cluster.refreshMetadata();
-      return cluster;
+      return { cluster, topology: new Topology(cluster) };
     })();
     try {
       return await this.#control;
@@ -125,38 +146,31 @@ export class KafkaLog implements Log {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    const cluster = await this.#control?.catch(() => undefined);
-    await cluster?.disconnect();
+    const control = await this.#control?.catch(() => undefined);
+    await control?.cluster.disconnect();
   }
 }
 
-async function offsetsOf(cluster: Cluster, topic: string, timestamp: number): Promise<readonly bigint[]> {
-  const partitions = await partitionsOf(cluster, topic);
-  const offsets: bigint[] = new Array(partitions.length);
-  const byLeader = Map.groupBy(cluster.findTopicPartitionMetadata(topic), ({ leader }) => leader);
-  for (const [nodeId, led] of byLeader) {
-    try {
+async function offsetsOf({ cluster, topology }: Control, topic: string, timestamp: number): Promise<readonly bigint[]> {
+  const leaders = (await topology.leaders(topic)).map((leader, partition) => ({ leader, partition }));
+  const offsets: bigint[] = new Array(leaders.length);
+  try {
+    for (const [nodeId, led] of Map.groupBy(leaders, ({ leader }) => leader)) {
+      if (nodeId < 0) throw createErrorFromCode(leaderNotAvailable);
       const broker = await cluster.findBroker({ nodeId });
       const { responses } = await broker.listOffsets({
         replicaId: -1,
         isolationLevel: 0,
-        topics: [{ topic, partitions: led.map(({ partitionId }) => ({ partition: partitionId, timestamp })) }],
+        topics: [{ topic, partitions: led.map(({ partition }) => ({ partition, timestamp })) }],
       });
       for (const { partition, offset } of responses.flatMap((response) => response.partitions))
         offsets[partition] = BigInt(offset);
-    } catch (error) {
-      if (isLeaderless(error)) await cluster.refreshMetadata();
-      throw error;
     }
+  } catch (error) {
+    // Whatever it was, another broker may lead the partition by now.
+    topology.doubt([topic]);
+    if (isUnknownTopic(error)) throw createErrorFromCode(leaderNotAvailable);
+    throw error;
   }
   return offsets;
-}
-
-async function partitionsOf(cluster: Cluster, topic: string): Promise<number[]> {
-  await cluster.addMultipleTargetTopics([topic]);
-  const partitions = cluster.findTopicPartitionMetadata(topic).map(({ partitionId }) => partitionId);
-  if (partitions.length > 0) return partitions.sort((a, b) => a - b);
-  throw new MillraceError('TOPIC_MISSING', `topic ${topic} does not exist`, {
-    remedy: 'create the topics with: millrace topics apply',
-  });
 }

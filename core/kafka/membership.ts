@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Consumer, Kafka } from 'kafkajs';
+import type { MillraceError } from '../errors.ts';
 import type { JoinOptions, TopicPartition } from '../runtime/log.ts';
 import { stickyAssigner } from './assigner.ts';
-import { toMillraceError } from './errors.ts';
 import './group-heartbeat.ts';
 
 const sessionTimeoutMs = 10_000;
@@ -19,18 +19,25 @@ const rejoinMs = 1_000;
 export class KafkaMembership implements AsyncDisposable {
   readonly #kafka: Kafka;
   readonly #options: JoinOptions;
+  readonly #meaningOf: (error: unknown) => Promise<MillraceError>;
   readonly #closing = new AbortController();
   #consumer: Consumer | undefined;
   #owned: readonly TopicPartition[] = [];
   #rejoining: Promise<void> = Promise.resolve();
 
-  private constructor(kafka: Kafka, options: JoinOptions) {
+  private constructor(kafka: Kafka, options: JoinOptions, meaningOf: (error: unknown) => Promise<MillraceError>) {
     this.#kafka = kafka;
     this.#options = options;
+    this.#meaningOf = meaningOf;
   }
 
-  static async join(kafka: Kafka, options: JoinOptions): Promise<KafkaMembership> {
-    const membership = new KafkaMembership(kafka, options);
+  /** @param meaningOf of an error that kafkajs has given up on. */
+  static async join(
+    kafka: Kafka,
+    options: JoinOptions,
+    meaningOf: (error: unknown) => Promise<MillraceError>,
+  ): Promise<KafkaMembership> {
+    const membership = new KafkaMembership(kafka, options, meaningOf);
     try {
       await membership.#join();
     } catch (error) {
@@ -80,7 +87,7 @@ export class KafkaMembership implements AsyncDisposable {
   async #rejoin(first: Error): Promise<void> {
     let error: unknown = first;
     while (!this.#closed) {
-      const known = toMillraceError(error, `joining group ${this.#options.group}`);
+      const known = await this.#meaningOf(error);
       if (known.disposition !== 'retry') {
         this.#options.onLost(known);
         return;

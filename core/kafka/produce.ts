@@ -1,4 +1,5 @@
 import { type Broker, produceResponse, requestTimeoutMs } from './internals.ts';
+import { int16, int32, string } from './primitives.ts';
 
 export interface ProducedBatch {
   readonly topic: string;
@@ -56,21 +57,4 @@ function encode(transactionalId: string | null, batches: readonly ProducedBatch[
     ]),
   );
   return Buffer.concat([head, int32(topics.length), ...topics]);
-}
-
-function int16(value: number): Buffer {
-  const buffer = Buffer.allocUnsafe(2);
-  buffer.writeInt16BE(value);
-  return buffer;
-}
-
-function int32(value: number): Buffer {
-  const buffer = Buffer.allocUnsafe(4);
-  buffer.writeInt32BE(value);
-  return buffer;
-}
-
-function string(text: string): Buffer {
-  const bytes = Buffer.from(text, 'utf8');
-  return Buffer.concat([int16(bytes.length), bytes]);
 }

@@ -1,7 +1,8 @@
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { expect, test } from '@jest/globals';
 import fc from '../testing/property.ts';
-import { decodeBatches, maxBatchBytes, scanBatches } from './record-batch.ts';
+import { crc32c } from './crc32c.ts';
+import { damagedRecord, decodeBatches, maxBatchBytes, scanBatches } from './record-batch.ts';
 
 interface Batch {
   readonly base: bigint;
@@ -12,6 +13,8 @@ interface Batch {
   readonly control?: 'commit' | 'abort';
   readonly codec?: 0 | 1 | 2 | 4;
   readonly timestamp?: bigint;
+  /** Of LogAppendTime. */
+  readonly appended?: bigint;
 }
 
 function varint(value: number): Buffer {
@@ -44,14 +47,25 @@ function encode(batch: Batch): Buffer {
   const body = codec === 1 ? gzipSync(records) : codec === 4 ? zstdCompressSync(records) : records;
   const header = Buffer.alloc(61);
   header.writeBigInt64BE(batch.base, 0);
-  header.writeInt32BE(49 + body.length, 8);
   header[16] = 2;
-  header.writeInt16BE(codec | (batch.producerId === undefined ? 0 : 0x10) | (control === undefined ? 0 : 0x20), 21);
+  const flags =
+    (batch.appended === undefined ? 0 : 0x08) |
+    (batch.producerId === undefined ? 0 : 0x10) |
+    (control === undefined ? 0 : 0x20);
+  header.writeInt16BE(codec | flags, 21);
   header.writeInt32BE(batch.lastDelta ?? Math.max(0, ...entries.map(([delta]) => delta)), 23);
   header.writeBigInt64BE(batch.timestamp ?? 1_000n, 27);
+  header.writeBigInt64BE(batch.appended ?? (batch.timestamp ?? 1_000n) + 3n, 35);
   header.writeBigInt64BE(batch.producerId ?? -1n, 43);
   header.writeInt32BE(entries.length, 57);
-  return Buffer.concat([header, body]);
+  return seal(Buffer.concat([header, body]));
+}
+
+/** Makes length and checksum of a batch those of its content. */
+function seal(batch: Buffer): Buffer {
+  batch.writeInt32BE(batch.length - 12, 8);
+  batch.writeUInt32BE(crc32c(batch.subarray(21)), 17);
+  return batch;
 }
 
 const data = (base: bigint, values: string[], more: Partial<Batch> = {}): Batch => ({
@@ -136,8 +150,8 @@ test('a fetch that starts inside two aborted transactions drops both', () => {
 
 test('a data record whose key looks like an abort marker ends no transaction', () => {
   const batch = encode(data(0n, ['x'], { producerId: 1n }));
-  const lookalike = Buffer.concat([batch.subarray(0, 61), Buffer.from([0x18, 0, 0, 0, 8, 0, 0, 0, 0, 2, 0x78, 0, 0])]);
-  lookalike.writeInt32BE(49 + 13, 8);
+  const record = Buffer.from([0x16, 0, 0, 0, 8, 0, 0, 0, 0, 2, 0x78, 0]);
+  const lookalike = seal(Buffer.concat([batch.subarray(0, 61), record]));
   const batches = Buffer.concat([
     lookalike,
     encode(data(1n, ['aborted'], { producerId: 1n })),
@@ -161,8 +175,7 @@ test('a batch that expands beyond the limit becomes one unreadable record, and t
 
 test('a batch that ends inside a record becomes one unreadable record, and the position moves past it', () => {
   const batch = encode(data(3n, ['first', 'second']));
-  const cut = batch.subarray(0, batch.length - 4);
-  cut.writeInt32BE(cut.length - 12, 8);
+  const cut = seal(batch.subarray(0, batch.length - 4));
   const { records, next } = decodeBatches(Buffer.concat([cut, encode(data(5n, ['next']))]), 0n, []);
   expect(records.map(({ offset, unreadable }) => [offset, unreadable?.code])).toEqual([
     [3n, 'BAD_RECORD'],
@@ -181,17 +194,16 @@ test('what is scanned is not read before it is asked for, and its size is known'
 test('batches that begin where the wanted range ends are not read, and the next position passes them', () => {
   const bomb = encode(data(4n, ['d', Buffer.alloc(maxBatchBytes + 1).toString('latin1')], { codec: 1 }));
   const batches = Buffer.concat([encode(data(0n, ['a', 'b'])), encode(data(2n, ['c', 'd'])), bomb]);
-  const { size, next, read } = scanBatches(batches, 1n, [], 3n);
+  const { size, next, read } = scanBatches(batches, 1n, [], { to: 3n });
   expect([size, next]).toEqual([4, 6n]);
   expect(read().map(({ offset }) => offset)).toEqual([1n, 2n, 3n]);
 });
 
 test('records with the same headers and with others each have their own', () => {
-  const withHeader = (value: string) => {
+  const withHeader = (value: string, i: number) => {
     const record = Buffer.from([0, 0, 0, 1, 1, 2, 2, 0x68, value.length * 2, ...Buffer.from(value)]);
-    const batch = Buffer.concat([encode(data(0n, ['a'])).subarray(0, 61), Buffer.of(record.length * 2), record]);
-    batch.writeInt32BE(batch.length - 12, 8);
-    return batch;
+    const header = encode(data(BigInt(i), ['a'])).subarray(0, 61);
+    return seal(Buffer.concat([header, Buffer.of(record.length * 2), record]));
   };
   const batches = ['one', 'one', 'two', 'three', 'one'].map(withHeader);
   const { records } = decodeBatches(Buffer.concat(batches), 0n, []);
@@ -201,8 +213,7 @@ test('records with the same headers and with others each have their own', () => 
 test('a header may have any name', () => {
   const record = Buffer.from([0, 0, 0, 1, 1, 2, 18, ...Buffer.from('__proto__'), 2, 0x78]);
   const body = Buffer.concat([Buffer.of(record.length * 2), record]);
-  const batch = Buffer.concat([encode(data(0n, ['a'])).subarray(0, 61), body]);
-  batch.writeInt32BE(49 + body.length, 8);
+  const batch = seal(Buffer.concat([encode(data(0n, ['a'])).subarray(0, 61), body]));
   const headers = decodeBatches(batch, 0n, []).records[0]?.headers ?? {};
   expect(Object.entries(headers)).toEqual([['__proto__', Buffer.from('x')]]);
 });
@@ -212,11 +223,116 @@ test('a codec that is not supported is named', () => {
   expect(record?.unreadable?.message).toContain('snappy');
 });
 
+test('records of a topic whose broker sets the time (LogAppendTime) all have the time of their batch', () => {
+  const { records } = decodeBatches(encode(data(0n, ['a', 'b'], { appended: 5_000n })), 0n, []);
+  expect(records.map(({ timestamp }) => timestamp)).toEqual([5_000n, 5_000n]);
+});
+
 test('varints are exact over the whole range of 32-bit deltas', () => {
   fc.assert(
     fc.property(fc.integer({ min: 0, max: 2 ** 31 - 1 }), (delta) => {
       const [record] = decodeBatches(encode({ base: 0n, values: new Map([[delta, 'x']]) }), 0n, []).records;
       expect([record?.offset, record?.timestamp]).toEqual([BigInt(delta), 1_000n + BigInt(delta) * 3n]);
     }),
+  );
+});
+
+test('a batch whose bytes are not those of its checksum is not read, and its end is known', () => {
+  const batches = Buffer.concat([encode(data(0n, ['first'])), encode(data(1n, ['price=100.00', 'b']))]);
+  batches[batches.indexOf('100.00')] = 0x39;
+  const { records, next, damage } = decodeBatches(batches, 0n, [], { end: 3n });
+  expect(records.map(({ value }) => `${value}`)).toEqual(['first']);
+  expect([next, damage?.offset, damage?.end]).toEqual([1n, 1n, 3n]);
+  expect(damage && damagedRecord(damage)).toMatchObject({
+    offset: 1n,
+    timestamp: 1_000n,
+    unreadable: { code: 'BAD_RECORD', disposition: 'deadLetter' },
+  });
+});
+
+test.each([-12, -1, 0, 48, 2 ** 31 - 1])('a batch whose length is %i ends the scan', (length) => {
+  const batch = encode(data(0n, ['a']));
+  batch.writeInt32BE(length, 8);
+  expect(decodeBatches(batch, 0n, []).damage).toBeDefined();
+});
+
+test.each([0, 1, 3])('a batch of format %i is not read', (format) => {
+  const batch = encode(data(0n, ['a']));
+  batch[16] = format;
+  expect(decodeBatches(batch, 0n, [])).toMatchObject({ records: [], next: 0n, damage: { end: 1n } });
+});
+
+test.each<[string, (batch: Buffer) => void]>([
+  ['more records than it says', (batch) => batch.writeInt32BE(1, 57)],
+  ['fewer records than it says', (batch) => batch.writeInt32BE(3, 57)],
+  ['a negative number of records', (batch) => batch.writeInt32BE(-1, 57)],
+  ['an offset beyond its last one', (batch) => batch.writeInt32BE(0, 23)],
+])('a batch with a right checksum and %s becomes one unreadable record', (_, change) => {
+  const batch = encode(data(0n, ['a', 'b']));
+  change(batch);
+  expect(decodeBatches(seal(batch), 0n, []).records).toMatchObject([
+    { offset: 0n, unreadable: { code: 'BAD_RECORD' } },
+  ]);
+});
+
+/** Reads as a fetcher does, from a broker whose index is sound, until the end or a stop. */
+function readThrough(stored: Buffer, starts: readonly [at: number, last: bigint][], end: bigint) {
+  const read = new Map<bigint, string>();
+  const dead: [bigint, bigint][] = [];
+  let position = 0n;
+  for (let fetches = 0; position < end; fetches++) {
+    if (fetches > 50) throw new Error('it does not end');
+    const first = starts.find(([, last]) => last >= position);
+    const set = stored.subarray(first?.[0]);
+    // A broker names the aborted transactions whose markers are not before the position.
+    const aborted = position <= 6n ? [{ producerId: 7n, firstOffset: 4n }] : [];
+    const { records, next, damage } = decodeBatches(set, position, aborted, { end });
+    for (const { offset, value } of records) read.set(offset, `${value}`);
+    if (next > position) position = next;
+    else if (damage?.end !== undefined) {
+      dead.push([position, damage.end]);
+      position = damage.end;
+    } else return { read, dead, stopped: position };
+  }
+  return { read, dead, stopped: undefined };
+}
+
+test('damage of any one to four bytes never makes a wrong record, never loses one without a word, and never hangs', () => {
+  const batches = [
+    data(0n, ['a', 'b'], { codec: 4 }),
+    data(2n, ['price=100.00', 'd'], { timestamp: 1_700_000_000_000n }),
+    data(4n, ['aborted', 'aborted'], { producerId: 7n }),
+    marker(6n, 7n, 'abort'),
+    data(7n, ['committed'], { producerId: 7n, codec: 1 }),
+    marker(8n, 7n, 'commit'),
+    data(9n, ['y', 'z', '!']),
+  ];
+  const encoded = batches.map(encode);
+  const starts: [number, bigint][] = [];
+  let at = 0;
+  for (const batch of encoded) {
+    starts.push([at, batch.readBigInt64BE(0) + BigInt(batch.readInt32BE(23))]);
+    at += batch.length;
+  }
+  const stored = Buffer.concat(encoded);
+  const { read: sound } = readThrough(stored, starts, 12n);
+  expect([...sound.values()].join(' ')).toBe('a b price=100.00 d committed y z !');
+  fc.assert(
+    fc.property(
+      fc.nat({ max: stored.length - 1 }),
+      fc.array(fc.integer({ min: 1, max: 255 }), { minLength: 1, maxLength: 4 }),
+      (place, masks) => {
+        const damaged = Buffer.from(stored);
+        for (const [i, mask] of masks.entries()) {
+          if (place + i < damaged.length) damaged[place + i] = (damaged[place + i] as number) ^ mask;
+        }
+        const { read, dead, stopped = 12n } = readThrough(damaged, starts, 12n);
+        const wrong = [...read].filter(([offset, value]) => value !== sound.get(offset));
+        const told = (offset: bigint) => offset >= stopped || dead.some(([from, to]) => offset >= from && offset < to);
+        const lost = [...sound.keys()].filter((offset) => !read.has(offset) && !told(offset));
+        expect({ wrong, lost }).toEqual({ wrong: [], lost: [] });
+      },
+    ),
+    { numRuns: 1_000 },
   );
 });

@@ -1,6 +1,8 @@
 import { gunzipSync } from 'node:zlib';
 import { MillraceError } from '../errors.ts';
 import type { LogRecord } from '../runtime/log.ts';
+import { crc32c } from './crc32c.ts';
+import { HeaderCache, RecordReader } from './fetching/records.ts';
 import { ZstdReader } from './zstd.ts';
 
 /**
@@ -15,64 +17,100 @@ export interface AbortedTransaction {
   readonly firstOffset: bigint;
 }
 
-/** Where the batches of committed records that are wanted are in a fetched record set. */
+/** A batch that is not what its producer wrote, or whose place in the partition cannot be right. */
+export interface Damage {
+  readonly reason: string;
+  /** First offset that the batch may have. */
+  readonly offset: bigint;
+  /** Offset after the batch; undefined when nothing in the record set shows it. */
+  readonly end: bigint | undefined;
+  /** Milliseconds, from the batch's header; 0 when the header cannot be right. */
+  readonly timestamp: bigint;
+}
+
+/** Positions of the wanted batches of committed records in a fetched record set. */
 export interface ScannedBatches {
   /** Records in them, those before the position that was asked for included. */
   readonly size: number;
   /** Offset after the last complete batch; `from` when there was none. */
   readonly next: bigint;
+  /** The batch at `next` is damaged; nothing from it on is in `read`. */
+  readonly damage?: Damage;
   /** Decompresses and reads them. */
   readonly read: () => LogRecord[];
 }
 
+/** Limits of a partition's offsets. */
+export interface Bounds {
+  /** Batches that begin at it or later are passed over. Default: none. */
+  readonly to?: bigint;
+  /** The partition's high watermark: no batch goes beyond it. Default: unknown. */
+  readonly end?: bigint;
+}
+
 const headerBytes = 61;
+const magic = 2;
+/** Bytes of a batch before those that its length counts, and the least that it can count. */
+const prefixBytes = 12;
+const leastLength = headerBytes - prefixBytes;
+const appendTimeFlag = 0x08;
 const transactionalFlag = 0x10;
 const controlFlag = 0x20;
 const abortMarker = 0;
+/** Timestamps of a damaged batch that lie farther apart are not believed. */
+const widestBatchMs = 7n * 24n * 3_600_000n;
 /** A batch that expands to more than this is refused, so that a small message cannot exhaust the heap. */
 export const maxBatchBytes = 64 * 1024 * 1024;
 
 /**
- * Looks over a record set by its batches' headers alone: what waits for its turn stays compressed.
+ * Looks over a record set by its batches' headers alone: what waits for its turn stays compressed. Checksums are compared here.
+ *
+ * A damaged batch ends the portion: it may have been the marker that ends an aborted transaction, so what follows is read by a fetch of its own.
+ * The checksum covers neither a batch's base offset nor its length. The base offset is compared with its neighbours and the bounds.
  *
  * @param buffer The partition's record set; a cut-off last batch is ignored, as the protocol allows it.
  * @param from Records below it are dropped: a broker returns whole batches.
- * @param to Batches that begin at it or later are passed over. Default: none.
  */
 export function scanBatches(
   buffer: Buffer,
   from: bigint,
   aborted: readonly AbortedTransaction[],
-  to?: bigint,
+  { to, end }: Bounds = {},
 ): ScannedBatches {
   const pending = [...aborted].sort((a, b) => (a.firstOffset < b.firstOffset ? -1 : 1));
   const aborting = new Set<bigint>();
   const wanted: number[] = [];
   let size = 0;
   let next = from;
-  let at = 0;
-  while (at + headerBytes <= buffer.length) {
-    const end = endOf(buffer, at);
-    if (end > buffer.length) break;
+  let damage: Damage | undefined;
+  for (let at = 0; at < buffer.length; at = endOf(buffer, at)) {
+    const fault = faultOf(buffer, at, next, end);
+    // A broker never cuts the first batch: a position would never get past it.
+    if (fault === 'cut off' && at > 0) break;
+    if (fault !== undefined) {
+      damage = damageOf(buffer, at, fault, next, end);
+      break;
+    }
     const attributes = buffer.readInt16BE(at + 21);
     const baseOffset = buffer.readBigInt64BE(at);
-    const lastOffset = baseOffset + BigInt(buffer.readInt32BE(at + 23));
+    const lastOffset = lastOffsetOf(buffer, at);
     const producerId = buffer.readBigInt64BE(at + 43);
     while (pending[0] !== undefined && pending[0].firstOffset <= lastOffset) {
       aborting.add((pending.shift() as AbortedTransaction).producerId);
     }
     if ((attributes & controlFlag) !== 0) {
-      if (controlType(buffer.subarray(at + headerBytes, end)) === abortMarker) aborting.delete(producerId);
+      if (controlType(buffer.subarray(at + headerBytes, endOf(buffer, at))) === abortMarker) {
+        aborting.delete(producerId);
+      }
     } else if (!((attributes & transactionalFlag) !== 0 && aborting.has(producerId))) {
-      if (lastOffset >= from && (to === undefined || baseOffset < to)) {
+      if (to === undefined || baseOffset < to) {
         wanted.push(at);
-        size += buffer.readInt32BE(at + 57);
+        size += Math.max(1, buffer.readInt32BE(at + 57));
       }
     }
-    if (lastOffset + 1n > next) next = lastOffset + 1n;
-    at = end;
+    next = lastOffset + 1n;
   }
-  return { size, next, read: () => readBatches(buffer, wanted, from) };
+  return { size, next, ...(damage === undefined ? {} : { damage }), read: () => readBatches(buffer, wanted, from) };
 }
 
 /** Scans and reads at once. */
@@ -80,13 +118,82 @@ export function decodeBatches(
   buffer: Buffer,
   from: bigint,
   aborted: readonly AbortedTransaction[],
-): { readonly records: LogRecord[]; readonly next: bigint } {
-  const { read, next } = scanBatches(buffer, from, aborted);
-  return { records: read(), next };
+  bounds?: Bounds,
+): { readonly records: LogRecord[]; readonly next: bigint; readonly damage?: Damage } {
+  const { read, size: _, ...scanned } = scanBatches(buffer, from, aborted, bounds);
+  return { ...scanned, records: read() };
+}
+
+/** The record that stands for a damaged batch: a dead letter. */
+export function damagedRecord({ reason, offset, timestamp, end }: Damage): LogRecord {
+  const message = `the batch from offset ${offset}${end === undefined ? '' : ` to ${end - 1n}`} is damaged: ${reason}`;
+  return { offset, timestamp, key: null, value: null, unreadable: new MillraceError('BAD_RECORD', message) };
 }
 
 function endOf(buffer: Buffer, at: number): number {
-  return at + 12 + buffer.readInt32BE(at + 8);
+  return at + prefixBytes + buffer.readInt32BE(at + 8);
+}
+
+function lastOffsetOf(buffer: Buffer, at: number): bigint {
+  return buffer.readBigInt64BE(at) + BigInt(buffer.readInt32BE(at + 23));
+}
+
+type Fault = 'cut off' | 'length' | 'format' | 'checksum' | 'offsets';
+
+const reasons: Readonly<Record<Fault, string>> = {
+  'cut off': 'it is longer than what the broker sent',
+  length: 'its length is too small',
+  format: `its format is not ${magic}`,
+  checksum: 'its checksum does not match',
+  offsets: 'its offsets do not fit those around it',
+};
+
+/** Compares a batch with what its header says of it. A last batch that is cut off is no fault, unless it is the first one, too. */
+function faultOf(buffer: Buffer, at: number, position: bigint, limit: bigint | undefined): Fault | undefined {
+  if (at + headerBytes > buffer.length) return 'cut off';
+  if (buffer.readInt32BE(at + 8) < leastLength) return 'length';
+  if (buffer[at + 16] !== magic) return 'format';
+  const after = endOf(buffer, at);
+  if (after > buffer.length) return 'cut off';
+  if (crc32c(buffer.subarray(at + 21, after)) !== buffer.readUInt32BE(at + 17)) return 'checksum';
+  const base = buffer.readBigInt64BE(at);
+  const last = lastOffsetOf(buffer, at);
+  // Only the first batch may begin before the position.
+  const ordered = last >= base && last >= position && (at === 0 || base >= position);
+  const below = limit === undefined || last < limit;
+  const disjoint = after + 8 > buffer.length || buffer.readBigInt64BE(after) > last;
+  return ordered && below && disjoint ? undefined : 'offsets';
+}
+
+/** What is known of a batch that is not to be believed. */
+function damageOf(buffer: Buffer, at: number, fault: Fault, position: bigint, limit: bigint | undefined): Damage {
+  const reason = reasons[fault];
+  if (at + headerBytes > buffer.length) return { reason, offset: position, end: undefined, timestamp: 0n };
+  const base = buffer.readBigInt64BE(at);
+  const [first, max] = [buffer.readBigInt64BE(at + 27), buffer.readBigInt64BE(at + 35)];
+  const placed = fault !== 'offsets' && (at === 0 || base >= position) && (limit === undefined || base < limit);
+  return {
+    reason,
+    offset: placed && base > position ? base : position,
+    end: (placed ? countedEnd(buffer, at, position, limit) : undefined) ?? beginOfNext(buffer, at, position, limit),
+    timestamp: first >= 0n && first <= max && max - first <= widestBatchMs ? first : 0n,
+  };
+}
+
+/** Offset after a damaged batch by its count of records and its last offset, if they agree: damage seldom changes both to agree. */
+function countedEnd(buffer: Buffer, at: number, position: bigint, limit: bigint | undefined): bigint | undefined {
+  const count = buffer.readInt32BE(at + 57);
+  const end = buffer.readBigInt64BE(at) + BigInt(count);
+  const agreed = count > 0 && count - 1 === buffer.readInt32BE(at + 23);
+  return agreed && end > position && (limit === undefined || end <= limit) ? end : undefined;
+}
+
+/** First offset of the batch behind a damaged one, if that one is sound, hence where the length says. */
+function beginOfNext(buffer: Buffer, at: number, position: bigint, limit: bigint | undefined): bigint | undefined {
+  const after = endOf(buffer, at);
+  if (after < at + headerBytes || after + headerBytes > buffer.length) return undefined;
+  const base = buffer.readBigInt64BE(after);
+  return base > position && faultOf(buffer, after, base, limit) === undefined ? base : undefined;
 }
 
 function readBatches(buffer: Buffer, batches: readonly number[], from: bigint): LogRecord[] {
@@ -104,22 +211,28 @@ function readBatch(
   into: LogRecord[],
 ): void {
   const baseOffset = buffer.readBigInt64BE(at);
-  const baseTimestamp = buffer.readBigInt64BE(at + 27);
   const count = buffer.readInt32BE(at + 57);
   const attributes = buffer.readInt16BE(at + 21);
+  const appendTime = (attributes & appendTimeFlag) !== 0;
+  const baseTimestamp = buffer.readBigInt64BE(at + (appendTime ? 35 : 27));
   const before = into.length;
   let code: 'TOO_LARGE' | 'BAD_RECORD' = 'TOO_LARGE';
   try {
     const body = decompress(attributes & 0x7, buffer.subarray(at + headerBytes, endOf(buffer, at)), shared.zstd);
     code = 'BAD_RECORD';
     const reader = new RecordReader(body);
-    const batch = { body, baseOffset, baseTimestamp, headers: shared.headers };
+    const batch = { body, baseOffset, baseTimestamp, appendTime, headers: shared.headers };
     // Of most batches all records are wanted: then no offset needs to be computed.
     const skip = from > baseOffset ? Number(from - baseOffset) : 0;
+    let last = -1;
     for (let i = 0; i < count; i++) {
       const record = reader.record(batch);
-      if (record.offsetDelta >= skip) into.push(record);
+      if (record.offsetDelta <= last) throw new RangeError('offsets do not ascend');
+      last = record.offsetDelta;
+      if (last >= skip) into.push(record);
     }
+    if (last > buffer.readInt32BE(at + 23)) throw new RangeError('an offset is beyond the batch');
+    if (count < 0 || reader.at !== body.length) throw new RangeError(`it holds other than ${count} records`);
   } catch (error) {
     into.length = before;
     const cannot = code === 'TOO_LARGE' ? 'decompressed' : 'read';
@@ -155,157 +268,7 @@ function decompress(codec: number, bytes: Buffer, zstd: ZstdReader): Buffer {
 /** The type of a control record is the second int16 of its key: 0 abort, 1 commit. */
 function controlType(body: Buffer): number {
   const reader = new RecordReader(body);
-  const { key } = reader.record({ body, baseOffset: 0n, baseTimestamp: 0n, headers: new HeaderCache() });
+  const zero = { body, baseOffset: 0n, baseTimestamp: 0n, appendTime: false, headers: new HeaderCache() };
+  const { key } = reader.record(zero);
   return key === null || key.length < 4 ? -1 : key.readInt16BE(2);
-}
-
-/** What the records of a batch share. */
-interface Batch {
-  readonly body: Buffer;
-  readonly baseOffset: bigint;
-  readonly baseTimestamp: bigint;
-  readonly headers: HeaderCache;
-}
-
-type Headers = Readonly<Record<string, Buffer>>;
-
-/** Reads headers. A source gives each of its records the same ones, longer than the record itself: what equals the last ones is not read again. */
-class HeaderCache {
-  #bytes: Buffer = Buffer.alloc(0);
-  #headers: Headers = {};
-
-  /** @param from where the number of headers is; the last one ends at `to`. */
-  read(body: Buffer, from: number, to: number): Headers {
-    const known = this.#bytes;
-    if (known.length === to - from && body.compare(known, 0, known.length, from, to) === 0) return this.#headers;
-    const reader = new RecordReader(body, from);
-    const headers: [string, Buffer][] = [];
-    for (let count = reader.varint(); count > 0; count--) {
-      headers.push([reader.bytes()?.toString('utf8') ?? '', reader.bytes() ?? Buffer.alloc(0)]);
-    }
-    if (reader.at !== to) throw new RangeError('headers end elsewhere than their record');
-    // Whatever the names: one that objects have of their own, such as __proto__, is a header as well.
-    this.#headers = Object.fromEntries(headers);
-    this.#bytes = body.subarray(from, to);
-    return this.#headers;
-  }
-}
-
-/**
- * A record as places in its batch: numbers only, because a portion has thousands of them, and what is not yet done with is copied by
- * each garbage collection. Key and value become buffers each time they are asked for.
- */
-class BatchRecord implements LogRecord {
-  readonly offsetDelta: number;
-  readonly headers?: Headers;
-  private readonly batch: Batch;
-  private readonly timestampDelta: number;
-  private readonly keyAt: number;
-  private readonly keyEnd: number;
-  private readonly valueAt: number;
-  private readonly valueEnd: number;
-
-  /** An end before its beginning stands for null. */
-  constructor(
-    batch: Batch,
-    timestampDelta: number,
-    offsetDelta: number,
-    keyAt: number,
-    keyEnd: number,
-    valueAt: number,
-    valueEnd: number,
-    headers: Headers | undefined,
-  ) {
-    this.batch = batch;
-    this.timestampDelta = timestampDelta;
-    this.offsetDelta = offsetDelta;
-    this.keyAt = keyAt;
-    this.keyEnd = keyEnd;
-    this.valueAt = valueAt;
-    this.valueEnd = valueEnd;
-    if (headers !== undefined) this.headers = headers;
-  }
-
-  get offset(): bigint {
-    return this.batch.baseOffset + BigInt(this.offsetDelta);
-  }
-
-  get timestamp(): bigint {
-    return this.batch.baseTimestamp + BigInt(this.timestampDelta);
-  }
-
-  get key(): Buffer | null {
-    return this.keyEnd < this.keyAt ? null : this.batch.body.subarray(this.keyAt, this.keyEnd);
-  }
-
-  get value(): Buffer | null {
-    return this.valueEnd < this.valueAt ? null : this.batch.body.subarray(this.valueAt, this.valueEnd);
-  }
-}
-
-class RecordReader {
-  readonly #buffer: Buffer;
-  #at: number;
-
-  constructor(buffer: Buffer, at = 0) {
-    this.#buffer = buffer;
-    this.#at = at;
-  }
-
-  get at(): number {
-    return this.#at;
-  }
-
-  /** @throws RangeError for a record whose parts do not fill its length. */
-  record(batch: Batch): BatchRecord {
-    const length = this.varint();
-    const end = this.#at + length;
-    if (length < 0 || end > this.#buffer.length) throw new RangeError('record batch ends inside a record');
-    this.#at += 1; // attributes: none defined
-    const timestampDelta = this.varint();
-    const offsetDelta = this.varint();
-    const keyLength = this.varint();
-    const keyAt = this.#at;
-    if (keyLength > 0) this.#at += keyLength;
-    const valueLength = this.varint();
-    const valueAt = this.#at;
-    if (valueLength > 0) this.#at += valueLength;
-    if (this.#at >= end) throw new RangeError('a record is longer than it says');
-    const headers = end - this.#at === 1 ? undefined : batch.headers.read(this.#buffer, this.#at, end);
-    this.#at = end;
-    return new BatchRecord(
-      batch,
-      timestampDelta,
-      offsetDelta,
-      keyAt,
-      keyAt + keyLength,
-      valueAt,
-      valueAt + valueLength,
-      headers,
-    );
-  }
-
-  bytes(): Buffer | null {
-    const length = this.varint();
-    if (length < 0) return null;
-    const start = this.#at;
-    this.#at += length;
-    return this.#buffer.subarray(start, this.#at);
-  }
-
-  /** Zigzag varint; exact up to 2^53, which deltas of timestamps in milliseconds never reach. */
-  varint(): number {
-    const buffer = this.#buffer;
-    let byte = buffer[this.#at++] as number;
-    if (byte < 0x80) return (byte >>> 1) ^ -(byte & 1);
-    let value = byte & 0x7f;
-    let scale = 128;
-    do {
-      if (this.#at >= buffer.length) throw new RangeError('record batch ends inside a varint');
-      byte = buffer[this.#at++] as number;
-      value += (byte & 0x7f) * scale;
-      scale *= 128;
-    } while (byte >= 0x80);
-    return value % 2 === 0 ? value / 2 : -(value + 1) / 2;
-  }
 }

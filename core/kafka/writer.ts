@@ -5,6 +5,7 @@ import { encodeBatch } from './batch-encoder.ts';
 import { isFenced, isLeaderless, protocolType, toMillraceError } from './errors.ts';
 import type { Broker, Cluster } from './internals.ts';
 import { type ProducedBatch, produce } from './produce.ts';
+import type { Topology } from './topology.ts';
 
 /** The broker aborts a transaction that is open for longer, so a frozen owner holds readers up for at most this long. */
 const transactionTimeoutMs = 15_000;
@@ -12,7 +13,6 @@ const transactionTimeoutMs = 15_000;
 const maxRecordsPerBatch = 10_000;
 /** Below the broker's default limit of 1 MiB for a batch, measured before compression. */
 const maxBytesPerBatch = 900_000;
-const coordinatorOf = { group: 0, transaction: 1 } as const;
 /** The previous transaction's markers are still being written, or a coordinator is just loading: a short wait cures it. */
 const transient = new Set([
   'CONCURRENT_TRANSACTIONS',
@@ -23,6 +23,8 @@ const transient = new Set([
 ]);
 const moved = new Set(['NOT_COORDINATOR', 'NOT_COORDINATOR_FOR_GROUP']);
 const transientBudgetMs = 10_000;
+
+type Coordinator = Parameters<Topology['coordinator']>[1];
 
 interface Producer {
   readonly transactionalId: string;
@@ -37,24 +39,26 @@ interface Producer {
  */
 export class KafkaWriter implements Writer {
   readonly #cluster: Cluster;
+  readonly #topology: Topology;
   readonly #producer: Producer;
   readonly #sequences = new Map<string, number>();
   readonly #coordinators = new Map<string, number>();
   #broken: MillraceError | undefined;
 
-  private constructor(cluster: Cluster, producer: Producer) {
+  private constructor(cluster: Cluster, topology: Topology, producer: Producer) {
     this.#cluster = cluster;
+    this.#topology = topology;
     this.#producer = producer;
   }
 
   /** Fences earlier writers of the id. The coordinator answers only when their last transaction is completed. */
-  static async open(cluster: Cluster, transactionalId: string): Promise<KafkaWriter> {
+  static async open(cluster: Cluster, topology: Topology, transactionalId: string): Promise<KafkaWriter> {
     try {
       const { producerId, producerEpoch } = await whileTransient(async () => {
-        const broker = await findCoordinator(cluster, transactionalId, 'transaction');
+        const broker = await topology.coordinator(transactionalId, 'transaction');
         return broker.initProducerId({ transactionalId, transactionTimeout: transactionTimeoutMs });
       });
-      return new KafkaWriter(cluster, { transactionalId, producerId, producerEpoch });
+      return new KafkaWriter(cluster, topology, { transactionalId, producerId, producerEpoch });
     } catch (error) {
       throw toMillraceError(error, `initialising ${transactionalId}`);
     }
@@ -67,7 +71,7 @@ export class KafkaWriter implements Writer {
     try {
       written = await this.#write(transaction);
     } catch (error) {
-      this.#broken = await this.#giveUp(error);
+      this.#broken = await this.#giveUp(error, transaction);
       throw this.#broken;
     }
     try {
@@ -124,10 +128,7 @@ export class KafkaWriter implements Writer {
   async #produce(byPartition: ReadonlyMap<string, readonly OutRecord[]>): Promise<Written[]> {
     const written: Written[] = [];
     if (byPartition.size === 0) return written;
-    await this.#cluster.addMultipleTargetTopics([
-      ...new Set([...byPartition.values()].map(([first]) => (first as OutRecord).topic)),
-    ]);
-    await this.#cluster.refreshMetadataIfNecessary();
+    await this.#topology.ask(topicsOf(byPartition.values()));
     const chunks = [...byPartition].map(([id, records]) => ({ id, batches: chunk(records) }));
     for (let round = 0; chunks.some(({ batches }) => round < batches.length); round++) {
       const batches = await Promise.all(
@@ -136,7 +137,9 @@ export class KafkaWriter implements Writer {
           return records === undefined ? [] : [this.#encode(id, records)];
         }),
       );
-      const byLeader = Map.groupBy(batches, (batch) => this.#leaderOf(batch));
+      const leaders = new Map<ProducedBatch, number>();
+      for (const batch of batches) leaders.set(batch, await this.#topology.leader(batch));
+      const byLeader = Map.groupBy(batches, (batch) => leaders.get(batch) as number);
       const produced = await Promise.all(
         [...byLeader].map(async ([nodeId, of]) =>
           produce(await this.#cluster.findBroker({ nodeId }), this.#producer.transactionalId, of),
@@ -154,23 +157,13 @@ export class KafkaWriter implements Writer {
     return { topic, partition, batch: await encodeBatch(records, { ...this.#producer, firstSequence }) };
   }
 
-  #leaderOf({ topic, partition }: ProducedBatch): number {
-    const leader = this.#cluster
-      .findTopicPartitionMetadata(topic)
-      .find((each) => each.partitionId === partition)?.leader;
-    if (leader !== undefined) return leader;
-    throw new MillraceError('TOPIC_MISSING', `${topic} has no partition ${partition}`, {
-      remedy: 'create the topics with: millrace topics apply',
-    });
-  }
-
   /** Aborts if it still can, so that readers are not held up until the transaction times out. */
-  async #giveUp(error: unknown): Promise<MillraceError> {
-    const doing = `writing as ${this.#producer.transactionalId}`;
-    const known = toMillraceError(error, doing);
+  async #giveUp(error: unknown, { records }: Transaction): Promise<MillraceError> {
+    const topics = topicsOf([records]);
+    const what = topics.length === 0 ? 'committing offsets' : `writing to ${topics.join(', ')}`;
+    const doing = `${what} as ${this.#producer.transactionalId}`;
+    const known = await this.#topology.meaningOf(error, topics, doing);
     if (known.code === 'FENCED') return known;
-    // Whoever repeats the transaction has to find the new leader, also if the metadata are young.
-    if (isLeaderless(error)) await this.#cluster.refreshMetadata().catch(() => undefined);
     try {
       const coordinator = await this.#coordinator(this.#producer.transactionalId, 'transaction');
       await coordinator.endTxn({ ...this.#producer, transactionResult: false });
@@ -181,7 +174,7 @@ export class KafkaWriter implements Writer {
     return new MillraceError('TRANSACTION_ABORTED', `${doing}: ${(error as Error).message}`, { cause: error });
   }
 
-  async #asking<T>(id: string, kind: keyof typeof coordinatorOf, request: (broker: Broker) => Promise<T>): Promise<T> {
+  async #asking<T>(id: string, kind: Coordinator, request: (broker: Broker) => Promise<T>): Promise<T> {
     return whileTransient(async () => {
       const broker = await this.#coordinator(id, kind);
       try {
@@ -193,11 +186,11 @@ export class KafkaWriter implements Writer {
     });
   }
 
-  async #coordinator(id: string, kind: keyof typeof coordinatorOf): Promise<Broker> {
+  async #coordinator(id: string, kind: Coordinator): Promise<Broker> {
     const key = `${kind}:${id}`;
     const known = this.#coordinators.get(key);
     if (known !== undefined) return this.#cluster.findBroker({ nodeId: known });
-    const broker = await findCoordinator(this.#cluster, id, kind);
+    const broker = await this.#topology.coordinator(id, kind);
     this.#coordinators.set(key, Number(broker.nodeId));
     return broker;
   }
@@ -207,17 +200,10 @@ export class KafkaWriter implements Writer {
   }
 }
 
-export async function findCoordinator(cluster: Cluster, id: string, kind: keyof typeof coordinatorOf): Promise<Broker> {
-  const { coordinator } = await cluster.findGroupCoordinatorMetadata({
-    groupId: id,
-    coordinatorType: coordinatorOf[kind],
-  });
-  try {
-    return await cluster.findBroker({ nodeId: coordinator.nodeId });
-  } catch {
-    await cluster.refreshMetadata();
-    return cluster.findBroker({ nodeId: coordinator.nodeId });
-  }
+function topicsOf(groups: Iterable<readonly OutRecord[]>): string[] {
+  const topics = new Set<string>();
+  for (const records of groups) for (const { topic } of records) topics.add(topic);
+  return [...topics];
 }
 
 /** Repeats a request while the answer is "not yet". Any other failure is passed on at once. */

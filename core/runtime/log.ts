@@ -43,6 +43,8 @@ export interface Fetched extends TopicPartition {
   readonly records: readonly LogRecord[];
   /** About how many there are, for who does not want to read them yet. Default: their number. */
   readonly size?: number;
+  /** Memory that it takes while it waits: bytes as fetched. Default: those of its keys and values. */
+  readonly bytes?: number;
   /** The partition's high watermark at the time of the fetch. */
   readonly end: bigint;
 }
@@ -94,7 +96,8 @@ export interface Fetcher extends AsyncDisposable {
   /**
    * Fetches committed records at the given positions. Resolves as soon as any partition moved, or after `maxWaitMs` with nothing.
    *
-   * @throws MillraceError KAFKA_UNREACHABLE, OFFSET_OUT_OF_RANGE (names the partition and its earliest offset), TOPIC_MISSING.
+   * @throws MillraceError KAFKA_UNREACHABLE, OFFSET_OUT_OF_RANGE, TOPIC_MISSING, KAFKA_FORBIDDEN, KAFKA_REFUSED, LOG_DAMAGED. Records
+   *   of other partitions that arrived with the failure were returned by the call before.
    */
   fetch(positions: readonly FetchPosition[], options: FetchOptions): Promise<readonly Fetched[]>;
 }

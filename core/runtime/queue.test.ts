@@ -75,3 +75,14 @@ test('whatever the inputs hold, each comes whole and in order, and none runs ahe
     }),
   );
 });
+
+test('what waits of each input is counted in bytes as fetched, also once a portion is cut', () => {
+  const queue = new Queue();
+  queue.push({ ...portion('a', 0, [0, 5_000]), bytes: 1_000 });
+  queue.push({ ...portion('b', 0, [2_000]), bytes: 300 });
+  expect([queue.bytes('a'), queue.bytes('b'), queue.bytes('c')]).toEqual([1_000, 300, 0]);
+  queue.shift();
+  expect([queue.bytes('a'), queue.bytes('b')]).toEqual([0, 300]);
+  drain(queue);
+  expect([queue.bytes('a'), queue.bytes('b')]).toEqual([0, 0]);
+});

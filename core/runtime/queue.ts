@@ -4,6 +4,7 @@ import type { Fetched } from './log.ts';
 interface Lane {
   readonly items: Fetched[];
   records: number;
+  bytes: number;
 }
 
 /**
@@ -19,8 +20,15 @@ function sizeOf(fetched: Fetched): number {
   return fetched.size ?? fetched.records.length;
 }
 
+function bytesOf(fetched: Fetched): number {
+  if (fetched.bytes !== undefined) return fetched.bytes;
+  let bytes = 0;
+  for (const { key, value } of fetched.records) bytes += (key?.length ?? 0) + (value?.length ?? 0);
+  return bytes;
+}
+
 /**
- * A task's fetched portions, oldest first for each input. Who fills it looks at `records` and stops in time; it refuses nothing itself.
+ * A task's fetched portions, oldest first for each input. It refuses nothing: the task looks at `records` and `bytes`, and stops fetching in time.
  */
 export class Queue {
   readonly #lanes = new Map<string, Lane>();
@@ -31,6 +39,11 @@ export class Queue {
     return this.#lanes.get(topic)?.records ?? 0;
   }
 
+  /** Memory that one input's portions take. */
+  bytes(topic: string): number {
+    return this.#lanes.get(topic)?.bytes ?? 0;
+  }
+
   get empty(): boolean {
     for (const { items } of this.#lanes.values()) if (items.length > 0) return false;
     return true;
@@ -39,11 +52,12 @@ export class Queue {
   push(fetched: Fetched): void {
     let lane = this.#lanes.get(fetched.topic);
     if (lane === undefined) {
-      lane = { items: [], records: 0 };
+      lane = { items: [], records: 0, bytes: 0 };
       this.#lanes.set(fetched.topic, lane);
     }
     lane.items.push(fetched);
     lane.records += sizeOf(fetched);
+    lane.bytes += bytesOf(fetched);
     this.wake();
   }
 
@@ -71,11 +85,13 @@ export class Queue {
     const fetched = chosen?.items.shift();
     if (chosen === undefined || fetched === undefined) return undefined;
     chosen.records -= sizeOf(fetched);
+    chosen.bytes -= bytesOf(fetched);
     if (second === undefined) return fetched;
     const [now, later] = cut(fetched, second + MERGE_SPAN_MS);
     if (later !== undefined) {
       chosen.items.unshift(later);
       chosen.records += later.records.length;
+      chosen.bytes += bytesOf(later);
     }
     return now;
   }

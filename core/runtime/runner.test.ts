@@ -3,7 +3,7 @@ import { MillraceError } from '../errors.ts';
 import { Metrics } from '../observability/metrics.ts';
 import { MemoryLog } from '../testing/memory-log.ts';
 import type { Handler, HandlerFactory, Ownership } from './handler.ts';
-import type { Fetched } from './log.ts';
+import type { Fetched, Log } from './log.ts';
 import { Runner, type RunnerEvent } from './runner.ts';
 
 /** Copies records to `out`, committing each portion with its offset: the smallest handler that is exactly-once. */
@@ -104,6 +104,53 @@ test('every record is processed once, in the order of its partition', async () =
   await until(() => copied(log).length >= 500);
   const inOrder = log.records('out', 1).map(({ value }) => Number(value?.toString()));
   expect(inOrder).toEqual(range(500).filter((i) => i % 2 === 1));
+});
+
+test('what waits is bounded in bytes over all partitions, and an empty queue is always filled', async () => {
+  const log = newLog();
+  const bytes = 1_000_000;
+  const waiting = [0, 0];
+  let most = 0;
+  // One record of 1 MB a partition and fetch, as a broker answers whatever limit it is given.
+  const fetcher: Log['fetcher'] = () => ({
+    async fetch(positions) {
+      await new Promise((resolve) => setTimeout(resolve, 1));
+      return positions.map(({ topic, partition, offset }) => {
+        waiting[partition] = (waiting[partition] ?? 0) + 1;
+        most = Math.max(most, (waiting[0] ?? 0) + (waiting[1] ?? 0));
+        const records = [{ offset, timestamp: 1n, key: null, value: null }];
+        return { topic, partition, from: offset, next: offset + 1n, records, bytes, end: 1_000n };
+      });
+    },
+    async [Symbol.asyncDispose]() {},
+  });
+  let done = 0;
+  const runner = await Runner.start({
+    log: Object.assign(Object.create(log) as MemoryLog, {
+      fetcher,
+      join: log.join.bind(log),
+      writer: log.writer.bind(log),
+      committed: log.committed.bind(log),
+      starts: log.starts.bind(log),
+    }),
+    name: 'copy',
+    inputs: [['in']],
+    factory: (own) =>
+      new Copy(own, async ({ partition }) => {
+        await new Promise((resolve) => setTimeout(resolve, 5));
+        waiting[partition] = (waiting[partition] ?? 0) - 1;
+        done++;
+      }),
+    metrics: (at) => metrics.task({ name: 'copy', ...at }),
+    fetchBytes: 1_000_000,
+    queueRecords: 5_000,
+    queueBytes: 6 * bytes,
+  });
+  open.push(runner);
+  await until(() => done >= 40);
+  // Three wait for each partition, and one is being processed.
+  expect(most).toBeLessThanOrEqual(8);
+  expect(most).toBeGreaterThan(4);
 });
 
 test('members that join and leave under load lose and repeat nothing', async () => {

@@ -20,6 +20,8 @@ export interface RunnerOptions {
   readonly fetchBytes: number;
   /** Records that wait in a task's queue before fetching for it pauses. */
   readonly queueRecords: number;
+  /** Bytes, as fetched, that wait in the queues of all tasks before fetching pauses; each task has an equal share. Default 64 MiB. */
+  readonly queueBytes?: number;
   readonly clock?: Clock;
   /** Whether an operator has paused the tasks of a partition. Asked when a task starts, and at each `obey`. Default: never. */
   readonly isPaused?: (partition: number) => boolean;
@@ -36,6 +38,7 @@ const idleWaitMs = 250;
 /** With a task whose queue is full the long poll is cut short: its room must be used as soon as it is there. */
 const busyWaitMs = 10;
 const retryMs = 500;
+const defaultQueueBytes = 64 * 1024 * 1024;
 /** How often tables are asked for news. */
 const tablesMs = 500;
 
@@ -133,7 +136,7 @@ export class Runner implements AsyncDisposable {
   }
 
   #startTask(at: TopicPartition): Task {
-    const { log, name, factory, metrics, queueRecords, onEvent } = this.#options;
+    const { log, name, factory, metrics, queueRecords, queueBytes = defaultQueueBytes, onEvent } = this.#options;
     const topics = this.#options.inputs.find(([primary]) => primary === at.topic) ?? [at.topic];
     const task = new Task({
       topics,
@@ -143,6 +146,7 @@ export class Runner implements AsyncDisposable {
       factory,
       metrics: metrics(at),
       queueRecords,
+      queueBytes: () => queueBytes / Math.max(1, this.#tasks.size),
       clock: this.#clock,
       onEvent: (event) => onEvent?.({ ...event, name }),
     });
@@ -185,7 +189,12 @@ export class Runner implements AsyncDisposable {
         for (const topic of tables) ends.set(topic, await log.ends(topic));
         for (const task of this.#tasks.values()) task.tables(ends);
       } catch (error) {
-        if (!signal.aborted) onEvent?.({ kind: 'fetch failed', name, error });
+        if (signal.aborted) return;
+        onEvent?.({ kind: 'fetch failed', name, error });
+        if (dispositionOf(error) === 'stop') {
+          this.#fail(error);
+          return;
+        }
       }
       await this.#clock.sleep(tablesMs, signal);
     }

@@ -23,6 +23,8 @@ export interface TaskOptions {
   readonly factory: HandlerFactory;
   readonly metrics: TaskMetrics;
   readonly queueRecords: number;
+  /** This task's part of the bytes that may wait in queues. */
+  readonly queueBytes: () => number;
   readonly clock: Clock;
   readonly onEvent: (event: TaskEvent) => void;
 }
@@ -76,11 +78,13 @@ export class Task implements AsyncDisposable {
 
   /** What to fetch next: nothing while taking over or paused, and nothing of an input whose queue is full. */
   get wants(): readonly Position[] {
-    const { partition, queueRecords } = this.#options;
+    const { topics, partition, queueRecords } = this.#options;
+    const queueBytes = this.#options.queueBytes() / topics.length;
     const wanted: Position[] = [];
     if (this.#paused) return wanted;
     for (const [topic, offset] of this.#fetchAt ?? []) {
-      if (this.#queue.records(topic) < queueRecords) wanted.push({ topic, partition, offset });
+      const full = this.#queue.records(topic) >= queueRecords || this.#queue.bytes(topic) >= queueBytes;
+      if (!full) wanted.push({ topic, partition, offset });
     }
     return wanted;
   }

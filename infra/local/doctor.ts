@@ -9,7 +9,7 @@ import { isMinioInstalled } from './install/minio.ts';
 import { minimumJava, type PortName, titles } from './parts.ts';
 import { holderOf, isFree } from './ports.ts';
 import { isAlive } from './process.ts';
-import { services } from './stack.ts';
+import { servicesOf } from './stack.ts';
 import { portsOf, readRecord } from './state.ts';
 
 export interface Finding {
@@ -137,7 +137,7 @@ async function ports({ name, dir }: DoctorOptions): Promise<Finding[]> {
   }
   const wanted = await portsOf(name, record);
   const findings: Finding[] = [];
-  for (const service of services) {
+  for (const service of servicesOf(record?.brokers ?? 1)) {
     const part = record?.parts[service.name];
     const running = part !== undefined && (await isAlive(part));
     for (const port of service.ports)

@@ -5,13 +5,19 @@
 
 export const kafkaVersion = '4.3.1';
 
-export type PartName = 'postgres' | 'kafka' | 'minio' | 'registry' | 'connect' | 'prometheus' | 'alertmanager';
+/** The brokers, the first of which is the controller as well. A stack has one of them, or all. */
+export const brokerNames = ['kafka', 'kafka2', 'kafka3'] as const;
+export type BrokerName = (typeof brokerNames)[number];
+
+export type PartName = BrokerName | 'postgres' | 'minio' | 'registry' | 'connect' | 'prometheus' | 'alertmanager';
 
 /** Ports of the stack `dev`. A stack of another name gets free ones. */
 export const defaultPorts = {
   postgres: 5432,
   kafka: 9092,
   kafkaController: 29093,
+  kafka2: 9094,
+  kafka3: 9095,
   registry: 8081,
   registryManagement: 8082,
   connect: 8083,
@@ -75,6 +81,17 @@ export const kafka = {
   },
 } as const;
 
+/** Settings of each broker where there are three: one may be gone, and what was acknowledged is on the others. */
+export const replicated = {
+  'default.replication.factor': '3',
+  'min.insync.replicas': '2',
+  'offsets.topic.replication.factor': '3',
+  'transaction.state.log.replication.factor': '3',
+  'transaction.state.log.min.isr': '2',
+  'share.coordinator.state.topic.replication.factor': '3',
+  'share.coordinator.state.topic.min.isr': '2',
+} as const;
+
 export const connect = {
   title: 'Kafka Connect',
   version: kafkaVersion,
@@ -101,6 +118,12 @@ export const connect = {
     // One worker: nobody to wait for when it comes back.
     'scheduled.rebalance.max.delay.ms': '1000',
     'offset.flush.interval.ms': '1000',
+  },
+  /** Where there are three brokers. */
+  replicated: {
+    'config.storage.replication.factor': '3',
+    'offset.storage.replication.factor': '3',
+    'status.storage.replication.factor': '3',
   },
 } as const;
 
@@ -133,12 +156,14 @@ export const minio = {
 export const prometheus = { title: 'Prometheus', retention: '30d' } as const;
 export const alertmanager = { title: 'Alertmanager' } as const;
 
-/** The order in which parts are stopped: who writes goes before who is written to. */
+/** The order in which parts are stopped: who writes goes before who is written to, and the controller goes last of the brokers. */
 export const stopOrder: readonly PartName[] = [
   'prometheus',
   'alertmanager',
   'connect',
   'registry',
+  'kafka3',
+  'kafka2',
   'kafka',
   'minio',
   'postgres',
@@ -147,6 +172,8 @@ export const stopOrder: readonly PartName[] = [
 export const titles: Readonly<Record<PartName, string>> = {
   postgres: postgres.title,
   kafka: kafka.title,
+  kafka2: `${kafka.title} (broker 2)`,
+  kafka3: `${kafka.title} (broker 3)`,
   minio: minio.title,
   registry: registry.title,
   connect: connect.title,

@@ -3,11 +3,11 @@ import { access, mkdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { MillraceError } from '../../core/errors.ts';
 import { type Host, installAll } from './install/install.ts';
-import { minio as minioPart, type PartName, type Ports, stopOrder, titles } from './parts.ts';
+import { brokerNames, minio as minioPart, type PartName, type Ports, stopOrder, titles } from './parts.ts';
 import { isAlive, memoryOf, signalProcess, stopProcess } from './process.ts';
 import { alertmanager, findAlertmanager } from './services/alertmanager.ts';
 import { connect, secretsFolder } from './services/connect.ts';
-import { kafka } from './services/kafka.ts';
+import { kafka, moreBrokers } from './services/kafka.ts';
 import { minio } from './services/minio.ts';
 import { ownerUrl, postgres, strayData } from './services/postgres.ts';
 import { prometheus } from './services/prometheus.ts';
@@ -25,10 +25,13 @@ import {
   writeRecord,
 } from './state.ts';
 
-export const services: readonly Service[] = [postgres, kafka, minio, registry, connect];
+/** Parts of a stack with so many brokers. */
+export function servicesOf(brokers: number): readonly Service[] {
+  return [postgres, kafka, ...moreBrokers.slice(0, brokers - 1), minio, registry, connect];
+}
 /** Started on request, and then part of the stack until it is stopped. */
 const monitoring: readonly Service[] = [alertmanager, prometheus];
-const serviceOf = new Map([...services, ...monitoring].map((service) => [service.name, service]));
+const serviceOf = new Map([...servicesOf(3), ...monitoring].map((service) => [service.name, service]));
 
 export interface StackEvent {
   /** A part, or something that is being installed. */
@@ -46,6 +49,8 @@ export interface StackOptions {
   readonly host: Host;
   /** Also start Prometheus, and Alertmanager if there is one on the PATH. Default false. */
   readonly monitoring?: boolean;
+  /** Brokers of a stack that is started for the first time: 1 or 3. Default: those that it has, or 1. */
+  readonly brokers?: number;
   readonly onProgress?: (event: StackEvent) => void;
   readonly signal?: AbortSignal;
 }
@@ -73,7 +78,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   await using _lock = await lockStack(dir, name);
   const stack = await Stack.load({ ...options, dir });
   const missing: Service[] = [];
-  for (const service of await wantedOf(options)) {
+  for (const service of await wantedOf(options, stack.brokers)) {
     if (!(await stack.isRunning(service.name))) missing.push(service);
   }
   if (missing.length === 0) return stack;
@@ -89,7 +94,8 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   return stack;
 }
 
-async function wantedOf({ host, monitoring: wanted }: StackOptions): Promise<readonly Service[]> {
+async function wantedOf({ host, monitoring: wanted }: StackOptions, brokers: number): Promise<readonly Service[]> {
+  const services = servicesOf(brokers);
   if (wanted !== true) return services;
   const possible = (await findAlertmanager(host)) === undefined ? [prometheus] : monitoring;
   return [...services, ...possible];
@@ -146,6 +152,7 @@ export class Stack implements AsyncDisposable {
   readonly name: string;
   readonly dir: string;
   readonly ports: Ports;
+  readonly brokers: number;
   readonly #secrets: Secrets;
   readonly #options: StackOptions;
   #record: StackRecord;
@@ -157,6 +164,7 @@ export class Stack implements AsyncDisposable {
     this.name = options.name;
     this.dir = options.dir;
     this.ports = record.ports;
+    this.brokers = record.brokers ?? 1;
     this.#options = options;
     this.#record = record;
     this.#secrets = secrets;
@@ -167,12 +175,14 @@ export class Stack implements AsyncDisposable {
     await mkdir(dir, { recursive: true });
     const before = await readRecord(dir);
     const [ports, secrets] = [await portsOf(name, before), await secretsOf(dir)];
+    const brokers = brokersOf(options, before);
     const record: StackRecord = {
       name,
       startedAt: before?.startedAt ?? new Date().toISOString(),
       ports,
+      brokers,
       parts: before?.parts ?? {},
-      config: configOf(dir, ports, secrets),
+      config: configOf(dir, ports, secrets, brokers),
     };
     return new Stack(options, record, secrets);
   }
@@ -194,7 +204,7 @@ export class Stack implements AsyncDisposable {
   async status(): Promise<PartStatus[]> {
     const statuses: PartStatus[] = [];
     const started = monitoring.filter(({ name }) => this.part(name) !== undefined);
-    for (const service of [...services, ...started]) {
+    for (const service of [...servicesOf(this.brokers), ...started]) {
       const part = this.part(service.name);
       const running = part !== undefined && (await isAlive(part));
       statuses.push({
@@ -291,6 +301,7 @@ export class Stack implements AsyncDisposable {
       name: this.name,
       dir: this.dir,
       ports: this.ports,
+      brokers: this.brokers,
       secrets: this.#secrets,
       host: this.#options.host,
       note: (text) => this.#tell({ subject: name, state: 'starting', text }),
@@ -321,9 +332,18 @@ function required(name: PartName): Service {
   return service;
 }
 
-function configOf(dir: string, ports: Ports, secrets: Secrets): Readonly<Record<string, unknown>> {
+/** @throws MillraceError CONFIG_INVALID for a stack that has another number of brokers. */
+function brokersOf({ name, brokers }: StackOptions, before: StackRecord | undefined): number {
+  const known = before === undefined ? undefined : (before.brokers ?? 1);
+  if (known === undefined || brokers === undefined || brokers === known) return known ?? brokers ?? 1;
+  throw new MillraceError('CONFIG_INVALID', `stack ${name} was made with ${known} broker${known === 1 ? '' : 's'}`, {
+    remedy: `Leave --brokers out, or make the stack anew: \`millrace down --wipe --stack ${name}\`.`,
+  });
+}
+
+function configOf(dir: string, ports: Ports, secrets: Secrets, brokers: number): Readonly<Record<string, unknown>> {
   return {
-    kafka: { brokers: [`127.0.0.1:${ports.kafka}`] },
+    kafka: { brokers: brokerNames.slice(0, brokers).map((name) => `127.0.0.1:${ports[name]}`) },
     registry: { url: `http://127.0.0.1:${ports.registry}` },
     connect: { url: `http://127.0.0.1:${ports.connect}` },
     postgres: { url: ownerUrl({ ports, secrets }) },

@@ -20,6 +20,8 @@ export interface StackRecord {
   readonly name: string;
   readonly startedAt: string;
   readonly ports: Ports;
+  /** Number of brokers, chosen at the first start. Default 1. */
+  readonly brokers?: number;
   readonly parts: Readonly<Partial<Record<PartName, PartRecord>>>;
   /** As core/config.ts takes it. With passwords, hence only the owner may read the file. */
   readonly config: Readonly<Record<string, unknown>>;

@@ -27,6 +27,8 @@ export interface Burst {
   readonly title: string;
   /** How often it is injected unless told otherwise. */
   readonly injections: number;
+  /** Brokers of the stack: 1 or 3. Default 1. */
+  readonly brokers?: number;
   /** Changes per second of wall time. Default 120. */
   readonly rate?: number;
   /** What runs while it is injected; default: processors, sink and supervisor in one process each. */
@@ -111,7 +113,8 @@ export async function runBurst(burst: Burst, options: BurstOptions): Promise<Out
   const { seed, signal, note } = options;
   const wanted = Math.max(1, options.injections ?? burst.injections);
   await using resources = new AsyncDisposableStack();
-  const { stack } = await up(options.stack, { signal, monitoring: burst.alert !== undefined });
+  const { brokers = 1 } = burst;
+  const { stack } = await up(options.stack, { signal, brokers, monitoring: burst.alert !== undefined });
   const config = configOf(options.stack, {});
   await setUp(config, { connectors: true, signal });
   const log = resources.use(new KafkaLog({ brokers: config.kafka.brokers, clientId: 'faults' }));

@@ -68,6 +68,8 @@ async function faults(numbers: readonly number[], signal: AbortSignal): Promise<
   for (const [i, burst] of wanted.entries()) {
     if (signal.aborted) break;
     say(`── ${i + 1} of ${wanted.length}: fault ${burst.fault}, ${burst.title}`);
+    // A stack keeps the number of brokers that it was made with.
+    if (i > 0 && wanted[i - 1]?.brokers !== burst.brokers) await wipe();
     try {
       const outcome = await runBurst(burst, {
         stack: values.stack,

@@ -13,11 +13,11 @@ export function secretsFolder(dir: string): string {
 export const connect: Service = {
   name: 'connect',
   ports: ['connect'],
-  needs: ['kafka'],
+  needs: ['kafka', 'kafka2', 'kafka3'],
   stop: { signal: 'SIGTERM', graceMs: 20_000 },
 
   async launch(context) {
-    const { dir, installed, ports, secrets, host } = context;
+    const { dir, installed, ports, secrets, host, brokers } = context;
     const config = join(dir, 'config', 'connect.properties');
     const folder = secretsFolder(dir);
     await mkdir(join(dir, 'config'), { recursive: true });
@@ -32,6 +32,7 @@ export const connect: Service = {
         'rest.advertised.port': String(ports.connect),
         'plugin.path': installed.debezium,
         ...part.settings,
+        ...(brokers < 3 ? {} : part.replicated),
         'config.providers': 'dir',
         'config.providers.dir.class': 'org.apache.kafka.common.config.provider.DirectoryConfigProvider',
         'config.providers.dir.param.allowed.paths': folder,

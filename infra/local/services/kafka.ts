@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { access, mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { TopicAdmin } from '../../../core/kafka/admin.ts';
 import { runCommand } from '../install/command.ts';
-import { kafka as part } from '../parts.ts';
+import { type BrokerName, kafka as part, replicated } from '../parts.ts';
 import { answersTcp } from '../ports.ts';
 import { sharedClasses } from './classes.ts';
 import { type Context, cleanEnv, properties, type Service } from './service.ts';
@@ -21,72 +22,95 @@ export const javaOptions: readonly string[] = [
  * Kafka's form: 16 bytes in base 64, which must not look like an option of the command line. A log that begins anew is another one, and the
  * archive tells them apart by it.
  */
-function clusterId(): string {
+function newClusterId(): string {
   for (;;) {
     const id = randomBytes(16).toString('base64url');
     if (!id.startsWith('-')) return id;
   }
 }
 
-export const kafka: Service = {
-  name: 'kafka',
-  ports: ['kafka', 'kafkaController'],
-  needs: [],
-  stop: { signal: 'SIGTERM', graceMs: 20_000 },
+/** Broker `id`. The first one is the controller, too; the others join its cluster. */
+function broker(id: number, name: BrokerName): Service {
+  const first = id === 1;
+  return {
+    name,
+    ports: first ? [name, 'kafkaController'] : [name],
+    needs: [],
+    stop: { signal: 'SIGTERM', graceMs: 20_000 },
 
-  async launch(context) {
-    const { dir, installed, ports, host, signal } = context;
-    const config = join(dir, 'config', 'kafka.properties');
-    const data = join(dir, 'data', 'kafka');
-    await mkdir(data, { recursive: true });
-    await mkdir(join(dir, 'config'), { recursive: true });
-    await writeFile(
-      config,
-      properties({
-        ...part.settings,
-        'controller.quorum.voters': `1@127.0.0.1:${ports.kafkaController}`,
-        listeners: `PLAINTEXT://127.0.0.1:${ports.kafka},CONTROLLER://127.0.0.1:${ports.kafkaController}`,
-        'advertised.listeners': `PLAINTEXT://127.0.0.1:${ports.kafka}`,
-        'log.dirs': data,
-      }),
-    );
-    const env = cleanEnv(host);
-    const classPath = ['-cp', join(installed.kafka, '*')];
-    const logging = `-Dlog4j2.configurationFile=${log4j}`;
-    const formatted = await access(join(data, 'meta.properties')).then(
-      () => true,
-      () => false,
-    );
-    if (!formatted) {
-      context.note('formatting its storage');
-      const tool = ['-XX:TieredStopAtLevel=1', ...javaOptions, '-Dmillrace.log.level=error', logging, ...classPath];
-      const format = ['kafka.tools.StorageTool', 'format', '--ignore-formatted', '-t', clusterId(), '-c', config];
-      await runCommand(installed.java.command, [...tool, ...format], { env, signal });
-    }
-    return {
-      command: installed.java.command,
-      args: [
-        ...part.heap,
-        ...javaOptions,
-        ...(await sharedClasses('kafka', installed.kafka, context)),
-        logging,
-        ...classPath,
-        'kafka.Kafka',
+    async launch(context) {
+      const { dir, installed, ports, host, signal, brokers } = context;
+      const config = join(dir, 'config', `${name}.properties`);
+      const data = join(dir, 'data', name);
+      await mkdir(data, { recursive: true });
+      await mkdir(join(dir, 'config'), { recursive: true });
+      const plain = `PLAINTEXT://127.0.0.1:${ports[name]}`;
+      await writeFile(
         config,
-      ],
-      cwd: dir,
-      env,
-    };
-  },
+        properties({
+          ...part.settings,
+          ...(brokers < 3 ? {} : replicated),
+          ...(first ? {} : { 'process.roles': 'broker', 'node.id': String(id) }),
+          'controller.quorum.voters': `1@127.0.0.1:${ports.kafkaController}`,
+          listeners: first ? `${plain},CONTROLLER://127.0.0.1:${ports.kafkaController}` : plain,
+          'advertised.listeners': plain,
+          'log.dirs': data,
+        }),
+      );
+      const env = cleanEnv(host);
+      const classPath = ['-cp', join(installed.kafka, '*')];
+      const logging = `-Dlog4j2.configurationFile=${log4j}`;
+      if ((await clusterOf(data)) === undefined) {
+        const cluster = first ? newClusterId() : await clusterOfFirst(context);
+        context.note('formatting its storage');
+        const tool = ['-XX:TieredStopAtLevel=1', ...javaOptions, '-Dmillrace.log.level=error', logging, ...classPath];
+        const format = ['kafka.tools.StorageTool', 'format', '--ignore-formatted', '-t', cluster, '-c', config];
+        await runCommand(installed.java.command, [...tool, ...format], { env, signal });
+      }
+      return {
+        command: installed.java.command,
+        args: [
+          ...part.heap,
+          ...javaOptions,
+          ...(await sharedClasses('kafka', installed.kafka, context)),
+          logging,
+          ...classPath,
+          'kafka.Kafka',
+          config,
+        ],
+        cwd: dir,
+        env,
+      };
+    },
 
-  async ask({ ports }: Context, timeoutMs) {
-    // Asking by Kafka's protocol retries with growing pauses; so first wait until somebody listens at all.
-    await answersTcp(ports.kafka);
-    await using admin = await TopicAdmin.open({
-      brokers: [`127.0.0.1:${ports.kafka}`],
-      clientId: 'millrace-up',
-      timeoutMs,
-    });
-    await admin.partitions();
-  },
-};
+    async ask({ ports }: Context, timeoutMs) {
+      // Asking by Kafka's protocol retries with growing pauses; so first wait until somebody listens at all.
+      await answersTcp(ports[name]);
+      await using admin = await TopicAdmin.open({
+        brokers: [`127.0.0.1:${ports[name]}`],
+        clientId: 'millrace-up',
+        timeoutMs,
+      });
+      if (!(await admin.brokers()).includes(id)) throw new Error(`broker ${id} has not joined the cluster`);
+    },
+  };
+}
+
+export const kafka = broker(1, 'kafka');
+/** Beside the first one in a stack of three brokers. */
+export const moreBrokers: readonly Service[] = [broker(2, 'kafka2'), broker(3, 'kafka3')];
+
+/** The cluster that a data folder belongs to; undefined for one that is not formatted. */
+async function clusterOf(data: string): Promise<string | undefined> {
+  const text = await readFile(join(data, 'meta.properties'), 'utf8').catch(() => '');
+  return /^cluster\.id=(.+)$/m.exec(text)?.[1]?.trim();
+}
+
+/** Waits until the first broker has formatted its storage. */
+async function clusterOfFirst({ dir, signal }: Context): Promise<string> {
+  for (;;) {
+    const cluster = await clusterOf(join(dir, 'data', 'kafka'));
+    if (cluster !== undefined) return cluster;
+    await sleep(50, undefined, { signal });
+  }
+}

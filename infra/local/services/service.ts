@@ -20,6 +20,8 @@ export interface Context {
   /** `.millrace/<name>`, absolute. */
   readonly dir: string;
   readonly ports: Ports;
+  /** Brokers of the stack: 1 or 3. */
+  readonly brokers: number;
   readonly secrets: Secrets;
   readonly installed: Installed;
   readonly host: Host;

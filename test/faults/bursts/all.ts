@@ -1,5 +1,6 @@
 import type { Burst } from '../burst.ts';
 import { brokerKill, brokerRestart, brokerStall } from './broker.ts';
+import { leaderMoved, oneBrokerKilled, oneBrokerSlow, topicDeleted } from './brokers.ts';
 import { bigTransactions, connectKill, deletes } from './capture.ts';
 import { connectorDown, postgresRestart, slotLost, taskFailed } from './connector.ts';
 import { deadLettersRefused, hostileOrder, incompatibleSchema, poison } from './input.ts';
@@ -51,4 +52,8 @@ export const bursts: readonly Burst[] = [
   killInUpload,
   answerLost,
   endInUpload,
+  leaderMoved,
+  oneBrokerKilled,
+  oneBrokerSlow,
+  topicDeleted,
 ];
