@@ -29,7 +29,13 @@ export const configSchema = z.strictObject({
       clientId: z.string().min(1).default('millrace'),
     })
     .prefault({}),
-  registry: z.strictObject({ url: url.default('http://127.0.0.1:8081') }).prefault({}),
+  registry: z
+    .strictObject({
+      url: url.default('http://127.0.0.1:8081'),
+      /** How long a partition waits for a schema id that the registry does not know, once for each id; then its records are dead letters. */
+      lagMs: ms.default(60_000),
+    })
+    .prefault({}),
   connect: z.strictObject({ url: url.default('http://127.0.0.1:8083') }).prefault({}),
   postgres: z
     .strictObject({ url: z.string().startsWith('postgres').default('postgres://millrace@127.0.0.1:5432/millrace') })

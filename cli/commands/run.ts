@@ -127,7 +127,7 @@ async function run(
   metrics.buildInfo.set({ version: packageJson.version, node: process.version }, 1);
   await using stack = new AsyncDisposableStack();
   const log = stack.use(new KafkaLog({ brokers: config.kafka.brokers, clientId: config.kafka.clientId }));
-  const schemas = stack.use(new Registry({ url: config.registry.url }));
+  const schemas = stack.use(new Registry(config.registry));
   const running: Service[] = [];
   const state = { healthy: true };
   const states = new RunningStates();

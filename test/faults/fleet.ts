@@ -42,8 +42,8 @@ export class Member implements AsyncDisposable {
   }
 
   start(): void {
-    const { runs: names, ...options } = this.#options;
-    this.#pipeline = Pipeline.start({ names, ...options });
+    const { runs: names, env, ...options } = this.#options;
+    this.#pipeline = Pipeline.start({ names, ...options, env: { MILLRACE_REGISTRY_LAG_MS: '1000', ...env } });
   }
 
   /** SIGKILL. The place stays empty until `start`. */
