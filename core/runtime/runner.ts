@@ -1,5 +1,5 @@
 import { type Clock, wallClock } from '../clock.ts';
-import { dispositionOf } from '../errors.ts';
+import { dispositionOf, located, MillraceError } from '../errors.ts';
 import type { TaskMetrics } from '../observability/metrics.ts';
 import type { Beat, HandlerFactory } from './handler.ts';
 import { type Fetcher, type Log, partitionId, type TopicPartition } from './log.ts';
@@ -147,7 +147,9 @@ export class Runner implements AsyncDisposable {
       onEvent: (event) => onEvent?.({ ...event, name }),
     });
     task.paused = this.#options.isPaused?.(at.partition) ?? false;
-    task.done.catch((error) => this.#fail(error));
+    task.done.catch((error) =>
+      this.#fail(error instanceof MillraceError ? located(error, { processor: name, ...at, offset: null }) : error),
+    );
     return task;
   }
 
