@@ -22,7 +22,7 @@ export class KafkaLog implements Log {
   readonly #options: ClusterOptions;
   readonly #kafka: Kafka;
   #control: Promise<Cluster> | undefined;
-  #closed = false;
+  #ended: Promise<void> | undefined;
 
   constructor(options: ClusterOptions) {
     this.#options = options;
@@ -107,7 +107,7 @@ export class KafkaLog implements Log {
   }
 
   async #cluster(): Promise<Cluster> {
-    if (this.#closed) throw new MillraceError('KAFKA_UNREACHABLE', 'this connection is closed');
+    if (this.#ended !== undefined) throw new MillraceError('KAFKA_UNREACHABLE', 'this connection is closed');
     this.#control ??= (async () => {
       const cluster = createCluster(this.#options);
       await cluster.connect();
@@ -122,9 +122,12 @@ export class KafkaLog implements Log {
     }
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#ended ??= this.#end();
+    return this.#ended;
+  }
+
+  async #end(): Promise<void> {
     const cluster = await this.#control?.catch(() => undefined);
     await cluster?.disconnect();
   }

@@ -20,6 +20,7 @@ export class KafkaMembership implements AsyncDisposable {
   readonly #kafka: Kafka;
   readonly #options: JoinOptions;
   readonly #closing = new AbortController();
+  #ended: Promise<void> | undefined;
   #consumer: Consumer | undefined;
   #owned: readonly TopicPartition[] = [];
   #rejoining: Promise<void> = Promise.resolve();
@@ -101,8 +102,12 @@ export class KafkaMembership implements AsyncDisposable {
     return this.#closing.signal.aborted;
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#closed) return;
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#ended ??= this.#end();
+    return this.#ended;
+  }
+
+  async #end(): Promise<void> {
     this.#closing.abort();
     await this.#rejoining;
     await this.#consumer?.disconnect();

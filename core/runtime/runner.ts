@@ -56,6 +56,7 @@ export class Runner implements AsyncDisposable {
   #fail: (error: unknown) => void = () => undefined;
   #finish: () => void = () => undefined;
   #loops: Promise<unknown> | undefined;
+  #ended: Promise<void> | undefined;
 
   private constructor(options: RunnerOptions) {
     this.#options = options;
@@ -216,15 +217,18 @@ export class Runner implements AsyncDisposable {
     return this.#tasks.get(partitionId({ topic: primary, partition }));
   }
 
-  /** Ends in order: commits what is done, then leaves the group, so that a successor starts where this one stopped. Idempotent. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    if (!this.#stop.signal.aborted) {
-      this.#stop.abort();
-      await Promise.all([...this.#tasks.values()].map((task) => task[Symbol.asyncDispose]()));
-      await Promise.all(this.#retired);
-      await this.#loops;
-      await this.#membership?.[Symbol.asyncDispose]();
-      this.#finish();
-    }
+  /** Ends in order: commits what is done, then leaves the group, so that a successor starts where this one stopped. Each caller waits for it. */
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#ended ??= this.#end();
+    return this.#ended;
+  }
+
+  async #end(): Promise<void> {
+    this.#stop.abort();
+    await Promise.all([...this.#tasks.values()].map((task) => task[Symbol.asyncDispose]()));
+    await Promise.all(this.#retired);
+    await this.#loops;
+    await this.#membership?.[Symbol.asyncDispose]();
+    this.#finish();
   }
 }
