@@ -139,13 +139,14 @@ export class Sessions<R, A> {
     }
     const now = micros(this.#context.logTime);
     const known = this.#keys.get(key);
-    const overlapping = known === undefined ? [] : [...known.open.values()].filter(touches(sessionOf(time, gap)));
+    const touched = known === undefined ? [] : [...known.open.values()].filter(touches(sessionOf(time, gap)));
+    const overlapping = touched.sort((a, b) => a.start - b.start);
     const reached = known === undefined ? Number.NEGATIVE_INFINITY : watermarkAt(known.progress, now);
     if (overlapping.length === 0 && time + gap <= reached) {
       this.#options.late(key, record, reached - time, at);
       return;
     }
-    aggregation.check?.(overlapping[0]?.state.value ?? null, record, 1);
+    aggregation.check?.(this.#together(overlapping), record, 1);
     const owner = known ?? this.#start(key, startProgress(time, recordLog, lateness));
     this.#join(owner, overlapping, record, time, at);
     if (known === undefined || observe(owner.progress, time, recordLog, now)) {
@@ -154,10 +155,20 @@ export class Sessions<R, A> {
     this.#settle(owner, now);
   }
 
-  /** One session of the record and all those that it touches. */
+  /** What sessions come to when they become one; null for none. The sessions stay as they are. */
+  #together([first, ...others]: readonly Open<A>[]): A | null {
+    if (first === undefined) return null;
+    if (others.length === 0) return first.state.value;
+    const { aggregation } = this.#options;
+    const merged = aggregation.copy(first.state.value);
+    for (const { state } of others) aggregation.merge(merged, state.value);
+    return merged;
+  }
+
+  /** One session of the record and all those that it touches, which are in the order of their starts. */
   #join(owner: Key<A>, overlapping: readonly Open<A>[], record: R, time: number, at: InputRecord<unknown>): void {
     const { aggregation, gap } = this.#options;
-    const [first, ...others] = overlapping.toSorted((a, b) => a.start - b.start);
+    const [first, ...others] = overlapping;
     if (first === undefined) {
       const state = { ...nowhere, end: time + gap, value: aggregation.create(record) };
       extend(state, at);
