@@ -1,7 +1,17 @@
 import { MillraceError } from '../../errors.ts';
 import type { Context, InputRecord, Store, StoreDefinition } from '../define.ts';
 import { Heap, type HeapEntry } from '../heap.ts';
-import { changeLateness, dueAt, micros, observe, type Progress, startProgress, watermarkAt } from '../watermark.ts';
+import {
+  changeLateness,
+  dueAt,
+  forgetAfter,
+  forgottenAt,
+  micros,
+  observe,
+  type Progress,
+  startProgress,
+  watermarkAt,
+} from '../watermark.ts';
 import { type Aggregation, cover, extend, nowhere, type Span } from './aggregation.ts';
 import type { Window } from './windows.ts';
 
@@ -23,6 +33,8 @@ export interface SessionsOptions<R, A> {
   readonly emit: (session: Session<A>) => void;
   /** A record whose session would have closed already. @param lateness watermark minus event time, microseconds. */
   readonly late: (key: string, record: R, lateness: number, at: InputRecord<unknown>) => void;
+  /** Log time since its newest record after which a key without sessions is forgotten, microseconds. Default `forgetAfter`; infinite for never. */
+  readonly forget?: number;
 }
 
 interface SessionState<A> extends Span {
@@ -86,6 +98,8 @@ export function sessionStores<R, A>(aggregation: Aggregation<R, A>): StoreDefini
  *
  * A session is emitted once, when its key's watermark reaches its end, and is not revised after that: where it begins and ends would change with it,
  * and so would what it is known by. A record that comes too late for every open session is late.
+ *
+ * A key without open sessions keeps its watermark for `forget` of log time; then it is forgotten, and begins anew with its next record.
  */
 export class Sessions<R, A> {
   readonly #options: SessionsOptions<R, A>;
@@ -125,8 +139,16 @@ export class Sessions<R, A> {
   advance(): void {
     const now = micros(this.#context.logTime);
     for (let key = this.#due.first(); key !== undefined && key.due <= now; key = this.#due.first()) {
-      this.#settle(key, now);
+      if (key.open.size === 0) this.#drop(key);
+      else this.#settle(key, now);
     }
+  }
+
+  /** The key is as if it had never been seen. */
+  #drop(owner: Key<A>): void {
+    this.#due.delete(owner);
+    this.#keys.delete(owner.tie);
+    this.#progress.delete(owner.tie);
   }
 
   /** @throws MillraceError FUTURE_EVENT_TIME or BAD_RECORD, before anything has changed. */
@@ -223,8 +245,10 @@ export class Sessions<R, A> {
 
   #schedule(owner: Key<A>): void {
     const next = owner.open.first();
-    if (next === undefined) this.#due.delete(owner);
-    else this.#due.set(owner, dueAt(owner.progress, next.due));
+    const { forget = forgetAfter } = this.#options;
+    if (next !== undefined) this.#due.set(owner, dueAt(owner.progress, next.due));
+    else if (Number.isFinite(forget)) this.#due.set(owner, forgottenAt(owner.progress, forget));
+    else this.#due.delete(owner);
   }
 }
 
