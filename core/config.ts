@@ -93,6 +93,8 @@ export const configSchema = z.strictObject({
       commitRecords: positive.default(5_000),
       /** Compressed bytes per partition and fetch. Larger takes more memory; beyond the default it was not faster. */
       fetchBytes: positive.default(128 * 1024),
+      /** Wall time before a failed stage of a process with several is started again; doubled with each failure, up to ten times of it. */
+      stageRetryMs: positive.default(60_000),
       /** Records that wait for a task before fetching for it pauses. */
       queueRecords: positive.default(5_000),
       /** Directory of state on disk: a copy of what the changelogs have, which may be lost. Processes on one machine may share it. */

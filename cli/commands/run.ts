@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { Registry } from '../../core/avro/registry.ts';
+import { wallClock } from '../../core/clock.ts';
 import type { Config } from '../../core/config.ts';
 import { maskConfig } from '../../core/config.ts';
 import { dispositionOf, MillraceError } from '../../core/errors.ts';
@@ -17,7 +18,8 @@ import { RunningStates } from '../../core/state/running.ts';
 import packageJson from '../../package.json' with { type: 'json' };
 import { loadConfig, stackDir } from '../config.ts';
 import { importProcessor, loadProcessor } from '../module.ts';
-import type { Service, Start } from '../service.ts';
+import { Stages } from '../run/stages.ts';
+import type { Start } from '../service.ts';
 import { serviceNames, services, startProcessor } from '../services.ts';
 import { untilSignal } from '../signals.ts';
 import { openVariant, variant } from '../variant.ts';
@@ -113,7 +115,11 @@ async function variantsOf(
   });
 }
 
-/** Runs until the signal or the first error that no retry can cure, then ends in order. */
+/**
+ * Runs until the signal, or until no stage is left that has not failed, then ends in order.
+ *
+ * @throws the error of a stage that has failed and is not proven since.
+ */
 async function run(
   config: Config,
   starts: ReadonlyMap<string, Start>,
@@ -128,7 +134,7 @@ async function run(
   await using stack = new AsyncDisposableStack();
   const log = stack.use(new KafkaLog({ brokers: config.kafka.brokers, clientId: config.kafka.clientId }));
   const schemas = stack.use(new Registry(config.registry));
-  const running: Service[] = [];
+  const running: { stages?: Stages } = {};
   const state = { healthy: true };
   const states = new RunningStates();
   const server = stack.use(
@@ -137,10 +143,9 @@ async function run(
       host: config.http.host,
       port: port === undefined ? config.http.port : Number(port),
       healthy: () => state.healthy,
+      failures: () => running.stages?.failures() ?? {},
       states,
-      checks: Object.fromEntries(
-        names.map((name) => [name, () => running.find((service) => service.name === name)?.ready ?? false]),
-      ),
+      checks: Object.fromEntries(names.map((name) => [name, () => running.stages?.ready(name) ?? false])),
     }),
   );
   const home = stackDir(config.stack.name);
@@ -159,25 +164,33 @@ async function run(
   );
   stack.use(control);
   const context = { config, log, schemas, control, metrics, logger, states };
-  // All are waited for, also when one cannot start: a service that starts after the end would never be closed.
-  const failed = new AbortController();
-  const either = AbortSignal.any([signal, failed.signal]);
-  const starting = [...starts].map(async ([name, start]) => {
-    running.push(stack.use(await patiently(name, logger, either, () => start(context))));
-  });
-  for (const start of starting) start.catch((error: unknown) => failed.abort(error));
-  await Promise.allSettled(starting);
-  if (signal.aborted) return;
-  failed.signal.throwIfAborted();
-  logger.info({ url: server.url, names }, 'running');
+  const stages = stack.use(
+    new Stages({
+      starts: new Map(
+        [...starts].map(([name, start]) => [
+          name,
+          (ending: AbortSignal) => patiently(name, logger, ending, () => start(context)),
+        ]),
+      ),
+      retryMs: config.runtime.stageRetryMs,
+      signal,
+      clock: wallClock,
+      logger,
+      up: (name, up) => metrics.stageUp.set({ name }, up ? 1 : 0),
+    }),
+  );
+  running.stages = stages;
   try {
-    await Promise.race([aborted(signal), ...running.map((service) => service.done)]);
+    await Promise.race([aborted(signal), stages.done, stages.started]);
+    if (!signal.aborted) logger.info({ url: server.url, names }, 'running');
+    await Promise.race([aborted(signal), stages.done]);
   } catch (error) {
     state.healthy = false;
     throw error;
   } finally {
     logger.info('stopping: what is done is committed');
   }
+  stages.throwIfFailed();
 }
 
 /** Parts that are not there yet are waited for a while: a container may be faster than what it depends on. */
