@@ -112,7 +112,6 @@ export class Engine<In> {
   takeOutputs(): readonly OutRecord[] {
     const outputs = this.#outputs;
     this.#outputs = [];
-    this.#mark = 0;
     return outputs;
   }
 
@@ -229,6 +228,7 @@ export class Engine<In> {
 
   /** Folds the current record. Its effects stay when it and all that it asked to read again has been folded. */
   #attempt(part: () => void): void {
+    this.#mark = this.#outputs.length;
     this.#run(() => {
       part();
       if (this.#rereads.length === 0) this.#keep();
@@ -249,7 +249,6 @@ export class Engine<In> {
   /** All effects up to here stay. */
   #keep(): void {
     this.#staging?.keep();
-    this.#mark = this.#outputs.length;
   }
 
   /** Puts the current record aside, without a trace of what its fold did. @throws `failure`, unless the declaration wants that. */

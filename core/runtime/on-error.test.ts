@@ -133,6 +133,17 @@ describe('with onError deadLetter', () => {
     expect(letter?.value?.value).not.toBeNull();
   });
 
+  test('each of several in a row has its letter, also after bytes that are no record', async () => {
+    await using driver = await Driver.open(adding('deadLetter'));
+    driver.sendBytes(Buffer.from('poison'));
+    for (const does of ['throws', 'refuses', 'emits nonsense', 'throws', ''])
+      driver.send({ key: 'a', number: 1, does });
+    await driver.run();
+    const letters = (await driver.dead()).map(({ value }) => `${value?.origin.offset} ${value?.reason}`);
+    expect(letters).toEqual(['0 BAD_MAGIC', '1 FOLD_FAILED', '2 BAD_RECORD', '3 ENCODE_FAILED', '4 FOLD_FAILED']);
+    expect(await told(driver)).toEqual(['0 a: 1']);
+  });
+
   test('crashes, portions and commits anywhere change nothing', async () => {
     const sent = Array.from(
       { length: 40 },
