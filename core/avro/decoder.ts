@@ -8,7 +8,7 @@ import { wallClock } from '../clock.ts';
 import { isError, MillraceError, unlessDead } from '../errors.ts';
 import { mismatchOf, sharesName } from './compatibility.ts';
 import { type Guard, guardOf } from './guard.ts';
-import type { Schemas } from './schemas.ts';
+import { defaultLagMs, type Schemas } from './schemas.ts';
 import { type AvroType, avroType } from './types.ts';
 
 export interface DecodeLimits {
@@ -80,7 +80,7 @@ export class AvroDecoder<T> {
   constructor(schemas: Schemas, reader: object | null, options: DecoderOptions = {}) {
     const { extend, ...limits } = options;
     this.#schemas = schemas;
-    this.#patienceMs = schemas.lagMs ?? 0;
+    this.#patienceMs = schemas.lagMs ?? defaultLagMs;
     this.#reader = reader === null ? undefined : avroType(reader);
     this.#extend = extend;
     this.#limits = { ...decodeLimits, ...limits };
@@ -138,7 +138,7 @@ export class AvroDecoder<T> {
   #opened(id: number, reader: Reader): void {
     this.#readers.set(id, reader);
     this.#unknown.delete(id);
-    this.#patienceMs = this.#schemas.lagMs ?? 0;
+    this.#patienceMs = this.#schemas.lagMs ?? defaultLagMs;
   }
 
   /** Notes that the registry does not know the id. True while it may still get it. */

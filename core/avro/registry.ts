@@ -9,7 +9,7 @@
 import { ExponentialBackoff, handleWhen, retry, TaskCancelledError, TimeoutStrategy, timeout } from 'cockatiel';
 import { isError, MillraceError } from '../errors.ts';
 import { breakOf } from './compatibility.ts';
-import type { Schemas } from './schemas.ts';
+import { defaultLagMs, type Schemas } from './schemas.ts';
 
 export type Compatibility = 'NONE' | 'BACKWARD' | 'BACKWARD_TRANSITIVE' | 'FORWARD' | 'FULL' | 'FULL_TRANSITIVE';
 
@@ -18,7 +18,7 @@ export interface RegistryOptions {
   readonly url: string;
   /** Longest wait for one answer, milliseconds. Default 5000. */
   readonly timeoutMs?: number;
-  /** See `Schemas`. Default 0. */
+  /** See `Schemas`. Default 60,000; 0 for work that reads history, which no wait helps. */
   readonly lagMs?: number;
   /** Tries of each call before REGISTRY_UNREACHABLE. Default 3. */
   readonly attempts?: number;
@@ -62,7 +62,7 @@ export class Registry implements Schemas, AsyncDisposable {
     const url = new URL(options.url);
     if (url.pathname === '/') url.pathname = '/apis/ccompat/v7';
     this.#base = url.href.replace(/\/$/, '');
-    this.lagMs = options.lagMs ?? 0;
+    this.lagMs = options.lagMs ?? defaultLagMs;
     this.#timeoutMs = options.timeoutMs ?? 5_000;
     this.#signal = AbortSignal.any([this.#closing.signal, ...(options.signal === undefined ? [] : [options.signal])]);
     this.#policy = retry(

@@ -1,9 +1,12 @@
+/** Milliseconds. */
+export const defaultLagMs = 60_000;
+
 /**
  * Where schemas have their ids. Two implementations: the registry (registry.ts) and one in memory for drivers without a broker
  * (memory.ts).
  */
 export interface Schemas {
-  /** How long after its registration an id may still be unknown here, milliseconds: a replica lags. Default 0. */
+  /** How long after its registration an id may still be unknown here, milliseconds: a replica lags. Default `defaultLagMs`. */
   readonly lagMs?: number;
 
   /**
