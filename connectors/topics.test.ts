@@ -49,6 +49,10 @@ describe('topics apply', () => {
     expect(topicSpec(topic).settings).not.toHaveProperty('min.compaction.lag.ms');
   });
 
+  test('keeps records as long as it says, whatever bound on bytes is the default of the broker', () => {
+    expect(topicSpec(topic).settings).toMatchObject({ 'retention.ms': '1000', 'retention.bytes': '-1' });
+  });
+
   test('lets a dead-letter topic take a letter that holds the largest record of its input', () => {
     const limit = (value: Topic['value']): string | undefined =>
       topicSpec({ ...topic, value }).settings['max.message.bytes'];

@@ -30,6 +30,8 @@ export function topicSpec(topic: Topic): TopicSpec {
     settings: {
       'cleanup.policy': topic.cleanup,
       'retention.ms': String(topic.retentionMs),
+      // A bound of the broker's on bytes would take records before their time.
+      'retention.bytes': '-1',
       'compression.type': topic.compression,
       ...(topic.compactionLagMs !== undefined && { 'min.compaction.lag.ms': String(topic.compactionLagMs) }),
       ...(topic.value === 'dead_letter' ? { 'max.message.bytes': String(deadLetterBytes) } : {}),

@@ -32,7 +32,13 @@ export const configSchema = z.strictObject({
       clientId: z.string().min(1).default('millrace'),
     })
     .prefault({}),
-  registry: z.strictObject({ url: url.default('http://127.0.0.1:8081') }).prefault({}),
+  registry: z
+    .strictObject({
+      url: url.default('http://127.0.0.1:8081'),
+      /** How long a partition waits for a schema id that the registry does not know, once for each id; then its records are dead letters. */
+      lagMs: ms.default(60_000),
+    })
+    .prefault({}),
   connect: z.strictObject({ url: url.default('http://127.0.0.1:8083') }).prefault({}),
   postgres: z
     .strictObject({ url: z.string().startsWith('postgres').default('postgres://millrace@127.0.0.1:5432/millrace') })
@@ -90,6 +96,8 @@ export const configSchema = z.strictObject({
       commitRecords: positive.default(5_000),
       /** Compressed bytes per partition and fetch. Larger takes more memory; beyond the default it was not faster. */
       fetchBytes: positive.default(128 * 1024),
+      /** Wall time before a failed stage of a process with several is started again; doubled with each failure, up to ten times of it. */
+      stageRetryMs: positive.default(60_000),
       /** Records that wait for a task before fetching for it pauses. */
       queueRecords: positive.default(5_000),
       /** Compressed bytes that wait for all tasks of a processor or sink before fetching for it pauses. Each partition has an equal share. */

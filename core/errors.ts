@@ -27,6 +27,7 @@ export const errorCodes = {
   SCHEMA_FOREIGN: 'deadLetter',
   SCHEMA_INCOMPATIBLE: 'stop',
   ENCODE_FAILED: 'stop',
+  FOLD_FAILED: 'stop',
   BAD_MAGIC: 'deadLetter',
   BAD_AVRO: 'deadLetter',
   TOO_LARGE: 'deadLetter',
@@ -87,7 +88,18 @@ export const errorCodes = {
 /** Codes of all errors. The runbook of each is runbooks/errors/<code>.md. */
 export type ErrorCode = keyof typeof errorCodes;
 
+/** What was being done when an error came. */
+export interface ErrorOrigin {
+  /** Processor or sink. */
+  readonly processor: string;
+  readonly topic: string;
+  readonly partition: number;
+  /** Null when it was no record: a heartbeat, a commit. */
+  readonly offset: bigint | null;
+}
+
 export interface ErrorDetails {
+  readonly origin?: ErrorOrigin | undefined;
   /** What the reader can do about it, one sentence in the imperative. */
   readonly remedy?: string;
   readonly cause?: unknown;
@@ -99,13 +111,31 @@ export class MillraceError extends Error {
   readonly code: ErrorCode;
   readonly disposition: Disposition;
   readonly remedy: string | undefined;
+  readonly origin: ErrorOrigin | undefined;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
     this.code = code;
     this.disposition = errorCodes[code];
     this.remedy = details.remedy;
+    this.origin = details.origin;
   }
+}
+
+/** The same error with its origin, which is also told in the message; as it is when it has one. */
+export function located(error: MillraceError, origin: ErrorOrigin): MillraceError {
+  if (error.origin !== undefined) return error;
+  const { code, message, remedy } = error;
+  return new MillraceError(code, `${message} [${describeOrigin(origin)}]`, {
+    cause: error,
+    origin,
+    ...(remedy === undefined ? {} : { remedy }),
+  });
+}
+
+/** `ohlcv, cdc.public.trades/3, offset 17`. */
+export function describeOrigin({ processor, topic, partition, offset }: ErrorOrigin): string {
+  return `${processor}, ${topic}/${partition}${offset === null ? '' : `, offset ${offset}`}`;
 }
 
 /** The error's disposition; anything that is not ours stops, because nobody decided what it means. */

@@ -78,6 +78,31 @@ async function forge(candle: Candle, partition = 0): Promise<void> {
 }
 
 describe('a replay', () => {
+  test('puts the same records aside whose fold failed halfway, and undoes the same', async () => {
+    const failing = defineProcessor<TradeChange>({
+      ...processor,
+      onError: 'deadLetter',
+      create(context) {
+        const fold = processor.create(context);
+        const record = fold.record.bind(fold);
+        fold.record = (each) => {
+          record(each);
+          if (each.offset % 7n === 3n) throw new RangeError('halfway');
+        };
+        return fold;
+      },
+    });
+    await driver[Symbol.asyncDispose]();
+    driver = await Driver.open(failing, { partitions: 2, chunk: 7, commitRecords: 5 });
+    await aDay();
+    const letters = (await driver.dead()).filter(({ value }) => value?.reason === 'FOLD_FAILED');
+    expect(letters.length).toBeGreaterThan(5);
+    const outcome = await replay({ log: driver.log, schemas: driver.schemas, processor: failing, verify: true });
+    expect(outcome).toMatchObject({ differences: 0 });
+    const compared = outcome.topics.find(({ topic }) => topic === 'ohlcv.dead')?.compared;
+    expect(compared).toBeGreaterThanOrEqual(letters.length);
+  });
+
   test('works with the settings of then, through every change of them; with those of now it shows what they would have changed', async () => {
     trade({ at: '12:00:10', id: 'a' });
     trade({ at: '12:01:30', id: 'b' });

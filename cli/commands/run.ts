@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { Registry } from '../../core/avro/registry.ts';
+import { wallClock } from '../../core/clock.ts';
 import type { Config } from '../../core/config.ts';
 import { maskConfig } from '../../core/config.ts';
 import { MillraceError } from '../../core/errors.ts';
@@ -17,7 +18,8 @@ import { loadConfig } from '../config.ts';
 import { importProcessor, loadProcessor } from '../module.ts';
 import { portNumber } from '../options.ts';
 import { type PatienceOptions, patiently } from '../patience.ts';
-import type { Service, Start } from '../service.ts';
+import { Stages } from '../run/stages.ts';
+import type { Start } from '../service.ts';
 import { serviceNames, services, startProcessor } from '../services.ts';
 import { untilSignal } from '../signals.ts';
 import { openVariant, variant } from '../variant.ts';
@@ -111,7 +113,11 @@ async function variantsOf(
   });
 }
 
-/** Runs until the signal or the first error that no retry can cure, then ends in order. */
+/**
+ * Runs until the signal, or until no stage is left that has not failed, then ends in order.
+ *
+ * @throws the error of a stage that has failed and is not proven since.
+ */
 async function run(
   config: Config,
   starts: ReadonlyMap<string, Start>,
@@ -125,8 +131,8 @@ async function run(
   metrics.buildInfo.set({ version: packageJson.version, node: process.version }, 1);
   await using stack = new AsyncDisposableStack();
   const log = stack.use(new KafkaLog({ brokers: config.kafka.brokers, clientId: config.kafka.clientId }));
-  const schemas = stack.use(new Registry({ url: config.registry.url }));
-  const running: Service[] = [];
+  const schemas = stack.use(new Registry(config.registry));
+  const running: { stages?: Stages } = {};
   const state = { healthy: true };
   const states = new RunningStates();
   const server = stack.use(
@@ -135,10 +141,9 @@ async function run(
       host: config.http.host,
       port: port ?? config.http.port,
       healthy: () => state.healthy,
+      failures: () => running.stages?.failures() ?? {},
       states,
-      checks: Object.fromEntries(
-        names.map((name) => [name, () => running.find((service) => service.name === name)?.ready ?? false]),
-      ),
+      checks: Object.fromEntries(names.map((name) => [name, () => running.stages?.ready(name) ?? false])),
     }),
   );
   stack.use(await announce(config, names.join('+'), server.url));
@@ -155,27 +160,35 @@ async function run(
   );
   stack.use(control);
   const context = { config, log, schemas, control, metrics, logger, states };
-  // All are waited for, also when one cannot start: a service that starts after the end would never be closed.
-  const failed = new AbortController();
-  const either = AbortSignal.any([signal, failed.signal]);
-  const starting = [...starts].map(async ([name, start]) => {
-    running.push(stack.use(await patiently(patience(name, either), () => start(context))));
-  });
-  for (const start of starting) start.catch((error: unknown) => failed.abort(error));
-  await Promise.allSettled(starting);
-  if (signal.aborted) return;
-  failed.signal.throwIfAborted();
-  logger.info({ url: server.url, names }, 'running');
-  const hint = starts.has('supervisor') ? await captureHint(config) : undefined;
-  if (hint !== undefined) logger.warn(hint);
+  const stages = stack.use(
+    new Stages({
+      starts: new Map(
+        [...starts].map(([name, start]) => [
+          name,
+          (ending: AbortSignal) => patiently(patience(name, ending), () => start(context)),
+        ]),
+      ),
+      retryMs: config.runtime.stageRetryMs,
+      signal,
+      clock: wallClock,
+      logger,
+      up: (name, up) => metrics.stageUp.set({ name }, up ? 1 : 0),
+    }),
+  );
+  running.stages = stages;
   try {
-    await Promise.race([aborted(signal), ...running.map((service) => service.done)]);
+    await Promise.race([aborted(signal), stages.done, stages.started]);
+    if (!signal.aborted) logger.info({ url: server.url, names }, 'running');
+    const hint = starts.has('supervisor') ? await captureHint(config) : undefined;
+    if (hint !== undefined) logger.warn(hint);
+    await Promise.race([aborted(signal), stages.done]);
   } catch (error) {
     state.healthy = false;
     throw error;
   } finally {
     logger.info('stopping: what is done is committed');
   }
+  stages.throwIfFailed();
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

@@ -70,6 +70,8 @@ export const __camel__ = defineProcessor<SchemaTypes['candle']>({
   inputs: [{ topic: 'market.candles', schema: schemas.candle, kind: 'derived' }],
   outputs: [{ topic: 'market.__name__', keySchema: key, valueSchema: value }],
   stores: [{ name: 'trades', schema: { type: 'long' } }],
+  // An error of the fold stops the process. 'deadLetter' puts the record aside instead, without a trace of it in state and outputs.
+  onError: 'stop',
   create: fold,
 });
 `;

@@ -4,10 +4,11 @@
  * One resolver per writer schema, made once: making it costs more than a thousand records. With a narrow reader schema all other
  * fields are skipped, not decoded.
  */
+import { wallClock } from '../clock.ts';
 import { isError, MillraceError, unlessDead } from '../errors.ts';
 import { mismatchOf, sharesName } from './compatibility.ts';
 import { type Guard, guardOf } from './guard.ts';
-import type { Schemas } from './schemas.ts';
+import { defaultLagMs, type Schemas } from './schemas.ts';
 import { type AvroType, avroType } from './types.ts';
 
 export interface DecodeLimits {
@@ -20,6 +21,11 @@ export interface DecodeLimits {
 export const decodeLimits: DecodeLimits = Object.freeze({ maxBytes: 8 * 1024 * 1024, maxItems: 100_000 });
 
 const MAX_REFUSED = 10_000;
+
+/** How long the answer that an id is unknown holds, milliseconds. */
+const unknownTtlMs = 60_000;
+/** Less patience than this is none, milliseconds. */
+const leastPatienceMs = 1_000;
 
 /** Magic byte and schema id. */
 export const HEADER_BYTES = 5;
@@ -39,6 +45,16 @@ interface Reader {
   readonly guard: Guard | undefined;
 }
 
+/** An id that the registry does not know. Times are milliseconds of wall time. */
+interface Unknown {
+  readonly error: MillraceError;
+  /** The registry may still get it, as of the last answer. */
+  readonly pending: boolean;
+  readonly pendingUntil: number;
+  /** Of an answer that is not pending. */
+  readonly expires: number;
+}
+
 /** The schema id that a record claims, or undefined when it has no header. */
 export function schemaIdOf(value: Buffer): number | undefined {
   return value.length >= HEADER_BYTES && value[0] === 0 ? value.readInt32BE(1) : undefined;
@@ -53,6 +69,9 @@ export class AvroDecoder<T> {
   readonly #readers = new Map<number, Reader>();
   /** What every record of a schema id gets that cannot be read. */
   readonly #refused = new Map<number, MillraceError>();
+  readonly #unknown = new Map<number, Unknown>();
+  /** How long the next unknown id is pending, milliseconds. */
+  #patienceMs: number;
 
   /**
    * `reader` is the schema to read by, or null to read by each writer's own. Record names are matched without their namespaces, and
@@ -61,13 +80,18 @@ export class AvroDecoder<T> {
   constructor(schemas: Schemas, reader: object | null, options: DecoderOptions = {}) {
     const { extend, ...limits } = options;
     this.#schemas = schemas;
+    this.#patienceMs = schemas.lagMs ?? defaultLagMs;
     this.#reader = reader === null ? undefined : avroType(reader);
     this.#extend = extend;
     this.#limits = { ...decodeLimits, ...limits };
   }
 
-  /** The schema ids of these values that `prepare` has not seen: usually none. Values without a header are left to `decode`. */
-  missing(values: Iterable<Buffer | null>): number[] {
+  /**
+   * The schema ids of these values to be given to `prepare`: usually none. Values without a header are left to `decode`.
+   *
+   * @param nowMs wall time: an answer that an id is unknown expires.
+   */
+  missing(values: Iterable<Buffer | null>, nowMs = wallClock.now()): number[] {
     const ids = new Set<number>();
     let last: number | undefined;
     for (const value of values) {
@@ -75,27 +99,57 @@ export class AvroDecoder<T> {
       const id = schemaIdOf(value);
       if (id === undefined || id === last) continue;
       last = id;
-      if (!this.#readers.has(id) && !this.#refused.has(id)) ids.add(id);
+      if (!this.#answered(id, nowMs)) ids.add(id);
     }
     return [...ids];
   }
 
   /**
-   * Fetches schemas and makes their resolvers. An id that the registry does not know, or whose schema is of another record, is
-   * remembered: `decode` refuses its records.
+   * Fetches schemas and makes their resolvers. An id whose schema is of another record is remembered: `decode` refuses its records. So is
+   * an id that the registry does not know, for a minute; then it is asked again.
    *
+   * @returns the ids that the registry does not know and may still get: ask again after a pause, unless `decode` may refuse their records.
+   *   Each id is pending once, for the registry's lag. An id that never came halves the time of the next one; a schema that comes
+   *   restores it. So invented ids hold a caller up for twice the lag at most.
    * @throws MillraceError REGISTRY_UNREACHABLE; SCHEMA_INCOMPATIBLE when a schema of the right record cannot be read by ours: every
    *   record written by it would be lost.
    */
-  async prepare(ids: readonly number[]): Promise<void> {
+  async prepare(ids: readonly number[], nowMs = wallClock.now()): Promise<readonly number[]> {
     // Poison can claim any id: forget them all rather than grow. The registry is asked again.
     if (this.#refused.size > MAX_REFUSED) this.#refused.clear();
+    if (this.#unknown.size > MAX_REFUSED) this.#unknown.clear();
+    const pending: number[] = [];
     for (const id of ids) {
-      if (this.#readers.has(id) || this.#refused.has(id)) continue;
+      if (this.#answered(id, nowMs)) continue;
       const reader = await this.#open(id);
-      if (reader instanceof MillraceError) this.#refused.set(id, reader);
-      else this.#readers.set(id, reader);
+      if (!(reader instanceof MillraceError)) this.#opened(id, reader);
+      else if (reader.code !== 'SCHEMA_UNKNOWN' || id < 1) this.#refused.set(id, reader);
+      else if (this.#isPending(id, reader, nowMs)) pending.push(id);
     }
+    return pending;
+  }
+
+  #answered(id: number, nowMs: number): boolean {
+    if (this.#readers.has(id) || this.#refused.has(id)) return true;
+    const unknown = this.#unknown.get(id);
+    return unknown !== undefined && !unknown.pending && nowMs < unknown.expires;
+  }
+
+  #opened(id: number, reader: Reader): void {
+    this.#readers.set(id, reader);
+    this.#unknown.delete(id);
+    this.#patienceMs = this.#schemas.lagMs ?? defaultLagMs;
+  }
+
+  /** Notes that the registry does not know the id. True while it may still get it. */
+  #isPending(id: number, error: MillraceError, nowMs: number): boolean {
+    const before = this.#unknown.get(id);
+    const pendingUntil = before?.pendingUntil ?? nowMs + this.#patienceMs;
+    const pending = nowMs < pendingUntil;
+    if (before?.pending === true && !pending)
+      this.#patienceMs = this.#patienceMs < 2 * leastPatienceMs ? 0 : this.#patienceMs / 2;
+    this.#unknown.set(id, { error, pending, pendingUntil, expires: nowMs + unknownTtlMs });
+    return pending;
   }
 
   /** The schema of an id that `prepare` has seen and whose records can be read. */
@@ -121,7 +175,9 @@ export class AvroDecoder<T> {
     const reader = this.#readers.get(id);
     if (reader === undefined) {
       throw (
-        this.#refused.get(id) ?? new Error(`schema ${id} is not prepared: call prepare(missing(values)) before decode`)
+        this.#refused.get(id) ??
+        this.#unknown.get(id)?.error ??
+        new Error(`schema ${id} is not prepared: call prepare(missing(values)) before decode`)
       );
     }
     reader.guard?.check(value, HEADER_BYTES);
@@ -159,7 +215,7 @@ export class AvroDecoder<T> {
     try {
       schema = await this.#schemas.byId(id);
     } catch (error) {
-      if (isError(error, 'SCHEMA_UNKNOWN')) return error;
+      if (isError(error, 'SCHEMA_UNKNOWN') || isError(error, 'SCHEMA_FOREIGN')) return error;
       throw error;
     }
     let writer: AvroType;

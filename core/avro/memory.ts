@@ -3,6 +3,7 @@ import type { Schemas } from './schemas.ts';
 
 /** Schemas without a registry: ids count up from 1 in the order of registration. Does not check compatibility. */
 export class MemorySchemas implements Schemas {
+  readonly lagMs = 0;
   readonly #ids = new Map<string, number>();
   readonly #schemas: object[] = [];
 

@@ -64,7 +64,7 @@ describe('schemas by id', () => {
     const { registry } = await registryAnswering((_, response) =>
       json(response, 200, { schemaType: 'PROTOBUF', schema: 'syntax = "proto3";' }),
     );
-    await expect(registry.byId(7)).rejects.toMatchObject({ code: 'SCHEMA_UNKNOWN' });
+    await expect(registry.byId(7)).rejects.toMatchObject({ code: 'SCHEMA_FOREIGN' });
   });
 
   test('server errors and pages that are not JSON are tried again', async () => {

@@ -9,7 +9,7 @@
 import { ExponentialBackoff, handleWhen, retry, TaskCancelledError, TimeoutStrategy, timeout } from 'cockatiel';
 import { isError, MillraceError } from '../errors.ts';
 import { breakOf } from './compatibility.ts';
-import type { Schemas } from './schemas.ts';
+import { defaultLagMs, type Schemas } from './schemas.ts';
 
 export type Compatibility = 'NONE' | 'BACKWARD' | 'BACKWARD_TRANSITIVE' | 'FORWARD' | 'FULL' | 'FULL_TRANSITIVE';
 
@@ -18,6 +18,8 @@ export interface RegistryOptions {
   readonly url: string;
   /** Longest wait for one answer, milliseconds. Default 5000. */
   readonly timeoutMs?: number;
+  /** See `Schemas`. Default 60,000; 0 for work that reads history, which no wait helps. */
+  readonly lagMs?: number;
   /** Tries of each call before REGISTRY_UNREACHABLE. Default 3. */
   readonly attempts?: number;
   readonly signal?: AbortSignal;
@@ -47,6 +49,7 @@ interface Answer {
 
 /** A Confluent-compatible schema registry: what writes asks it for ids, what reads asks it for schemas. */
 export class Registry implements Schemas, AsyncDisposable {
+  readonly lagMs: number;
   readonly #base: string;
   readonly #timeoutMs: number;
   readonly #closing = new AbortController();
@@ -59,6 +62,7 @@ export class Registry implements Schemas, AsyncDisposable {
     const url = new URL(options.url);
     if (url.pathname === '/') url.pathname = '/apis/ccompat/v7';
     this.#base = url.href.replace(/\/$/, '');
+    this.lagMs = options.lagMs ?? defaultLagMs;
     this.#timeoutMs = options.timeoutMs ?? 5_000;
     this.#signal = AbortSignal.any([this.#closing.signal, ...(options.signal === undefined ? [] : [options.signal])]);
     this.#policy = retry(
@@ -107,7 +111,7 @@ export class Registry implements Schemas, AsyncDisposable {
     }
     if (status !== 200) throw this.#unexpected(`schema ${id}`, status, body);
     if ((body['schemaType'] ?? 'AVRO') !== 'AVRO') {
-      throw new MillraceError('SCHEMA_UNKNOWN', `schema ${id} is ${String(body['schemaType'])}, not Avro`);
+      throw new MillraceError('SCHEMA_FOREIGN', `schema ${id} is ${String(body['schemaType'])}, not Avro`);
     }
     const schema = parseSchema(body['schema']);
     this.#byId.set(id, schema);

@@ -34,7 +34,7 @@ export class KafkaLog implements Log {
   readonly #options: ClusterOptions;
   readonly #kafka: Kafka;
   #control: Promise<Control> | undefined;
-  #closed = false;
+  #ended: Promise<void> | undefined;
 
   constructor(options: ClusterOptions) {
     this.#options = options;
@@ -128,7 +128,7 @@ export class KafkaLog implements Log {
   }
 
   async #connected(): Promise<Control> {
-    if (this.#closed) throw new MillraceError('KAFKA_UNREACHABLE', 'this connection is closed');
+    if (this.#ended !== undefined) throw new MillraceError('KAFKA_UNREACHABLE', 'this connection is closed');
     this.#control ??= (async () => {
       const cluster = createCluster(this.#options);
       await cluster.connect();
@@ -143,9 +143,12 @@ export class KafkaLog implements Log {
     }
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#ended ??= this.#end();
+    return this.#ended;
+  }
+
+  async #end(): Promise<void> {
     const control = await this.#control?.catch(() => undefined);
     await control?.cluster.disconnect();
   }

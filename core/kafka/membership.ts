@@ -21,6 +21,7 @@ export class KafkaMembership implements AsyncDisposable {
   readonly #options: JoinOptions;
   readonly #meaningOf: (error: unknown) => Promise<MillraceError>;
   readonly #closing = new AbortController();
+  #ended: Promise<void> | undefined;
   #consumer: Consumer | undefined;
   #owned: readonly TopicPartition[] = [];
   #rejoining: Promise<void> = Promise.resolve();
@@ -108,8 +109,12 @@ export class KafkaMembership implements AsyncDisposable {
     return this.#closing.signal.aborted;
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#closed) return;
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#ended ??= this.#end();
+    return this.#ended;
+  }
+
+  async #end(): Promise<void> {
     this.#closing.abort();
     await this.#rejoining;
     await this.#consumer?.disconnect();

@@ -50,6 +50,8 @@ export class Metrics {
   readonly takeovers: Counter<'name'>;
   readonly commitSeconds: Histogram<'name'>;
   readonly restoreSeconds: Histogram<'name'>;
+  /** By `run`, from the start on: 0 while a processor or sink of the process has failed. */
+  readonly stageUp: Gauge<'name'>;
   readonly taskPaused: Gauge<'name' | 'topic' | 'partition'>;
   /** 0 when nothing is being restored. */
   readonly restoreRemaining: Gauge<'name' | 'partition'>;
@@ -89,6 +91,11 @@ export class Metrics {
       new Histogram<L>({ name, help, labelNames: [...labelNames], buckets, registers });
 
     this.recordsProcessed = counter('millrace_records_processed_total', 'Input records taken by a task.', task);
+    this.stageUp = gauge(
+      'millrace_stage_up',
+      '0 from the failure of a processor or sink of this process until it runs again for a minute; the others go on.',
+      ['name'],
+    );
     this.lagRecords = gauge('millrace_lag_records', 'Offsets between a task and the end of its partition.', task);
     this.lagSeconds = gauge('millrace_lag_seconds', 'Log time between a task and the newest record known to it.', task);
     this.watermarkSeconds = gauge(

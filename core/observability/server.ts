@@ -14,6 +14,8 @@ export interface ObservabilityOptions {
   readonly checks?: Readonly<Record<string, Check>>;
   /** The process can no longer do its work: /health answers 503, so that a supervisor restarts it. Default: always healthy. */
   readonly healthy?: () => boolean;
+  /** Parts of the process that have failed while the others go on, each with the reason: /health names them. Default: none. */
+  readonly failures?: () => Readonly<Record<string, string>>;
   /** The state of the tasks of this process, served for reading at /state. */
   readonly states?: RunningStates;
   /** Default 127.0.0.1. */
@@ -74,7 +76,10 @@ async function answer(
   const path = (request.url ?? '/').split('?', 1)[0];
   if (path === '/health') {
     const healthy = options.healthy?.() ?? true;
-    return send(response, healthy ? 200 : 503, { status: healthy ? 'ok' : 'failed', uptimeSeconds: process.uptime() });
+    const failed = Object.entries(options.failures?.() ?? {}).map(([name, reason]) => [name, maskText(reason)]);
+    const status = !healthy ? 'failed' : failed.length > 0 ? 'degraded' : 'ok';
+    const named = failed.length > 0 ? { failed: Object.fromEntries(failed) } : {};
+    return send(response, healthy ? 200 : 503, { status, ...named, uptimeSeconds: process.uptime() });
   }
   if (path === '/ready') {
     const checks = await runChecks(options.checks ?? {}, options.checkTimeoutMs ?? 2000, closing);

@@ -23,6 +23,14 @@ export interface Processor<In> {
   readonly inputRetentionMs?: number;
   /** Declare what the processor was made with if it decides results: it is journalled whenever it changes, and a replay repeats it. */
   readonly settings?: Settings<In>;
+  /**
+   * When the fold throws an unforeseen error for one record, or an output or state value of it does not fit its schema (ENCODE_FAILED). `stop`, the
+   * default: the process ends with FOLD_FAILED or ENCODE_FAILED, and no effect of the record is committed. `deadLetter`: the record goes to
+   * `<name>.dead` with that code. All that its `record`, `duplicate`, `backfilled` or `table` has set, emitted and asked to read again is undone, and the
+   * fold is made anew from its stores. Log time, timers that were due before the record, and its identity stay. An error of `advance` stops always: it
+   * would come back with each record.
+   */
+  readonly onError?: 'stop' | 'deadLetter';
   /** A fresh fold for one partition. It keeps what it must not lose in its stores, anything else is derived in `restored`. */
   create(context: Context<In>): Fold<In>;
 }

@@ -22,6 +22,17 @@ export interface Progress {
   lateness: number;
 }
 
+/**
+ * Log time since the record with a key's greatest event time after which the key is forgotten, if nothing of it is under way: 30 days, microseconds.
+ * Until then its watermark can make a record late; afterwards the key begins anew, like one that was never seen.
+ */
+export const forgetAfter = 30 * 86_400_000_000;
+
+/** The log time at which a key with nothing under way is forgotten. */
+export function forgottenAt(progress: Progress, forget: number): number {
+  return progress.max_log + forget;
+}
+
 /** The progress of a key with its first record. Microseconds. */
 export function startProgress(event: number, recordLog: number, lateness: number): Progress {
   return { max_event: event, max_log: recordLog, floor: Number.MIN_SAFE_INTEGER, lateness };

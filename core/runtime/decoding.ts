@@ -7,8 +7,8 @@ const firstWaitMs = 100;
 const longestWaitMs = 5_000;
 
 /**
- * Makes sure that every writer schema of the records is known, so that decoding is synchronous. While the registry does not answer, the
- * partition waits here: an unknown schema is not a bad record.
+ * Makes sure that every writer schema of the records is known, so that decoding is synchronous. The partition waits here while the registry
+ * does not answer, and for up to its lag (`Schemas.lagMs`) while it does not know an id: such records are not bad yet.
  *
  * @param beforeWaiting Commits what is done, since the wait may be long.
  */
@@ -19,17 +19,17 @@ export async function prepareDecoder<T>(
   beforeWaiting: () => Promise<void> = async () => undefined,
   clock: Clock = wallClock,
 ): Promise<void> {
-  const missing = decoder.missing(values);
+  let missing: readonly number[] = decoder.missing(values, clock.now());
   for (let waitMs = firstWaitMs; missing.length > 0; waitMs = Math.min(waitMs * 2, longestWaitMs)) {
     try {
-      await decoder.prepare(missing);
-      return;
+      missing = await decoder.prepare(missing, clock.now());
+      if (missing.length === 0) return;
     } catch (error) {
       if (dispositionOf(error) !== 'retry') throw error;
-      if (waitMs === firstWaitMs) await beforeWaiting();
-      await clock.sleep(waitMs, signal);
-      signal.throwIfAborted();
     }
+    if (waitMs === firstWaitMs) await beforeWaiting();
+    await clock.sleep(waitMs, signal);
+    signal.throwIfAborted();
   }
 }
 

@@ -1,10 +1,12 @@
-import { MillraceError, unlessDead } from '../errors.ts';
+import { type ErrorOrigin, MillraceError, unlessDead } from '../errors.ts';
 import type { Context, Fold, Input, InputRecord, Processor, Range, Store, TableRecord } from '../processor/define.ts';
 import { partitionOf } from '../routing.ts';
 import type { TaskState } from '../state/changelog.ts';
+import { Staging } from '../state/staging.ts';
 import type { Stores } from '../state/stores.ts';
 import type { Codecs } from './codecs.ts';
 import { deadLetter } from './dead-letter.ts';
+import { foldFailure, isAboutRecord } from './fold-failure.ts';
 import { ChangeIdentity } from './identity.ts';
 import { type ReadInput, readInput } from './input.ts';
 import type { LogRecord, OutRecord, TopicPartition } from './log.ts';
@@ -57,9 +59,13 @@ export class Engine<In> {
   readonly #options: EngineOptions<In>;
   readonly #inputs: ReadonlyMap<string, Input<In>>;
   readonly #identities = new Map<string, ChangeIdentity>();
-  readonly #fold: Fold<In>;
+  /** With `onError: 'deadLetter'`: what the current record has changed. */
+  readonly #staging: Staging | undefined;
+  #fold: Fold<In>;
   #logTime: bigint;
   #outputs: OutRecord[] = [];
+  /** Outputs from here on are the current record's own. */
+  #mark = 0;
   /** What is being folded: where a dead letter would come from. */
   #current: (TopicPartition & { readonly raw: LogRecord; lsn: bigint | null }) | undefined;
   #rereads: Reread<In>[] = [];
@@ -78,8 +84,15 @@ export class Engine<In> {
       if (input !== undefined) this.#identities.set(topic, new ChangeIdentity(input.primaryKey ?? [], seen));
     }
     stores.advance(this.#logTime);
-    this.#fold = processor.create(this.#context());
-    this.#fold.restored?.();
+    this.#staging = processor.onError === 'deadLetter' ? new Staging(stores) : undefined;
+    this.#fold = this.#restored();
+  }
+
+  #restored(): Fold<In> {
+    const fold = this.#options.processor.create(this.#context());
+    fold.restored?.();
+    this.#keep();
+    return fold;
   }
 
   /** Microseconds. */
@@ -118,7 +131,7 @@ export class Engine<In> {
     if (deadline === undefined || deadline > logTime || logTime <= this.#logTime) return false;
     this.#current = undefined;
     this.#advance(logTime);
-    this.#fold.advance?.();
+    this.#fire();
     return true;
   }
 
@@ -139,7 +152,7 @@ export class Engine<In> {
         if (raw.key === null) throw new MillraceError('BAD_RECORD', 'a record of a table needs a key');
         const key = codec.key.decode(raw.key);
         const value = raw.value === null ? null : codec.value.decode(raw.value);
-        this.#fold.table?.({ ...at, offset: raw.offset, key, value } satisfies TableRecord);
+        this.#attempt(() => this.#fold.table?.({ ...at, offset: raw.offset, key, value } satisfies TableRecord));
       } catch (error) {
         this.#dead(error);
       }
@@ -149,7 +162,7 @@ export class Engine<In> {
   /** With state on disk: what a portion needs of it is read ahead, so records are decoded before the first one is folded. */
   async #foldFetched(input: Input<In>, records: readonly LogRecord[]): Promise<void> {
     for (let at = 0; at < records.length; at += fetchRecords) {
-      const portion = records.slice(at, at + fetchRecords).map((raw) => ({ raw, ahead: this.#attempt(input, raw) }));
+      const portion = records.slice(at, at + fetchRecords).map((raw) => ({ raw, ahead: this.#readAhead(input, raw) }));
       await this.stores.fetch(portion.flatMap(({ ahead }) => ahead.read?.record ?? []));
       for (const { raw, ahead } of portion) {
         this.#take(input, raw, ahead);
@@ -158,7 +171,7 @@ export class Engine<In> {
     }
   }
 
-  #attempt(input: Input<In>, raw: LogRecord): Attempt<In> {
+  #readAhead(input: Input<In>, raw: LogRecord): Ahead<In> {
     try {
       return { read: this.#read(input, raw) };
     } catch (error) {
@@ -167,8 +180,7 @@ export class Engine<In> {
   }
 
   /** @param ahead what reading the record gave, if it was read ahead. */
-  #take(input: Input<In>, raw: LogRecord, ahead?: Attempt<In>): void {
-    const fold = this.#fold;
+  #take(input: Input<In>, raw: LogRecord, ahead?: Ahead<In>): void {
     const current = { topic: input.topic, partition: this.#options.partition, raw, lsn: null as bigint | null };
     this.#current = current;
     const redriven = redrivenOf(raw.headers);
@@ -185,23 +197,85 @@ export class Engine<In> {
       // Its time is that of the reading, by Kafka Connect's clock: what is read after it may be older, and would be late.
       if (backfilled) {
         this.#options.metrics.backfilled();
-        fold.backfilled?.(record);
+        this.#attempt(() => this.#fold.backfilled?.(record));
         return;
       }
       if (record.logTime > this.#logTime) this.#advance(record.logTime);
-      const deadline = fold.deadline?.();
-      if (deadline !== undefined && deadline <= this.#logTime) fold.advance?.(input.topic);
-      for (const follower of this.#followers) if (follower.topic === input.topic) follower.visit(record);
+      const deadline = this.#fold.deadline?.();
+      if (deadline !== undefined && deadline <= this.#logTime) this.#fire(input.topic);
       // A redriven record was never folded, although its position is behind those that were.
-      if (change !== undefined && redriven === undefined && !this.#identity(input).admit(change)) {
-        this.#options.metrics.duplicate();
-        fold.duplicate?.(record);
-        return;
-      }
-      fold.record(record);
+      const isNew = change === undefined || redriven !== undefined || this.#identity(input).admit(change);
+      if (!isNew) this.#options.metrics.duplicate();
+      this.#attempt(() => {
+        for (const follower of this.#followers) if (follower.topic === input.topic) follower.visit(record);
+        if (isNew) this.#fold.record(record);
+        else this.#fold.duplicate?.(record);
+      });
     } catch (error) {
       this.#dead(error);
     }
+  }
+
+  /** What is due. */
+  #fire(by?: string): void {
+    try {
+      this.#fold.advance?.(by);
+      this.#keep();
+    } catch (error) {
+      throw foldFailure(error, this.#origin(), 'advance');
+    }
+  }
+
+  /** Folds the current record. Its effects stay when it and all that it asked to read again has been folded. */
+  #attempt(part: () => void): void {
+    this.#mark = this.#outputs.length;
+    this.#run(() => {
+      part();
+      if (this.#rereads.length === 0) this.#keep();
+    });
+  }
+
+  /** False if it has thrown, and the current record was put aside. */
+  #run(part: () => void): boolean {
+    try {
+      part();
+      return true;
+    } catch (error) {
+      this.#undo(foldFailure(error, this.#origin(), 'record'));
+      return false;
+    }
+  }
+
+  /** All effects up to here stay. */
+  #keep(): void {
+    this.#staging?.keep();
+  }
+
+  /** Puts the current record aside, without a trace of what its fold did. @throws `failure`, unless the declaration wants that. */
+  #undo(failure: MillraceError): void {
+    const staging = this.#staging;
+    if (staging === undefined || !isAboutRecord(failure)) throw failure;
+    const untouched = !staging.changed && this.#outputs.length === this.#mark && this.#rereads.length === 0;
+    staging.drop();
+    this.#outputs.length = this.#mark;
+    this.#rereads = [];
+    // A refusal comes before any change: what the fold keeps in memory is right.
+    if (failure.disposition !== 'deadLetter' || !untouched) {
+      this.#followers.clear();
+      this.#fold = this.#restored();
+    }
+    this.#letter(failure);
+  }
+
+  #origin(): ErrorOrigin {
+    const { processor, partition } = this.#options;
+    const { topic = processor.inputs[0].topic, raw } = this.#current ?? {};
+    return {
+      processor: processor.name,
+      topic,
+      partition: this.#current?.partition ?? partition,
+      offset: raw?.offset ?? null,
+    };
   }
 
   /** Undefined for a tombstone: it only tells compaction that the key is gone; the delete before it told us. */
@@ -220,18 +294,17 @@ export class Engine<In> {
     for (const { range, visit, done } of rereads) {
       const input = this.#input(range.topic);
       if (++this.#answers % answersPerTurn === 0) await this.#options.turn();
-      if (range.from >= range.to) {
-        done();
-        continue;
-      }
-      for await (const records of this.#options.read(range)) {
-        for (const raw of records) {
-          const record = this.#readable(input, raw);
-          if (record !== undefined) visit(record);
+      if (range.from < range.to) {
+        for await (const records of this.#options.read(range)) {
+          for (const raw of records) {
+            const record = this.#readable(input, raw);
+            if (record !== undefined && !this.#run(() => visit(record))) return;
+          }
         }
       }
-      done();
+      if (!this.#run(done)) return;
     }
+    this.#run(() => this.#keep());
   }
 
   /** Redriven for another processor: this one has had it. */
@@ -263,8 +336,12 @@ export class Engine<In> {
 
   /** @throws the error itself, if it is not about this record alone. */
   #dead(error: unknown): void {
-    if (!(error instanceof MillraceError) || error.disposition !== 'deadLetter' || this.#current === undefined)
-      throw error;
+    if (!(error instanceof MillraceError) || error.disposition !== 'deadLetter') throw error;
+    this.#letter(error);
+  }
+
+  #letter(error: MillraceError): void {
+    if (this.#current === undefined) throw error;
     const { processor, codecs, metrics, partition } = this.#options;
     const { topic, raw, lsn } = this.#current;
     const at = { topic, partition: this.#current.partition };
@@ -299,7 +376,7 @@ export class Engine<In> {
         return engine.#logTime;
       },
       store<V>(name: string): Store<V> {
-        return engine.stores.store<V>(name);
+        return (engine.#staging ?? engine.stores).store<V>(name);
       },
       emit(topic, key, value) {
         engine.#emit(topic, key, value);
@@ -330,7 +407,7 @@ interface Follower<In> {
   readonly visit: (record: InputRecord<In>) => void;
 }
 
-interface Attempt<In> {
+interface Ahead<In> {
   readonly read?: ReadInput<In> | undefined;
   readonly error?: unknown;
 }

@@ -254,3 +254,29 @@ test('an error that no retry can cure ends the runner with that error', async ()
   send(log, 0, 1, 1);
   await expect(runner.done).rejects.toMatchObject({ code: 'SCHEMA_INCOMPATIBLE' });
 });
+
+test('each caller that disposes of a runner waits until its tasks have committed and the group is left', async () => {
+  const log = newLog(1);
+  let entered = false;
+  const { promise: gate, resolve: release } = Promise.withResolvers<void>();
+  const runner = await start(
+    log,
+    (own) =>
+      new Copy(own, async () => {
+        entered = true;
+        await gate;
+      }),
+  );
+  send(log, 0, 1, 1);
+  await until(() => entered);
+  const first = runner[Symbol.asyncDispose]();
+  let ended = false;
+  const second = runner[Symbol.asyncDispose]().then(() => {
+    ended = true;
+  });
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  expect(ended).toBe(false);
+  release();
+  await Promise.all([first, second]);
+  expect(copied(log)).toEqual([0]);
+});

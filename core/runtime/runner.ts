@@ -1,5 +1,5 @@
 import { type Clock, wallClock } from '../clock.ts';
-import { dispositionOf } from '../errors.ts';
+import { dispositionOf, located, MillraceError } from '../errors.ts';
 import type { TaskMetrics } from '../observability/metrics.ts';
 import type { Beat, HandlerFactory } from './handler.ts';
 import { type Fetcher, type Log, partitionId, type TopicPartition } from './log.ts';
@@ -59,6 +59,7 @@ export class Runner implements AsyncDisposable {
   #fail: (error: unknown) => void = () => undefined;
   #finish: () => void = () => undefined;
   #loops: Promise<unknown> | undefined;
+  #ended: Promise<void> | undefined;
 
   private constructor(options: RunnerOptions) {
     this.#options = options;
@@ -151,7 +152,9 @@ export class Runner implements AsyncDisposable {
       onEvent: (event) => onEvent?.({ ...event, name }),
     });
     task.paused = this.#options.isPaused?.(at.partition) ?? false;
-    task.done.catch((error) => this.#fail(error));
+    task.done.catch((error) =>
+      this.#fail(error instanceof MillraceError ? located(error, { processor: name, ...at, offset: null }) : error),
+    );
     return task;
   }
 
@@ -223,15 +226,18 @@ export class Runner implements AsyncDisposable {
     return this.#tasks.get(partitionId({ topic: primary, partition }));
   }
 
-  /** Ends in order: commits what is done, then leaves the group, so that a successor starts where this one stopped. Idempotent. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    if (!this.#stop.signal.aborted) {
-      this.#stop.abort();
-      await Promise.all([...this.#tasks.values()].map((task) => task[Symbol.asyncDispose]()));
-      await Promise.all(this.#retired);
-      await this.#loops;
-      await this.#membership?.[Symbol.asyncDispose]();
-      this.#finish();
-    }
+  /** Ends in order: commits what is done, then leaves the group, so that a successor starts where this one stopped. Each caller waits for it. */
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#ended ??= this.#end();
+    return this.#ended;
+  }
+
+  async #end(): Promise<void> {
+    this.#stop.abort();
+    await Promise.all([...this.#tasks.values()].map((task) => task[Symbol.asyncDispose]()));
+    await Promise.all(this.#retired);
+    await this.#loops;
+    await this.#membership?.[Symbol.asyncDispose]();
+    this.#finish();
   }
 }

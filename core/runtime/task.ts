@@ -174,11 +174,11 @@ export class Task implements AsyncDisposable {
       const at = [...reached].map(([topic, offset]) => ({ topic, partition, offset }));
       onEvent({ kind: 'running', ...this.at, positions: at });
       let tickedMs = 0;
-      let waitedMs = 0;
+      let behindSinceMs: number | undefined;
       while (!this.#closing) {
-        const behind = this.#lagging();
-        if (!behind) waitedMs = 0;
-        const waits = this.#paused || (behind && waitedMs < mergeWaitMs);
+        // By the clock: the queue wakes up much more often than each tick.
+        behindSinceMs = this.#lagging() ? (behindSinceMs ?? clock.now()) : undefined;
+        const waits = this.#paused || (behindSinceMs !== undefined && clock.now() - behindSinceMs < mergeWaitMs);
         const fetched = waits ? undefined : this.#queue.shift();
         if (fetched !== undefined) {
           const expected = reached.get(fetched.topic);
@@ -193,10 +193,7 @@ export class Task implements AsyncDisposable {
           tickedMs = clock.now();
           await handler.tick(tickedMs);
         }
-        if (this.#queue.empty || fetched === undefined) {
-          await this.#queue.wait(clock, tickMs);
-          if (behind) waitedMs += tickMs;
-        }
+        if (this.#queue.empty || fetched === undefined) await this.#queue.wait(clock, tickMs);
       }
       if (!this.#stop.signal.aborted) await handler.close();
     } finally {

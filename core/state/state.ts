@@ -53,7 +53,7 @@ export class State implements AsyncDisposable {
   #logTime: bigint;
   /** What the local copy is taking. */
   #taking: Promise<void> = Promise.resolve();
-  #closed = false;
+  #ended: Promise<void> | undefined;
   /** Task records that are taken and not committed, and how many changelog records each transaction has; the oldest first. */
   readonly #flying: { readonly task: Buffer | null; readonly records: number }[] = [];
 
@@ -137,7 +137,7 @@ export class State implements AsyncDisposable {
   /** The oldest taken records are committed: the local copy may have them. @throws MillraceError STATE_DISK */
   async committed(written: readonly Written[]): Promise<void> {
     const copy = this.#copy;
-    if (copy === undefined || this.#closed) return;
+    if (copy === undefined || this.#ended !== undefined) return;
     const base = written.find(({ topic, partition }) => topic === this.#topic && partition === this.#partition);
     const taken = this.#flying.shift();
     if (base === undefined || taken === undefined)
@@ -153,9 +153,12 @@ export class State implements AsyncDisposable {
   }
 
   /** Lets go of the local copy. What is committed later is not in it: the next owner takes it from the changelog. Idempotent. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#ended ??= this.#end();
+    return this.#ended;
+  }
+
+  async #end(): Promise<void> {
     await this.#taking.catch(() => undefined);
     await this.#copy?.close();
   }

@@ -26,7 +26,7 @@ describe('a row of features', () => {
     expect(first?.key).toEqual({ venue: 'bitstamp', symbol: 'BTC/USD', feature_set: 'test', as_of: time('12:01:00') });
     expect((await rows(driver))[2]).toMatchObject({
       price_time: time('12:02:59.999999'),
-      provenance: { processor_version: '2', from_offset: 0n, to_offset: 3n, to_lsn: 1004n },
+      provenance: { processor_version: '3', from_offset: 0n, to_offset: 3n, to_lsn: 1004n },
     });
   });
 

@@ -7,7 +7,7 @@ import { type FeaturesSettings, toRules } from './settings.ts';
 import { barStore, refusedStore, shapeStore, symbolStore } from './state.ts';
 
 /** Goes into each row's provenance. Raised when the same trades would give another row. */
-const VERSION = '2';
+const VERSION = '3';
 
 /**
  * Trades to features: per venue and symbol one row for each step of event time that has a trade in reach of its windows.

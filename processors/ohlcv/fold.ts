@@ -38,6 +38,7 @@ export class OhlcvFold implements Fold<TradeChange> {
         plan: (key) => rules.plan(this.#symbols.of(key).venue),
         aggregation: candles,
         emit: (emission) => this.#emit(emission),
+        forgotten: (key) => this.#symbols.delete(key),
         outcome: (outcome) => this.#report(outcome),
         reading: {
           version: (record) => this.#version(record),

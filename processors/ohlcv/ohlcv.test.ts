@@ -42,7 +42,7 @@ describe('a window', () => {
         status: 'CLOSED',
         revision: 1,
         reason: 'WATERMARK',
-        provenance: { processor_version: '3', from_offset: 0n, to_offset: 1n, from_lsn: 1001n, to_lsn: 1002n },
+        provenance: { processor_version: '4', from_offset: 0n, to_offset: 1n, from_lsn: 1001n, to_lsn: 1002n },
       },
     ]);
   });

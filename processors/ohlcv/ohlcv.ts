@@ -9,7 +9,7 @@ import { type OhlcvSettings, toRules } from './settings.ts';
 import { heldStore } from './state.ts';
 
 /** Goes into each candle's provenance. Raised when the same trades would give another candle. */
-const VERSION = '3';
+const VERSION = '4';
 
 /**
  * Trades to candles: one candle per venue, symbol and interval for each window that has trades, and for empty ones where that is set.

@@ -7,7 +7,7 @@ export interface Symbol {
   readonly key: string;
 }
 
-/** Keys of symbols both ways, without making or reading text for each trade. Grows with the symbols of a partition. */
+/** Keys of symbols both ways, without making or reading text for each trade. */
 export class Symbols {
   readonly #venues = new Map<string, Map<string, Symbol>>();
   readonly #keys = new Map<string, Symbol>();
@@ -26,6 +26,15 @@ export class Symbols {
     if (found !== undefined) return found;
     const [venue, symbol] = readSymbolKey(key);
     return this.#add({ venue, symbol, key });
+  }
+
+  /** The symbol's candles are forgotten: it is found again when it is asked for. */
+  delete(key: string): void {
+    const found = this.#keys.get(key);
+    if (found === undefined) return;
+    this.#keys.delete(key);
+    this.#venues.get(found.venue)?.delete(found.symbol);
+    if (this.#latest === found) this.#latest = undefined;
   }
 
   #add(symbol: Symbol): Symbol {

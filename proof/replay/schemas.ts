@@ -5,6 +5,7 @@ const firstPrivateId = 1_500_000_000;
 
 /** The registry's schemas, and beside them schemas that nobody else sees: a replay registers nothing. */
 export class PrivateSchemas implements Schemas {
+  readonly lagMs = 0;
   readonly #inner: Schemas;
   readonly #first: number;
   readonly #own: object[] = [];
@@ -27,6 +28,7 @@ export class PrivateSchemas implements Schemas {
 
 /** The registry, with the subjects of side topics in place of the topics' own: `market.candles.trial-value`. */
 export class SideSchemas implements Schemas {
+  readonly lagMs = 0;
   readonly #inner: Schemas;
   readonly #suffix: string;
 

@@ -7,6 +7,7 @@ import { finished } from 'node:stream/promises';
 export class RejectFile implements AsyncDisposable {
   readonly path: string;
   #stream: WriteStream | undefined;
+  #ended: Promise<void> | undefined;
   #count = 0;
   #full = false;
 
@@ -35,7 +36,12 @@ export class RejectFile implements AsyncDisposable {
     if (stream !== undefined && this.#full && stream.writableNeedDrain) await once(stream, 'drain');
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#ended ??= this.#end();
+    return this.#ended;
+  }
+
+  async #end(): Promise<void> {
     const stream = this.#stream;
     this.#stream = undefined;
     if (stream === undefined) return;

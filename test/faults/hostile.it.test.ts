@@ -69,7 +69,10 @@ test('poison in the captured topic becomes dead letters with origin and reason, 
     records: poison.map(([, value]) => ({ topic: trades, partition, key: null, value, timestamp: BigInt(Date.now()) })),
   });
   const first = written?.baseOffset ?? 0n;
-  pipeline = Pipeline.start({ stack: testStackName, env: { MILLRACE_PARQUET_FLUSH_MS: '1500' } });
+  pipeline = Pipeline.start({
+    stack: testStackName,
+    env: { MILLRACE_PARQUET_FLUSH_MS: '1500', MILLRACE_REGISTRY_LAG_MS: '1000' },
+  });
   await loadSynthetic(config, { rows: 2_000, symbols: 40, seed: 8, venue: 'hostile', start: 1_704_070_800_000_000n });
 
   const { checks, ok } = await verifyAtRest(config, log, schemas, 120_000);

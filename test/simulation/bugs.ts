@@ -35,8 +35,8 @@ export const bugs: readonly Bug[] = [
   {
     name: 'changes that are delivered again are folded again',
     file: 'core/runtime/engine.ts',
-    text: '!this.#identity(input).admit(change)',
-    instead: '!(this.#identity(input).admit(change) || true)',
+    text: 'this.#identity(input).admit(change)',
+    instead: '(this.#identity(input).admit(change) || true)',
     scenario: 'ledger',
   },
   {

@@ -64,10 +64,11 @@ export class Projection {
     }
   }
 
-  /** @throws RangeError for an id that was not in the range */
+  /** @throws MillraceError SCHEMA_UNKNOWN for an id that came to be known after the projection was made */
   reading(id: number): Reading {
     const found = this.#readings.get(id);
-    if (found === undefined) throw new RangeError(`schema ${id} is not in this cut`);
+    if (found === undefined)
+      throw new MillraceError('SCHEMA_UNKNOWN', `the registry did not know schema ${id} when the cut was begun`);
     return found;
   }
 }

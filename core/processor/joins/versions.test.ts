@@ -76,7 +76,31 @@ describe('versions of a key', () => {
     versions.remove('k', 20, 0n);
     expect([held(versions, 'k', 160), held(versions, 'k', 200)]).toEqual(['forgotten', 'v200']);
     versions.remove('k', 200, 0n);
+    // v10 was forgotten, and nobody can say any more that nothing held.
+    expect(held(versions, 'k', 300)).toBe('forgotten');
+  });
+
+  test('leave nothing behind when all are taken out and none was forgotten', () => {
+    const versions = open(100);
+    for (const time of [10, 20]) versions.put('k', time, 0n, `v${time}`);
+    for (const time of [20, 10]) versions.remove('k', time, 0n);
     expect([held(versions, 'k', 300), versions.size]).toEqual(['none', 0]);
+    expect(versions.put('k', 5, 0n, 'v5')).toBe(true);
+  });
+
+  test('refuse what is older than the last one that was taken out, also after a restart', () => {
+    const entries: Entries = new Map();
+    let versions = open(100, entries);
+    for (const time of [0, 50, 200]) versions.put('k', time, 0n, `v${time}`);
+    for (const time of [200, 50]) versions.remove('k', time, 0n);
+    for (const restarted of [false, true]) {
+      if (restarted) versions = open(100, entries);
+      expect(versions.put('k', 49, 0n, 'its neighbours are gone')).toBe(false);
+      expect([held(versions, 'k', 49), held(versions, 'k', 60)]).toEqual(['forgotten', 'forgotten']);
+    }
+    expect(versions.put('k', 60, 0n, 'v60')).toBe(true);
+    expect([versions.size, held(versions, 'k', 59), held(versions, 'k', 60)]).toEqual([1, 'forgotten', 'v60']);
+    expect(versions.put('k', 55, 0n, 'older than what is kept')).toBe(false);
   });
 
   test('are listed by half-open range, and the next after a time is found', () => {

@@ -21,6 +21,13 @@ export interface StoredVersion<V> {
   readonly forgot: boolean;
 }
 
+/** Of a key whose kept versions were all removed: what came before this place was forgotten. */
+interface Edge {
+  readonly at: string;
+  readonly time: number;
+  readonly sequence: bigint;
+}
+
 interface Kept<V> extends Version<V> {
   readonly at: string;
   forgot: boolean;
@@ -31,12 +38,13 @@ interface Kept<V> extends Version<V> {
  * windows.
  *
  * Of each key it keeps what is needed to answer for the last `retention` of event time before its newest version: the versions in it,
- * and the one that held when it began. A version costs one store entry, so a commit writes only those that changed.
+ * and the one that held when it began. That something was forgotten stays known when all that is kept is removed. A version costs one store entry, so a commit writes only those that changed.
  */
 export class Versions<V> {
   readonly #store: Store<StoredVersion<V>>;
   readonly #retention: number;
   readonly #keys = new Map<string, Kept<V>[]>();
+  readonly #edges = new Map<string, Edge>();
 
   /** @param retention Microseconds of event time. */
   constructor(store: Store<StoredVersion<V>>, retention: number) {
@@ -57,6 +65,7 @@ export class Versions<V> {
     return this.#store.size;
   }
 
+  /** Keys with versions. */
   keys(): IterableIterator<string> {
     return this.#keys.keys();
   }
@@ -64,8 +73,13 @@ export class Versions<V> {
   /** Rebuilds the order from the store. */
   restored(): void {
     this.#keys.clear();
+    this.#edges.clear();
     for (const [at, { value, forgot }] of this.#store.entries()) {
-      const [key, time, sequence] = JSON.parse(at) as [string, number, string];
+      const [key, time, sequence, edge] = JSON.parse(at) as [string, number, string, typeof edgeMark?];
+      if (edge === edgeMark) {
+        this.#edges.set(key, { at, time, sequence: BigInt(sequence) });
+        continue;
+      }
       const kept = { at, time, sequence: BigInt(sequence), value, forgot };
       const list = this.#keys.get(key);
       if (list === undefined) this.#keys.set(key, [kept]);
@@ -79,6 +93,8 @@ export class Versions<V> {
    * not kept either.
    */
   put(key: string, time: number, sequence: bigint, value: V): boolean {
+    const edge = this.#edges.get(key);
+    if (edge !== undefined && isBefore({ time, sequence }, edge)) return false;
     let list = this.#keys.get(key);
     if (list === undefined) {
       list = [];
@@ -93,9 +109,13 @@ export class Versions<V> {
     }
     if (place === 0 && list[0]?.forgot === true) return false;
     const at = JSON.stringify([key, time, sequence.toString()]);
-    const kept: Kept<V> = { at, time, sequence, value, forgot: false };
+    const kept: Kept<V> = { at, time, sequence, value, forgot: edge !== undefined };
     list.splice(place, 0, kept);
     this.#save(kept);
+    if (edge !== undefined) {
+      this.#edges.delete(key);
+      this.#store.delete(edge.at);
+    }
     return place >= this.#forget(list);
   }
 
@@ -108,8 +128,10 @@ export class Versions<V> {
     list.splice(place, 1);
     this.#store.delete(found.at);
     const oldest = list[0];
-    if (oldest === undefined) this.#keys.delete(key);
-    else if (place === 0 && found.forgot) {
+    if (oldest === undefined) {
+      this.#keys.delete(key);
+      if (found.forgot) this.#keepEdge(key, found);
+    } else if (place === 0 && found.forgot) {
       oldest.forgot = true;
       this.#save(oldest);
     }
@@ -120,7 +142,7 @@ export class Versions<V> {
     const list = this.#keys.get(key) ?? [];
     const version = list[afterTime(list, time) - 1];
     if (version !== undefined) return { kind: 'version', version };
-    return { kind: list[0]?.forgot === true ? 'forgotten' : 'none' };
+    return { kind: list[0]?.forgot === true || this.#edges.has(key) ? 'forgotten' : 'none' };
   }
 
   /** The versions of a half-open range of time that are kept, in order. */
@@ -148,14 +170,29 @@ export class Versions<V> {
     return count;
   }
 
+  /** Its value is of no meaning: the store has one for each entry. */
+  #keepEdge(key: string, { time, sequence, value }: Kept<V>): void {
+    const at = JSON.stringify([key, time, sequence.toString(), edgeMark]);
+    this.#edges.set(key, { at, time, sequence });
+    this.#store.set(at, { value, forgot: true });
+  }
+
   #save({ at, value, forgot }: Kept<V>): void {
     this.#store.set(at, { value, forgot });
   }
 }
 
-function byOrder<V>(a: Version<V>, b: Version<V>): number {
+const edgeMark = 'edge';
+
+type Placed = Pick<Version<unknown>, 'time' | 'sequence'>;
+
+function byOrder(a: Placed, b: Placed): number {
   if (a.time !== b.time) return a.time - b.time;
   return a.sequence < b.sequence ? -1 : Number(a.sequence > b.sequence);
+}
+
+function isBefore(a: Placed, b: Placed): boolean {
+  return byOrder(a, b) < 0;
 }
 
 /** The place behind all versions up to this one. Most come at the end. */
@@ -168,13 +205,13 @@ function afterTime<V>(list: readonly Version<V>[], time: number): number {
   return search(list, (version) => version.time <= time);
 }
 
-function search<V>(list: readonly Version<V>[], isBefore: (version: Version<V>) => boolean): number {
+function search<V>(list: readonly Version<V>[], isUpTo: (version: Version<V>) => boolean): number {
   const last = list.at(-1);
-  if (last === undefined || isBefore(last)) return list.length;
+  if (last === undefined || isUpTo(last)) return list.length;
   let [low, high] = [0, list.length - 1];
   while (low < high) {
     const middle = (low + high) >>> 1;
-    if (isBefore(list[middle] as Version<V>)) low = middle + 1;
+    if (isUpTo(list[middle] as Version<V>)) low = middle + 1;
     else high = middle;
   }
   return low;

@@ -1,32 +1,42 @@
 import type { Store } from '../define.ts';
 import { Heap, type HeapEntry } from '../heap.ts';
-import { micros } from '../watermark.ts';
+import { forgetAfter, micros } from '../watermark.ts';
 import { advance, offer, patternDeadline, type Result, startPattern } from './matcher.ts';
 import type { Outcome, Pattern, PatternEvent, PatternState } from './pattern.ts';
 
 interface Due extends HeapEntry {
   readonly tie: string;
+  /** Where it is. */
+  heap: Heap<Due>;
 }
 
 /**
  * A pattern over many keys, with its state in a store and its deadlines in a heap. A fold calls `restored`, `deadline` and `advance` from
- * its own. A key that has nothing under way keeps only the time that it reached.
+ * its own. A key that has nothing under way keeps only the time that it reached, and is forgotten a while after it.
  */
 export class KeyedPattern<E> {
   readonly #pattern: Pattern<E>;
   readonly #store: Store<PatternState<E>>;
+  readonly #forget: number;
   readonly #dues = new Map<string, Due>();
-  readonly #heap = new Heap<Due>();
+  /** Keys with an attempt under way, by the time at which it changes. */
+  readonly #active = new Heap<Due>();
+  /** The others, by the time at which they are forgotten. */
+  readonly #idle = new Heap<Due>();
 
-  /** @param pattern a defined one (`definePattern`). */
-  constructor(pattern: Pattern<E>, store: Store<PatternState<E>>) {
+  /**
+   * @param pattern a defined one (`definePattern`).
+   * @param forget how long after the time that it reached a key with nothing under way is forgotten, microseconds; infinite for never.
+   */
+  constructor(pattern: Pattern<E>, store: Store<PatternState<E>>, forget = forgetAfter) {
     this.#pattern = pattern;
     this.#store = store;
+    this.#forget = forget;
   }
 
   /** Keys with an attempt under way. */
   get size(): number {
-    return this.#heap.size;
+    return this.#active.size;
   }
 
   restored(): void {
@@ -41,26 +51,32 @@ export class KeyedPattern<E> {
   delete(key: string): void {
     this.#store.delete(key);
     const due = this.#dues.get(key);
-    if (due !== undefined) this.#heap.delete(due);
+    due?.heap.delete(due);
     this.#dues.delete(key);
   }
 
   /** Earliest time, microseconds, at which `advance` would do something. */
   deadline(): bigint | undefined {
-    const due = this.#heap.first()?.due;
-    return due === undefined ? undefined : BigInt(due);
+    const due = Math.min(
+      this.#active.first()?.due ?? Number.POSITIVE_INFINITY,
+      this.#idle.first()?.due ?? Number.POSITIVE_INFINITY,
+    );
+    return due === Number.POSITIVE_INFINITY ? undefined : BigInt(due);
   }
 
   /** Lets time pass for every key: what is due at or before `time`, in order of time, equal ones by key. */
   advance(time: bigint, found: (key: string, outcome: Outcome<E>) => void): void {
-    for (let due = this.#heap.first(); due !== undefined && BigInt(due.due) <= time; due = this.#heap.first()) {
+    for (let due = this.#active.first(); due !== undefined && BigInt(due.due) <= time; due = this.#active.first()) {
       const state = this.#store.get(due.tie);
       if (state === undefined) {
-        this.#heap.delete(due);
+        this.delete(due.tie);
         continue;
       }
       for (const outcome of this.#keep(due.tie, advance(this.#pattern, state, BigInt(due.due))))
         found(due.tie, outcome);
+    }
+    for (let due = this.#idle.first(); due !== undefined && BigInt(due.due) <= time; due = this.#idle.first()) {
+      this.delete(due.tie);
     }
   }
 
@@ -72,16 +88,20 @@ export class KeyedPattern<E> {
 
   #schedule(key: string, state: PatternState<E>): void {
     const at = patternDeadline(this.#pattern, state);
+    const heap = at === undefined ? this.#idle : this.#active;
+    const time = at === undefined ? Number(state.time) + this.#forget : micros(at);
     let due = this.#dues.get(key);
-    if (at === undefined) {
-      if (due !== undefined) this.#heap.delete(due);
+    if (time === Number.POSITIVE_INFINITY) {
+      due?.heap.delete(due);
       this.#dues.delete(key);
       return;
     }
     if (due === undefined) {
-      due = { due: 0, tie: key, slot: -1 };
+      due = { due: 0, tie: key, slot: -1, heap };
       this.#dues.set(key, due);
     }
-    this.#heap.set(due, micros(at));
+    if (due.heap !== heap) due.heap.delete(due);
+    due.heap = heap;
+    heap.set(due, time);
   }
 }

@@ -195,7 +195,7 @@ describe('matching', () => {
     fc.assert(
       fc.property(patterns, histories, keyed, (pattern, all, keys) => {
         const store = new MemoryStore<never>();
-        let patternOf = new KeyedPattern(pattern, store as never);
+        let patternOf = new KeyedPattern(pattern, store as never, Number.POSITIVE_INFINITY);
         const found: Record<string, string[]> = { x: [], y: [] };
         const add = (key: string, outcome: { kind: string; events?: readonly Event[]; time: bigint }): void => {
           found[key]?.push(`${outcome.events?.map(({ id }) => id).join(',')}@${outcome.time}`);
@@ -205,7 +205,7 @@ describe('matching', () => {
           patternOf.advance(event.time, add);
           for (const outcome of patternOf.offer(key, event)) add(key, outcome);
           if (crash) {
-            patternOf = new KeyedPattern(pattern, store as never);
+            patternOf = new KeyedPattern(pattern, store as never, Number.POSITIVE_INFINITY);
             patternOf.restored();
           }
         }

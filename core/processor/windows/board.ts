@@ -1,7 +1,7 @@
 import { MillraceError } from '../../errors.ts';
 import type { Context, InputRecord, Store } from '../define.ts';
 import { Heap } from '../heap.ts';
-import { changeLateness, dueAt, micros } from '../watermark.ts';
+import { changeLateness, dueAt, forgetAfter, forgottenAt, micros } from '../watermark.ts';
 import {
   type Aggregation,
   cover,
@@ -35,6 +35,10 @@ export interface BoardOptions<R, A> {
   /** How long after the last record empty windows are FILLED, event time; 0 for not at all. */
   readonly fill: number;
   readonly emit: (emission: Emission<A>) => void;
+  /** Log time since its newest record after which a key without windows is forgotten, microseconds. Default `forgetAfter`; infinite for never. */
+  readonly forget?: number;
+  /** Called when a key is forgotten. */
+  readonly forgotten?: (key: string) => void;
 }
 
 /** The state of an aggregate: keys, their windows, what is due, and what was emitted. */
@@ -50,10 +54,12 @@ export class Board<R, A> {
   readonly #due = new Heap<Owner<A>>();
   readonly #changed = new Changed<A>();
   #openPanes = 0;
+  readonly #idle: number;
 
   constructor(options: BoardOptions<R, A>, context: Context) {
     this.options = options;
     this.#aggregation = options.aggregation;
+    this.#idle = options.forget ?? forgetAfter;
     this.#context = context;
     this.#progress = context.store(keyStore.name);
     this.#panes = context.store(paneStore(options.aggregation.schema).name);
@@ -178,7 +184,11 @@ export class Board<R, A> {
 
   /** What is due at `now`. `closed` is called for each window that has closed. */
   advance(now: number, closed: (pane: Pane<A>) => void): void {
-    for (const owner of this.#takeDue(now)) this.settle(owner, now, closed);
+    for (const owner of this.#takeDue(now)) {
+      this.settle(owner, now, closed);
+      if (owner.open.size === 0 && owner.kept.size === 0 && forgottenAt(owner.progress, this.#idle) <= now)
+        this.#drop(owner);
+    }
     if (this.#changed.due <= now) this.#emitPartials(now);
   }
 
@@ -257,13 +267,23 @@ export class Board<R, A> {
     }
   }
 
-  /** A key without open windows wakes up once more, to forget the closed ones all at once. */
+  /** The key has no windows, and is as if it had never been seen. */
+  #drop(owner: Owner<A>): void {
+    this.#due.delete(owner);
+    this.#owners.delete(owner.tie);
+    if (this.#latest === owner) this.#latest = undefined;
+    this.#progress.delete(owner.tie);
+    this.options.forgotten?.(owner.tie);
+  }
+
+  /** A key without open windows wakes up once more, to forget the closed ones all at once, and a last time to be forgotten itself. */
   #schedule(owner: Owner<A>): void {
     const next = owner.open.first();
     if (next !== undefined) this.#due.set(owner, dueAt(owner.progress, next.end));
     else if (owner.kept.size > 0) {
       this.#due.set(owner, dueAt(owner.progress, owner.lastKept + owner.progress.horizon));
-    } else this.#due.delete(owner);
+    } else if (Number.isFinite(this.#idle)) this.#due.set(owner, forgottenAt(owner.progress, this.#idle));
+    else this.#due.delete(owner);
   }
 
   #emitPartials(now: number): void {

@@ -1,4 +1,5 @@
 import { expect, test } from '@jest/globals';
+import { MillraceError } from '../../errors.ts';
 import { Driver } from '../../testing/driver.ts';
 import fc from '../../testing/property.ts';
 import { defineProcessor } from '../define.ts';
@@ -32,6 +33,9 @@ const counts: Aggregation<Click, { clicks: number }> = {
   },
   copy: (of) => ({ ...of }),
   count: ({ clicks }) => clicks,
+  check(into) {
+    if ((into?.clicks ?? 0) >= 30) throw new MillraceError('BAD_RECORD', 'more clicks than an output holds');
+  },
 };
 
 /** Sessions end after ten seconds of nothing; five seconds of lateness. */
@@ -101,6 +105,11 @@ test('two sessions become one when a record comes between them', async () => {
       [10, 15],
     ]),
   ).toEqual(['u 1-25 3']);
+});
+
+test('a record that would make one session of two that are too great together is refused, and they stay two', async () => {
+  const clicks = (at: number): (readonly [number, number])[] => Array.from({ length: 15 }, () => [at, 15] as const);
+  expect(await run([...clicks(1), ...clicks(15), [10, 15]])).toEqual(['u 1-11 15', 'u 15-25 15']);
 });
 
 test('a record that comes before a session begins it', async () => {

@@ -1,7 +1,17 @@
 import { MillraceError } from '../../errors.ts';
 import type { Context, InputRecord, Store, StoreDefinition } from '../define.ts';
 import { Heap, type HeapEntry } from '../heap.ts';
-import { changeLateness, dueAt, micros, observe, type Progress, startProgress, watermarkAt } from '../watermark.ts';
+import {
+  changeLateness,
+  dueAt,
+  forgetAfter,
+  forgottenAt,
+  micros,
+  observe,
+  type Progress,
+  startProgress,
+  watermarkAt,
+} from '../watermark.ts';
 import { type Aggregation, cover, extend, nowhere, type Span } from './aggregation.ts';
 import type { Window } from './windows.ts';
 
@@ -23,6 +33,8 @@ export interface SessionsOptions<R, A> {
   readonly emit: (session: Session<A>) => void;
   /** A record whose session would have closed already. @param lateness watermark minus event time, microseconds. */
   readonly late: (key: string, record: R, lateness: number, at: InputRecord<unknown>) => void;
+  /** Log time since its newest record after which a key without sessions is forgotten, microseconds. Default `forgetAfter`; infinite for never. */
+  readonly forget?: number;
 }
 
 interface SessionState<A> extends Span {
@@ -86,6 +98,8 @@ export function sessionStores<R, A>(aggregation: Aggregation<R, A>): StoreDefini
  *
  * A session is emitted once, when its key's watermark reaches its end, and is not revised after that: where it begins and ends would change with it,
  * and so would what it is known by. A record that comes too late for every open session is late.
+ *
+ * A key without open sessions keeps its watermark for `forget` of log time; then it is forgotten, and begins anew with its next record.
  */
 export class Sessions<R, A> {
   readonly #options: SessionsOptions<R, A>;
@@ -125,8 +139,16 @@ export class Sessions<R, A> {
   advance(): void {
     const now = micros(this.#context.logTime);
     for (let key = this.#due.first(); key !== undefined && key.due <= now; key = this.#due.first()) {
-      this.#settle(key, now);
+      if (key.open.size === 0) this.#drop(key);
+      else this.#settle(key, now);
     }
+  }
+
+  /** The key is as if it had never been seen. */
+  #drop(owner: Key<A>): void {
+    this.#due.delete(owner);
+    this.#keys.delete(owner.tie);
+    this.#progress.delete(owner.tie);
   }
 
   /** @throws MillraceError FUTURE_EVENT_TIME or BAD_RECORD, before anything has changed. */
@@ -139,13 +161,14 @@ export class Sessions<R, A> {
     }
     const now = micros(this.#context.logTime);
     const known = this.#keys.get(key);
-    const overlapping = known === undefined ? [] : [...known.open.values()].filter(touches(sessionOf(time, gap)));
+    const touched = known === undefined ? [] : [...known.open.values()].filter(touches(sessionOf(time, gap)));
+    const overlapping = touched.sort((a, b) => a.start - b.start);
     const reached = known === undefined ? Number.NEGATIVE_INFINITY : watermarkAt(known.progress, now);
     if (overlapping.length === 0 && time + gap <= reached) {
       this.#options.late(key, record, reached - time, at);
       return;
     }
-    aggregation.check?.(overlapping[0]?.state.value ?? null, record, 1);
+    aggregation.check?.(this.#together(overlapping), record, 1);
     const owner = known ?? this.#start(key, startProgress(time, recordLog, lateness));
     this.#join(owner, overlapping, record, time, at);
     if (known === undefined || observe(owner.progress, time, recordLog, now)) {
@@ -154,10 +177,20 @@ export class Sessions<R, A> {
     this.#settle(owner, now);
   }
 
-  /** One session of the record and all those that it touches. */
+  /** What sessions come to when they become one; null for none. The sessions stay as they are. */
+  #together([first, ...others]: readonly Open<A>[]): A | null {
+    if (first === undefined) return null;
+    if (others.length === 0) return first.state.value;
+    const { aggregation } = this.#options;
+    const merged = aggregation.copy(first.state.value);
+    for (const { state } of others) aggregation.merge(merged, state.value);
+    return merged;
+  }
+
+  /** One session of the record and all those that it touches, which are in the order of their starts. */
   #join(owner: Key<A>, overlapping: readonly Open<A>[], record: R, time: number, at: InputRecord<unknown>): void {
     const { aggregation, gap } = this.#options;
-    const [first, ...others] = overlapping.toSorted((a, b) => a.start - b.start);
+    const [first, ...others] = overlapping;
     if (first === undefined) {
       const state = { ...nowhere, end: time + gap, value: aggregation.create(record) };
       extend(state, at);
@@ -212,8 +245,10 @@ export class Sessions<R, A> {
 
   #schedule(owner: Key<A>): void {
     const next = owner.open.first();
-    if (next === undefined) this.#due.delete(owner);
-    else this.#due.set(owner, dueAt(owner.progress, next.due));
+    const { forget = forgetAfter } = this.#options;
+    if (next !== undefined) this.#due.set(owner, dueAt(owner.progress, next.due));
+    else if (Number.isFinite(forget)) this.#due.set(owner, forgottenAt(owner.progress, forget));
+    else this.#due.delete(owner);
   }
 }
 

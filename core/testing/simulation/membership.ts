@@ -14,6 +14,7 @@ export class HostMembership implements AsyncDisposable {
   readonly #coordinator: Coordinator;
   readonly #options: JoinOptions;
   readonly #stop = new AbortController();
+  #ended: Promise<void> | undefined;
   #owned: readonly TopicPartition[] = [];
   #joined: Joined | undefined;
 
@@ -70,8 +71,12 @@ export class HostMembership implements AsyncDisposable {
     }
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#stop.signal.aborted) return;
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#ended ??= this.#end();
+    return this.#ended;
+  }
+
+  async #end(): Promise<void> {
     this.#stop.abort();
     const member = this.#joined?.member;
     if (member === undefined) return;

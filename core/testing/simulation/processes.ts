@@ -109,6 +109,7 @@ function remote(host: Host, schemas: Schemas): Schemas {
     }
   };
   return {
+    lagMs: schemas.lagMs ?? 0,
     register: (subject, schema) => ask(schemas.register(subject, schema)),
     byId: (id) => ask(schemas.byId(id)),
   };

@@ -52,6 +52,7 @@ const RUN = 1_000;
 export async function tryRules(options: TrialOptions): Promise<Trial> {
   const memory = new MemorySchemas();
   const schemas: Schemas = {
+    lagMs: 0,
     register: (subject, schema) => memory.register(subject, schema),
     byId: (id) => options.schemas.byId(id),
   };

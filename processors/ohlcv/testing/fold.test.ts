@@ -138,7 +138,7 @@ test('a greater horizon after a restart revises nothing that was frozen', () => 
   expect(task.candles.at(-1)).toBe('BTC/USD 1m 12:04:00 REVISED#1 o100 h100 l100 c100 v1 n1');
 });
 
-test('a frozen window leaves nothing in the state but its symbol, also of a symbol that is quiet', () => {
+test('a frozen window leaves nothing in the state but its symbol, and after 30 days not even that', () => {
   const task = new Task({ intervals: ['1m', '5m'], horizonMs: 60_000 });
   task.send('12:00:10');
   expect(task.fold.gauges()).toMatchObject({ keys: 1, open_windows: 1 });
@@ -152,7 +152,12 @@ test('a frozen window leaves nothing in the state but its symbol, also of a symb
   ]);
   const reached = Number(time('12:06:00'));
   expect(task.fold.gauges()).toMatchObject({ keys: 1, open_windows: 0, watermark_min_us: reached });
-  expect(task.fold.deadline()).toBeUndefined();
+  const idle = time('12:00:10') + 30n * 86_400_000_000n;
+  expect(task.fold.deadline()).toBe(idle);
+  task.logTime = idle;
+  task.fold.advance();
+  expect(task.stores.get('keys')?.size).toBe(0);
+  expect([task.fold.gauges()['keys'], task.fold.deadline()]).toEqual([0, undefined]);
 });
 
 test('a trade that came and went leaves no window that a restarted task would not have: both are due at the same time', () => {

@@ -193,15 +193,15 @@ export const deadLettersRefused: Burst = {
       );
     if (!tooLong) refused.push('a row that no record can hold was taken');
     const processors = stage.member('processors');
-    const ended = processors.endedByItself;
+    const failed = processors.failedStages;
     await using admin = await TopicAdmin.open({ brokers: config.kafka.brokers, clientId: 'faults' });
     const limit = (await admin.settings(['ohlcv.dead'])).get('ohlcv.dead')?.['max.message.bytes'] ?? '1048588';
     await admin.alter('ohlcv.dead', { 'max.message.bytes': noLetter });
     let place: Injected;
     try {
       place = await inject(stage, [{ key: null, value: Buffer.from('{"no":"avro"}') }]);
-      for (let waited = 0; processors.endedByItself === ended && waited < 30_000; waited += 250) await delay(250);
-      if (processors.endedByItself === ended) refused.push(`nothing stopped for ${place.partition}/${place.offset}`);
+      for (let waited = 0; processors.failedStages === failed && waited < 30_000; waited += 250) await delay(250);
+      if (processors.failedStages === failed) refused.push(`nothing stopped for ${place.partition}/${place.offset}`);
       const committed = await committedAt(stage, place.partition);
       if (committed > place.offset) {
         refused.push(`I1 ${place.partition}/${place.offset} was passed while its dead letter could not be written`);
