@@ -22,6 +22,8 @@ export interface ArchivePartition {
   readonly success_key: string | null;
   /** Objects that the manifest lists. */
   readonly files: bigint;
+  /** How many of them the sink wrote; compactions made the others. Null in records of earlier versions. */
+  readonly written: bigint | null;
   /** Rows in them. */
   readonly rows: bigint;
   /** Length of them all, bytes. */
@@ -127,6 +129,15 @@ export const archivePartitionSchema = {
       "name": "files",
       "type": "long",
       "doc": "Objects that the manifest lists."
+    },
+    {
+      "name": "written",
+      "type": [
+        "null",
+        "long"
+      ],
+      "default": null,
+      "doc": "How many of them the sink wrote; compactions made the others. Null in records of earlier versions."
     },
     {
       "name": "rows",

@@ -1,7 +1,8 @@
 /** The plans of compactions, as they are in the log: what was decided, and from what. */
+
+import type { ListedObject } from '../../core/archive/objects.ts';
 import { readListing } from '../../core/archive/objects.ts';
 import { endOfReplacements, type ReplacementRecord, readReplacements } from '../../core/archive/replacements.ts';
-import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import { objectsTopic } from '../../schemas/topics.ts';
 import { type Group, groupId, groupOf, inputsOf } from './groups.ts';
 import type { ArchiveSources } from './sources.ts';
@@ -33,10 +34,11 @@ export async function plannedInputs(
   { log, schemas, signal }: LogSources,
   { offset, replacement }: ReplacementRecord,
   group: Group,
-): Promise<readonly ArchiveObject[]> {
-  const { topic, partition } = group;
+): Promise<readonly ListedObject[]> {
+  const { topic, partition, day } = group;
   const ends = await log.ends(objectsTopic(topic));
-  const range = { covers: ends.map((_, i) => (i === partition ? replacement.covers : 0n)), replacements: offset };
+  const covers = ends.map(() => replacement.covers);
+  const range = { covers, replacements: offset, partition, days: (each: string) => each === day };
   const { objects } = await readListing(log, schemas, topic, range, signal);
   const own = objects.filter((each) => groupId(groupOf(topic, each)) === groupId(group));
   return inputsOf(own, replacement.target_bytes);

@@ -231,7 +231,7 @@ export class ManifestHandler implements Handler {
   async #recall({ topic, day, covers, replacements }: ArchivePartition): Promise<DayChanges> {
     const own = topic as ArchivedTopic;
     const starts = await this.#own.log.starts(objectsTopic(own));
-    const objects = (await this.#read(own, starts, covers)).filter((object) => object.day === day);
+    const objects = await this.#read(own, starts, covers, (each) => each === day);
     return { objects, replacements: await this.#replacementsOf(own, day, replacements) };
   }
 
@@ -241,24 +241,31 @@ export class ManifestHandler implements Handler {
 
   async #replacementsOf(topic: ArchivedTopic, day: string, end: bigint): Promise<readonly ArchiveReplacement[]> {
     const found: ArchiveReplacement[] = [];
-    for await (const { replacement } of this.#replacements(topic, { from: 0n, to: end })) {
-      if (replacement.day === day) found.push(replacement);
-    }
+    for await (const { replacement } of this.#replacements(topic, { from: 0n, to: end }, day)) found.push(replacement);
     return found;
   }
 
-  /** Of one topic; without plans, which change nothing. */
-  async *#replacements(topic: ArchivedTopic, range: { readonly from: bigint; readonly to: bigint }) {
+  /** Of one topic, or of one day of it; without plans, which change nothing. */
+  #replacements(topic: ArchivedTopic, range: { readonly from: bigint; readonly to: bigint }, day?: string) {
     const { log, signal } = this.#own;
-    for await (const record of readReplacements(log, this.#env.schemas, range, signal)) {
-      if (record.replacement.topic === topic && takesOff(record.replacement) !== undefined) yield record;
-    }
+    return readReplacements(
+      log,
+      this.#env.schemas,
+      range,
+      signal,
+      (head) => head.topic === topic && (day === undefined || head.day === day) && takesOff(head) !== undefined,
+    );
   }
 
-  async #read(topic: ArchivedTopic, from: readonly bigint[], to: readonly bigint[]): Promise<readonly ArchiveObject[]> {
+  async #read(
+    topic: ArchivedTopic,
+    from: readonly bigint[],
+    to: readonly bigint[],
+    days?: (day: string) => boolean,
+  ): Promise<readonly ArchiveObject[]> {
     const { log, signal } = this.#own;
     const objects: ArchiveObject[] = [];
-    for await (const { records } of readObjects(log, this.#env.schemas, topic, { from, to }, signal)) {
+    for await (const { records } of readObjects(log, this.#env.schemas, topic, { from, to, days }, signal)) {
       for (const { object } of records) objects.push(object);
     }
     return objects;

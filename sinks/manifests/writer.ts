@@ -1,4 +1,4 @@
-import { manifestKey, successKey } from '../../core/archive/keys.ts';
+import { manifestKey, planOf, successKey } from '../../core/archive/keys.ts';
 import {
   formatManifest,
   formatSuccess,
@@ -78,6 +78,7 @@ export class DayWriter {
       manifest_sha256: await this.#put(key, formatManifest(manifest)),
       success_key: null,
       ...totalsOf(files),
+      written: BigInt(files.filter(({ key: each }) => planOf(each) === undefined).length),
       covers,
       replacements,
       lost_rows: lostRows,

@@ -1,0 +1,63 @@
+/** What a compaction would put together: complete days that have files of the sink, one day in memory at a time. */
+
+import { readDays } from '../../core/archive/days.ts';
+import { readDayObjects } from '../../core/archive/listing/day-objects.ts';
+import type { Volume } from '../../core/archive/listing/totals.ts';
+import type { ArchivePartition } from '../../schemas/gen/archive_partition.ts';
+import { type ArchivedTopic, objectsTopic } from '../../schemas/topics.ts';
+import type { CompactionSettings } from './compactor.ts';
+import { type DueGroup, dueGroups, sumOf } from './groups.ts';
+import type { ArchiveSources } from './sources.ts';
+
+type DueSources = Pick<ArchiveSources, 'log' | 'schemas' | 'store' | 'signal'>;
+
+/** The groups of a day that are due, and up to where the object records were read, by partition. */
+export interface DueDay {
+  readonly groups: readonly DueGroup[];
+  readonly covers: readonly bigint[];
+}
+
+/**
+ * The days of a topic of which groups are due, in order. Changes nothing.
+ *
+ * @param within days to look at
+ */
+export async function* readDue(
+  sources: DueSources,
+  topic: ArchivedTopic,
+  within: (day: string) => boolean,
+  { targetBytes }: CompactionSettings,
+  stands?: readonly ArchivePartition[],
+): AsyncGenerator<DueDay> {
+  const { log, schemas, signal } = sources;
+  const known = stands ?? (await readDays(log, schemas, signal));
+  // In this order: what the manifests cover is before these ends, which the plans are going to name.
+  const covers = await log.ends(objectsTopic(topic));
+  const days = (day: string, own: ArchivePartition | undefined) => own !== undefined && mayBeDue(own) && within(day);
+  for await (const { objects } of readDayObjects(sources, topic, { days, covers, stands: known })) {
+    const groups = dueGroups(topic, objects, () => true, targetBytes);
+    if (groups.length > 0) yield { groups, covers };
+  }
+}
+
+/** What is due of a topic. */
+export async function readDueVolume(
+  sources: DueSources,
+  topic: ArchivedTopic,
+  stands: readonly ArchivePartition[],
+  targetBytes: number,
+): Promise<Volume> {
+  let [files, rows, bytes] = [0, 0n, 0n];
+  for await (const { groups } of readDue(sources, topic, () => true, { targetBytes }, stands)) {
+    for (const { inputs } of groups) {
+      const sum = sumOf(inputs);
+      [files, rows, bytes] = [files + inputs.length, rows + sum.rows, bytes + sum.bytes];
+    }
+  }
+  return { files, rows, bytes };
+}
+
+/** As its manifest lists it: files that came since then reopen the day. */
+function mayBeDue({ state, written, partitions }: ArchivePartition): boolean {
+  return state === 'COMPLETE' && written !== 0n && partitions.some(({ files }) => files > 1n);
+}
