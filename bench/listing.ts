@@ -7,7 +7,7 @@ import { runtimeEnv, runtimeFlags } from '../cli/demo/pipeline.ts';
 import type { Cost, Question } from './listing/question.ts';
 
 export const help = `bench listing [objects] [days]
-  seconds and memory of questions to a list of so many objects (default 1000000) of so many days (20), with the heap that Millrace runs with,
+  seconds, CPU seconds and memory of questions to a list of so many objects (default 1000000) of so many days (20), with the heap that Millrace runs with,
   beside an array of all objects`;
 
 const execute = promisify(execFile);
@@ -37,10 +37,10 @@ export async function run(args: readonly string[]): Promise<void> {
   for (const [question, text] of questions) print(text, await ask(question, runtimeFlags), whole);
 }
 
-function print(text: string, { seconds, heapMib, peakMib, answer }: Cost, whole: Cost): void {
-  const ratio = (whole.seconds / seconds).toFixed(1);
+function print(text: string, { seconds, cpuSeconds, heapMib, peakMib, answer }: Cost, whole: Cost): void {
+  const ratio = (whole.cpuSeconds / cpuSeconds).toFixed(1);
   const found = answer.toLocaleString('en');
   console.log(
-    `${text}: ${seconds.toFixed(3)} s (${ratio} times as fast), ${heapMib.toFixed(0)} MiB of heap, ${peakMib.toFixed(0)} MiB more resident at most, ${found} found`,
+    `${text}: ${seconds.toFixed(3)} s, ${cpuSeconds.toFixed(3)} CPU s (${ratio} times fewer), ${heapMib.toFixed(0)} MiB of heap, ${peakMib.toFixed(0)} MiB more resident at most, ${found} found`,
   );
 }

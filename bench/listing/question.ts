@@ -6,7 +6,7 @@ import { manifestKey, objectKey } from '../../core/archive/keys.ts';
 import { readDayObjects } from '../../core/archive/listing/day-objects.ts';
 import { newestObject } from '../../core/archive/listing/newest.ts';
 import { readTotals } from '../../core/archive/listing/totals.ts';
-import { formatManifest, totalsOf } from '../../core/archive/manifest.ts';
+import { formatManifest, totalsOf, writtenIn } from '../../core/archive/manifest.ts';
 import { readListing, readObjects } from '../../core/archive/objects.ts';
 import { replacementsTopic } from '../../core/archive/replacements.ts';
 import { AvroEncoder } from '../../core/avro/encoder.ts';
@@ -22,6 +22,8 @@ import { PackedLog } from './packed-log.ts';
 
 export interface Cost {
   readonly seconds: number;
+  /** Of all threads. */
+  readonly cpuSeconds: number;
   /** Of V8 with the answer in hand, after a collection. */
   readonly heapMib: number;
   /** Resident memory at most, beyond what the log itself took. */
@@ -81,12 +83,14 @@ if (import.meta.main) {
   // The peak counts from here.
   writeFileSync('/proc/self/clear_refs', '5');
   const beforeMib = peakMib(process.pid);
-  const started = performance.now();
+  const [started, startedCpu] = [performance.now(), process.cpuUsage()];
   const answer = await questions[question as Question](sources);
   const seconds = (performance.now() - started) / 1000;
+  const { user, system } = process.cpuUsage(startedCpu);
   globalThis.gc?.();
   const cost: Cost = {
     seconds,
+    cpuSeconds: (user + system) / 1e6,
     heapMib: process.memoryUsage().heapUsed / 2 ** 20,
     peakMib: peakMib(process.pid) - beforeMib,
     answer: answer.length,
@@ -131,7 +135,7 @@ async function fill(count: number, days: number): Promise<Sources> {
       ...{ epoch: 'bench', topic, day, state: waits > 0 ? 'OPEN' : 'COMPLETE', revision: 1, manifest: 1 },
       ...{ manifest_key: key, manifest_sha256: sha256Of(bytes), success_key: null, passed: null },
       ...totalsOf(files),
-      ...{ written: BigInt(files.length), covers: [...covers], replacements: 0n, lost_rows: 0n },
+      ...{ written: writtenIn(files), covers: [...covers], replacements: 0n, lost_rows: 0n },
     };
     log.append(daysTopic, 0, dayEncoder.encode(record));
   }

@@ -51,8 +51,8 @@ export interface StandingOptions {
 type StandingSources = Pick<ArchiveSources, 'log' | 'schemas' | 'store' | 'signal'>;
 
 /**
- * One entry per archived topic: from how the days stand and what came after, without reading the list. Files of complete days that a compaction has not
- * seen are looked at in the manifests of these days, or in the log where that is less or the bucket does not answer.
+ * One entry per archived topic: from how the days stand and what came after, without reading the list. Of complete days that got files after a compaction
+ * the manifests are read, or the log where that is less or the bucket does not answer.
  *
  * @throws MillraceError KAFKA_UNREACHABLE, TOPIC_MISSING
  */
@@ -75,7 +75,7 @@ export async function readStanding(sources: StandingSources, options: StandingOp
       cuts: await lastCuts(log, schemas, topic, signal),
       days,
       unmanifested: totals.reduce((sum, { waiting }) => sum + waiting, 0),
-      due: await readDueVolume(sources, topic, stands, targetBytes),
+      due: await readDueVolume(sources, topic, totals, { targetBytes }),
       old: firstKeptDay === undefined ? null : { ...sumOf(old), days: old.length },
       ...(await readGivenUp(sources, topic)),
     });

@@ -2,7 +2,7 @@
 
 import { readDays } from '../../core/archive/days.ts';
 import { readDayObjects } from '../../core/archive/listing/day-objects.ts';
-import type { Volume } from '../../core/archive/listing/totals.ts';
+import type { DayTotals, Volume } from '../../core/archive/listing/totals.ts';
 import type { ArchivePartition } from '../../schemas/gen/archive_partition.ts';
 import { type ArchivedTopic, objectsTopic } from '../../schemas/topics.ts';
 import type { CompactionSettings } from './compactor.ts';
@@ -40,15 +40,36 @@ export async function* readDue(
   }
 }
 
-/** What is due of a topic. */
+/**
+ * What is due of a topic. How the days stand tells it of days that no compaction has seen; of the others it is looked up.
+ *
+ * @param totals of the topic
+ */
 export async function readDueVolume(
   sources: DueSources,
   topic: ArchivedTopic,
-  stands: readonly ArchivePartition[],
-  targetBytes: number,
+  totals: readonly DayTotals[],
+  { targetBytes }: CompactionSettings,
 ): Promise<Volume> {
   let [files, rows, bytes] = [0, 0n, 0n];
-  for await (const { groups } of readDue(sources, topic, () => true, { targetBytes }, stands)) {
+  const unclear = new Set<string>();
+  const stands: ArchivePartition[] = [];
+  for (const { day, stands: own, settled } of totals) {
+    if (own === undefined) continue;
+    stands.push(own);
+    if (!mayBeDue(own)) continue;
+    const written = own.written ?? [];
+    if (!settled || written.reduce((sum, group) => sum + group.files, 0n) !== own.files) {
+      unclear.add(day);
+      continue;
+    }
+    for (const group of written) {
+      if (group.files < 2n) continue;
+      [files, rows, bytes] = [files + Number(group.files), rows + group.rows, bytes + group.bytes];
+    }
+  }
+  if (unclear.size === 0) return { files, rows, bytes };
+  for await (const { groups } of readDue(sources, topic, (day) => unclear.has(day), { targetBytes }, stands)) {
     for (const { inputs } of groups) {
       const sum = sumOf(inputs);
       [files, rows, bytes] = [files + inputs.length, rows + sum.rows, bytes + sum.bytes];
@@ -59,5 +80,5 @@ export async function readDueVolume(
 
 /** As its manifest lists it: files that came since then reopen the day. */
 function mayBeDue({ state, written, partitions }: ArchivePartition): boolean {
-  return state === 'COMPLETE' && written !== 0n && partitions.some(({ files }) => files > 1n);
+  return state === 'COMPLETE' && written?.length !== 0 && partitions.some(({ files }) => files > 1n);
 }

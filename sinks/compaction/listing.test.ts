@@ -7,7 +7,9 @@ import { type ListedObject, readListing } from '../../core/archive/objects.ts';
 import { MillraceError } from '../../core/errors.ts';
 import type { FetchPosition, Log } from '../../core/runtime/log.ts';
 import { objectsTopic } from '../../schemas/topics.ts';
+import { readDueVolume } from './due.ts';
 import { CompactionHarness, trades } from './fixtures/harness.ts';
+import { dueGroups } from './groups.ts';
 
 const signal = new AbortController().signal;
 const days = Array.from({ length: 12 }, (_, i) => `2013-11-${String(i + 10)}`);
@@ -77,6 +79,18 @@ async function expectEqual(harness: CompactionHarness): Promise<void> {
   expect(await readGivenUp({ log, schemas, signal }, trades)).toEqual({
     expired: sums.get('expired') ?? none,
     lost: sums.get('lost') ?? none,
+  });
+  const stands = await readDays(log, schemas);
+  const closed = new Set(
+    stands.filter(({ state, written }) => state === 'COMPLETE' && written?.length !== 0).map(({ day }) => day),
+  );
+  const due = dueGroups(trades, [...listing.objects], (day) => closed.has(day), harness.targetBytes);
+  const inputs = due.flatMap((group) => group.inputs);
+  const { targetBytes, store } = harness;
+  expect(await readDueVolume({ log, schemas, store, signal }, trades, totals, { targetBytes })).toEqual({
+    files: inputs.length,
+    rows: inputs.reduce((sum, { rows }) => sum + rows, 0n),
+    bytes: inputs.reduce((sum, { bytes }) => sum + bytes, 0n),
   });
   for (const day of new Set([...days, ...totals.map((each) => each.day)])) {
     const own = listing.objects.filter((object) => object.day === day);

@@ -1,4 +1,4 @@
-import { manifestKey, planOf, successKey } from '../../core/archive/keys.ts';
+import { manifestKey, successKey } from '../../core/archive/keys.ts';
 import {
   formatManifest,
   formatSuccess,
@@ -10,6 +10,7 @@ import {
   totalsOf,
   withObjects,
   withReplacements,
+  writtenIn,
 } from '../../core/archive/manifest.ts';
 import { MillraceError } from '../../core/errors.ts';
 import { putOnce } from '../../core/s3/put-once.ts';
@@ -78,7 +79,7 @@ export class DayWriter {
       manifest_sha256: await this.#put(key, formatManifest(manifest)),
       success_key: null,
       ...totalsOf(files),
-      written: BigInt(files.filter(({ key: each }) => planOf(each) === undefined).length),
+      written: writtenIn(files),
       covers,
       replacements,
       lost_rows: lostRows,

@@ -19,6 +19,8 @@ export interface DayTotals {
   readonly stands: ArchivePartition | undefined;
   /** Object records that are in no manifest yet. */
   readonly waiting: number;
+  /** Nothing was listed or replaced since its manifest. */
+  readonly settled: boolean;
 }
 
 /**
@@ -50,12 +52,14 @@ export async function readTotals(
     waiting.set(day, (waiting.get(day) ?? 0) + 1);
   }
   const unclear = new Set(tail.repeated);
+  const replaced = new Set<string>();
   for (const { replacement } of tail.replacements) {
-    const { day, replaced, rows, bytes } = replacement;
+    const { day, replaced: keys, rows, bytes } = replacement;
+    replaced.add(day);
     for (const object of objectsOf(replacement)) add(day, 1, object.rows, object.bytes);
-    add(day, -replaced.length, -rows, -bytes);
+    add(day, -keys.length, -rows, -bytes);
     // A record of an earlier version does not say how long its objects were.
-    if (bytes === 0n && replaced.length > 0) unclear.add(day);
+    if (bytes === 0n && keys.length > 0) unclear.add(day);
   }
   if (unclear.size > 0) {
     const { log, schemas, signal } = sources;
@@ -65,7 +69,10 @@ export async function readTotals(
   }
   return [...sums]
     .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([day, listed]) => ({ day, listed, stands: manifested.days.get(day), waiting: waiting.get(day) ?? 0 }));
+    .map(([day, listed]) => {
+      const settled = manifested.days.has(day) && !waiting.has(day) && !replaced.has(day);
+      return { day, listed, stands: manifested.days.get(day), waiting: waiting.get(day) ?? 0, settled };
+    });
 }
 
 /** What was given up of a topic: with its days, and because nothing could make it again. @throws as `listObjects` */
