@@ -9,16 +9,29 @@ export interface ObjectList extends Iterable<ArchiveObject> {
 
 /** Rows of a chunk; a table grows by chunks, so nothing is copied. */
 const chunkRows = 4_096;
-const longs = ['from_offset', 'to_offset', 'first_offset', 'last_offset', 'rows', 'bytes', 'dead_letters'] as const;
-const ints = ['partition', 'schema_id', 'writer_version'] as const;
-const texts = ['epoch', 'topic', 'day'] as const;
-const longColumn = Object.fromEntries(longs.map((name, i) => [name, i])) as Record<(typeof longs)[number], number>;
-const intColumn = Object.fromEntries(ints.map((name, i) => [name, i])) as Record<(typeof ints)[number], number>;
-/** Places of shared texts behind the integers: the key's head and tail, then `texts`. */
-const headColumn = ints.length;
-const tailColumn = headColumn + 1;
-const firstText = headColumn + 2;
-const intColumns = firstText + texts.length;
+/** Places of the columns. */
+const longColumn = {
+  from_offset: 0,
+  to_offset: 1,
+  first_offset: 2,
+  last_offset: 3,
+  rows: 4,
+  bytes: 5,
+  dead_letters: 6,
+} as const;
+const longColumns = 7;
+/** From `epoch` on, places of texts that many objects share. */
+const intColumn = {
+  partition: 0,
+  schema_id: 1,
+  writer_version: 2,
+  epoch: 3,
+  topic: 4,
+  day: 5,
+  head: 6,
+  tail: 7,
+} as const;
+const intColumns = 8;
 const shaBytes = 32;
 const hashBytes = 8;
 /** The key's text is kept in `#odd`. */
@@ -39,7 +52,8 @@ export class ObjectTable implements ObjectList {
   readonly #texts: string[] = [];
   readonly #places = new Map<string, number>();
   /** By column, the text that came last: mostly it comes again. */
-  readonly #last = new Map<number, { readonly text: string; readonly place: number }>();
+  readonly #lastTexts = new Array<string | undefined>(intColumns);
+  readonly #lastPlaces = new Array<number>(intColumns).fill(0);
   /** Keys and hashes that are not of the usual form, by row. */
   readonly #odd = new Map<number, Pick<ArchiveObject, 'key' | 'sha256' | 'row_hash'>>();
   #added = 0;
@@ -55,22 +69,37 @@ export class ObjectTable implements ObjectList {
     const at = row % chunkRows;
     if (at === 0) this.#chunks.push(newChunk());
     const chunk = this.#chunks.at(-1) as Chunk;
-    for (const [i, name] of longs.entries()) chunk.longs[at * longs.length + i] = object[name];
-    const base = at * intColumns;
-    for (const [i, name] of ints.entries()) chunk.ints[base + i] = object[name];
-    for (const [i, name] of texts.entries())
-      chunk.ints[base + firstText + i] = this.#placeOf(firstText + i, object[name]);
+    // One by one: this is done for every object of a list.
+    const { longs, ints, hashes } = chunk;
+    const long = at * longColumns;
+    longs[long + longColumn.from_offset] = object.from_offset;
+    longs[long + longColumn.to_offset] = object.to_offset;
+    longs[long + longColumn.first_offset] = object.first_offset;
+    longs[long + longColumn.last_offset] = object.last_offset;
+    longs[long + longColumn.rows] = object.rows;
+    longs[long + longColumn.bytes] = object.bytes;
+    longs[long + longColumn.dead_letters] = object.dead_letters;
+    const int = at * intColumns;
+    ints[int + intColumn.partition] = object.partition;
+    ints[int + intColumn.schema_id] = object.schema_id;
+    ints[int + intColumn.writer_version] = object.writer_version;
+    ints[int + intColumn.epoch] = this.#placeOf(intColumn.epoch, object.epoch);
+    ints[int + intColumn.topic] = this.#placeOf(intColumn.topic, object.topic);
+    ints[int + intColumn.day] = this.#placeOf(intColumn.day, object.day);
     const hashAt = at * (shaBytes + hashBytes);
-    const name = isHex(object.sha256, shaBytes) && isHex(object.row_hash, hashBytes) ? nameOf(object.key) : undefined;
-    if (name === undefined || BigInt(name.offset) !== object.first_offset) {
-      chunk.ints[base + headColumn] = noName;
-      this.#odd.set(row, { key: object.key, sha256: object.sha256, row_hash: object.row_hash });
+    const name = nameOf(object.key);
+    if (
+      name !== undefined &&
+      BigInt(name.offset) === object.first_offset &&
+      writeHex(hashes, hashAt, object.sha256, shaBytes) &&
+      writeHex(hashes, hashAt + shaBytes, object.row_hash, hashBytes)
+    ) {
+      ints[int + intColumn.head] = this.#placeOf(intColumn.head, name.head);
+      ints[int + intColumn.tail] = this.#placeOf(intColumn.tail, name.tail);
       return;
     }
-    chunk.ints[base + headColumn] = this.#placeOf(headColumn, name.head);
-    chunk.ints[base + tailColumn] = this.#placeOf(tailColumn, name.tail);
-    chunk.hashes.write(object.sha256, hashAt, 'hex');
-    chunk.hashes.write(object.row_hash, hashAt + shaBytes, 'hex');
+    ints[int + intColumn.head] = noName;
+    this.#odd.set(row, { key: object.key, sha256: object.sha256, row_hash: object.row_hash });
   }
 
   at(index: number): ArchiveObject | undefined {
@@ -128,65 +157,61 @@ export class ObjectTable implements ObjectList {
   #read(row: number): ArchiveObject {
     const at = row % chunkRows;
     const chunk = this.#chunks[Math.floor(row / chunkRows)] as Chunk;
-    const long = (name: (typeof longs)[number]) => chunk.longs[at * longs.length + longColumn[name]] as bigint;
-    const int = (column: number) => chunk.ints[at * intColumns + column] as number;
-    const text = (column: number) => this.#texts[int(column)] as string;
+    const long = (column: number): bigint => chunk.longs[at * longColumns + column] as bigint;
+    const int = (column: number): number => chunk.ints[at * intColumns + column] as number;
+    const text = (column: number): string => this.#texts[int(column)] as string;
     const hashAt = at * (shaBytes + hashBytes);
-    const first_offset = long('first_offset');
+    const first_offset = long(longColumn.first_offset);
     const { key, sha256, row_hash } =
-      int(headColumn) === noName
+      int(intColumn.head) === noName
         ? (this.#odd.get(row) as Pick<ArchiveObject, 'key' | 'sha256' | 'row_hash'>)
         : {
-            key: keyOf({ head: text(headColumn), offset: Number(first_offset), tail: text(tailColumn) }),
+            key: keyOf({ head: text(intColumn.head), offset: Number(first_offset), tail: text(intColumn.tail) }),
             sha256: chunk.hashes.toString('hex', hashAt, hashAt + shaBytes),
             row_hash: chunk.hashes.toString('hex', hashAt + shaBytes, hashAt + shaBytes + hashBytes),
           };
     return {
       key,
-      epoch: text(firstText),
-      topic: text(firstText + 1),
+      epoch: text(intColumn.epoch),
+      topic: text(intColumn.topic),
       partition: int(intColumn.partition),
-      day: text(firstText + 2),
-      from_offset: long('from_offset'),
-      to_offset: long('to_offset'),
+      day: text(intColumn.day),
+      from_offset: long(longColumn.from_offset),
+      to_offset: long(longColumn.to_offset),
       first_offset,
-      last_offset: long('last_offset'),
-      rows: long('rows'),
+      last_offset: long(longColumn.last_offset),
+      rows: long(longColumn.rows),
       row_hash,
       sha256,
-      bytes: long('bytes'),
-      dead_letters: long('dead_letters'),
+      bytes: long(longColumn.bytes),
+      dead_letters: long(longColumn.dead_letters),
       schema_id: int(intColumn.schema_id),
       writer_version: int(intColumn.writer_version),
     };
   }
 
   #placeOf(column: number, text: string): number {
-    const last = this.#last.get(column);
-    if (last?.text === text) return last.place;
+    if (this.#lastTexts[column] === text) return this.#lastPlaces[column] as number;
     let place = this.#places.get(text);
     if (place === undefined) {
       place = this.#texts.push(text) - 1;
       this.#places.set(text, place);
     }
-    this.#last.set(column, { text, place });
+    this.#lastTexts[column] = text;
+    this.#lastPlaces[column] = place;
     return place;
   }
 }
 
 function newChunk(): Chunk {
   return {
-    longs: new BigInt64Array(chunkRows * longs.length),
+    longs: new BigInt64Array(chunkRows * longColumns),
     ints: new Int32Array(chunkRows * intColumns),
     hashes: Buffer.alloc(chunkRows * (shaBytes + hashBytes)),
   };
 }
 
-function isHex(text: string, bytes: number): boolean {
-  if (text.length !== bytes * 2) return false;
-  for (let at = 0; at < text.length; at++) {
-    const code = text.charCodeAt(at);
-    if (!((code >= 48 && code <= 57) || (code >= 97 && code <= 102))) return false;
-  }
-  return true;
+/** Writes the bytes that a text means. False when they do not give the same text again. */
+function writeHex(into: Buffer, at: number, text: string, bytes: number): boolean {
+  return text.length === bytes * 2 && text.toLowerCase() === text && into.write(text, at, 'hex') === bytes;
 }
