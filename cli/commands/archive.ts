@@ -3,13 +3,13 @@ import type { Command } from 'commander';
 import { readDays } from '../../core/archive/days.ts';
 import type { ListSources } from '../../core/archive/listing/manifested.ts';
 import { readTotals } from '../../core/archive/listing/totals.ts';
-import { listObjects } from '../../core/archive/objects.ts';
 import { MillraceError } from '../../core/errors.ts';
 import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
 import { register as registerConnector } from '../archive/connector.ts';
 import { register as registerDdl } from '../archive/ddl.ts';
 import { register as registerExpire } from '../archive/expire.ts';
-import { archivedTopic, dayOf, listed, urlOf } from '../archive/list.ts';
+import { register as registerFiles } from '../archive/files.ts';
+import { archivedTopic } from '../archive/list.ts';
 import { register as registerSql } from '../archive/sql.ts';
 import { printDays, readDayLines } from '../archive-days.ts';
 import { loadConfig } from '../config.ts';
@@ -17,34 +17,9 @@ import { withLog } from '../log.ts';
 import { printJson, printTable } from '../print.ts';
 import { untilSignal } from '../signals.ts';
 
-interface FilesOptions {
-  readonly day?: string;
-  readonly json?: boolean;
-}
-
 export function register(program: Command): void {
   const group = program.command('archive').description('the Parquet files in cold storage');
-  group
-    .command('files')
-    .description(
-      'print the exact list of files that hold a topic; reading a prefix instead can meet files of unfinished cuts',
-    )
-    .argument('<topic>', `one of ${archivedTopics.join(', ')}`, archivedTopic)
-    .option('--day <day>', 'only files of this day, YYYY-MM-DD', dayOf)
-    .option('--json', 'print JSON, with offsets and hashes')
-    .action(async (topic: ArchivedTopic, options: FilesOptions, command: Command) => {
-      const config = loadConfig(command);
-      const signal = untilSignal(() => new MillraceError('INTERRUPTED', 'interrupted'));
-      if (options.json === true) {
-        // Manifests do not tell dead letters.
-        const day = options.day === undefined ? {} : { day: options.day };
-        const objects = await withLog(config, (log, schemas) => listObjects(log, schemas, topic, { ...day, signal }));
-        printJson(objects.map((object) => ({ ...object, url: urlOf(config.s3, object) })));
-        return;
-      }
-      const objects = await listed(command, [topic], options, signal);
-      for (const object of objects.get(topic) ?? []) process.stdout.write(`${urlOf(config.s3, object)}\n`);
-    });
+  registerFiles(group);
   group
     .command('tree')
     .description('print files, rows and bytes of each topic by day')

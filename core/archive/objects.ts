@@ -106,7 +106,7 @@ export interface ListingRange {
 /**
  * What the archive lists of a topic, from the log alone: the objects that the sink committed and the ones that replaced some of them, without those that were
  * replaced. Each row is in exactly one of them, whatever is listed or replaced while this reads. All records are read; only the objects that were asked for are
- * kept, in columns. `readDayObjects` reads no records of other days.
+ * kept, in columns. See listing/ for questions that need less.
  *
  * @throws as `listObjects`
  */

@@ -5,9 +5,13 @@ import { readDayObjects } from '../../core/archive/listing/day-objects.ts';
 import type { DayTotals, Volume } from '../../core/archive/listing/totals.ts';
 import type { ArchivePartition } from '../../schemas/gen/archive_partition.ts';
 import { type ArchivedTopic, objectsTopic } from '../../schemas/topics.ts';
-import type { CompactionSettings } from './compactor.ts';
 import { type DueGroup, dueGroups, sumOf } from './groups.ts';
 import type { ArchiveSources } from './sources.ts';
+
+interface DueSettings {
+  /** About how many bytes an object of a compaction is to have. */
+  readonly targetBytes: number;
+}
 
 type DueSources = Pick<ArchiveSources, 'log' | 'schemas' | 'store' | 'signal'>;
 
@@ -26,7 +30,7 @@ export async function* readDue(
   sources: DueSources,
   topic: ArchivedTopic,
   within: (day: string) => boolean,
-  { targetBytes }: CompactionSettings,
+  { targetBytes }: DueSettings,
   stands?: readonly ArchivePartition[],
 ): AsyncGenerator<DueDay> {
   const { log, schemas, signal } = sources;
@@ -49,7 +53,7 @@ export async function readDueVolume(
   sources: DueSources,
   topic: ArchivedTopic,
   totals: readonly DayTotals[],
-  { targetBytes }: CompactionSettings,
+  { targetBytes }: DueSettings,
 ): Promise<Volume> {
   let [files, rows, bytes] = [0, 0n, 0n];
   const unclear = new Set<string>();
