@@ -10,7 +10,7 @@ import { putOnce } from '../../core/s3/put-once.ts';
 import type { ArchiveReplacement, ReplacingObject } from '../../schemas/gen/archive_replacement.ts';
 import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
 import { readDue } from './due.ts';
-import { type Expiry, portionsOf, readExpiries } from './expiry.ts';
+import { type Expiry, portionsOf, readOldDays } from './expiry.ts';
 import { type DueGroup, type Group, groupId, hullOf, sumOf } from './groups.ts';
 import { pendingPlan, plannedInputs } from './plan.ts';
 import { blank, Records } from './records.ts';
@@ -146,13 +146,13 @@ export class Compactor implements AsyncDisposable {
     const given: Expiry[] = [];
     for (const topic of new Set(planned.map((each) => each.topic))) {
       const days = new Set(planned.filter((each) => each.topic === topic).map(({ day }) => day));
-      const { expiries } = await readExpiries(this.#options, [topic], (day) => days.has(day));
-      for (const { day, portions } of expiries) {
+      for await (const { day, state, objects } of readOldDays(this.#options, topic, (each) => days.has(each))) {
         signal.throwIfAborted();
+        if (state !== 'COMPLETE') continue;
         await this.#records.commit(
-          portions.map((own) => ({ ...blank, kind: 'EXPIRED', epoch, topic, day, ...withoutRows(own) })),
+          portionsOf(objects).map((own) => ({ ...blank, kind: 'EXPIRED', epoch, topic, day, ...withoutRows(own) })),
         );
-        onDay(given.push({ topic, day, portions }));
+        onDay(given.push({ topic, day, files: objects.length, ...sumOf(objects) }));
       }
     }
     return given;

@@ -1,16 +1,19 @@
-import { readDays } from '../../core/archive/days.ts';
 import { readDayObjects } from '../../core/archive/listing/day-objects.ts';
 import type { ListedObject } from '../../core/archive/objects.ts';
 import type { ArchivePartition } from '../../schemas/gen/archive_partition.ts';
 import type { ArchivedTopic } from '../../schemas/topics.ts';
+import { sumOf } from './groups.ts';
 import type { ArchiveSources } from './sources.ts';
 
 /** A day whose rows can be given up. */
 export interface Expiry {
   readonly topic: ArchivedTopic;
   readonly day: string;
-  /** All listed objects of the day, as many as one record holds at a time. */
-  readonly portions: readonly (readonly ListedObject[])[];
+  /** What is listed of the day. */
+  readonly files: number;
+  readonly rows: bigint;
+  readonly bytes: bigint;
+  readonly rowHash: string;
 }
 
 /** A day that is old enough, and not complete: more rows are on their way, or the capture stands still. */
@@ -33,18 +36,26 @@ export async function readExpiries(
   topics: readonly ArchivedTopic[],
   old: (day: string) => boolean,
 ): Promise<{ readonly expiries: readonly Expiry[]; readonly kept: readonly KeptDay[] }> {
-  const stands = await readDays(sources.log, sources.schemas, sources.signal);
   const expiries: Expiry[] = [];
   const kept: KeptDay[] = [];
   for (const topic of topics) {
-    for await (const { day, stands: own, objects } of readDayObjects(sources, topic, { days: old, stands })) {
-      if (objects.length === 0) continue;
-      const state = own?.state ?? null;
-      if (state === 'COMPLETE') expiries.push({ topic, day, portions: portionsOf(objects) });
+    for await (const { day, state, objects } of readOldDays(sources, topic, old)) {
+      if (state === 'COMPLETE') expiries.push({ topic, day, files: objects.length, ...sumOf(objects) });
       else kept.push({ topic, day, state });
     }
   }
   return { expiries, kept };
+}
+
+/** The old days of a topic that still have objects, one in memory at a time. */
+export async function* readOldDays(
+  sources: ArchiveSources,
+  topic: ArchivedTopic,
+  old: (day: string) => boolean,
+): AsyncGenerator<KeptDay & { readonly objects: readonly ListedObject[] }> {
+  for await (const { day, stands, objects } of readDayObjects(sources, topic, { days: old })) {
+    if (objects.length > 0) yield { topic, day, state: stands?.state ?? null, objects };
+  }
 }
 
 /** As many as one record takes off the list at a time. */

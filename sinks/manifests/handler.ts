@@ -44,6 +44,8 @@ export interface ManifestEnvironment {
 /** Most object records, and days, of one step: what is in memory at once, and one transaction. */
 const recordsPerStep = 5_000;
 const daysPerStep = 500;
+/** Replaced keys after which a step takes no further day: a compaction of many days while nobody wrote manifests. */
+const keysPerStep = 100_000;
 /** Days that are written side by side, each with one manifest in memory. */
 const lanes = 4;
 /** A manifest lists the whole day, so days with many files are written less often: this many files an interval. */
@@ -206,12 +208,16 @@ export class ManifestHandler implements Handler {
     }
     const range = { from: days.replacements, to: replaced };
     const taken: ArchiveReplacement[] = [];
+    let keys = 0;
     for await (const { offset, replacement } of this.#replacements(days.topic, range)) {
-      if (touched.size >= daysPerStep && !touched.has(replacement.day)) {
+      const isFull = touched.size >= daysPerStep || keys >= keysPerStep;
+      // Never within a day: its mark must not tell of a half.
+      if (isFull && !touched.has(replacement.day)) {
         return { objects, replacements: offset, taken, ends: to, time, more: true };
       }
       taken.push(replacement);
       touched.add(replacement.day);
+      keys += replacement.replaced.length;
     }
     return { objects, replacements: replaced, taken, ends: to, time, more: false };
   }
