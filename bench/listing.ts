@@ -41,6 +41,6 @@ function print(text: string, { seconds, cpuSeconds, heapMib, peakMib, answer }: 
   const ratio = (whole.cpuSeconds / cpuSeconds).toFixed(1);
   const found = answer.toLocaleString('en');
   console.log(
-    `${text}: ${seconds.toFixed(3)} s, ${cpuSeconds.toFixed(3)} CPU s (${ratio} times fewer), ${heapMib.toFixed(0)} MiB of heap, ${peakMib.toFixed(0)} MiB more resident at most, ${found} found`,
+    `${text}: ${seconds.toFixed(3)} s, ${cpuSeconds.toFixed(3)} CPU s (array: ${ratio} ×), ${heapMib.toFixed(0)} MiB of heap, ${peakMib.toFixed(0)} MiB more resident at most, ${found} found`,
   );
 }
