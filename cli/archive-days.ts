@@ -1,11 +1,10 @@
 /** How the days of the archive stand: from the manifests' own records, and what is listed since. */
 import { readDays } from '../core/archive/days.ts';
-import { readObjects } from '../core/archive/objects.ts';
+import { readTotals } from '../core/archive/listing/totals.ts';
 import type { Schemas } from '../core/avro/schemas.ts';
 import type { Log } from '../core/runtime/log.ts';
-import type { ArchiveObject } from '../schemas/gen/archive_object.ts';
 import type { ArchivePartition } from '../schemas/gen/archive_partition.ts';
-import { type ArchivedTopic, objectsTopic } from '../schemas/topics.ts';
+import type { ArchivedTopic } from '../schemas/topics.ts';
 import { printTable } from './print.ts';
 
 export interface DayLine {
@@ -24,28 +23,13 @@ export async function readDayLines(
   topics: readonly ArchivedTopic[],
   signal: AbortSignal,
 ): Promise<readonly DayLine[]> {
-  const days = await readDays(log, schemas, signal);
+  const all = await readDays(log, schemas, signal);
   const lines: DayLine[] = [];
   for (const topic of topics) {
-    const own = days.filter((day) => day.topic === topic);
-    const name = objectsTopic(topic);
-    const [starts, to] = await Promise.all([log.starts(name), log.ends(name)]);
-    const from = starts.map((start, i) => own.map(({ covers }) => covers[i] ?? 0n).reduce(greater, start));
-    const objects: ArchiveObject[] = [];
-    for await (const { records } of readObjects(log, schemas, topic, { from, to }, signal)) {
-      for (const { object } of records) objects.push(object);
-    }
-    const names = new Set([...own, ...objects].map(({ day }) => day));
-    for (const day of [...names].sort()) {
-      const stands = own.find((each) => each.day === day);
-      lines.push({ topic, day, stands, waiting: objects.filter((object) => object.day === day).length });
-    }
+    const totals = await readTotals({ log, schemas, signal }, topic, all);
+    lines.push(...totals.map(({ day, stands, waiting }) => ({ topic, day, stands, waiting })));
   }
   return lines;
-}
-
-function greater(a: bigint, b: bigint): bigint {
-  return a > b ? a : b;
 }
 
 export function printDays(lines: readonly DayLine[]): void {

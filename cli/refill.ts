@@ -5,12 +5,12 @@ import { join } from 'node:path';
 import { applyConnector } from '../connectors/apply.ts';
 import { ConnectClient } from '../connectors/client.ts';
 import { type Refilled, refill } from '../connectors/refill/refill.ts';
+import type { ListedObject } from '../core/archive/objects.ts';
 import { Copies } from '../core/archive/reading/copies.ts';
 import type { Registry } from '../core/avro/registry.ts';
 import type { Config } from '../core/config.ts';
 import type { Log } from '../core/runtime/log.ts';
 import type { ObjectStore } from '../core/s3/store.ts';
-import type { ArchiveObject } from '../schemas/gen/archive_object.ts';
 import { definitionOf, masksOf, slotLost, slotState } from './capture.ts';
 import { cacheDir } from './config.ts';
 import { count, printTable, say } from './print.ts';
@@ -60,7 +60,7 @@ export async function refillFromPostgres({
 }
 
 /** @param lost of captured tables, also what is given up with this plan */
-export function printRefillPlan(lost: readonly ArchiveObject[]): void {
+export function printRefillPlan(lost: readonly ListedObject[]): void {
   const rows = lost.reduce((sum, object) => sum + object.rows, 0n);
   const days = new Set(lost.map(({ day }) => day));
   say(`\nlost of captured tables: ${count(rows)} rows of ${lost.length} files, ${days.size} days`);

@@ -3,7 +3,7 @@
  * the failure is thrown once nothing is under way.
  */
 export async function inLanes<T, R>(
-  items: readonly T[],
+  items: { readonly length: number; at(index: number): T | undefined },
   lanes: number,
   work: (item: T, index: number) => Promise<R>,
 ): Promise<R[]> {
@@ -13,7 +13,7 @@ export async function inLanes<T, R>(
   const lane = async (): Promise<void> => {
     for (let i = next++; i < items.length && failures.length === 0; i = next++) {
       try {
-        results[i] = await work(items[i] as T, i);
+        results[i] = await work(items.at(i) as T, i);
       } catch (error) {
         failures.push(error);
       }

@@ -1,5 +1,7 @@
 import type { Client } from 'pg';
 import { isSuccessKey, planOf } from '../core/archive/keys.ts';
+import { KeyMap } from '../core/archive/listing/key-map.ts';
+import type { ObjectTable } from '../core/archive/listing/table.ts';
 import { readListing } from '../core/archive/objects.ts';
 import { endOfReplacements } from '../core/archive/replacements.ts';
 import { tables } from '../core/archive/tables.ts';
@@ -57,7 +59,7 @@ export async function checkArchive(
   const lost = new Lost(gone);
   const counts = (object: ArchiveObject) => day === undefined || object.day === day;
   const folded = topic === 'cdc.public.trades';
-  const objects = folded ? all : all.filter(counts);
+  const objects = folded ? all : all.where(counts);
   await using files = await Files.download(store, topic, objects);
   await lost.fill(files);
   const path = day === undefined ? '/' : `/year=${day.slice(0, 4)}/month=${day.slice(5, 7)}/day=${day.slice(8)}/`;
@@ -72,31 +74,38 @@ export async function checkArchive(
   };
   const present = files.differences.check(name, `${objects.length} objects${lost.told(day)}`, startedMs);
   done(gone.length === 0 ? present : { ...present, lost: lost.of(day) });
-  const own = objects.flatMap((object, i) => (counts(object) ? [{ object, file: i }] : []));
-  const scope = day === undefined ? undefined : { day, files: own.map(({ file }) => file) };
+  const own: number[] = [];
+  let rows = 0;
+  for (let file = 0; file < objects.length; file++) {
+    const object = objects.at(file) as ArchiveObject;
+    if (!counts(object)) continue;
+    own.push(file);
+    rows += Number(object.rows);
+  }
+  const scope = day === undefined ? undefined : { day, files: own };
   // The log is read here while Postgres adds up its rows, and DuckDB what the files hold.
   const expected = { positions: committed, given, lost, scope };
   await using logged = await LoggedProof.begin(log, schemas, topic, files, expected);
   const partitions = folded ? (await log.ends(topic)).length : 0;
   const trades = folded ? new TradesProof(db, { given, snapshot, masks, day, partitions }) : undefined;
   await files.hash(tables[topic], folded ? TradesProof.columns : []);
-  const [records, folds] = [await checkRecords(files, topic, own), await trades?.check(files)];
+  const [records, folds] = [await checkRecords(files, topic, objects, own), await trades?.check(files)];
   done(await logged.check());
   done(records);
   if (folds !== undefined) done(folds);
-  return { checks, rows: own.reduce((sum, { object }) => sum + Number(object.rows), 0) };
+  return { checks, rows };
 }
 
 interface Standing {
   /** Every object of what is committed, and maybe of what was committed a moment later. */
-  readonly objects: readonly ArchiveObject[];
+  readonly objects: ObjectTable;
   readonly committed: readonly Committed[];
   /** Keys in the bucket that no record lists and no cut that is being finished explains: somebody else put them there. */
   readonly unlisted: readonly string[];
   /** Objects whose rows were given up. */
-  readonly expired: readonly ArchiveObject[];
+  readonly expired: ObjectTable;
   /** Objects that are gone for good. */
-  readonly lost: readonly ArchiveObject[];
+  readonly lost: ObjectTable;
 }
 
 /**
@@ -104,42 +113,53 @@ interface Standing {
  * was listed before the offsets were read is committed by them; and of what was listed later only that counts which they commit.
  */
 async function standing({ log, schemas, store }: ArchiveSources, topic: ArchivedTopic): Promise<Standing> {
-  const before = (await readListing(log, schemas, topic)).objects;
-  const trees = new Set(before.map(({ key }) => key.slice(0, key.indexOf('/year=') + 1)));
-  const found: string[] = [];
-  for (const tree of trees) for await (const { key } of store.list(tree)) if (!isSuccessKey(key)) found.push(key);
+  const known = new KeyMap<true>();
+  const trees = new Set<string>();
+  for (const { key } of (await readListing(log, schemas, topic)).objects) {
+    known.set([key], true);
+    trees.add(key.slice(0, key.indexOf('/year=') + 1));
+  }
+  const found = new KeyMap<true>();
+  for (const tree of trees) {
+    for await (const { key } of store.list(tree)) if (!isSuccessKey(key)) found.set([key], true);
+  }
   const committed = await log.committed(groupOf('parquet'), topic);
   const { objects: after, replaced, expired, lost } = await readListing(log, schemas, topic);
   const plans = await endOfReplacements(log);
-  const listed = new Set(after.map(({ key }) => key));
+  const listed = new KeyMap<true>();
+  listed.set(keysOf(after), true);
   const planned = committed
     .filter(({ metadata }) => metadata.includes('"end"'))
     .map(({ partition }) => `/${topic}+${partition}+`);
-  const known = new Set(before.map(({ key }) => key));
   const ends = new Map(committed.map(({ partition, offset }) => [partition, offset]));
+  const unlisted: string[] = [];
+  for (const key of found.keys()) {
+    if (listed.has(key) || replaced.has(key)) continue;
+    // A compaction is storing it, or was given up; millrace compact finishes or removes it.
+    if ((planOf(key) ?? plans) < plans || planned.some((name) => key.includes(name))) continue;
+    unlisted.push(key);
+  }
   return {
-    objects: after.filter(
+    objects: after.where(
       ({ key, partition, from_offset }) => known.has(key) || from_offset < (ends.get(partition) ?? 0n),
     ),
     committed,
-    unlisted: found.filter(
-      (key) =>
-        !listed.has(key) &&
-        !replaced.has(key) &&
-        // A compaction is storing it, or was given up; millrace compact finishes or removes it.
-        (planOf(key) ?? plans) >= plans &&
-        !planned.some((name) => key.includes(name)),
-    ),
+    unlisted: unlisted.sort(),
     expired,
     lost,
   };
+}
+
+function* keysOf(objects: Iterable<ArchiveObject>): Generator<string> {
+  for (const { key } of objects) yield key;
 }
 
 /** Recomputes rows, offsets and row hash of each object with DuckDB, and looks for cuts that overlap. */
 async function checkRecords(
   files: Files,
   topic: ArchivedTopic,
-  listed: readonly { readonly object: ArchiveObject; readonly file: number }[],
+  objects: ObjectTable,
+  listed: readonly number[],
 ): Promise<Check> {
   const startedMs = performance.now();
   const differences = new Differences();
@@ -150,7 +170,10 @@ async function checkRecords(
   );
   const byFile = new Map(found.map((row) => [row['file'], row]));
   const book = new TallyBook('objects', 'archive');
-  for (const { object, file } of listed) {
+  const own = function* (): Generator<readonly [ArchiveObject, number]> {
+    for (const file of listed) yield [objects.at(file) as ArchiveObject, file];
+  };
+  for (const [object, file] of own()) {
     const { day, partition, rows } = object;
     book.add('objects', { day, partition, rows, hash: BigInt(`0x${object.row_hash}`) });
     const actual = byFile.get(file);
@@ -173,22 +196,21 @@ async function checkRecords(
       differences.add(`${object.key} reaches beyond its cut ${object.from_offset}–${object.to_offset}`);
     }
   }
-  const objects = listed.map(({ object }) => object);
-  overlaps(objects, differences);
+  overlaps(own(), differences);
   const name = `${topic}: rows, ranges and hashes by DuckDB`;
-  return differences.check(name, `${objects.length} objects`, startedMs, book.tallies(topic, 'data'));
+  return differences.check(name, `${listed.length} objects`, startedMs, book.tallies(topic, 'data'));
 }
 
 /**
  * Cuts may leave a gap only where there is no row; that each record is archived once is checked record by record. What a compaction made is no
  * cut.
  */
-function overlaps(objects: readonly ArchiveObject[], differences: Differences): void {
+function overlaps(objects: Iterable<readonly [ArchiveObject, number]>, differences: Differences): void {
   const ends = new Map<number, { from: bigint; to: bigint }>();
-  const keys = new Set<string>();
-  for (const { key, partition, from_offset: from, to_offset: to } of objects) {
+  const keys = new KeyMap<true>();
+  for (const [{ key, partition, from_offset: from, to_offset: to }] of objects) {
     if (keys.has(key)) differences.add(`${key} is listed twice`);
-    keys.add(key);
+    keys.set([key], true);
     if (planOf(key) !== undefined) continue;
     const last = ends.get(partition);
     if (last !== undefined && (from !== last.from || to !== last.to) && from < last.to) {

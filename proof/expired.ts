@@ -14,14 +14,16 @@ export class GivenUp {
   readonly #days: readonly string[];
   readonly #topic: ArchivedTopic;
 
-  constructor(topic: ArchivedTopic, expired: readonly ArchiveObject[]) {
+  constructor(topic: ArchivedTopic, expired: Iterable<ArchiveObject>) {
     this.#topic = topic;
+    const days = new Set<string>();
     for (const { partition, day, last_offset } of expired) {
+      days.add(day);
       const id = `${partition}/${day}`;
       const last = this.#last.get(id);
       if (last === undefined || last_offset > last) this.#last.set(id, last_offset);
     }
-    this.#days = [...new Set(expired.map(({ day }) => day))].sort();
+    this.#days = [...days].sort();
   }
 
   get nothing(): boolean {

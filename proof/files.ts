@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { ObjectList } from '../core/archive/listing/table.ts';
 import { duckdbType } from '../core/archive/reading/duckdb.ts';
 import { fileColumn } from '../core/archive/reading/views.ts';
 import { columnsWithLineage, type Table, tables } from '../core/archive/tables.ts';
@@ -30,8 +31,9 @@ export class Files extends Scratch {
     this.columns = columns;
   }
 
-  static async download(store: ObjectStore, topic: ArchivedTopic, objects: readonly ArchiveObject[]): Promise<Files> {
-    const oldest = objects.reduce((least, object) => Math.min(least, object.writer_version), Number.POSITIVE_INFINITY);
+  static async download(store: ObjectStore, topic: ArchivedTopic, objects: ObjectList): Promise<Files> {
+    let oldest = Number.POSITIVE_INFINITY;
+    for (const { writer_version } of objects) oldest = Math.min(oldest, writer_version);
     const files = new Files(columnsWithLineage(tables[topic], oldest), await scratchParts());
     try {
       const readable = await files.#fetchAll(store, objects);
@@ -48,9 +50,9 @@ export class Files extends Scratch {
   }
 
   /** The paths of the objects that can be read. */
-  async #fetchAll(store: ObjectStore, objects: readonly ArchiveObject[]): Promise<string[]> {
+  async #fetchAll(store: ObjectStore, objects: ObjectList): Promise<string[]> {
     const readable = await inLanes(objects, downloads, (object, i) => this.#fetch(store, object, this.pathOf(i)));
-    return objects.flatMap((_, i) => (readable[i] === true ? [this.pathOf(i)] : []));
+    return readable.flatMap((isReadable, i) => (isReadable ? [this.pathOf(i)] : []));
   }
 
   async #fetch(store: ObjectStore, object: ArchiveObject, path: string): Promise<boolean> {

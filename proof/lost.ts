@@ -10,10 +10,13 @@ import type { LostObject } from './report.ts';
 export class Lost {
   readonly objects: readonly LostObject[];
 
-  constructor(lost: readonly ArchiveObject[]) {
-    this.objects = lost.map(({ key, partition, day, first_offset: first, last_offset: last, rows, row_hash }) => {
-      return { key, partition, day, offsets: { first, last }, rows, rowHash: row_hash };
-    });
+  constructor(lost: Iterable<ArchiveObject>) {
+    this.objects = Array.from(
+      lost,
+      ({ key, partition, day, first_offset: first, last_offset: last, rows, row_hash }) => {
+        return { key, partition, day, offsets: { first, last }, rows, rowHash: row_hash };
+      },
+    );
   }
 
   /** Text that follows what was compared; empty when nothing is lost. */

@@ -65,7 +65,7 @@ async function listing(harness: CompactionHarness) {
   return readListing(log, schemas, trades);
 }
 
-const keysOf = (objects: readonly ArchiveObject[]) => objects.map(({ key }) => key);
+const keysOf = (objects: Iterable<{ readonly key: string }>) => Array.from(objects, ({ key }) => key);
 
 /** The first object of the day is gone, and the log does not have its row any more. */
 async function oneLost(): Promise<{ harness: CompactionHarness; gone: ArchiveObject }> {
@@ -91,7 +91,7 @@ describe('giving up', () => {
     const { objects, lost, replaced, expired } = await listing(harness);
     expect([objects.length, keysOf(lost), keysOf(expired)]).toEqual([3, [gone.key], []]);
     expect(replaced.get(gone.key)?.kind).toBe('LOST');
-    expect(await harness.rowsOf(objects)).toHaveLength(4);
+    expect(await harness.rowsOf([...objects])).toHaveLength(4);
     expect((await look(harness)).findings).toEqual([]);
   });
 

@@ -1,13 +1,13 @@
 /** `millrace archive ddl`: statements by which DuckDB or Trino read the archive from the bucket themselves. */
 import { type Command, Option } from 'commander';
 import { normalPrefix, topicFolder } from '../../core/archive/keys.ts';
+import type { ListedObject } from '../../core/archive/objects.ts';
 import { duckdbSecretHint, duckdbSource, duckdbViews } from '../../core/archive/reading/duckdb.ts';
 import { trinoPreamble, trinoTables } from '../../core/archive/reading/trino.ts';
 import type { Config } from '../../core/config.ts';
 import { MillraceError } from '../../core/errors.ts';
 import { KafkaLog } from '../../core/kafka/log.ts';
 import { urlOfKey } from '../../core/s3/open.ts';
-import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
 import { loadConfig } from '../config.ts';
 import { untilSignal } from '../signals.ts';
@@ -17,7 +17,7 @@ interface DdlOptions extends Days {
   readonly for: 'duckdb' | 'trino';
 }
 
-type Listed = ReadonlyMap<ArchivedTopic, readonly ArchiveObject[]>;
+type Listed = ReadonlyMap<ArchivedTopic, readonly ListedObject[]>;
 
 export function register(group: Command): void {
   group
@@ -78,7 +78,7 @@ export function trinoScript(listed: Listed, { s3, parquet }: Pick<Config, 's3' |
   return `-- Made by millrace archive ddl --for trino, for a catalog named hive with the bucket's keys in its properties.\n${trinoPreamble}${parts.join('\n')}`;
 }
 
-function contents(topic: ArchivedTopic, objects: readonly ArchiveObject[]): string {
+function contents(topic: ArchivedTopic, objects: readonly ListedObject[]): string {
   const rows = objects.reduce((sum, object) => sum + object.rows, 0n);
   return `${topic}: ${objects.length} files, ${rows.toLocaleString('en-US')} rows`;
 }

@@ -4,7 +4,6 @@ import { MillraceError } from '../../core/errors.ts';
 import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
 import { Compactor } from '../../sinks/compaction/compactor.ts';
 import { type Expiry, readExpiries } from '../../sinks/compaction/expiry.ts';
-import { sumOf } from '../../sinks/compaction/groups.ts';
 import { loadConfig } from '../config.ts';
 import { count, printJson, printTable, say } from '../print.ts';
 import { Progress } from '../progress.ts';
@@ -38,10 +37,7 @@ async function expire(topic: ArchivedTopic | undefined, options: ExpireOptions, 
   const carryOut = options.yes === true && options.dryRun !== true;
   await withArchive(command, async (place) => {
     const { expiries, kept } = await readExpiries(place, topics, (day) => day < before);
-    const rows = (carryOut ? await give(place, expiries) : expiries).map(({ topic: name, day, portions }) => {
-      const objects = portions.flat();
-      return { topic: name, day, files: objects.length, ...sumOf(objects) };
-    });
+    const rows = carryOut ? await give(place, expiries) : expiries;
     if (options.json === true) printJson({ carriedOut: carryOut, before, days: rows, kept });
     else {
       if (rows.length > 0) {

@@ -1,12 +1,12 @@
 /** What the archive lists, for commands. */
 import { type Command, InvalidArgumentError } from 'commander';
-import { listObjects } from '../../core/archive/objects.ts';
+import { readDayObjects } from '../../core/archive/listing/day-objects.ts';
+import { inOrder, type ListedObject, listObjects } from '../../core/archive/objects.ts';
 import { Registry } from '../../core/avro/registry.ts';
 import type { Config } from '../../core/config.ts';
 import { MillraceError } from '../../core/errors.ts';
 import { KafkaLog } from '../../core/kafka/log.ts';
-import { urlOfKey } from '../../core/s3/open.ts';
-import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
+import { openStore, urlOfKey } from '../../core/s3/open.ts';
 import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
 import { loadConfig } from '../config.ts';
 
@@ -17,24 +17,26 @@ export interface Days {
   readonly to?: string;
 }
 
-/** The listed objects of the topics, in their order. */
+/** The listed objects of the topics, in their order: of some days from their manifests, of all from the list. */
 export async function listed(
   command: Command,
   topics: readonly ArchivedTopic[],
   days: Days,
   signal: AbortSignal,
-): Promise<ReadonlyMap<ArchivedTopic, readonly ArchiveObject[]>> {
+): Promise<ReadonlyMap<ArchivedTopic, readonly ListedObject[]>> {
   const within = daysOf(days);
+  const all = days.day === undefined && days.from === undefined && days.to === undefined;
   const config = loadConfig(command);
   await using log = new KafkaLog({ brokers: config.kafka.brokers, clientId: config.kafka.clientId });
   await using registry = new Registry({ url: config.registry.url, signal });
-  const found = new Map<ArchivedTopic, readonly ArchiveObject[]>();
+  await using store = openStore(config.s3);
+  const sources = { log, schemas: registry, store, signal };
+  const found = new Map<ArchivedTopic, readonly ListedObject[]>();
   for (const topic of topics) {
-    const objects = await listObjects(log, registry, topic, { signal });
-    found.set(
-      topic,
-      objects.filter(({ day }) => within(day)),
-    );
+    const own: ListedObject[] = [];
+    if (all) own.push(...(await listObjects(log, registry, topic, { signal })));
+    else for await (const { objects } of readDayObjects(sources, topic, { days: within })) own.push(...objects);
+    found.set(topic, own.sort(inOrder));
   }
   return found;
 }
@@ -53,7 +55,7 @@ export function daysOf({ day, from, to }: Days): (day: string) => boolean {
   return (each) => first <= each && each <= last;
 }
 
-export function urlOf(s3: Pick<Config['s3'], 'directory' | 'bucket'>, { key }: ArchiveObject): string {
+export function urlOf(s3: Pick<Config['s3'], 'directory' | 'bucket'>, { key }: Pick<ListedObject, 'key'>): string {
   return urlOfKey(s3, key);
 }
 

@@ -7,8 +7,9 @@ const [first, second, third] = ['2013-11-24', '2013-11-25', '2013-11-26'] as con
 const signal = new AbortController().signal;
 
 async function standing(harness: CompactionHarness, firstKeptDay?: string): Promise<TopicStanding> {
-  const { log, schemas } = harness.manifests.archive;
-  const found = await readStanding(log, schemas, { targetBytes: harness.targetBytes, firstKeptDay, signal });
+  const { log, schemas, store } = harness.manifests.archive;
+  const options = { targetBytes: harness.targetBytes, firstKeptDay };
+  const found = await readStanding({ log, schemas, store, signal }, options);
   expect(found.map(({ topic }) => topic)).toEqual([...archivedTopics]);
   return found.find(({ topic }) => topic === trades) as TopicStanding;
 }

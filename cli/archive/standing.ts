@@ -1,21 +1,16 @@
 /** How far the archive of each topic is, and what compaction and expiry owe: from the log's own lists, and for replaced files from the bucket. */
-import { readListing, readObjects } from '../../core/archive/objects.ts';
+import { readDays } from '../../core/archive/days.ts';
+import { newestObject } from '../../core/archive/listing/newest.ts';
+import { type DayTotals, readGivenUp, readTotals, type Volume } from '../../core/archive/listing/totals.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
 import type { Log } from '../../core/runtime/log.ts';
 import { formatTimestamp } from '../../core/time.ts';
-import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import type { ArchivePartition } from '../../schemas/gen/archive_partition.ts';
 import { type ArchivedTopic, archivedTopics, objectsTopic } from '../../schemas/topics.ts';
-import { dueGroups } from '../../sinks/compaction/groups.ts';
+import { readDueVolume } from '../../sinks/compaction/due.ts';
+import type { ArchiveSources } from '../../sinks/compaction/sources.ts';
 import { readSweepable, type SweepOptions } from '../../sinks/compaction/sweep.ts';
-import { readDayLines } from '../archive-days.ts';
 import { count, printTable } from '../print.ts';
-
-export interface Volume {
-  readonly files: number;
-  readonly rows: bigint;
-  readonly bytes: bigint;
-}
 
 /** The newest cut of a partition that has rows. Its offsets are the topic's. */
 export interface LastCut {
@@ -51,36 +46,48 @@ export interface StandingOptions {
   readonly targetBytes: number;
   /** The first day that expiry keeps, `YYYY-MM-DD`; undefined: it gives nothing up. */
   readonly firstKeptDay: string | undefined;
-  readonly signal: AbortSignal;
 }
 
-/** One entry per archived topic. @throws MillraceError KAFKA_UNREACHABLE, TOPIC_MISSING */
-export async function readStanding(log: Log, schemas: Schemas, options: StandingOptions): Promise<TopicStanding[]> {
-  const { targetBytes, firstKeptDay, signal } = options;
-  const lines = await readDayLines(log, schemas, archivedTopics, signal);
+type StandingSources = Pick<ArchiveSources, 'log' | 'schemas' | 'store' | 'signal'>;
+
+/**
+ * One entry per archived topic: from how the days stand and what came after, without reading the list. Of complete days that got files after a compaction
+ * the manifests are read, or the log where that is less or the bucket does not answer.
+ *
+ * @throws MillraceError KAFKA_UNREACHABLE, TOPIC_MISSING
+ */
+export async function readStanding(sources: StandingSources, options: StandingOptions): Promise<TopicStanding[]> {
+  const { log, schemas, signal } = sources;
+  const { targetBytes, firstKeptDay } = options;
+  const stands = await readDays(log, schemas, signal);
   const standing: TopicStanding[] = [];
   for (const topic of archivedTopics) {
-    const { objects, expired, lost } = await readListing(log, schemas, topic, {}, signal);
-    const own = lines.filter((line) => line.topic === topic);
-    const complete = new Set(own.filter(({ stands }) => stands?.state === 'COMPLETE').map(({ day }) => day));
+    const totals = await readTotals(sources, topic, stands);
     const days = { OPEN: 0, COMPLETE: 0, REOPENED: 0, EXPIRED: 0, NONE: 0 };
-    for (const { stands } of own) days[stands?.state ?? 'NONE']++;
-    const due = dueGroups(topic, objects, (day) => complete.has(day), targetBytes);
-    const old =
-      firstKeptDay === undefined ? undefined : objects.filter(({ day }) => day < firstKeptDay && complete.has(day));
+    for (const each of totals) days[each.stands?.state ?? 'NONE']++;
+    const old = totals.filter(
+      ({ day, listed, stands: own }) =>
+        firstKeptDay !== undefined && day < firstKeptDay && own?.state === 'COMPLETE' && listed.files > 0,
+    );
     standing.push({
       topic,
-      listed: volumeOf(objects),
+      listed: sumOf(totals),
       cuts: await lastCuts(log, schemas, topic, signal),
       days,
-      unmanifested: own.reduce((sum, { waiting }) => sum + waiting, 0),
-      due: volumeOf(due.flatMap(({ inputs }) => inputs)),
-      old: old === undefined ? null : { ...volumeOf(old), days: new Set(old.map(({ day }) => day)).size },
-      expired: volumeOf(expired),
-      lost: volumeOf(lost),
+      unmanifested: totals.reduce((sum, { waiting }) => sum + waiting, 0),
+      due: await readDueVolume(sources, topic, totals, { targetBytes }),
+      old: firstKeptDay === undefined ? null : { ...sumOf(old), days: old.length },
+      ...(await readGivenUp(sources, topic)),
     });
   }
   return standing;
+}
+
+function sumOf(totals: readonly DayTotals[]): Volume {
+  let [files, rows, bytes] = [0, 0n, 0n];
+  for (const { listed } of totals)
+    [files, rows, bytes] = [files + listed.files, rows + listed.rows, bytes + listed.bytes];
+  return { files, rows, bytes };
 }
 
 /** Files in the bucket that are listed no more, by topic. */
@@ -106,32 +113,15 @@ export async function readReplaced(options: SweepOptions): Promise<TopicReplaced
   return found;
 }
 
-function volumeOf(objects: readonly Pick<ArchiveObject, 'rows' | 'bytes'>[]): Volume {
-  let [rows, bytes] = [0n, 0n];
-  for (const object of objects) {
-    rows += object.rows;
-    bytes += object.bytes;
-  }
-  return { files: objects.length, rows, bytes };
-}
-
-/** A cut's records are one transaction, and most cuts have a few days: the newest one is near the end. */
-const lookBack = 256n;
-
 async function lastCuts(log: Log, schemas: Schemas, topic: ArchivedTopic, signal: AbortSignal): Promise<LastCut[]> {
-  const name = objectsTopic(topic);
-  const [starts, to] = await Promise.all([log.starts(name), log.ends(name)]);
-  const from = to.map((end, partition) => {
-    const start = starts[partition] ?? 0n;
-    return end - lookBack > start ? end - lookBack : start;
-  });
-  const cuts = new Map<number, LastCut>();
-  for await (const { partition, records } of readObjects(log, schemas, topic, { from, to }, signal)) {
-    for (const { timestamp, object } of records) {
-      cuts.set(partition, { partition, from: object.from_offset, to: object.to_offset, at: timestamp });
-    }
+  const cuts: LastCut[] = [];
+  for (const partition of (await log.ends(objectsTopic(topic))).keys()) {
+    const newest = await newestObject(log, schemas, topic, partition, { signal });
+    if (newest === undefined) continue;
+    const { object, timestamp: at } = newest;
+    cuts.push({ partition, from: object.from_offset, to: object.to_offset, at });
   }
-  return [...cuts.values()];
+  return cuts;
 }
 
 /** A row per topic. What could not be asked of the bucket is left empty. */

@@ -1,12 +1,15 @@
 /** `millrace archive`: what cold storage holds, as the archive itself lists it. */
 import type { Command } from 'commander';
+import { readDays } from '../../core/archive/days.ts';
+import type { ListSources } from '../../core/archive/listing/manifested.ts';
+import { readTotals } from '../../core/archive/listing/totals.ts';
 import { MillraceError } from '../../core/errors.ts';
-import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
 import { register as registerConnector } from '../archive/connector.ts';
 import { register as registerDdl } from '../archive/ddl.ts';
 import { register as registerExpire } from '../archive/expire.ts';
-import { archivedTopic, type Days, dayOf, listed, urlOf } from '../archive/list.ts';
+import { register as registerFiles } from '../archive/files.ts';
+import { archivedTopic } from '../archive/list.ts';
 import { register as registerSql } from '../archive/sql.ts';
 import { printDays, readDayLines } from '../archive-days.ts';
 import { loadConfig } from '../config.ts';
@@ -14,36 +17,16 @@ import { withLog } from '../log.ts';
 import { printJson, printTable } from '../print.ts';
 import { untilSignal } from '../signals.ts';
 
-interface FilesOptions {
-  readonly day?: string;
-  readonly json?: boolean;
-}
-
 export function register(program: Command): void {
   const group = program.command('archive').description('the Parquet files in cold storage');
-  group
-    .command('files')
-    .description(
-      'print the exact list of files that hold a topic; reading a prefix instead can meet files of unfinished cuts',
-    )
-    .argument('<topic>', `one of ${archivedTopics.join(', ')}`, archivedTopic)
-    .option('--day <day>', 'only files of this day, YYYY-MM-DD', dayOf)
-    .option('--json', 'print JSON, with offsets and hashes')
-    .action(async (topic: ArchivedTopic, options: FilesOptions, command: Command) => {
-      const config = loadConfig(command);
-      const objects = await list(command, [topic], options.day === undefined ? {} : { day: options.day });
-      if (options.json === true) {
-        printJson(objects.map((object) => ({ ...object, url: urlOf(config.s3, object) })));
-        return;
-      }
-      for (const object of objects) process.stdout.write(`${urlOf(config.s3, object)}\n`);
-    });
+  registerFiles(group);
   group
     .command('tree')
     .description('print files, rows and bytes of each topic by day')
     .option('--json', 'print JSON')
     .action(async (options: { json?: boolean }, command: Command) => {
-      const branches = byDay(await list(command, archivedTopics));
+      const signal = untilSignal(() => new MillraceError('INTERRUPTED', 'interrupted'));
+      const branches = await withLog(loadConfig(command), (log, schemas) => readBranches({ log, schemas, signal }));
       if (options.json === true) printJson(branches);
       else printTree(branches);
     });
@@ -68,28 +51,23 @@ export function register(program: Command): void {
 export interface Branch {
   readonly topic: string;
   readonly day: string;
-  files: number;
-  rows: bigint;
-  bytes: bigint;
+  readonly files: number;
+  readonly rows: bigint;
+  readonly bytes: bigint;
 }
 
-/** One branch per topic and day, in their order. */
-export function byDay(objects: readonly ArchiveObject[]): Branch[] {
-  const branches = new Map<string, Branch>();
-  for (const { topic, day, rows, bytes } of objects) {
-    const id = `${topic}/${day}`;
-    const branch = branches.get(id) ?? { topic, day, files: 0, rows: 0n, bytes: 0n };
-    branch.files++;
-    branch.rows += rows;
-    branch.bytes += bytes;
-    branches.set(id, branch);
+/** One branch per topic and day that has files, in their order. */
+export async function readBranches(
+  sources: ListSources,
+  topics: readonly ArchivedTopic[] = archivedTopics,
+): Promise<readonly Branch[]> {
+  const stands = await readDays(sources.log, sources.schemas, sources.signal);
+  const branches: Branch[] = [];
+  for (const topic of [...topics].sort()) {
+    const totals = await readTotals(sources, topic, stands);
+    branches.push(...totals.map(({ day, listed }) => ({ topic, day, ...listed })).filter(({ files }) => files > 0));
   }
-  return [...branches].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, branch]) => branch);
-}
-
-async function list(command: Command, topics: readonly ArchivedTopic[], days: Days = {}): Promise<ArchiveObject[]> {
-  const signal = untilSignal(() => new MillraceError('INTERRUPTED', 'interrupted'));
-  return [...(await listed(command, topics, days, signal)).values()].flat();
+  return branches;
 }
 
 export function printTree(branches: readonly Branch[]): void {

@@ -7,8 +7,8 @@ import {
   Compactor,
   type FailedCompaction,
   type Outcome,
-  readDue,
 } from '../../sinks/compaction/compactor.ts';
+import { readDue } from '../../sinks/compaction/due.ts';
 import { sumOf } from '../../sinks/compaction/groups.ts';
 import { readSweepable, type Sweepable, sweep } from '../../sinks/compaction/sweep.ts';
 import { archivedTopic, type Days, dayOf, daysOf } from '../archive/list.ts';
@@ -50,8 +50,8 @@ type Within = (day: string) => boolean;
 async function show(place: ArchivePlace, topics: readonly ArchivedTopic[], within: Within, { json }: CompactOptions) {
   const rows = [];
   for (const topic of topics) {
-    for (const { inputs, ...group } of (await readDue(place, topic, within, place.settings)).groups) {
-      rows.push({ ...group, files: inputs.length, ...sumOf(inputs) });
+    for await (const { groups } of readDue(place, topic, within, place.settings)) {
+      rows.push(...groups.map(({ inputs, ...group }) => ({ ...group, files: inputs.length, ...sumOf(inputs) })));
     }
   }
   const swept = await sweepable(place, topics);

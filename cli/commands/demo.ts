@@ -1,6 +1,5 @@
 /** `millrace demo`: the whole way on real parts and real trades, and the proof that nothing was lost or changed on it. */
 import type { Command } from 'commander';
-import { listObjects } from '../../core/archive/objects.ts';
 import { Registry } from '../../core/avro/registry.ts';
 import type { Config } from '../../core/config.ts';
 import { formatTrimmed, PRICE_SCALE } from '../../core/decimal.ts';
@@ -13,7 +12,6 @@ import { stopStack } from '../../infra/local/stack.ts';
 import { readTopic } from '../../proof/topic.ts';
 import type { Anomaly } from '../../schemas/gen/anomaly.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
-import { archivedTopics } from '../../schemas/topics.ts';
 import { formats } from '../../storage/load/formats.ts';
 import { loadTrades } from '../../storage/load/load.ts';
 import { readCandles } from '../candles.ts';
@@ -26,7 +24,7 @@ import { Progress } from '../progress.ts';
 import { untilSignal } from '../signals.ts';
 import { attach, stackOptions, up } from '../stack.ts';
 import { verify } from '../verify.ts';
-import { byDay, printTree } from './archive.ts';
+import { printTree, readBranches } from './archive.ts';
 import { drawCandles } from './candles.ts';
 import { printChecks } from './verify.ts';
 
@@ -163,9 +161,7 @@ async function show(log: KafkaLog, schemas: Registry): Promise<void> {
   say(`\n  the last 5 m candles of ${symbol}:`);
   for (const line of drawCandles(candles, process.stdout.isTTY, 72)) say(`  ${line}`);
   say('\n  the archive:');
-  const objects = [];
-  for (const topic of archivedTopics) objects.push(...(await listObjects(log, schemas, topic)));
-  printTree(byDay(objects));
+  printTree(await readBranches({ log, schemas, signal: new AbortController().signal }));
 }
 
 function printRates(rows: number, loadSeconds: number, arrivals: readonly Arrival[]): void {

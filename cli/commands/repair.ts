@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os';
 import type { Command } from 'commander';
 import { capturedTables, topicOf } from '../../connectors/recapture/tables.ts';
 import { lostOfTables } from '../../connectors/refill/refill.ts';
+import type { ListedObject } from '../../core/archive/objects.ts';
 import type { Config } from '../../core/config.ts';
 import { MillraceError } from '../../core/errors.ts';
-import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
 import { Compactor } from '../../sinks/compaction/compactor.ts';
 import { compactedOf, rebuildCompacted } from '../../sinks/compaction/rebuild.ts';
@@ -119,7 +119,7 @@ async function lostForRefill(
   place: ArchivePlace,
   { capture: { prefix } }: Config,
   findings: readonly Finding[],
-): Promise<readonly ArchiveObject[]> {
+): Promise<readonly ListedObject[]> {
   const lost = [...(await lostOfTables({ ...place, prefix })).values()].flat();
   const topics = capturedTables.map((table) => topicOf(prefix, table));
   const next = findings.filter(({ source, object }) => source === 'none' && topics.includes(object.topic));
@@ -156,7 +156,7 @@ async function giveUp(
 interface Plan extends Examined {
   readonly manifests: readonly { readonly key: string; readonly state: string }[];
   /** Of what was lost, also in earlier runs, that which is read again from Postgres. */
-  readonly toRefill: readonly ArchiveObject[];
+  readonly toRefill: readonly ListedObject[];
 }
 
 function shown({ objects, bytes, findings, manifests, toRefill }: Plan): object {

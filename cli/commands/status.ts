@@ -151,10 +151,16 @@ async function readSide(log: KafkaLog, signal: AbortSignal): Promise<Record<stri
   return counted;
 }
 
-function readArchive(config: Config, log: KafkaLog, schemas: Schemas, signal: AbortSignal): Promise<TopicStanding[]> {
+async function readArchive(
+  config: Config,
+  log: KafkaLog,
+  schemas: Schemas,
+  signal: AbortSignal,
+): Promise<TopicStanding[]> {
+  await using store = openStore(config.s3);
   const { targetBytes, retentionDays } = config.compact;
   const kept = retentionDays === 0 ? undefined : firstKeptDay(retentionDays, Date.now());
-  return readStanding(log, schemas, { targetBytes, firstKeptDay: kept, signal });
+  return await readStanding({ log, schemas, store, signal }, { targetBytes, firstKeptDay: kept });
 }
 
 async function readBucket(config: Config, log: KafkaLog, schemas: Schemas, signal: AbortSignal) {

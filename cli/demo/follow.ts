@@ -1,6 +1,6 @@
 /** Follows the rows of one load through every stage, until all of them have arrived everywhere. */
 import { setTimeout as delay } from 'node:timers/promises';
-import { listObjects } from '../../core/archive/objects.ts';
+import { readTotals } from '../../core/archive/listing/totals.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
 import type { Config } from '../../core/config.ts';
 import { MillraceError } from '../../core/errors.ts';
@@ -48,7 +48,7 @@ export async function follow(options: FollowOptions): Promise<readonly Arrival[]
     const elapsed = performance.now() - options.startedMs;
     const captured = Math.min(rows, Number((await log.ends(trades)).reduce((sum, end) => sum + end, 0n)));
     const [folded, searched] = await readStages({ log, stages: processors, eventTimeOf, signal });
-    const objects = await listObjects(log, schemas, trades, { signal });
+    const archived = await readTotals({ log, schemas, signal }, trades);
     const candleCount = Number((await log.ends('market.candles')).reduce((sum, end) => sum + end, 0n));
     const done = [
       captured,
@@ -56,7 +56,7 @@ export async function follow(options: FollowOptions): Promise<readonly Arrival[]
         ? Math.max(0, captured - Number(folded?.lagRecords ?? 0n))
         : rows - Number(folded?.lagRecords ?? 0n),
       candleCount - Number(searched?.lagRecords ?? 0n),
-      Number(objects.reduce((sum, object) => sum + object.rows, 0n)),
+      Number(archived.reduce((sum, { listed }) => sum + listed.rows, 0n)),
     ];
     const totals = [rows, rows, candleCount, rows];
     const arrivals = stageNames.map((stage, i): Arrival => {

@@ -12,8 +12,9 @@
  * was written already.
  */
 import type { Client } from 'pg';
-import { readListing } from '../../core/archive/objects.ts';
+import { type ListedObject, readListing } from '../../core/archive/objects.ts';
 import type { Copies } from '../../core/archive/reading/copies.ts';
+import { endOfReplacements, type ReplacementHead, readReplacements } from '../../core/archive/replacements.ts';
 import { tables } from '../../core/archive/tables.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
 import { MillraceError } from '../../core/errors.ts';
@@ -23,7 +24,6 @@ import { addRowHashes, formatRowHash, RowHash } from '../../core/rowhash.ts';
 import type { Log } from '../../core/runtime/log.ts';
 import { groupOf } from '../../core/runtime/runner.ts';
 import { formatDay, parseTimestamp } from '../../core/time.ts';
-import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
 import type { ConnectClient } from '../client.ts';
 import type { Definition } from '../definition.ts';
@@ -85,18 +85,34 @@ export async function lostOfTables({
   prefix,
   signal,
 }: Pick<RefillOptions, 'log' | 'prefix' | 'signal'> & { readonly schemas: Schemas }): Promise<
-  ReadonlyMap<ArchivedTopic, readonly ArchiveObject[]>
+  ReadonlyMap<ArchivedTopic, readonly ListedObject[]>
 > {
-  const found = new Map<ArchivedTopic, readonly ArchiveObject[]>();
+  const found = new Map<ArchivedTopic, readonly ListedObject[]>();
   for (const table of capturedTables) {
     const topic = archivedTopics.find((each) => each === topicOf(prefix, table));
     if (topic === undefined) continue;
-    const { lost, expired } = await readListing(log, schemas, topic, {}, signal);
+    const days = await lostDays(log, schemas, topic, signal);
+    if (days.size === 0) continue;
+    const { lost, expired } = await readListing(log, schemas, topic, { days: (day) => days.has(day) }, signal);
     const given = new Set(expired.map(({ day }) => day));
     const wanted = lost.filter(({ day }) => !given.has(day));
     if (wanted.length > 0) found.set(topic, wanted);
   }
   return found;
+}
+
+/** Days of which anything was lost: mostly none, and the list is not read. */
+async function lostDays(
+  log: Log,
+  schemas: Schemas,
+  topic: ArchivedTopic,
+  signal: AbortSignal,
+): Promise<ReadonlySet<string>> {
+  const days = new Set<string>();
+  const range = { from: 0n, to: await endOfReplacements(log) };
+  const lost = (head: ReplacementHead): boolean => head.topic === topic && head.kind === 'LOST';
+  for await (const { replacement } of readReplacements(log, schemas, range, signal, lost)) days.add(replacement.day);
+  return days;
 }
 
 /**
@@ -164,7 +180,7 @@ class Refill {
     db: Client,
     opened: OpenedTable,
     topic: ArchivedTopic,
-    lost: readonly ArchiveObject[],
+    lost: readonly ListedObject[],
   ) {
     this.#options = options;
     this.#db = db;

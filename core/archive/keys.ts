@@ -41,6 +41,12 @@ export function planOf(key: string): bigint | undefined {
   return found === null ? undefined : BigInt(found[1] as string);
 }
 
+/** The day, `YYYY-MM-DD`, of an object or a mark, from its key; empty for another key. */
+export function dayOfKey(key: string): string {
+  const found = /\/year=(\d{4})\/month=(\d\d)\/day=(\d\d)\//.exec(key);
+  return found === null ? '' : found.slice(1).join('-');
+}
+
 /**
  * `<prefix><epoch>/_manifest/<topic>/<day>/<number>.json`, the number with 8 digits, so that the newest is the last of a listing.
  *

@@ -57,7 +57,7 @@ test('what is replaced is gone, what replaces it is there, in order, however oft
   const object = { ...file(0, 0n, { key: 'new', rows: 20n }), epoch: 'cluster-1', topic: 'cdc.public.trades', day: '' };
   const compacted: ArchiveReplacement = {
     ...{ kind: 'COMPACTED', epoch: 'cluster-1', topic: 'cdc.public.trades', day: '2013-11-25', plan: 0n, partition: 0 },
-    ...{ schema_id: 7, covers: 0n, target_bytes: 1n, writer_version: 1, rows: 20n, row_hash: '' },
+    ...{ schema_id: 7, covers: 0n, target_bytes: 1n, writer_version: 1, rows: 20n, bytes: 0n, row_hash: '' },
     replaced: ['k0+0', 'k0+10'],
     objects: [object],
   };

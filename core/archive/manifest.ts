@@ -4,11 +4,12 @@
  * Whoever changes that makes a new format.
  */
 import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
-import type { ArchivedRange, ArchivePartition } from '../../schemas/gen/archive_partition.ts';
+import type { ArchivedRange, ArchivePartition, WrittenGroup } from '../../schemas/gen/archive_partition.ts';
 import type { ArchiveReplacement } from '../../schemas/gen/archive_replacement.ts';
 import { MillraceError } from '../errors.ts';
 import { addRowHashes, formatRowHash } from '../rowhash.ts';
 import { formatTimestamp } from '../time.ts';
+import { planOf } from './keys.ts';
 import { objectsOf } from './replacements.ts';
 
 export const manifestFormat = 1;
@@ -97,6 +98,18 @@ export function withReplacements(
   for (const object of replacements.flatMap(objectsOf)) byKey.set(object.key, fileOf(object));
   for (const { replaced } of replacements) for (const key of replaced) byKey.delete(key);
   return [...byKey.values()].sort(inOrder);
+}
+
+/** The files that the sink wrote, as `ArchivePartition` tells them. */
+export function writtenIn(files: readonly ManifestFile[]): readonly WrittenGroup[] {
+  const groups = new Map<string, WrittenGroup>();
+  for (const { key, partition, schema_id, writer_version, rows, bytes } of files) {
+    if (planOf(key) !== undefined) continue;
+    const id = `${partition}/${schema_id}/${writer_version}`;
+    const group = groups.get(id) ?? { partition, schema_id, writer_version, files: 0n, rows: 0n, bytes: 0n };
+    groups.set(id, { ...group, files: group.files + 1n, rows: group.rows + rows, bytes: group.bytes + bytes });
+  }
+  return [...groups.values()];
 }
 
 /** Rows of the files that replacements say are lost. */

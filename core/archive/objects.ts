@@ -4,7 +4,16 @@ import { AvroDecoder } from '../avro/decoder.ts';
 import type { Schemas } from '../avro/schemas.ts';
 import { prepareDecoder, valuesOf } from '../runtime/decoding.ts';
 import { type Log, readRange } from '../runtime/log.ts';
-import { endOfReplacements, objectsOf, type Replaced, readReplacements, takesOff } from './replacements.ts';
+import { KeyMap } from './listing/key-map.ts';
+import { ObjectTable } from './listing/table.ts';
+import {
+  endOfReplacements,
+  objectsOf,
+  type Replaced,
+  type ReplacementHead,
+  readReplacements,
+  takesOff,
+} from './replacements.ts';
 
 export interface ListOptions {
   /** Only objects of this day, `YYYY-MM-DD`. */
@@ -14,63 +23,90 @@ export interface ListOptions {
 
 const fetchOptions = { maxWaitMs: 250, maxBytesPerPartition: 1 << 20 };
 
+/** Most records that are decoded at once. */
+const portion = 1_000;
+
 /** A portion of object records of one partition of an objects topic. */
 export interface ObjectRecords {
   readonly partition: number;
   readonly records: readonly { readonly offset: bigint; readonly timestamp: bigint; readonly object: ArchiveObject }[];
 }
 
+/** Which object records are read. */
+export interface ObjectRange {
+  /** By partition; a partition without one is read from its start. */
+  readonly from: readonly bigint[];
+  /** By partition, exclusive; a partition without one is not read. */
+  readonly to: readonly bigint[];
+  /** Only objects of these days; default: all. Records of other days are skipped, not decoded. */
+  readonly days?: ((day: string) => boolean) | undefined;
+}
+
+/** An object as a manifest has it, too. */
+export type ListedObject = Omit<ArchiveObject, 'dead_letters'>;
+
+const dayReader = { ...archiveObjectSchema, fields: archiveObjectSchema.fields.filter(({ name }) => name === 'day') };
+
 /**
  * The object records of `[from, to)`, also of objects that were replaced since, partition by partition, each in the order of offsets. Waits for transactions that are open there.
  *
- * @param from by partition; a partition without one is read from its start
  * @throws as `listObjects`
  */
 export async function* readObjects(
   log: Log,
   schemas: Schemas,
   topic: ArchivedTopic,
-  range: { readonly from: readonly bigint[]; readonly to: readonly bigint[] },
+  { from, to, days }: ObjectRange,
   signal: AbortSignal,
 ): AsyncGenerator<ObjectRecords> {
   const decoder = new AvroDecoder<ArchiveObject>(schemas, archiveObjectSchema);
+  const dayDecoder = new AvroDecoder<Pick<ArchiveObject, 'day'>>(schemas, dayReader);
   const name = objectsTopic(topic);
-  for (const [partition, to] of range.to.entries()) {
-    const at = { topic: name, partition, from: range.from[partition] ?? 0n, to };
+  for (const [partition, end] of to.entries()) {
+    const at = { topic: name, partition, from: from[partition] ?? 0n, to: end };
     for await (const records of readRange(log, at, { ...fetchOptions, signal })) {
       await prepareDecoder(decoder, valuesOf(records), signal);
-      const found: ObjectRecords['records'][number][] = [];
+      if (days !== undefined) await prepareDecoder(dayDecoder, valuesOf(records), signal);
+      let found: ObjectRecords['records'][number][] = [];
       for (const { offset, timestamp, value, unreadable } of records) {
         if (unreadable !== undefined) throw unreadable;
-        if (value !== null) found.push({ offset, timestamp, object: decoder.decode(value) });
+        if (value === null || days?.(dayDecoder.decode(value).day) === false) continue;
+        if (found.push({ offset, timestamp, object: decoder.decode(value) }) < portion) continue;
+        yield { partition, records: found };
+        found = [];
       }
-      yield { partition, records: found };
+      if (found.length > 0) yield { partition, records: found };
     }
   }
 }
 
 export interface Listing {
   /** In order of partition, then of the first offset of the cut, then of the day. */
-  readonly objects: readonly ArchiveObject[];
-  /** By key; they may be in the bucket for a while. */
-  readonly replaced: ReadonlyMap<string, Replaced>;
+  readonly objects: ObjectTable;
+  /** They may be in the bucket for a while. */
+  readonly replaced: KeyMap<Replaced>;
   /** Those of them whose rows are in no other object: they were given up with their day. */
-  readonly expired: readonly ArchiveObject[];
+  readonly expired: ObjectTable;
   /** Those that were given up because they were gone or damaged, and nothing could make them again. */
-  readonly lost: readonly ArchiveObject[];
+  readonly lost: ObjectTable;
 }
 
-/** Up to where a listing goes; default: everything that is committed. */
+/** What a listing is of; default: everything that is committed. */
 export interface ListingRange {
-  /** By partition of the objects topic; what is not given goes to the end. */
+  /** By partition of the objects topic, up to where; what is not given goes to the end. */
   readonly covers?: readonly bigint[];
-  /** In archive.replacements. */
+  /** In archive.replacements, up to where. */
   readonly replacements?: bigint;
+  /** Only objects of these days, and keys that were replaced in them. */
+  readonly days?: ((day: string) => boolean) | undefined;
+  /** Only objects of this partition. */
+  readonly partition?: number | undefined;
 }
 
 /**
- * What the archive lists of a topic: the objects that the sink committed and the ones that replaced some of them, without those that were
- * replaced. Each row is in exactly one of them, whatever is listed or replaced while this reads.
+ * What the archive lists of a topic, from the log alone: the objects that the sink committed and the ones that replaced some of them, without those that were
+ * replaced. Each row is in exactly one of them, whatever is listed or replaced while this reads. All records are read; only the objects that were asked for are
+ * kept, in columns. See listing/ for questions that need less.
  *
  * @throws as `listObjects`
  */
@@ -81,37 +117,42 @@ export async function readListing(
   range: ListingRange = {},
   signal: AbortSignal = new AbortController().signal,
 ): Promise<Listing> {
-  const replaced = new Map<string, Replaced>();
-  const replacing: ArchiveObject[] = [];
+  const { days, partition: only } = range;
+  const replaced = new KeyMap<Replaced>();
+  const replacing = new ObjectTable();
   const end = range.replacements ?? (await endOfReplacements(log));
-  for await (const { offset, replacement } of readReplacements(log, schemas, { from: 0n, to: end }, signal)) {
-    if (replacement.topic !== topic) continue;
+  const own = (head: ReplacementHead): boolean => head.topic === topic && days?.(head.day) !== false;
+  for await (const { offset, replacement } of readReplacements(log, schemas, { from: 0n, to: end }, signal, own)) {
     const kind = takesOff(replacement);
     if (kind === undefined) continue;
-    for (const key of replacement.replaced) replaced.set(key, { kind, offset });
-    for (const object of objectsOf(replacement)) replacing.push(object);
+    replaced.set(replacement.replaced, { kind, offset });
+    for (const object of objectsOf(replacement)) {
+      if (only === undefined || object.partition === only) replacing.add(object);
+    }
   }
   const name = objectsTopic(topic);
   const [from, ends] = await Promise.all([log.starts(name), log.ends(name)]);
-  const [objects, gone]: [ArchiveObject[], ArchiveObject[]] = [[], []];
-  const to = ends.map((each, partition) => range.covers?.[partition] ?? each);
-  for await (const { records } of readObjects(log, schemas, topic, { from, to }, signal)) {
-    for (const { object } of records) {
-      (replaced.has(object.key) ? gone : objects).push(object);
-    }
-  }
-  const left = replacing.filter(({ key }) => !replaced.has(key));
-  gone.push(...replacing.filter(({ key }) => replaced.has(key)));
-  const of = (kind: Replaced['kind']) => gone.filter(({ key }) => replaced.get(key)?.kind === kind);
-  return {
-    objects: left.length === 0 ? objects : [...objects, ...left].sort(inOrder),
-    replaced,
-    expired: of('EXPIRED'),
-    lost: of('LOST'),
+  const to = ends.map((each, partition) =>
+    only === undefined || partition === only ? (range.covers?.[partition] ?? each) : 0n,
+  );
+  const [objects, expired, lost] = [new ObjectTable(), new ObjectTable(), new ObjectTable()];
+  const take = (object: ArchiveObject): void => {
+    const kind = replaced.get(object.key)?.kind;
+    if (kind === undefined) objects.add(object);
+    else if (kind === 'EXPIRED') expired.add(object);
+    else if (kind === 'LOST') lost.add(object);
   };
+  for await (const { records } of readObjects(log, schemas, topic, { from, to, days }, signal)) {
+    for (const { object } of records) take(object);
+  }
+  const written = objects.length;
+  for (const object of replacing) take(object);
+  objects.merge(written, inOrder);
+  return { objects, replaced, expired, lost };
 }
 
-function inOrder(a: ArchiveObject, b: ArchiveObject): number {
+/** The order of a list. */
+export function inOrder(a: ListedObject, b: ListedObject): number {
   if (a.partition !== b.partition) return a.partition - b.partition;
   if (a.from_offset !== b.from_offset) return a.from_offset < b.from_offset ? -1 : 1;
   if (a.day !== b.day) return a.day < b.day ? -1 : 1;
@@ -133,6 +174,7 @@ export async function listObjects(
   topic: ArchivedTopic,
   options: ListOptions = {},
 ): Promise<ArchiveObject[]> {
-  const { objects } = await readListing(log, schemas, topic, {}, options.signal);
-  return objects.filter(({ day }) => options.day === undefined || day === options.day);
+  const { day, signal } = options;
+  const range = day === undefined ? {} : { days: (each: string) => each === day };
+  return [...(await readListing(log, schemas, topic, range, signal)).objects];
 }

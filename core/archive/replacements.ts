@@ -25,9 +25,18 @@ export async function endOfReplacements(log: Log): Promise<bigint> {
   return (await endsOf(log, replacementsTopic))[0] ?? 0n;
 }
 
+/** Of a replacement, without the keys and objects, which are long. */
+export type ReplacementHead = Omit<ArchiveReplacement, 'replaced' | 'objects'>;
+
+const headReader = {
+  ...archiveReplacementSchema,
+  fields: archiveReplacementSchema.fields.filter(({ name }) => name !== 'replaced' && name !== 'objects'),
+};
+
 /**
  * The records of `[from, to)`, in order. Waits for a transaction that is open there.
  *
+ * @param wanted only these; the keys and objects of others are skipped, not decoded. Default: all.
  * @throws MillraceError KAFKA_UNREACHABLE; BAD_AVRO and the like when somebody else wrote into the topic.
  */
 export async function* readReplacements(
@@ -35,15 +44,19 @@ export async function* readReplacements(
   schemas: Schemas,
   range: { readonly from: bigint; readonly to: bigint },
   signal: AbortSignal,
+  wanted?: (head: ReplacementHead) => boolean,
 ): AsyncGenerator<ReplacementRecord> {
   if (range.from >= range.to) return;
   const decoder = new AvroDecoder<ArchiveReplacement>(schemas, archiveReplacementSchema);
+  const heads = new AvroDecoder<ReplacementHead>(schemas, headReader);
   const at = { topic: replacementsTopic, partition: 0, ...range };
   for await (const records of readRange(log, at, { ...fetchOptions, signal })) {
     await prepareDecoder(decoder, valuesOf(records), signal);
+    if (wanted !== undefined) await prepareDecoder(heads, valuesOf(records), signal);
     for (const { offset, value, unreadable } of records) {
       if (unreadable !== undefined) throw unreadable;
-      if (value !== null) yield { offset, replacement: decoder.decode(value) };
+      if (value === null || wanted?.(heads.decode(value)) === false) continue;
+      yield { offset, replacement: decoder.decode(value) };
     }
   }
 }

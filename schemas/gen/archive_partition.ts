@@ -22,6 +22,8 @@ export interface ArchivePartition {
   readonly success_key: string | null;
   /** Objects that the manifest lists. */
   readonly files: bigint;
+  /** Those of them that the sink wrote, by partition, schema and writer; compactions made the others. Null in records of earlier versions. */
+  readonly written: readonly WrittenGroup[] | null;
   /** Rows in them. */
   readonly rows: bigint;
   /** Length of them all, bytes. */
@@ -42,6 +44,22 @@ export interface ArchivePartition {
 
 /** Whether more rows are expected. */
 export type ArchiveState = 'OPEN' | 'COMPLETE' | 'REOPENED' | 'EXPIRED';
+
+/** Objects of a day that the sink wrote and a compaction may put together. */
+export interface WrittenGroup {
+  /** Partition of the archived topic. */
+  readonly partition: number;
+  /** Schema id by which their rows were written. */
+  readonly schema_id: number;
+  /** Version of the Parquet writer. */
+  readonly writer_version: number;
+  /** How many they are. */
+  readonly files: bigint;
+  /** Rows in them. */
+  readonly rows: bigint;
+  /** Length of them, bytes. */
+  readonly bytes: bigint;
+}
 
 /** What a day has of one partition of its topic. */
 export interface ArchivedRange {
@@ -127,6 +145,54 @@ export const archivePartitionSchema = {
       "name": "files",
       "type": "long",
       "doc": "Objects that the manifest lists."
+    },
+    {
+      "name": "written",
+      "type": [
+        "null",
+        {
+          "type": "array",
+          "items": {
+            "type": "record",
+            "name": "WrittenGroup",
+            "doc": "Objects of a day that the sink wrote and a compaction may put together.",
+            "fields": [
+              {
+                "name": "partition",
+                "type": "int",
+                "doc": "Partition of the archived topic."
+              },
+              {
+                "name": "schema_id",
+                "type": "int",
+                "doc": "Schema id by which their rows were written."
+              },
+              {
+                "name": "writer_version",
+                "type": "int",
+                "doc": "Version of the Parquet writer."
+              },
+              {
+                "name": "files",
+                "type": "long",
+                "doc": "How many they are."
+              },
+              {
+                "name": "rows",
+                "type": "long",
+                "doc": "Rows in them."
+              },
+              {
+                "name": "bytes",
+                "type": "long",
+                "doc": "Length of them, bytes."
+              }
+            ]
+          }
+        }
+      ],
+      "default": null,
+      "doc": "Those of them that the sink wrote, by partition, schema and writer; compactions made the others. Null in records of earlier versions."
     },
     {
       "name": "rows",

@@ -28,6 +28,8 @@ export interface ArchiveReplacement {
   readonly objects: readonly ReplacingObject[];
   /** Rows in what is replaced. */
   readonly rows: bigint;
+  /** Length of what is replaced, bytes; 0 in records of earlier versions. */
+  readonly bytes: bigint;
   /** Row hash of all rows in what is replaced, 16 hexadecimal digits; of COMPACTED it is that of the objects, too. */
   readonly row_hash: string;
 }
@@ -223,6 +225,12 @@ export const archiveReplacementSchema = {
       "type": "long",
       "default": 0,
       "doc": "Rows in what is replaced."
+    },
+    {
+      "name": "bytes",
+      "type": "long",
+      "default": 0,
+      "doc": "Length of what is replaced, bytes; 0 in records of earlier versions."
     },
     {
       "name": "row_hash",

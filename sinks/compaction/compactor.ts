@@ -1,17 +1,17 @@
 import { join } from 'node:path';
-import { readDays } from '../../core/archive/days.ts';
 import { compactedKey } from '../../core/archive/keys.ts';
-import { listObjects, readListing } from '../../core/archive/objects.ts';
+import { readDayObjects } from '../../core/archive/listing/day-objects.ts';
+import type { ListedObject } from '../../core/archive/objects.ts';
 import { Copies } from '../../core/archive/reading/copies.ts';
 import type { ReplacementRecord } from '../../core/archive/replacements.ts';
 import { buildOf, formOf, forms } from '../../core/archive/writing/writer.ts';
 import { isError, type MillraceError } from '../../core/errors.ts';
 import { putOnce } from '../../core/s3/put-once.ts';
-import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import type { ArchiveReplacement, ReplacingObject } from '../../schemas/gen/archive_replacement.ts';
-import { type ArchivedTopic, archivedTopics, objectsTopic } from '../../schemas/topics.ts';
-import { type Expiry, portionsOf, readExpiries } from './expiry.ts';
-import { type DueGroup, dueGroups, type Group, groupId, hullOf, sumOf } from './groups.ts';
+import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
+import { readDue } from './due.ts';
+import { type Expiry, portionsOf, readOldDays } from './expiry.ts';
+import { type DueGroup, type Group, groupId, hullOf, sumOf } from './groups.ts';
 import { pendingPlan, plannedInputs } from './plan.ts';
 import { blank, Records } from './records.ts';
 import { bytesOf, type RewrittenFile, rewrite } from './rewrite.ts';
@@ -114,15 +114,18 @@ export class Compactor implements AsyncDisposable {
     const outcome = { done: [] as Compaction[], failed: [] as FailedCompaction[] };
     for (const topic of topics) {
       for (;;) {
-        const { groups, covers } = await readDue(this.#options, topic, within, this.#options.settings);
-        const due = groups.filter((group) => !failed.has(groupId(group)));
-        if (due.length === 0) break;
-        for (const group of due) {
-          const { done, failed: not } = await run.group(group, covers[group.partition] ?? 0n);
-          outcome.done.push(...done);
-          outcome.failed.push(...not);
-          for (const each of not) failed.add(groupId(each));
+        let due = 0;
+        for await (const { groups, covers } of readDue(this.#options, topic, within, this.#options.settings)) {
+          for (const group of groups) {
+            if (failed.has(groupId(group))) continue;
+            due++;
+            const { done, failed: not } = await run.group(group, covers[group.partition] ?? 0n);
+            outcome.done.push(...done);
+            outcome.failed.push(...not);
+            for (const each of not) failed.add(groupId(each));
+          }
         }
+        if (due === 0) break;
       }
     }
     return outcome;
@@ -143,13 +146,13 @@ export class Compactor implements AsyncDisposable {
     const given: Expiry[] = [];
     for (const topic of new Set(planned.map((each) => each.topic))) {
       const days = new Set(planned.filter((each) => each.topic === topic).map(({ day }) => day));
-      const { expiries } = await readExpiries(this.#options, [topic], (day) => days.has(day));
-      for (const { day, portions } of expiries) {
+      for await (const { day, state, objects } of readOldDays(this.#options, topic, (each) => days.has(each))) {
         signal.throwIfAborted();
+        if (state !== 'COMPLETE') continue;
         await this.#records.commit(
-          portions.map((own) => ({ ...blank, kind: 'EXPIRED', epoch, topic, day, ...withoutRows(own) })),
+          portionsOf(objects).map((own) => ({ ...blank, kind: 'EXPIRED', epoch, topic, day, ...withoutRows(own) })),
         );
-        onDay(given.push({ topic, day, portions }));
+        onDay(given.push({ topic, day, files: objects.length, ...sumOf(objects) }));
       }
     }
     return given;
@@ -162,15 +165,17 @@ export class Compactor implements AsyncDisposable {
    * @returns what was given up, in the order of the list.
    * @throws as `compact`
    */
-  async giveUp(objects: readonly ArchiveObject[]): Promise<readonly ArchiveObject[]> {
-    const { log, schemas, epoch, signal } = this.#options;
+  async giveUp(objects: readonly ListedObject[]): Promise<readonly ListedObject[]> {
+    const { epoch } = this.#options;
     const wanted = new Map(objects.map((object) => [object.key, object]));
-    const given: ArchiveObject[] = [];
+    const given: ListedObject[] = [];
     for (const topic of archivedTopics.filter((each) => objects.some((object) => object.topic === each))) {
-      const listed = await listObjects(log, schemas, topic, { signal });
-      const lost = listed.filter(({ key, sha256 }) => wanted.get(key)?.sha256 === sha256);
-      for (const day of new Set(lost.map((object) => object.day))) {
-        const portions = portionsOf(lost.filter((object) => object.day === day));
+      const days = new Set(objects.filter((each) => each.topic === topic).map(({ day }) => day));
+      for await (const { day, objects: listed } of readDayObjects(this.#options, topic, {
+        days: (each) => days.has(each),
+      })) {
+        const portions = portionsOf(listed.filter(({ key, sha256 }) => wanted.get(key)?.sha256 === sha256));
+        if (portions.length === 0) continue;
         await this.#records.commit(
           portions.map((own) => ({ ...blank, kind: 'LOST', epoch, topic, day, ...withoutRows(own) })),
         );
@@ -185,27 +190,10 @@ export class Compactor implements AsyncDisposable {
   }
 }
 
-/** The groups of a topic that are due, and up to where its object records were read, by partition. Changes nothing. */
-export async function readDue(
-  { log, schemas, signal }: ArchiveSources,
-  topic: ArchivedTopic,
-  within: (day: string) => boolean,
-  { targetBytes }: CompactionSettings,
-): Promise<{ readonly groups: readonly DueGroup[]; readonly covers: readonly bigint[] }> {
-  const complete = new Set<string>();
-  for (const day of await readDays(log, schemas, signal)) {
-    if (day.topic === topic && day.state === 'COMPLETE' && within(day.day)) complete.add(day.day);
-  }
-  const covers = await log.ends(objectsTopic(topic));
-  if (complete.size === 0) return { groups: [], covers };
-  const { objects } = await readListing(log, schemas, topic, { covers }, signal);
-  return { groups: dueGroups(topic, objects, (day) => complete.has(day), targetBytes), covers };
-}
-
 /** What a record says of objects that nothing takes the place of. */
-function withoutRows(objects: readonly ArchiveObject[]) {
-  const { rows, rowHash } = sumOf(objects);
-  return { replaced: objects.map(({ key }) => key), rows, row_hash: rowHash };
+function withoutRows(objects: readonly ListedObject[]) {
+  const { rows, bytes, rowHash } = sumOf(objects);
+  return { replaced: objects.map(({ key }) => key), rows, bytes, row_hash: rowHash };
 }
 
 const abandoned = ['ARCHIVE_DAMAGED', 'COMPACTION_FAILED', 'S3_CONFLICT'] as const;
@@ -251,7 +239,7 @@ class Run {
     return this.#finish(plan, group, await plannedInputs(this.#options, plan, group));
   }
 
-  async #finish(plan: ReplacementRecord, group: Group, inputs: readonly ArchiveObject[]): Promise<Outcome> {
+  async #finish(plan: ReplacementRecord, group: Group, inputs: readonly ListedObject[]): Promise<Outcome> {
     try {
       return { done: [await this.#replace(plan, group, inputs)], failed: [] };
     } catch (error) {
@@ -270,7 +258,7 @@ class Run {
     ]);
   }
 
-  async #replace(plan: ReplacementRecord, group: Group, inputs: readonly ArchiveObject[]): Promise<Compaction> {
+  async #replace(plan: ReplacementRecord, group: Group, inputs: readonly ListedObject[]): Promise<Compaction> {
     const { store, signal, scratchDir } = this.#options;
     return withScratch(scratchDir, async (dir) => {
       const copies = new Copies({ store, dir: join(dir, 'inputs') });
@@ -300,6 +288,7 @@ class Run {
           replaced: inputs.map(({ key }) => key),
           objects,
           rows,
+          bytes,
           row_hash: rowHash,
         },
       ]);
@@ -313,7 +302,7 @@ class Run {
     { topic, day, partition, schemaId, writerVersion }: Group,
     file: RewrittenFile,
     number: number,
-    inputs: readonly ArchiveObject[],
+    inputs: readonly ListedObject[],
   ): Promise<ReplacingObject> {
     const { store, prefix, epoch, signal } = this.#options;
     const { firstOffset, lastOffset, rows, rowHash, sha256 } = file;

@@ -1,16 +1,19 @@
-import { readDays } from '../../core/archive/days.ts';
-import { readListing } from '../../core/archive/objects.ts';
-import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
+import { readDayObjects } from '../../core/archive/listing/day-objects.ts';
+import type { ListedObject } from '../../core/archive/objects.ts';
 import type { ArchivePartition } from '../../schemas/gen/archive_partition.ts';
 import type { ArchivedTopic } from '../../schemas/topics.ts';
+import { sumOf } from './groups.ts';
 import type { ArchiveSources } from './sources.ts';
 
 /** A day whose rows can be given up. */
 export interface Expiry {
   readonly topic: ArchivedTopic;
   readonly day: string;
-  /** All listed objects of the day, as many as one record holds at a time. */
-  readonly portions: readonly (readonly ArchiveObject[])[];
+  /** What is listed of the day. */
+  readonly files: number;
+  readonly rows: bigint;
+  readonly bytes: bigint;
+  readonly rowHash: string;
 }
 
 /** A day that is old enough, and not complete: more rows are on their way, or the capture stands still. */
@@ -29,34 +32,35 @@ const objectsPerRecord = 2_000;
  * @param old whether a day, `YYYY-MM-DD`, is to be given up
  */
 export async function readExpiries(
-  { log, schemas, signal }: ArchiveSources,
+  sources: ArchiveSources,
   topics: readonly ArchivedTopic[],
   old: (day: string) => boolean,
 ): Promise<{ readonly expiries: readonly Expiry[]; readonly kept: readonly KeptDay[] }> {
-  const days = await readDays(log, schemas, signal);
   const expiries: Expiry[] = [];
   const kept: KeptDay[] = [];
   for (const topic of topics) {
-    const { objects } = await readListing(log, schemas, topic, {}, signal);
-    const byDay = new Map<string, ArchiveObject[]>();
-    for (const object of objects) {
-      if (!old(object.day)) continue;
-      const own = byDay.get(object.day);
-      if (own === undefined) byDay.set(object.day, [object]);
-      else own.push(object);
-    }
-    for (const [day, own] of [...byDay].sort(([a], [b]) => (a < b ? -1 : 1))) {
-      const state = days.find((each) => each.topic === topic && each.day === day)?.state ?? null;
-      if (state === 'COMPLETE') expiries.push({ topic, day, portions: portionsOf(own) });
+    for await (const { day, state, objects } of readOldDays(sources, topic, old)) {
+      if (state === 'COMPLETE') expiries.push({ topic, day, files: objects.length, ...sumOf(objects) });
       else kept.push({ topic, day, state });
     }
   }
   return { expiries, kept };
 }
 
+/** The old days of a topic that still have objects, one in memory at a time. */
+export async function* readOldDays(
+  sources: ArchiveSources,
+  topic: ArchivedTopic,
+  old: (day: string) => boolean,
+): AsyncGenerator<KeptDay & { readonly objects: readonly ListedObject[] }> {
+  for await (const { day, stands, objects } of readDayObjects(sources, topic, { days: old })) {
+    if (objects.length > 0) yield { topic, day, state: stands?.state ?? null, objects };
+  }
+}
+
 /** As many as one record takes off the list at a time. */
-export function portionsOf(objects: readonly ArchiveObject[]): readonly (readonly ArchiveObject[])[] {
-  const portions: ArchiveObject[][] = [];
+export function portionsOf(objects: readonly ListedObject[]): readonly (readonly ListedObject[])[] {
+  const portions: ListedObject[][] = [];
   for (let at = 0; at < objects.length; at += objectsPerRecord) portions.push(objects.slice(at, at + objectsPerRecord));
   return portions;
 }

@@ -1,6 +1,6 @@
 import { planOf } from '../../core/archive/keys.ts';
+import type { ListedObject } from '../../core/archive/objects.ts';
 import { addRowHashes, formatRowHash } from '../../core/rowhash.ts';
-import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import type { ArchivedTopic } from '../../schemas/topics.ts';
 
 /** Objects that are put together: of one partition and day, of one writer schema, and written by one version of the writer. */
@@ -15,13 +15,13 @@ export interface Group {
 /** A group that is due, with what goes into it. */
 export interface DueGroup extends Group {
   /** In order of partition and offset. */
-  readonly inputs: readonly ArchiveObject[];
+  readonly inputs: readonly ListedObject[];
 }
 
 /** Text of the keys that one record replaces at most: a record of Kafka has 1 MiB. */
 const longestKeys = 400_000;
 
-export function groupOf(topic: ArchivedTopic, object: ArchiveObject): Group {
+export function groupOf(topic: ArchivedTopic, object: ListedObject): Group {
   const { day, partition, schema_id: schemaId, writer_version: writerVersion } = object;
   return { topic, day, partition, schemaId, writerVersion };
 }
@@ -39,11 +39,11 @@ export function groupId({ topic, day, partition, schemaId, writerVersion }: Grou
  */
 export function dueGroups(
   topic: ArchivedTopic,
-  objects: readonly ArchiveObject[],
+  objects: readonly ListedObject[],
   closed: (day: string) => boolean,
   targetBytes: number,
 ): readonly DueGroup[] {
-  const groups = new Map<string, ArchiveObject[]>();
+  const groups = new Map<string, ListedObject[]>();
   for (const object of objects) {
     if (!closed(object.day)) continue;
     const id = groupId(groupOf(topic, object));
@@ -66,11 +66,15 @@ function inOrder(a: Group, b: Group): number {
   return a.partition - b.partition || a.schemaId - b.schemaId || a.writerVersion - b.writerVersion;
 }
 
-/** Which objects of a group a compaction takes: a function of what is listed alone, so that who finishes a plan takes the same. */
-export function inputsOf(group: readonly ArchiveObject[], targetBytes: bigint): readonly ArchiveObject[] {
-  const inputs: ArchiveObject[] = [];
+/** Which objects of a group a compaction takes, each once: a function of what is listed alone, so that who finishes a plan takes the same. */
+export function inputsOf(group: readonly ListedObject[], targetBytes: bigint): readonly ListedObject[] {
+  const inputs: ListedObject[] = [];
+  const taken = new Set<string>();
   let keys = 0;
   for (const object of group) {
+    // The sink lists an object twice after it was moved back by hand.
+    if (taken.has(object.key)) continue;
+    taken.add(object.key);
     if (planOf(object.key) !== undefined && object.bytes * 2n >= targetBytes) continue;
     keys += object.key.length;
     if (keys > longestKeys) break;
@@ -80,7 +84,7 @@ export function inputsOf(group: readonly ArchiveObject[], targetBytes: bigint): 
 }
 
 /** What objects come to. */
-export function sumOf(objects: readonly Pick<ArchiveObject, 'rows' | 'bytes' | 'row_hash'>[]): {
+export function sumOf(objects: readonly Pick<ListedObject, 'rows' | 'bytes' | 'row_hash'>[]): {
   readonly rows: bigint;
   readonly bytes: bigint;
   readonly rowHash: string;
@@ -94,7 +98,7 @@ export function sumOf(objects: readonly Pick<ArchiveObject, 'rows' | 'bytes' | '
   return { rows, bytes, rowHash: formatRowHash(hash) };
 }
 
-type Cut = Pick<ArchiveObject, 'from_offset' | 'to_offset'>;
+type Cut = Pick<ListedObject, 'from_offset' | 'to_offset'>;
 
 /** The offsets that the objects' cuts take, half open, in order; ranges that meet are one. */
 function rangesOf(objects: readonly Cut[]): readonly { readonly from: bigint; readonly to: bigint }[] {

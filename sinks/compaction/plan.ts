@@ -1,22 +1,35 @@
 /** The plans of compactions, as they are in the log: what was decided, and from what. */
+
+import type { ListedObject } from '../../core/archive/objects.ts';
 import { readListing } from '../../core/archive/objects.ts';
-import { endOfReplacements, type ReplacementRecord, readReplacements } from '../../core/archive/replacements.ts';
-import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
+import {
+  endOfReplacements,
+  type ReplacementHead,
+  type ReplacementRecord,
+  readReplacements,
+} from '../../core/archive/replacements.ts';
 import { objectsTopic } from '../../schemas/topics.ts';
 import { type Group, groupId, groupOf, inputsOf } from './groups.ts';
 import type { ArchiveSources } from './sources.ts';
 
 type LogSources = Omit<ArchiveSources, 'store'>;
 
+/** Offsets of the first step backwards; each further step takes twice as many. */
+const firstStep = 16n;
+
 /** The plan that was not finished. Each is finished before the next, so there is at most one. */
 export async function pendingPlan({ log, schemas, signal }: LogSources): Promise<ReplacementRecord | undefined> {
-  let pending: ReplacementRecord | undefined;
-  const range = { from: 0n, to: await endOfReplacements(log) };
-  for await (const record of readReplacements(log, schemas, range, signal)) {
-    if (record.replacement.kind === 'PLANNED') pending = record;
-    else if (record.replacement.plan === pending?.offset) pending = undefined;
+  // Backwards: the newest step of a plan tells.
+  let to = await endOfReplacements(log);
+  for (let step = firstStep; to > 0n; step *= 2n) {
+    const from = to > step ? to - step : 0n;
+    let newest: ReplacementRecord | undefined;
+    const ofPlan = ({ kind }: ReplacementHead): boolean => kind !== 'EXPIRED' && kind !== 'LOST';
+    for await (const record of readReplacements(log, schemas, { from, to }, signal, ofPlan)) newest = record;
+    if (newest !== undefined) return newest.replacement.kind === 'PLANNED' ? newest : undefined;
+    to = from;
   }
-  return pending;
+  return undefined;
 }
 
 /** The plan at an offset; undefined where there is none. */
@@ -33,10 +46,11 @@ export async function plannedInputs(
   { log, schemas, signal }: LogSources,
   { offset, replacement }: ReplacementRecord,
   group: Group,
-): Promise<readonly ArchiveObject[]> {
-  const { topic, partition } = group;
+): Promise<readonly ListedObject[]> {
+  const { topic, partition, day } = group;
   const ends = await log.ends(objectsTopic(topic));
-  const range = { covers: ends.map((_, i) => (i === partition ? replacement.covers : 0n)), replacements: offset };
+  const covers = ends.map(() => replacement.covers);
+  const range = { covers, replacements: offset, partition, days: (each: string) => each === day };
   const { objects } = await readListing(log, schemas, topic, range, signal);
   const own = objects.filter((each) => groupId(groupOf(topic, each)) === groupId(group));
   return inputsOf(own, replacement.target_bytes);

@@ -1,10 +1,10 @@
 import { join } from 'node:path';
 import { planOf } from '../../core/archive/keys.ts';
+import type { ListedObject } from '../../core/archive/objects.ts';
 import { Copies } from '../../core/archive/reading/copies.ts';
 import { MillraceError } from '../../core/errors.ts';
 import type { ObjectStore } from '../../core/s3/store.ts';
 import { sha256Of } from '../../core/sha256.ts';
-import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import type { ArchivedTopic } from '../../schemas/topics.ts';
 import { groupOf } from './groups.ts';
 import { planAt, plannedInputs } from './plan.ts';
@@ -15,8 +15,8 @@ import type { ArchiveSources } from './sources.ts';
 /** The objects that a compaction had put together into this one; undefined when the log does not have its plan. */
 export async function compactedOf(
   sources: Omit<ArchiveSources, 'store'>,
-  object: ArchiveObject,
-): Promise<readonly ArchiveObject[] | undefined> {
+  object: ListedObject,
+): Promise<readonly ListedObject[] | undefined> {
   const at = planOf(object.key);
   const plan = at === undefined ? undefined : await planAt(sources, at);
   return plan && plannedInputs(sources, plan, groupOf(object.topic as ArchivedTopic, object));
@@ -31,7 +31,7 @@ export async function compactedOf(
  */
 export async function rebuildCompacted(
   sources: Omit<ArchiveSources, 'store'>,
-  object: ArchiveObject,
+  object: ListedObject,
   inputs: Pick<ObjectStore, 'get'>,
   scratchDir: string,
 ): Promise<Buffer> {

@@ -20,6 +20,7 @@ export const blank = Object.freeze({
   replaced: [],
   objects: [],
   rows: 0n,
+  bytes: 0n,
   row_hash: formatRowHash(0n),
 });
 

@@ -12,6 +12,7 @@ import {
   DuckDBTimestampTZValue,
 } from '@duckdb/node-api';
 import { damaged } from '../../core/archive/damaged.ts';
+import type { ListedObject } from '../../core/archive/objects.ts';
 import { fileColumn } from '../../core/archive/reading/views.ts';
 import { tables } from '../../core/archive/tables.ts';
 import type { FileValue } from '../../core/archive/writing/source-columns.ts';
@@ -20,14 +21,13 @@ import { MillraceError } from '../../core/errors.ts';
 import { addRowHashes, type ColumnValue, duckdbHash, duckdbSum, formatRowHash, RowHash } from '../../core/rowhash.ts';
 import { sha256Of } from '../../core/sha256.ts';
 import { literal, quoted } from '../../core/sql.ts';
-import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import { cutsOf, type Group, sumOf } from './groups.ts';
 import { type FoundColumn, type Shape, shapesOf } from './shape.ts';
 
 export interface RewriteOptions {
   readonly group: Group;
   /** Local files with the bytes of the objects. */
-  readonly inputs: readonly { readonly object: ArchiveObject; readonly path: string }[];
+  readonly inputs: readonly { readonly object: ListedObject; readonly path: string }[];
   /** Offset of the plan: part of the metadata. */
   readonly plan: bigint;
   /** About how many bytes of the inputs go into one file. */
@@ -143,7 +143,7 @@ class Rewriter {
   async #write(shape: Shape, paths: readonly string[]): Promise<RewrittenFile[]> {
     const { signal, onRows } = this.#options;
     const { columns } = shape;
-    const { rows, bytes } = sumOf(shape.files.map((index) => this.#options.inputs[index]?.object as ArchiveObject));
+    const { rows, bytes } = sumOf(shape.files.map((index) => this.#options.inputs[index]?.object as ListedObject));
     const rowsPerFile = Number(ceil(rows, ceil(bytes, this.#options.targetBytes)));
     const metadata = await this.#commonMetadata(paths);
     const sortedBy = this.#order(shape);
@@ -195,7 +195,7 @@ class Rewriter {
       'millrace.writer_version': String(group.writerVersion),
       'millrace.row_hash': rowHash,
       'millrace.plan': plan.toString(),
-      'millrace.cuts': cutsOf(shape.files.map((each) => inputs[each]?.object as ArchiveObject)),
+      'millrace.cuts': cutsOf(shape.files.map((each) => inputs[each]?.object as ListedObject)),
       'millrace.sorted_by': sortedBy.join(','),
     });
     const path = join(dir, `new-${this.#written.length + index}.parquet`);

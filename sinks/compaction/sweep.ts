@@ -1,7 +1,7 @@
 import { readDays } from '../../core/archive/days.ts';
-import { planOf, topicFolder } from '../../core/archive/keys.ts';
-import { readListing } from '../../core/archive/objects.ts';
-import { endOfReplacements } from '../../core/archive/replacements.ts';
+import { dayOfKey, planOf, topicFolder } from '../../core/archive/keys.ts';
+import { KeyMap } from '../../core/archive/listing/key-map.ts';
+import { endOfReplacements, type Replaced, readReplacements, takesOff } from '../../core/archive/replacements.ts';
 import type { ObjectInfo, ObjectStore } from '../../core/s3/store.ts';
 import type { ArchivePartition } from '../../schemas/gen/archive_partition.ts';
 import type { ArchivedTopic } from '../../schemas/topics.ts';
@@ -34,24 +34,42 @@ export interface Sweepable {
  * Being replaced is for ever, and so is a plan's end, so this is right whoever asks and however late it acts on it. Changes nothing.
  */
 export async function readSweepable(options: SweepOptions, topic: ArchivedTopic): Promise<Sweepable> {
-  const { log, schemas, store, signal, prefix, epoch } = options;
+  const { log, store, signal, prefix, epoch } = options;
   const end = await endOfReplacements(log);
   if (end === 0n) return { topic, removable: [], waiting: [] };
   const pending = await pendingPlan(options);
-  const { objects, replaced } = await readListing(log, schemas, topic, {}, signal);
-  const listed = new Set(objects.map(({ key }) => key));
+  const { replaced, made } = await readReplaced(options, topic);
   const manifests = new Manifests(options, topic);
   const removable: ObjectInfo[] = [];
   const waiting: ObjectInfo[] = [];
   for await (const found of store.list(topicFolder({ prefix, epoch, topic }), signal)) {
     const { key } = found;
-    if (listed.has(key)) continue;
     const plan = planOf(key);
     const by = replaced.get(key);
     if (by !== undefined) (await manifests.haveOmitted(key, by.offset)) ? removable.push(found) : waiting.push(found);
-    else if (plan !== undefined && plan < end && plan !== pending?.offset) removable.push(found);
+    else if (plan !== undefined && plan < end && plan !== pending?.offset && !made.has(key)) removable.push(found);
   }
   return { topic, removable, waiting };
+}
+
+/** What was replaced of a topic, and what compactions made: all that can be in the bucket and will not be listed is told by these alone. */
+async function readReplaced({ log, schemas, signal }: ArchiveSources, topic: ArchivedTopic) {
+  const replaced = new KeyMap<Replaced>();
+  const made = new Set<string>();
+  const range = { from: 0n, to: await endOfReplacements(log) };
+  for await (const { offset, replacement } of readReplacements(
+    log,
+    schemas,
+    range,
+    signal,
+    (each) => each.topic === topic,
+  )) {
+    const kind = takesOff(replacement);
+    if (kind === undefined) continue;
+    replaced.set(replacement.replaced, { kind, offset });
+    for (const { key } of replacement.objects) made.add(key);
+  }
+  return { replaced, made };
 }
 
 /** Removes objects; those that are gone already are no error. */
@@ -86,7 +104,7 @@ class Manifests {
   /** Whether a replacement is in the manifests of its day, and was before every reader began that may still be reading. */
   async haveOmitted(key: string, replacement: bigint): Promise<boolean> {
     const { readerGraceMs, store, signal, now } = this.#options;
-    const day = (await this.#read()).get(dayOf(key));
+    const day = (await this.#read()).get(dayOfKey(key));
     if (day === undefined || day.replacements <= replacement) return false;
     let age = this.#ages.get(day.day);
     if (age === undefined) {
@@ -106,9 +124,4 @@ class Manifests {
     }
     return this.#days;
   }
-}
-
-function dayOf(key: string): string {
-  const found = /\/year=(\d{4})\/month=(\d\d)\/day=(\d\d)\//.exec(key);
-  return found === null ? '' : found.slice(1).join('-');
 }

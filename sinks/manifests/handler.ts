@@ -44,6 +44,8 @@ export interface ManifestEnvironment {
 /** Most object records, and days, of one step: what is in memory at once, and one transaction. */
 const recordsPerStep = 5_000;
 const daysPerStep = 500;
+/** Replaced keys after which a step takes no further day: a compaction of many days while nobody wrote manifests. */
+const keysPerStep = 100_000;
 /** Days that are written side by side, each with one manifest in memory. */
 const lanes = 4;
 /** A manifest lists the whole day, so days with many files are written less often: this many files an interval. */
@@ -206,12 +208,16 @@ export class ManifestHandler implements Handler {
     }
     const range = { from: days.replacements, to: replaced };
     const taken: ArchiveReplacement[] = [];
+    let keys = 0;
     for await (const { offset, replacement } of this.#replacements(days.topic, range)) {
-      if (touched.size >= daysPerStep && !touched.has(replacement.day)) {
+      const isFull = touched.size >= daysPerStep || keys >= keysPerStep;
+      // Never within a day: its mark must not tell of a half.
+      if (isFull && !touched.has(replacement.day)) {
         return { objects, replacements: offset, taken, ends: to, time, more: true };
       }
       taken.push(replacement);
       touched.add(replacement.day);
+      keys += replacement.replaced.length;
     }
     return { objects, replacements: replaced, taken, ends: to, time, more: false };
   }
@@ -231,7 +237,7 @@ export class ManifestHandler implements Handler {
   async #recall({ topic, day, covers, replacements }: ArchivePartition): Promise<DayChanges> {
     const own = topic as ArchivedTopic;
     const starts = await this.#own.log.starts(objectsTopic(own));
-    const objects = (await this.#read(own, starts, covers)).filter((object) => object.day === day);
+    const objects = await this.#read(own, starts, covers, (each) => each === day);
     return { objects, replacements: await this.#replacementsOf(own, day, replacements) };
   }
 
@@ -241,24 +247,31 @@ export class ManifestHandler implements Handler {
 
   async #replacementsOf(topic: ArchivedTopic, day: string, end: bigint): Promise<readonly ArchiveReplacement[]> {
     const found: ArchiveReplacement[] = [];
-    for await (const { replacement } of this.#replacements(topic, { from: 0n, to: end })) {
-      if (replacement.day === day) found.push(replacement);
-    }
+    for await (const { replacement } of this.#replacements(topic, { from: 0n, to: end }, day)) found.push(replacement);
     return found;
   }
 
-  /** Of one topic; without plans, which change nothing. */
-  async *#replacements(topic: ArchivedTopic, range: { readonly from: bigint; readonly to: bigint }) {
+  /** Of one topic, or of one day of it; without plans, which change nothing. */
+  #replacements(topic: ArchivedTopic, range: { readonly from: bigint; readonly to: bigint }, day?: string) {
     const { log, signal } = this.#own;
-    for await (const record of readReplacements(log, this.#env.schemas, range, signal)) {
-      if (record.replacement.topic === topic && takesOff(record.replacement) !== undefined) yield record;
-    }
+    return readReplacements(
+      log,
+      this.#env.schemas,
+      range,
+      signal,
+      (head) => head.topic === topic && (day === undefined || head.day === day) && takesOff(head) !== undefined,
+    );
   }
 
-  async #read(topic: ArchivedTopic, from: readonly bigint[], to: readonly bigint[]): Promise<readonly ArchiveObject[]> {
+  async #read(
+    topic: ArchivedTopic,
+    from: readonly bigint[],
+    to: readonly bigint[],
+    days?: (day: string) => boolean,
+  ): Promise<readonly ArchiveObject[]> {
     const { log, signal } = this.#own;
     const objects: ArchiveObject[] = [];
-    for await (const { records } of readObjects(log, this.#env.schemas, topic, { from, to }, signal)) {
+    for await (const { records } of readObjects(log, this.#env.schemas, topic, { from, to, days }, signal)) {
       for (const { object } of records) objects.push(object);
     }
     return objects;

@@ -7,7 +7,7 @@ import {
   withReplacements,
 } from '../../core/archive/manifest.ts';
 import { readObjects } from '../../core/archive/objects.ts';
-import { readReplacements, takesOff } from '../../core/archive/replacements.ts';
+import { type ReplacementHead, readReplacements, takesOff } from '../../core/archive/replacements.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
 import { MillraceError } from '../../core/errors.ts';
 import type { Log } from '../../core/runtime/log.ts';
@@ -77,15 +77,18 @@ async function manifestOf({ log, schemas, signal }: DayRepairOptions, day: Archi
   const topic = day.topic as ArchivedTopic;
   const { epoch, manifest: number, covers, replacements, manifest_key: key } = day;
   const objects: ArchiveObject[] = [];
-  const range = { from: await log.starts(objectsTopic(topic)), to: covers };
+  const range = {
+    from: await log.starts(objectsTopic(topic)),
+    to: covers,
+    days: (each: string) => each === day.day,
+  };
   for await (const { records } of readObjects(log, schemas, topic, range, signal)) {
-    objects.push(...records.map(({ object }) => object).filter((object) => object.day === day.day));
+    objects.push(...records.map(({ object }) => object));
   }
   const replaced: ArchiveReplacement[] = [];
-  for await (const { replacement } of readReplacements(log, schemas, { from: 0n, to: replacements }, signal)) {
-    if (replacement.topic !== topic || replacement.day !== day.day) continue;
-    if (takesOff(replacement) !== undefined) replaced.push(replacement);
-  }
+  const own = (head: ReplacementHead) => head.topic === topic && head.day === day.day && takesOff(head) !== undefined;
+  const before = { from: 0n, to: replacements };
+  for await (const { replacement } of readReplacements(log, schemas, before, signal, own)) replaced.push(replacement);
   const files = withReplacements(withObjects([], objects), replaced);
   const lostRows = lostRowsOf(replaced);
   const bytes = formatManifest({ epoch, topic, day: day.day, number, covers, replacements, lostRows, files });

@@ -10,6 +10,7 @@ import {
   totalsOf,
   withObjects,
   withReplacements,
+  writtenIn,
 } from '../../core/archive/manifest.ts';
 import { MillraceError } from '../../core/errors.ts';
 import { putOnce } from '../../core/s3/put-once.ts';
@@ -78,6 +79,7 @@ export class DayWriter {
       manifest_sha256: await this.#put(key, formatManifest(manifest)),
       success_key: null,
       ...totalsOf(files),
+      written: writtenIn(files),
       covers,
       replacements,
       lost_rows: lostRows,

@@ -159,6 +159,7 @@ async function compactor(...days: readonly string[]): Promise<Compactor> {
       covers: [],
       replacements: 0n,
       lost_rows: 0n,
+      written: null,
     };
     const value = encoder.encode({ ...own, ...keys, ...counts });
     log.append({

@@ -238,7 +238,7 @@ describe('what was lost', () => {
     const own = { epoch: 'cluster-1', topic, day: days[0], state: 'COMPLETE', revision: 1, manifest: 1 } as const;
     const keys = { manifest_key: '', manifest_sha256: '', success_key: null, passed: null };
     const counts = { files: 0n, rows: 0n, bytes: 0n, row_hash: '', partitions: [], covers: [] };
-    const value = encoder.encode({ ...own, ...keys, ...counts, replacements: 0n, lost_rows: 0n });
+    const value = encoder.encode({ ...own, ...keys, ...counts, replacements: 0n, lost_rows: 0n, written: null });
     log.append({ topic: 'archive.partitions', partition: 0, key: Buffer.from(days[0]), value, timestamp: 0n });
     await using compactor = await open();
     expect(await compactor.expire([{ topic, day: days[0] }])).toHaveLength(1);

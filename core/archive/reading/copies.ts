@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, rename, rm, stat, statfs, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { ArchiveObject } from '../../../schemas/gen/archive_object.ts';
 import { MillraceError } from '../../errors.ts';
 import { inLanes } from '../../lanes.ts';
 import type { ObjectStore } from '../../s3/store.ts';
 import { sha256Of } from '../../sha256.ts';
 import { damaged } from '../damaged.ts';
+import type { ListedObject } from '../objects.ts';
 import { pathColumns } from './views.ts';
 
 export interface CopiesOptions {
@@ -33,7 +33,7 @@ export interface FetchProgress {
 }
 
 export interface Copy {
-  readonly object: ArchiveObject;
+  readonly object: ListedObject;
   readonly path: string;
 }
 
@@ -67,7 +67,7 @@ export class Copies {
    * @throws MillraceError ARCHIVE_DAMAGED for an object that is gone or has other bytes; COPIES_FULL before anything is fetched when the
    *   disk has no room; what `ObjectStore` throws.
    */
-  async fetch(objects: readonly ArchiveObject[], options: FetchOptions = {}): Promise<readonly Copy[]> {
+  async fetch(objects: readonly ListedObject[], options: FetchOptions = {}): Promise<readonly Copy[]> {
     const copies = objects.map((object) => ({ object, path: this.#pathOf(object) }));
     const missing: Copy[] = [];
     for (const copy of copies) if (!(await this.#use(copy))) missing.push(copy);
@@ -99,7 +99,7 @@ export class Copies {
     }
   }
 
-  #pathOf({ key, day, sha256 }: ArchiveObject): string {
+  #pathOf({ key, day, sha256 }: ListedObject): string {
     // The record decides a path here: only what it can be.
     if (!/^\d{4}-\d\d-\d\d$/.test(day) || !/^[0-9a-f]{64}$/.test(sha256)) {
       throw damaged(`the record of ${key} has no day or no SHA-256`);

@@ -1,3 +1,4 @@
+import type { ObjectTable } from '../../../core/archive/listing/table.ts';
 import { readListing, readObjects } from '../../../core/archive/objects.ts';
 import { parseUnlisted } from '../../../core/archive/unlisted.ts';
 import type { Schemas } from '../../../core/avro/schemas.ts';
@@ -55,7 +56,7 @@ export async function readTiles(
       sink === undefined || unlisted === undefined || unlisted.since >= sink.offset
         ? undefined
         : { from: unlisted.since, to: sink.offset, deadLetters: BigInt(unlisted.deadLetters) };
-    const own = (all: readonly ArchiveObject[]) => all.filter((object) => object.partition === partition);
+    const own = (all: ObjectTable) => all.filter((object) => object.partition === partition);
     return tilesOf(objects, own(listed), own(lost), tail);
   });
 }

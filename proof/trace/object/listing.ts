@@ -49,12 +49,12 @@ export function viewOf(bucket: string, object: ArchiveObject): ObjectView {
   };
 }
 
-/** What the archive lists of a topic. The list is read once, at the first question; objects are fetched one at a time. */
+/** What the archive lists of a topic. The list of a partition is read once, at the first question; objects are fetched one at a time. */
 export class Listing {
   readonly topic: ArchivedTopic;
   readonly #sources: TraceSources;
   readonly #trail: Trail;
-  #listed: Promise<Listed> | undefined;
+  readonly #listed = new Map<number, Promise<Listed>>();
 
   constructor(sources: TraceSources, trail: Trail, topic: ArchivedTopic) {
     this.#sources = sources;
@@ -62,34 +62,31 @@ export class Listing {
     this.topic = topic;
   }
 
-  /** In order of partition and offset. */
-  async all(): Promise<readonly ArchiveObject[]> {
-    return (await this.#read()).objects;
+  /** In order of offset. */
+  async of(partition: number): Promise<readonly ArchiveObject[]> {
+    return [...(await this.#read(partition)).objects];
   }
 
   /** Objects whose rows were given up. */
-  async expired(): Promise<readonly ArchiveObject[]> {
-    return (await this.#read()).expired;
+  async expired(partition: number): Promise<Iterable<ArchiveObject>> {
+    return (await this.#read(partition)).expired;
   }
 
   /** Objects that are lost for good. */
-  async lost(): Promise<readonly ArchiveObject[]> {
-    return (await this.#read()).lost;
+  async lost(partition: number): Promise<readonly ArchiveObject[]> {
+    return [...(await this.#read(partition)).lost];
   }
 
-  /** What took an object off the list; undefined when nothing did. */
-  async replaced(key: string): Promise<Replaced | undefined> {
-    return (await this.#read()).replaced.get(key);
+  /** What took an object of a partition off the list; undefined when nothing did. */
+  async replaced(partition: number, key: string): Promise<Replaced | undefined> {
+    return (await this.#read(partition)).replaced.get(key);
   }
 
-  async of(partition: number): Promise<readonly ArchiveObject[]> {
-    return (await this.all()).filter((object) => object.partition === partition);
-  }
-
-  #read(): Promise<Listed> {
+  #read(partition: number): Promise<Listed> {
     const { log, schemas, signal } = this.#sources;
-    this.#listed ??= readListing(log, schemas, this.topic, {}, signal);
-    return this.#listed;
+    const found = this.#listed.get(partition) ?? readListing(log, schemas, this.topic, { partition }, signal);
+    this.#listed.set(partition, found);
+    return found;
   }
 
   /** Fetches one object and opens it in DuckDB. That it is missing, or not the bytes of its record, is a difference. */

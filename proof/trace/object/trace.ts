@@ -113,7 +113,7 @@ async function unlisted(
   { key, topic, partition, epoch }: ObjectName,
   listing: Listing,
 ): Promise<void> {
-  const by = await listing.replaced(key);
+  const by = await listing.replaced(partition, key);
   if (by !== undefined) {
     trail.gone(
       `${key} ${fates[by.kind]}: archive.replacements offset ${by.offset}; it may be in the bucket until millrace compact removes it`,

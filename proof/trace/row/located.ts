@@ -50,8 +50,8 @@ export async function locate(
   const objects = await listing.of(partition);
   const searched = trail.search(`archive of ${tradesTopic}/${partition}`, null, 'objects');
   searched.records = objects.length;
-  const expired = new GivenUp(tradesTopic, await listing.expired());
-  const lost = (await listing.lost()).filter((object) => object.partition === partition);
+  const expired = new GivenUp(tradesTopic, await listing.expired(partition));
+  const lost = await listing.lost(partition);
   const holders = new Map<Change, readonly ArchiveObject[]>();
   const byObject = new Map<ArchiveObject, Change[]>();
   for (const change of changes) {

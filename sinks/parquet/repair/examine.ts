@@ -1,11 +1,11 @@
-import { planOf } from '../../../core/archive/keys.ts';
-import { listObjects, readObjects } from '../../../core/archive/objects.ts';
+import { dayOfKey, planOf } from '../../../core/archive/keys.ts';
+import { ObjectTable } from '../../../core/archive/listing/table.ts';
+import { type ListedObject, readListing, readObjects } from '../../../core/archive/objects.ts';
 import type { Schemas } from '../../../core/avro/schemas.ts';
 import { inLanes } from '../../../core/lanes.ts';
 import type { Log } from '../../../core/runtime/log.ts';
 import type { ObjectStore } from '../../../core/s3/store.ts';
 import { sha256Of } from '../../../core/sha256.ts';
-import type { ArchiveObject } from '../../../schemas/gen/archive_object.ts';
 import { type ArchivedTopic, objectsTopic } from '../../../schemas/topics.ts';
 
 export interface RepairSources {
@@ -22,13 +22,13 @@ export interface ExamineOptions extends RepairSources {
   /** Only these. */
   readonly keys?: ReadonlySet<string> | undefined;
   /** The objects that a compaction had put together into this one; undefined when the log has no plan for it. */
-  readonly compactedOf: (object: ArchiveObject) => Promise<readonly ArchiveObject[] | undefined>;
+  readonly compactedOf: (object: ListedObject) => Promise<readonly ListedObject[] | undefined>;
   readonly onProgress?: (progress: { readonly done: number; readonly total: number; readonly bad: number }) => void;
 }
 
 /** A listed object that the bucket does not have as its record says. */
 export interface Finding {
-  readonly object: ArchiveObject;
+  readonly object: ListedObject;
   readonly state: 'missing' | 'damaged';
   /** What it can be made from again: the log, the objects that a compaction put together, or nothing. */
   readonly source: 'log' | 'compaction' | 'none';
@@ -52,12 +52,19 @@ const lanes = 4;
  */
 export async function examine(options: ExamineOptions): Promise<Examined> {
   const { log, schemas, store, signal, topics, day, keys, onProgress } = options;
-  const wanted: ArchiveObject[] = [];
+  const wanted = new ObjectTable();
+  let bytes = 0n;
+  const ofKeys = keys === undefined ? undefined : new Set([...keys].map(dayOfKey));
+  const days = (each: string): boolean => (day === undefined || each === day) && ofKeys?.has(each) !== false;
+  const range = day === undefined && keys === undefined ? {} : { days };
   for (const topic of topics) {
-    const listed = await listObjects(log, schemas, topic, { signal, ...(day === undefined ? {} : { day }) });
-    wanted.push(...listed.filter(({ key }) => keys === undefined || keys.has(key)));
+    for (const object of (await readListing(log, schemas, topic, range, signal)).objects) {
+      if (keys?.has(object.key) === false) continue;
+      wanted.add(object);
+      bytes += object.bytes;
+    }
   }
-  const bad: { readonly object: ArchiveObject; readonly state: Finding['state'] }[] = [];
+  const bad: { readonly object: ListedObject; readonly state: Finding['state'] }[] = [];
   let done = 0;
   await inLanes(wanted, lanes, async (object) => {
     signal.throwIfAborted();
@@ -70,12 +77,12 @@ export async function examine(options: ExamineOptions): Promise<Examined> {
   for (const each of bad.sort((a, b) => (a.object.key < b.object.key ? -1 : 1))) {
     findings.push({ ...each, ...(await origins.of(each.object)) });
   }
-  return { objects: wanted.length, bytes: wanted.reduce((sum, { bytes }) => sum + bytes, 0n), findings };
+  return { objects: wanted.length, bytes, findings };
 }
 
 export async function stateOf(
   store: Pick<ObjectStore, 'get'>,
-  { key, sha256 }: ArchiveObject,
+  { key, sha256 }: ListedObject,
   signal: AbortSignal,
 ): Promise<'good' | Finding['state']> {
   const stored = await store.get(key, signal);
@@ -92,7 +99,7 @@ class Origins {
     this.#sources = sources;
   }
 
-  async of(object: ArchiveObject): Promise<Pick<Finding, 'source' | 'why'>> {
+  async of(object: ListedObject): Promise<Pick<Finding, 'source' | 'why'>> {
     if (planOf(object.key) === undefined) return this.#inLog(object);
     const { compactedOf, store, signal } = this.#sources;
     const inputs = await compactedOf(object);
@@ -105,7 +112,7 @@ class Origins {
     return { source: 'compaction' };
   }
 
-  async #inLog(object: ArchiveObject): Promise<Pick<Finding, 'source' | 'why'>> {
+  async #inLog(object: ListedObject): Promise<Pick<Finding, 'source' | 'why'>> {
     const { topic, partition, first_offset, last_offset } = object;
     let starts = this.#starts.get(topic);
     if (starts === undefined) {
@@ -123,10 +130,10 @@ class Origins {
 export async function writtenObjects(
   { log, schemas, signal }: RepairSources,
   topic: ArchivedTopic,
-): Promise<ReadonlyMap<string, ArchiveObject>> {
+): Promise<ReadonlyMap<string, ListedObject>> {
   const name = objectsTopic(topic);
   const [from, to] = await Promise.all([log.starts(name), log.ends(name)]);
-  const written = new Map<string, ArchiveObject>();
+  const written = new Map<string, ListedObject>();
   for await (const { records } of readObjects(log, schemas, topic, { from, to }, signal)) {
     for (const { object } of records) written.set(object.key, object);
   }

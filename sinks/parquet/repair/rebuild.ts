@@ -1,9 +1,9 @@
+import type { ListedObject } from '../../../core/archive/objects.ts';
 import { tables } from '../../../core/archive/tables.ts';
 import { TableDecoder } from '../../../core/archive/writing/decoder.ts';
 import { formOf, forms } from '../../../core/archive/writing/writer.ts';
 import { MillraceError } from '../../../core/errors.ts';
 import { readRange } from '../../../core/runtime/log.ts';
-import type { ArchiveObject } from '../../../schemas/gen/archive_object.ts';
 import type { ArchivedTopic } from '../../../schemas/topics.ts';
 import { RecordBuffer } from '../buffer.ts';
 import { type BuiltObject, buildObjects } from '../build.ts';
@@ -24,7 +24,7 @@ export class LogRebuild {
   }
 
   /** The object's bytes. @throws MillraceError REPAIR_IMPOSSIBLE naming what is missing or differs. */
-  async bytesOf(object: ArchiveObject): Promise<Buffer> {
+  async bytesOf(object: ListedObject): Promise<Buffer> {
     const { key, topic, partition, from_offset, first_offset, writer_version } = object;
     if (forms.every(({ version }) => version !== writer_version)) {
       throw impossible(
@@ -61,7 +61,7 @@ export class LogRebuild {
     );
   }
 
-  async #build(object: ArchiveObject, from: bigint): Promise<readonly BuiltObject[]> {
+  async #build(object: ListedObject, from: bigint): Promise<readonly BuiltObject[]> {
     const { topic, partition, to_offset: to, schema_id: schemaId, writer_version } = object;
     const id = `${topic}/${partition}/${from}/${to}/${schemaId}/${writer_version}`;
     if (this.#last?.id === id) return this.#last.built;

@@ -1,11 +1,10 @@
 import { planOf } from '../../../core/archive/keys.ts';
-import { listObjects } from '../../../core/archive/objects.ts';
+import { type ListedObject, readListing } from '../../../core/archive/objects.ts';
 import { buildOf, formOf } from '../../../core/archive/writing/writer.ts';
 import { isError, type MillraceError } from '../../../core/errors.ts';
 import { putOnce } from '../../../core/s3/put-once.ts';
 import type { ObjectStore } from '../../../core/s3/store.ts';
 import { sha256Of } from '../../../core/sha256.ts';
-import type { ArchiveObject } from '../../../schemas/gen/archive_object.ts';
 import type { ArchivedTopic } from '../../../schemas/topics.ts';
 import { type Finding, type RepairSources, stateOf, writtenObjects } from './examine.ts';
 import { LogRebuild } from './rebuild.ts';
@@ -19,7 +18,7 @@ export interface RepairOptions extends RepairSources {
    * @param inputs gives these, whole
    * @throws MillraceError REPAIR_IMPOSSIBLE
    */
-  readonly compacted: (object: ArchiveObject, inputs: Pick<ObjectStore, 'get'>) => Promise<Buffer>;
+  readonly compacted: (object: ListedObject, inputs: Pick<ObjectStore, 'get'>) => Promise<Buffer>;
   readonly onProgress?: (progress: { readonly done: number; readonly total: number; readonly key: string }) => void;
 }
 
@@ -39,9 +38,12 @@ export interface Outcome {
  */
 export async function repair(options: RepairOptions): Promise<readonly Outcome[]> {
   const { log, schemas, signal, findings, onProgress } = options;
-  const listed = new Map<string, ArchiveObject>();
+  const listed = new Map<string, ListedObject>();
   for (const topic of new Set(findings.map(({ object }) => object.topic as ArchivedTopic))) {
-    for (const object of await listObjects(log, schemas, topic, { signal })) listed.set(object.key, object);
+    const own = new Map(findings.map(({ object }) => [object.key, object]));
+    const days = new Set(findings.map(({ object }) => object.day));
+    const { objects } = await readListing(log, schemas, topic, { days: (day) => days.has(day) }, signal);
+    for (const object of objects) if (own.has(object.key)) listed.set(object.key, object);
   }
   const mender = new Mender(options);
   const outcomes: Outcome[] = [];
@@ -56,7 +58,7 @@ export async function repair(options: RepairOptions): Promise<readonly Outcome[]
 }
 
 /** Of what was found, the objects that stayed as they are because there is nothing to make them from. They can be given up. */
-export function lostOf(findings: readonly Finding[], outcomes: readonly Outcome[]): readonly ArchiveObject[] {
+export function lostOf(findings: readonly Finding[], outcomes: readonly Outcome[]): readonly ListedObject[] {
   const failed = new Set(outcomes.filter(({ result }) => result === 'failed').map(({ key }) => key));
   return findings.flatMap(({ object, source }) => (source === 'none' && failed.has(object.key) ? [object] : []));
 }
@@ -64,14 +66,14 @@ export function lostOf(findings: readonly Finding[], outcomes: readonly Outcome[
 class Mender {
   readonly #options: RepairOptions;
   readonly #log: LogRebuild;
-  readonly #written = new Map<string, Promise<ReadonlyMap<string, ArchiveObject>>>();
+  readonly #written = new Map<string, Promise<ReadonlyMap<string, ListedObject>>>();
 
   constructor(options: RepairOptions) {
     this.#options = options;
     this.#log = new LogRebuild(options);
   }
 
-  async mend(object: ArchiveObject): Promise<Outcome> {
+  async mend(object: ListedObject): Promise<Outcome> {
     const { store, signal } = this.#options;
     const { key } = object;
     try {
@@ -89,7 +91,7 @@ class Mender {
     }
   }
 
-  async #bytesOf(object: ArchiveObject): Promise<Buffer> {
+  async #bytesOf(object: ListedObject): Promise<Buffer> {
     if (planOf(object.key) === undefined) return this.#log.bytesOf(object);
     const { compacted } = this.#options;
     return compacted(object, { get: (key) => this.#input(object.topic as ArchivedTopic, key) });
