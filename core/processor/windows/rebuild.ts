@@ -6,6 +6,7 @@ import type { Owner } from './pane.ts';
 import type { Level } from './plan.ts';
 import type { Reading } from './recent.ts';
 import { Versions } from './versions.ts';
+import { endOf } from './windows.ts';
 
 /** Windows of one key that are to be made again from a range of the input. */
 export interface RebuildRequest {
@@ -64,13 +65,15 @@ export class Rebuild<R, A> {
     const visit = (at: InputRecord<unknown>): void => {
       const version = skipped.has(at.offset) ? undefined : this.#reading.version(at as InputRecord<never>);
       if (version?.key !== key) return;
-      const joined = version.record === null ? [] : places.at(version.time);
+      const { record, time } = version;
+      // No window holds what its calendar says nothing about.
+      const joined = record === null ? [] : (unlessDead(() => places.at(time)) ?? []);
       for (const { span } of joined) extend(span, at);
       if (joined.length > 0 || versions.has(version.id)) versions.take(version, at);
     };
     this.#context.reread(range, visit, () => {
       for (const [record, time] of versions.records()) {
-        for (const place of places.at(time)) this.#add(place, record);
+        for (const place of unlessDead(() => places.at(time)) ?? []) this.#add(place, record);
       }
       for (const place of places.all) this.#emit(owner, place, range);
     });
@@ -81,7 +84,7 @@ export class Rebuild<R, A> {
     const frozen = owner.frozen(this.#board.now);
     const places = windows.flatMap(({ level: name, start, revision }): Place<A>[] => {
       const level = owner.plan.level(name);
-      const end = level?.windows.end(start);
+      const end = level === undefined ? undefined : endOf(level.windows, start);
       if (level === undefined || end === undefined || end > frozen) return [];
       return [{ level, start, end, revision, span: { ...nowhere }, value: null }];
     });

@@ -70,7 +70,7 @@ function count(of: TouchedSymbol, value: TradeChange, offset: bigint, counts: bo
     row === null ? undefined : unlessDead(() => readTrade(row).time);
   for (const [at, step] of [[time(rows.before), -1] as const, [time(rows.after), 1] as const]) {
     if (at === undefined) continue;
-    for (const window of windowsAt(of, at)) {
+    for (const window of unlessDead(() => windowsAt(of, at)) ?? []) {
       concern(window, offset);
       if (counts) window.found += step;
     }

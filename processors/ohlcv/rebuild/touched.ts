@@ -1,4 +1,5 @@
 import type { Plan } from '../../../core/processor/windows/plan.ts';
+import { endOf } from '../../../core/processor/windows/windows.ts';
 import type { Candle } from '../../../schemas/gen/candle.ts';
 import { schemas as contracts } from '../../../schemas/gen/index.ts';
 import type { LateTrade } from '../../../schemas/gen/late_trade.ts';
@@ -83,7 +84,7 @@ export async function readTouched(
       const plan = symbols.get(key)?.plan ?? planOf(venue);
       const windows = plan.level(interval)?.windows;
       const start = Number(window_start);
-      const end = windows?.end(start);
+      const end = windows === undefined ? undefined : endOf(windows, start);
       if (end === undefined || !overlaps(scope, start, end)) continue;
       const { partition, offset } = origin;
       const of = symbols.get(key) ?? { key, venue, symbol, partition, plan, windows: new Map() };

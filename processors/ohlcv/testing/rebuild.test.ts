@@ -287,3 +287,24 @@ test('a rebuild that is interrupted at any step gives the same bytes, once', asy
     }
   }
 });
+
+test('a session that its calendar does not have any more is passed over, by the plan and by the task', async () => {
+  const how = { ...settings, intervals: ['1m', 'session'], horizonMs: 0, calendars: { bitstamp: 'XNYS' } };
+  await using own = await Driver.open(ohlcv(how));
+  feed = new Feed();
+  own.send(feed.change({ at: '14:00:00', log: '14:00:00', id: 'a' }));
+  await own.beat(time('2025-06-03T14:00:00Z'));
+  own.send(feed.change({ at: '14:00:30', log: '2025-06-03T15:00:00Z', id: 'late' }));
+  await own.run();
+  const sources = { log: own.log, schemas: own.schemas, scope: {} };
+  const before = await planRebuild({ ...sources, settings: how });
+  expect(before.orders[0]?.windows.map(({ interval }) => interval)).toEqual(['session', '1m']);
+  await own.deploy(ohlcv({ ...how, calendars: {} }));
+  const after = await planRebuild({ ...sources, settings: { ...how, calendars: {} } });
+  expect(after.orders[0]?.windows.map(({ interval }) => interval)).toEqual(['1m']);
+  await using writer = await openOrders(own);
+  await giveOrders(own, writer, before, 1n);
+  await own.run();
+  const made = (await candles(own)).filter(({ reason }) => reason === 'REBUILT');
+  expect(made.map(({ interval, trade_count }) => [interval, trade_count])).toEqual([['1m', 2n]]);
+});
