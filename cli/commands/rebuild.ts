@@ -96,11 +96,12 @@ async function work(sources: Sources, config: Config, scope: Scope, options: Reb
   const writer = options.yes === true ? stack.use(await openOrders(sources)) : undefined;
   const plan = await planRebuild({ ...sources, settings: config.ohlcv, scope, onProgress });
   reading.end();
+  const shown = { ...plan, orders: plan.orders.length };
   if (!json) printPlan(plan);
   if (plan.orders.length === 0) {
-    if (json) printJson({ carriedOut: false, ...plan });
+    if (json) printJson({ carriedOut: false, ...shown });
   } else if (writer === undefined) {
-    if (json) printJson({ carriedOut: false, ...plan });
+    if (json) printJson({ carriedOut: false, ...shown });
     throw new MillraceError('CONFIRMATION_NEEDED', 'nothing was changed yet', {
       remedy: 'read the plan, then run the command again with --yes',
     });
@@ -109,7 +110,7 @@ async function work(sources: Sources, config: Config, scope: Scope, options: Reb
     const given = await giveOrders(sources, writer, plan, BigInt(Date.now()) * 1000n);
     const rebuilt = (await runs(config)) ? await follow(sources, plan, given, options) : null;
     const took = (performance.now() - startedMs) / 1000;
-    if (json) printJson({ carriedOut: true, rebuilt, seconds: took, ...plan });
+    if (json) printJson({ carriedOut: true, rebuilt, seconds: took, ...shown });
     else if (rebuilt === null) say('ohlcv does not run: the orders stand, and it carries them out when it is started');
     else say(`${count(rebuilt)} of ${count(candlesOf(plan))} candles rebuilt (${took.toFixed(1)} s)`);
   }

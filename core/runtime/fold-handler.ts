@@ -208,7 +208,7 @@ export class FoldHandler<In> implements Handler {
     if (from < end) await this.#take(topic, partition, end, from);
   }
 
-  /** False for a record whose part of the input the log has deleted: it has had no effect, and a replay must not find one. */
+  /** False for a record whose part of the input the log has deleted. It had no effect, so a replay must not read it. */
   async #tableRecord(at: TopicPartition, record: LogRecord): Promise<boolean> {
     try {
       await this.#opened().table(at, [record]);

@@ -11,7 +11,7 @@ import { endOf } from './windows.ts';
 /** Windows of one key that are to be made again from a range of the input. */
 export interface RebuildRequest {
   readonly key: string;
-  /** It has every change of every record that was ever in one of the windows. */
+  /** Part of the input with every change that concerns one of the windows. */
   readonly range: Range;
   /** Offsets of changes that the fold refused when they came. */
   readonly refused: readonly bigint[];
@@ -23,7 +23,7 @@ export interface RequestedWindow {
   readonly level: string;
   /** Microseconds. */
   readonly start: number;
-  /** Of its newest emission; 0 when there was none. */
+  /** Revision of its newest emission; 0 without one. */
   readonly revision: number;
 }
 
@@ -38,10 +38,10 @@ interface Place<A> {
 }
 
 /**
- * Makes frozen windows again from the log, with the records that came too late for them. A window is frozen for good: no record changes it any more. So
- * what it is made of is the newest version of each record up to the end of the range, and its next revision follows the newest one that was published.
+ * Makes frozen windows again from the log, with the records that came too late for them. No record changes a frozen window. So its value is that of the
+ * newest version of each record at the end of the range, and its next revision follows the newest published one.
  *
- * A window that is not frozen takes its records as they come, and is passed over. So is every window of a key without state.
+ * A window that is not frozen is passed over, since it takes its records as they come. A window of a key without state is passed over, too.
  */
 export class Rebuild<R, A> {
   readonly #board: Board<R, A>;
@@ -100,7 +100,7 @@ export class Rebuild<R, A> {
   #emit(owner: Owner<A>, { level, start, end, revision: before, span, value }: Place<A>, { from, to }: Range): void {
     const { aggregation, emit } = this.#board.options;
     if (value === null && before === 0) return;
-    // Its records are too much for one output together; each of them was not.
+    // The sum of its records does not fit an output.
     if (unlessDead(() => aggregation.check?.(value, null, level.share) ?? true) === undefined) return;
     const revision = before + 1;
     const pane = owner.lane(level).get(start);

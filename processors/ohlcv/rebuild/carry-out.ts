@@ -17,7 +17,7 @@ const writerId = 'millrace.rebuild';
 const ordersPerTransaction = 500;
 const pollMs = 250;
 
-/** Before the plan that is carried out. */
+/** The writer of orders. The caller opens it before it plans, so that no other command gives orders in between. */
 export function openOrders({ log }: Sources): Promise<Writer> {
   return log.writer(writerId);
 }
@@ -27,8 +27,9 @@ export interface Given {
   readonly orders: number;
   /** By partition, the offsets after each of its orders, ascending. */
   readonly ends: ReadonlyMap<number, readonly bigint[]>;
-  /** Where journal and candles ended before. */
+  /** Ends of the journal before the orders, by partition. */
   readonly journal: readonly bigint[];
+  /** Ends of the candles before the orders, by partition. */
   readonly candles: readonly bigint[];
 }
 
@@ -115,7 +116,7 @@ export async function untilTaken(
   }
 }
 
-/** How many of the plan's candles were rebuilt. The others were passed over: their part of the input is gone, or nothing was to be published. */
+/** Number of the plan's candles that were rebuilt. The task passes over a candle whose input is gone, and a new one without trades. */
 export async function countRebuilt(sources: Sources, { orders }: RebuildPlan, { candles }: Given): Promise<number> {
   const wanted = new Set<string>();
   const idOf = (of: { venue: string; symbol: string }, interval: string, start: bigint): string =>

@@ -10,8 +10,10 @@ import { read, type Sources } from './reading.ts';
 import { readStanding, type Standing } from './standing.ts';
 import { readPublished, readTouched, type Scope, type Touched, type TouchedSymbol } from './touched.ts';
 
-/** Candles of one order: the task commits them together. */
+/** Most candles of one order. */
 const windowsPerOrder = 500;
+/** An order with more trades has one candle: the task holds the trades of an order in memory. A trade counts once for each of its candles. */
+const tradesPerOrder = 200_000;
 
 export interface PlanOptions extends Sources {
   readonly settings: OhlcvSettings;
@@ -111,7 +113,7 @@ export async function planRebuild(options: PlanOptions): Promise<RebuildPlan> {
   return { symbols, orders, pending: await pendingOrders(options, standings), behind };
 }
 
-/** Takes those out that are not frozen. Returns how many they are. */
+/** Removes candles that are not frozen. Returns their number. */
 function takeNotFrozen({ key, windows }: TouchedSymbol, { frozen }: Standing): number {
   const until = frozen.get(key) ?? Number.NEGATIVE_INFINITY;
   let count = 0;
@@ -123,7 +125,7 @@ function takeNotFrozen({ key, windows }: TouchedSymbol, { frozen }: Standing): n
   return count;
 }
 
-/** Takes those out whose input the log has deleted in part. */
+/** Removes candles whose input the log has deleted in part. */
 function takeIncomplete({ windows }: TouchedSymbol, start: bigint): PlannedSymbol['incomplete'] {
   const gone = { candles: 0, trades: 0 };
   for (const [at, { publishedFrom, firstOffset, published, found }] of windows) {
@@ -141,8 +143,7 @@ function* ordersOf(
   refused: Refused | undefined,
   position: bigint,
 ): Generator<Omit<RebuildOrder, 'ordered_at'>> {
-  for (let at = 0; at < windows.length; at += windowsPerOrder) {
-    const some = windows.slice(at, at + windowsPerOrder);
+  for (const some of portions(windows)) {
     let [{ from, to }] = some as [Touched, ...Touched[]];
     for (const window of some) {
       if (window.from < from) from = window.from;
@@ -160,6 +161,21 @@ function* ordersOf(
       windows: some.map(({ interval, start, revision }) => ({ interval, window_start: BigInt(start), revision })),
     };
   }
+}
+
+function* portions(windows: readonly Touched[]): Generator<readonly Touched[]> {
+  let some: Touched[] = [];
+  let trades = 0;
+  for (const window of windows) {
+    const tooMuch = some.length === windowsPerOrder || trades + window.found > tradesPerOrder;
+    if (tooMuch && some.length > 0) {
+      yield some;
+      [some, trades] = [[], 0];
+    }
+    some.push(window);
+    trades += window.found;
+  }
+  if (some.length > 0) yield some;
 }
 
 function planned({ interval, start, revision, published, found, notApplied }: Touched): PlannedCandle {

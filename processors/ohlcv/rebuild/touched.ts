@@ -62,7 +62,7 @@ export function windowKey(interval: string, start: number): string {
 }
 
 /**
- * By the late topic: what was not applied to a candle. Memory grows with the candles, not with the trades.
+ * Reads from the late topic which candles did not take a change. Memory grows with the candles, not with the trades.
  *
  * @param positions in the input, by partition: changes from there on are left out.
  */
@@ -124,7 +124,7 @@ export function concern(window: Touched, offset: bigint): void {
   window.to = greatest(window.to, offset);
 }
 
-/** What was published of the candles. Those that were rebuilt with all that they had not taken are taken out. */
+/** Reads what was published of the candles. Removes those that were rebuilt with everything that they had not taken. */
 export async function readPublished(sources: Sources, { symbols }: TouchedCandles): Promise<void> {
   for await (const portion of read<Candle>(sources, 'market.candles', contracts.candle)) {
     for (const { value } of portion) {
