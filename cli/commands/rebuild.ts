@@ -164,6 +164,8 @@ function printPlan(plan: RebuildPlan): void {
   else say(`${count(candlesOf(plan))} candles get one more revision, REVISED for the reason REBUILT`);
   const notFrozen = symbols.reduce((sum, each) => sum + each.notFrozen, 0);
   if (notFrozen > 0) say(`${count(notFrozen)} candles are not frozen yet: they can be rebuilt when they are`);
+  const incomplete = symbols.reduce((sum, each) => sum + each.incomplete.candles, 0);
+  if (incomplete > 0) say(`${count(incomplete)} candles stay as they are: the log has deleted a part of their input`);
   if (pending > 0) say(`ohlcv has ${count(pending)} orders of an earlier rebuild to carry out first`);
   if (behind > 0n)
     say(`ohlcv has ${count(behind)} offsets of the input to take: what is among them is not in the plan`);
