@@ -16,6 +16,7 @@ import { register as registerHotStore } from './commands/hot-store.ts';
 import { register as registerLoad } from './commands/load.ts';
 import { register as registerNew } from './commands/new.ts';
 import { register as registerOffsets } from './commands/offsets.ts';
+import { register as registerRebuild } from './commands/rebuild.ts';
 import { register as registerRepair } from './commands/repair.ts';
 import { register as registerReplay } from './commands/replay.ts';
 import { register as registerRules } from './commands/rules.ts';
@@ -70,6 +71,7 @@ for (const register of [
   registerOffsets,
   registerRules,
   registerState,
+  registerRebuild,
   registerRepair,
   registerReplay,
   registerDeploy,

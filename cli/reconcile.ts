@@ -42,13 +42,14 @@ export async function reconcile(
   while (!signal.aborted) {
     const startedMs = performance.now();
     try {
-      const { checks, ok } = await verify(config, log, schemas, { ...options.verify, signal });
-      metrics.verdict(checks, (performance.now() - startedMs) / 1000);
+      const { checks, missing, ok } = await verify(config, log, schemas, { ...options.verify, signal });
+      metrics.verdict(checks, missing, (performance.now() - startedMs) / 1000);
       const wrong = checks.flatMap(({ tallies, ...check }) =>
         check.differences === 0
           ? []
           : [{ ...check, places: tallies === undefined ? [] : differing(tallies).slice(0, maxExamples) }],
       );
+      if (missing.length > 0) logger.warn({ missing: missing.slice(0, maxExamples) }, 'trades are in no candle');
       if (ok) logger.info({ checks: checks.length }, 'no differences');
       else logger.error({ wrong }, 'there are differences');
     } catch (error) {

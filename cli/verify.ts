@@ -12,6 +12,7 @@ import { DAY } from '../core/time.ts';
 import { checkArchive } from '../proof/archive.ts';
 import { type CandleProof, type CandleSources, checkCandles } from '../proof/candles/candles.ts';
 import type { Excluded } from '../proof/candles/excluded.ts';
+import type { MissingTrades } from '../proof/candles/missing.ts';
 import { dayRange } from '../proof/day.ts';
 import { type Elsewhere, elsewhere } from '../proof/epochs.ts';
 import { checkHot, type HotScope } from '../proof/hot-store/check.ts';
@@ -27,6 +28,8 @@ export interface Verification {
   readonly checks: readonly Check[];
   /** What is in no candle, by the processor's own account. Undefined where candles were not compared. */
   readonly excluded: Excluded | undefined;
+  /** Trades of Postgres that are in no candle of an interval, with the reason; empty where candles were not compared. */
+  readonly missing: readonly MissingTrades[];
   /** The instant that was compared, as `pg_current_snapshot()` writes it. */
   readonly snapshot: string;
   /** Stages that do not run and have not taken everything: of them what they have taken was compared. */
@@ -155,7 +158,15 @@ export async function verify(
   const checks = [...(candles.value?.checks ?? []), ...stored.value];
   const ok = checks.every(({ differences }) => differences === 0);
   const others = await elsewhere(store, normalPrefix(config.parquet.topicsDir), await log.clusterId(), options.signal);
-  return { checks, excluded: candles.value?.excluded, snapshot: snapshot.parts.text, behind, elsewhere: others, ok };
+  return {
+    checks,
+    excluded: candles.value?.excluded,
+    missing: candles.value?.missing ?? [],
+    snapshot: snapshot.parts.text,
+    behind,
+    elsewhere: others,
+    ok,
+  };
 }
 
 /** Looks a candle takes to be shown: its PARTIAL comes at a cadence of log time, which heartbeats move. */

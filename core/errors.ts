@@ -78,6 +78,7 @@ export const errorCodes = {
   CONFIRMATION_NEEDED: 'stop',
   GROUP_ACTIVE: 'stop',
   REPLAY_IMPOSSIBLE: 'stop',
+  REBUILD_IMPOSSIBLE: 'stop',
   PORT_TAKEN: 'stop',
   TOOL_MISSING: 'stop',
   INSTALL_FAILED: 'stop',

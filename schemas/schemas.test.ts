@@ -114,6 +114,7 @@ describe('topics', () => {
       ['cdc.transaction', 1],
       ['cdc.notifications', 1],
       ['rules', 1],
+      ['ohlcv.rebuilds', 1],
       ['control', 1],
       ['aliases', 1],
       ['redrives', 1],

@@ -127,6 +127,15 @@ const list = [
   { name: 'ohlcv.snapshots', ...snapshots },
   { name: 'ohlcv.late', ...side, key: 'trade_key', value: 'late_trade' },
   { name: 'ohlcv.dead', ...dead },
+  // Kept for ever, as the journal that names its records is.
+  {
+    name: 'ohlcv.rebuilds',
+    ...stream,
+    partitions: 1,
+    retentionMs: FOR_EVER,
+    key: 'trade_key',
+    value: 'rebuild_order',
+  },
   { name: 'anomaly.changelog', ...changelog },
   { name: 'anomaly.journal', ...journal },
   { name: 'anomaly.snapshots', ...snapshots },

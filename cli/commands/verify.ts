@@ -80,8 +80,10 @@ export function printChecks(checks: readonly Check[]): void {
   }
 }
 
-/** What was not compared. */
-function printAside({ behind, elsewhere }: Verification): void {
+/** What is no difference, and what was not compared. */
+function printAside({ missing, behind, elsewhere }: Verification): void {
+  printMissing(missing);
+
   for (const { name, topic, offsets } of behind) {
     process.stdout.write(
       `· ${name} does not run or is paused, and has ${offsets} offsets of ${topic} to go: it was compared up to there\n`,
@@ -92,6 +94,31 @@ function printAside({ behind, elsewhere }: Verification): void {
       `· the bucket has ${objects} objects (${bytes} bytes) of another log, ${epoch}: no record lists them, they were not compared\n`,
     );
   }
+}
+
+/** By symbol, the greatest number first. */
+export function printMissing(missing: Verification['missing']): void {
+  const symbols = new Map<string, { text: string[]; most: number }>();
+  for (const { venue, symbol, interval, reason, trades } of missing) {
+    const of = symbols.get(`${venue} ${symbol}`) ?? { text: [], most: 0 };
+    symbols.set(`${venue} ${symbol}`, of);
+    of.text.push(`${trades} in no ${interval} candle (${reason})`);
+    of.most = Math.max(of.most, trades);
+  }
+  const sorted = [...symbols].sort(([, a], [, b]) => b.most - a.most);
+  for (const [name, { text }] of sorted.slice(0, maxExamples)) {
+    process.stdout.write(`! trades of ${name}: ${text.join(', ')}\n`);
+  }
+  if (sorted.length > maxExamples) process.stdout.write(`! … and ${sorted.length - maxExamples} more symbols\n`);
+  const reasons = new Set(missing.map(({ reason }) => reason));
+  const canRebuild = reasons.delete('LATE') || reasons.delete('CORRECTION');
+  reasons.delete('CORRECTION');
+  if (canRebuild) {
+    process.stdout.write(
+      '  LATE came beyond ohlcv.horizonMs, CORRECTION was not applied: `millrace rebuild ohlcv --late` shows what would mend it\n',
+    );
+  }
+  if (reasons.size > 0) process.stdout.write('  the others are dead letters: `millrace dead list ohlcv`\n');
 }
 
 /** On standard error, each line once: what is waited for does not change often. */

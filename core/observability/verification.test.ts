@@ -16,6 +16,7 @@ test('the metrics are those of the last verdict: what was skipped is absent, and
       { name: 'candles', differences: 2 },
       { name: 'gone tomorrow', differences: 0 },
     ],
+    [{ interval: '1m', reason: 'BAD_RECORD', trades: 1 }],
     1.5,
   );
   now = 9_000;
@@ -24,11 +25,16 @@ test('the metrics are those of the last verdict: what was skipped is absent, and
       { name: 'candles', differences: 0 },
       { name: 'hot store', differences: 0, skipped: true },
     ],
+    [
+      { interval: '1m', reason: 'LATE', trades: 3 },
+      { interval: '1m', reason: 'LATE', trades: 4 },
+    ],
     2.5,
   );
   metrics.failed('STAGE_BEHIND');
   expect(await shown(registry)).toEqual([
     'millrace_verify_differences{check="candles"} 0',
+    'millrace_verify_trades_in_no_candle{interval="1m",reason="LATE"} 7',
     'millrace_verify_completed_seconds 9',
     'millrace_verify_seconds 2.5',
     'millrace_verify_every_seconds 60',

@@ -7,9 +7,17 @@ export interface Verdict {
   readonly skipped?: boolean;
 }
 
+/** Trades that are in no candle of an interval. */
+export interface Missing {
+  readonly interval: string;
+  readonly reason: string;
+  readonly trades: number;
+}
+
 /** Metrics of a process that verifies again and again. They are about the last verdict; a run without one leaves them as they are. */
 export class VerificationMetrics {
   readonly #differences: Gauge<'check'>;
+  readonly #missing: Gauge<'interval' | 'reason'>;
   readonly #completed: Gauge;
   readonly #seconds: Gauge;
   readonly #failures: Counter<'reason'>;
@@ -22,6 +30,12 @@ export class VerificationMetrics {
       name: 'millrace_verify_differences',
       help: 'Differences that the last verdict counts, by check; absent for one that was skipped.',
       labelNames: ['check'],
+      registers,
+    });
+    this.#missing = new Gauge({
+      name: 'millrace_verify_trades_in_no_candle',
+      help: 'Trades of Postgres that are in no candle of an interval at the last verdict, by reason; no difference.',
+      labelNames: ['interval', 'reason'],
       registers,
     });
     this.#completed = new Gauge({
@@ -50,11 +64,13 @@ export class VerificationMetrics {
     this.#now = now;
   }
 
-  verdict(checks: readonly Verdict[], seconds: number): void {
+  verdict(checks: readonly Verdict[], missing: readonly Missing[], seconds: number): void {
     this.#differences.reset();
     for (const { name, differences, skipped } of checks) {
       if (skipped !== true) this.#differences.set({ check: name }, differences);
     }
+    this.#missing.reset();
+    for (const { interval, reason, trades } of missing) this.#missing.inc({ interval, reason }, trades);
     this.#completed.set(this.#now() / 1000);
     this.#seconds.set(seconds);
   }

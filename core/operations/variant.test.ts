@@ -47,6 +47,12 @@ test('a variant with a route puts all records of a key into one partition, whate
   expect(new Set(found.map(([partition]) => partition)).size).toBeGreaterThan(1);
 });
 
+test('a variant reads the tables of the original, but no orders that are given to the original by name', () => {
+  const table = (topic: string) => ({ topic, keySchema: { type: 'string' }, schema: { type: 'string' } });
+  const original = { ...counter(limit), tables: [table('rules'), table('counter.orders')] };
+  expect(variantOf(original, 'green').tables?.map(({ topic }) => topic)).toEqual(['rules']);
+});
+
 test('a processor that is given another topic for its input knows it by the name it declared', async () => {
   const seen: string[] = [];
   const watching = { ...counter(limit) };

@@ -14,7 +14,7 @@ export function variantName(processor: string, suffix: string): string {
 
 /**
  * The same processor under another name, beside the original: a group, state and topics of its own, the same inputs. What its fold calls its
- * outputs stays as it is.
+ * outputs stays as it is. Tables that carry the original's name are orders to the original: the variant does not read them.
  *
  * @param route fields of the keys by which outputs are partitioned, when they have another number of partitions than the input.
  */
@@ -23,11 +23,12 @@ export function variantOf<In>(
   suffix: string,
   route?: readonly [string, ...string[]],
 ): Processor<In> {
-  const { name, outputs } = processor;
+  const { name, outputs, tables } = processor;
   const renamed = new Map(outputs.map(({ topic }) => [topic, variantTopic(name, topic, suffix)]));
   return Object.freeze({
     ...processor,
     name: variantName(name, suffix),
+    ...(tables === undefined ? {} : { tables: tables.filter(({ topic }) => !topic.startsWith(`${name}.`)) }),
     outputs: outputs.map((output) => ({
       ...output,
       topic: renamed.get(output.topic) as string,

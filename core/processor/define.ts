@@ -148,9 +148,10 @@ export interface Context<In = unknown> {
   /** Sends the record that is being folded to `<name>.dead` with the error's code as its reason. Only for disposition `deadLetter`. */
   dead(error: MillraceError): void;
   /**
-   * Asks for the task's own input again: when the current `record` has returned, and before the next one, `visit` gets each readable record of
+   * Asks for the task's own input again: when the current `record` or `table` has returned, and before the next one, `visit` gets each readable record of
    * the range in its order (duplicates included; bad ones, backfilled rows and those redriven for others left out), then `done` is called. Both may
-   * emit and change stores. The range ends at or before the current record's offset + 1, so it is the same in every run. Only in `record`.
+   * emit and change stores. Only in `record` and `table`. The range ends at or before the current record's offset + 1, in `table` at or before the
+   * task's position, so it is the same in every run. A record of a table whose range the log has deleted has no effect.
    */
   reread(range: Range, visit: (record: InputRecord<In>) => void, done: () => void): void;
   /** From the next record on, `visit` gets each one of the topic before it is folded, as `reread` would give it; until the returned function is called. */

@@ -141,8 +141,13 @@ export class Engine<In> {
     this.stores.advance(logTime);
   }
 
-  /** Records of a table, in order. Their schemas are prepared. */
-  table(at: TopicPartition, records: readonly LogRecord[]): void {
+  /** Output records that wait for `takeOutputs`. */
+  get pending(): number {
+    return this.#outputs.length;
+  }
+
+  /** Records of a table, in order. Their schemas are prepared. Waits only for what is read again. */
+  async table(at: TopicPartition, records: readonly LogRecord[]): Promise<void> {
     const codec = this.#options.codecs.tables.get(at.topic);
     if (codec === undefined) throw new TypeError(`${at.topic} is no table of ${this.#options.processor.name}`);
     for (const raw of records) {
@@ -156,6 +161,7 @@ export class Engine<In> {
       } catch (error) {
         this.#dead(error);
       }
+      if (this.#rereads.length > 0) await this.#readAgain();
     }
   }
 

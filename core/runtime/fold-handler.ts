@@ -1,4 +1,5 @@
 import type { Clock } from '../clock.ts';
+import { isError } from '../errors.ts';
 import type { TaskMetrics } from '../observability/metrics.ts';
 import type { Processor, Range } from '../processor/define.ts';
 import type { JournalledSettings, TaskState } from '../state/changelog.ts';
@@ -11,7 +12,15 @@ import { keysOf, prepareDecoder, valuesOf } from './decoding.ts';
 import { Engine } from './engine.ts';
 import type { Beat, Handler, Ownership } from './handler.ts';
 import { Journal } from './journal.ts';
-import { type Fetched, type Fetcher, fetchRange, type LogRecord, type OutRecord, readRange } from './log.ts';
+import {
+  type Fetched,
+  type Fetcher,
+  fetchRange,
+  type LogRecord,
+  type OutRecord,
+  readRange,
+  type TopicPartition,
+} from './log.ts';
 import { offsetsExpired, positionIn, resetRemedy } from './position.ts';
 
 /** When a task commits. */
@@ -199,21 +208,43 @@ export class FoldHandler<In> implements Handler {
     const { codecs, clock } = this.#env;
     const { log, signal } = this.#own;
     const codec = codecs.tables.get(topic);
-    const positions = [...(this.#tables[topic] ?? [])];
-    while (positions.length <= partition) positions.push(0n);
-    const from = positions[partition] as bigint;
-    if (codec === undefined || from >= end) return;
+    const position = this.#tables[topic]?.[partition] ?? 0n;
+    if (codec === undefined || position >= end) return;
     const start = (await log.starts(topic))[partition] ?? 0n;
-    const range = { topic, partition, from: from > start ? from : start, to: end };
+    let from = position > start ? position : start;
+    const range = { topic, partition, from, to: end };
     for await (const records of readRange(log, range, { ...readOptions, signal })) {
       await prepareDecoder(codec.key, keysOf(records), signal, undefined, clock);
       await prepareDecoder(codec.value, valuesOf(records), signal, undefined, clock);
-      this.#opened().table({ topic, partition }, records);
+      for (const record of records) {
+        const next = record.offset + 1n;
+        await this.#take(topic, partition, next, (await this.#tableRecord({ topic, partition }, record)) ? from : next);
+        from = next;
+      }
     }
-    positions[partition] = end;
+    if (from < end) await this.#take(topic, partition, end, from);
+  }
+
+  /** False for a record whose part of the input the log has deleted. It had no effect, so a replay must not read it. */
+  async #tableRecord(at: TopicPartition, record: LogRecord): Promise<boolean> {
+    try {
+      await this.#opened().table(at, [record]);
+      return true;
+    } catch (error) {
+      if (isError(error, 'OFFSET_OUT_OF_RANGE')) return false;
+      throw error;
+    }
+  }
+
+  /** The position in a table is `next`; the journal says that `[from, next)` had an effect. Many outputs are committed at once. */
+  async #take(topic: string, partition: number, next: bigint, from: bigint): Promise<void> {
+    const positions = [...(this.#tables[topic] ?? [])];
+    while (positions.length <= partition) positions.push(0n);
+    positions[partition] = next;
     this.#tables = { ...this.#tables, [topic]: positions };
-    this.#journal.table(range, partition, this.#place());
+    this.#journal.table({ topic, from, to: next }, partition, this.#place());
     this.#committer.count(1);
+    if (this.#opened().pending >= this.#env.settings.commitRecords) await this.#commit();
   }
 
   async #tableEnds(): Promise<ReadonlyMap<string, readonly bigint[]>> {

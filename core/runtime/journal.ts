@@ -37,8 +37,15 @@ export class Journal {
     this.#push({ ...empty, kind: 'HEARTBEAT', topic: this.#primary, heartbeat_offset: offset }, at);
   }
 
-  /** Records of a table were taken. */
+  /** Records of a table were taken. Those that follow each other with nothing between are one entry. */
   table({ topic, from, to }: Range, partition: number, at: Place): void {
+    const last = this.#entries.at(-1);
+    const goesOn = last?.topic === topic && last.partition === partition && last.to_offset === from;
+    if (last?.kind === 'TABLE' && goesOn && last.next_offset === at.next) {
+      this.#entries.pop();
+      this.#push({ ...last, to_offset: to }, at);
+      return;
+    }
     this.#push({ ...empty, kind: 'TABLE', topic, partition, from_offset: from, to_offset: to }, at);
   }
 

@@ -1,15 +1,16 @@
 import { MillraceError, unlessDead } from '../../core/errors.ts';
-import type { Context, Fold, InputRecord, Store } from '../../core/processor/define.ts';
+import type { Context, Fold, InputRecord, Store, TableRecord } from '../../core/processor/define.ts';
 import type { Emission } from '../../core/processor/windows/aggregation.ts';
 import type { WindowOutcome } from '../../core/processor/windows/revision.ts';
 import type { Version } from '../../core/processor/windows/versions.ts';
 import { Windowed } from '../../core/processor/windows/windowed.ts';
 import type { CandleKey } from '../../schemas/gen/candle_key.ts';
+import type { RebuildOrder } from '../../schemas/gen/rebuild_order.ts';
 import type { TradeChange, TradeRow } from '../../schemas/gen/trade_change.ts';
 import type { TradeKey } from '../../schemas/gen/trade_key.ts';
 import { type LateOutcome, lateTrade } from '../late-trade.ts';
 import { readTrade, type Trade } from '../trade.ts';
-import { presentRow, rowsOf } from '../trade-change.ts';
+import { presentRow, rowsOf, trades } from '../trade-change.ts';
 import { tradeKey, tradesOf } from '../trade-key.ts';
 import { type Accumulator, candles, sameTrade, toCandle } from './candle.ts';
 import type { Rules } from './settings.ts';
@@ -80,6 +81,23 @@ export class OhlcvFold implements Fold<TradeChange> {
   backfilled(record: InputRecord<TradeChange>): void {
     const { op, before, after } = record.value;
     this.#notApplied(record, readTrade(presentRow(op === 'd' ? before : after, op)), 'SNAPSHOT');
+  }
+
+  /** An order to rebuild candles. */
+  table({ value }: TableRecord): void {
+    const order = value as RebuildOrder | null;
+    if (order === null || order.partition !== this.#context.partition) return;
+    const { venue, symbol, from_offset: from, to_offset: to, refused, windows } = order;
+    this.#windowed.rebuild({
+      key: this.#symbols.key(venue, symbol),
+      range: { topic: trades.topic, from, to },
+      refused,
+      windows: windows.map(({ interval, window_start, revision }) => ({
+        level: interval,
+        start: Number(window_start),
+        revision,
+      })),
+    });
   }
 
   #create(record: InputRecord<TradeChange>, row: TradeRow): void {

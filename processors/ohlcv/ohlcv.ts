@@ -1,4 +1,4 @@
-import { defineProcessor, type Processor } from '../../core/processor/define.ts';
+import { defineProcessor, type Processor, type Table } from '../../core/processor/define.ts';
 import { windowStores } from '../../core/processor/windows/windowed.ts';
 import { schemas } from '../../schemas/gen/index.ts';
 import type { TradeChange } from '../../schemas/gen/trade_change.ts';
@@ -10,6 +10,13 @@ import { heldStore } from './state.ts';
 
 /** Goes into each candle's provenance. Raised when the same trades would give another candle. */
 const VERSION = '4';
+
+/** Orders to rebuild candles. */
+export const rebuilds: Table = {
+  topic: 'ohlcv.rebuilds',
+  keySchema: schemas.trade_key,
+  schema: schemas.rebuild_order,
+};
 
 /**
  * Trades to candles: one candle per venue, symbol and interval for each window that has trades, and for empty ones where that is set.
@@ -26,6 +33,7 @@ export function ohlcv(settings: OhlcvSettings): Processor<TradeChange> {
     name: 'ohlcv',
     version: VERSION,
     inputs: [trades],
+    tables: [rebuilds],
     outputs: [
       { topic: 'market.candles', keySchema: schemas.candle_key, valueSchema: schemas.candle },
       { topic: 'ohlcv.late', keySchema: schemas.trade_key, valueSchema: schemas.late_trade },

@@ -9,7 +9,9 @@ import { type Check, Differences, maxExamples } from '../report.ts';
 import { type CandleSettings, loadSessions, windowsOf } from '../windows.ts';
 import { checkAccounting } from './accounting.ts';
 import { type Excluded, loadExcluded } from './excluded.ts';
+import { type MissingTrades, missingTrades } from './missing.ts';
 import { fields, loadObserved } from './observed.ts';
+import { Rebuilt } from './rebuilt.ts';
 
 export interface CandleSources {
   readonly db: Client;
@@ -26,6 +28,8 @@ export interface CandleProof {
   readonly checks: readonly Check[];
   /** What is in no candle, by the processor's own account. */
   readonly excluded: Excluded;
+  /** Trades of Postgres that are in no candle of an interval, by that account. No difference. */
+  readonly missing: readonly MissingTrades[];
 }
 
 /**
@@ -45,7 +49,7 @@ export async function checkCandles(
   const life = new Differences();
   const count = await loadObserved({ db, log, schemas }, settings, life);
   const unseen = snapshot === undefined ? undefined : await findUnseen(log, schemas, snapshot, settled);
-  const excluded = await loadExcluded({ db, log, schemas }, settings, unseen);
+  const excluded = await loadExcluded({ db, log, schemas }, settings, await Rebuilt.load(db), unseen);
   const values = new Differences();
   let expected = 0;
   await loadSessions(db, settings);
@@ -65,7 +69,7 @@ export async function checkCandles(
     life.check('revisions rise and a candle closes once', `${count} candle records`, startedMs),
     await checkAccounting(db, settings.intervals, settings.day),
   ];
-  return { checks, excluded };
+  return { checks, excluded, missing: await missingTrades(db, settings.intervals, settings.day) };
 }
 
 /** What is left in the session afterwards. */

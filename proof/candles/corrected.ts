@@ -12,6 +12,7 @@ import { type Cell, copyRows } from '../copy.ts';
 import type { Unseen } from '../live/unseen.ts';
 import { readRaw, readTopic, tradesTopic } from '../topic.ts';
 import { type CandleSettings, startsOf } from '../windows.ts';
+import type { Rebuilt } from './rebuilt.ts';
 
 export interface Corrections {
   readonly processor: string;
@@ -24,6 +25,7 @@ export interface Corrections {
   readonly history: boolean;
   /** Changes that are not in Postgres' snapshot. */
   readonly unseen: Unseen | undefined;
+  readonly rebuilt: Rebuilt;
 }
 
 /** One corrected trade: what was last accepted of it, and what its windows hold. */
@@ -75,7 +77,8 @@ async function notApplied(log: Log, schemas: Schemas, of: Corrections): Promise<
       const { interval, window_start, effect, origin } = value;
       if (effect === 'REVISED' || effect === 'APPLIED' || !of.touched.has(keyOf(value))) continue;
       if (interval === null) skipped.add(placeOf(origin));
-      else if (window_start !== null) skipped.add(`${placeOf(origin)}|${interval}|${formatTimestamp(window_start)}`);
+      else if (window_start !== null && !of.rebuilt.holds(value, interval, window_start, origin.offset))
+        skipped.add(`${placeOf(origin)}|${interval}|${formatTimestamp(window_start)}`);
     }
   }
   return skipped;

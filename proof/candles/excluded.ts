@@ -15,6 +15,7 @@ import type { Unseen } from '../live/unseen.ts';
 import { readTopic } from '../topic.ts';
 import type { CandleSettings } from '../windows.ts';
 import { keyOf, loadCorrected, placeOf } from './corrected.ts';
+import type { Rebuilt } from './rebuilt.ts';
 
 export interface Excluded {
   /** Late records that say a trade was not applied to a window. */
@@ -30,21 +31,23 @@ export interface Excluded {
 /**
  * Fills three temporary tables with what keeps candles from being a plain sum over Postgres, by the processor's own account. Nothing else may.
  *
- * `excluded` (venue, symbol, trade_id, interval, window_start; null for all of them): late trades with effect NOT_APPLIED, and dead letters.
+ * `excluded` (venue, symbol, trade_id, interval, window_start; null for all of them; reason): late trades with effect NOT_APPLIED, unless their candle
+ * was rebuilt since, and dead letters, whose reason is their code.
  *
- * `touched` (venue, symbol, trade_id): trades that were updated or deleted, or whose change was a dead letter, or is not in the snapshot. Postgres'
- * row of such a key does not count, `corrected` does: the trades of each window as the accepted changes left them.
+ * `touched` (venue, symbol, trade_id, newer): trades that were updated or deleted, or whose change was a dead letter, or is not in the snapshot (newer).
+ * Postgres' row of such a key does not count, `corrected` does: the trades of each window as the accepted changes left them.
  *
  * Duplicates are in the late topic, too, but the trade itself is applied, so they exclude nothing.
  */
 export async function loadExcluded(
   { db, log, schemas }: { readonly db: Client; readonly log: Log; readonly schemas: Schemas },
   settings: CandleSettings & { readonly processor: string },
+  rebuilt: Rebuilt,
   unseen?: Unseen,
 ): Promise<Excluded> {
   const { processor } = settings;
-  await db.query(`CREATE TEMP TABLE excluded (venue text, symbol text, trade_id text, "interval" text, window_start timestamptz);
-    CREATE TEMP TABLE touched (venue text, symbol text, trade_id text)`);
+  await db.query(`CREATE TEMP TABLE excluded (venue text, symbol text, trade_id text, "interval" text, window_start timestamptz, reason text);
+    CREATE TEMP TABLE touched (venue text, symbol text, trade_id text, newer boolean)`);
   const found = { late: 0, dead: 0, unreadable: 0 };
   const touched = new Set<string>();
   const dead = new Set<string>();
@@ -52,11 +55,14 @@ export async function loadExcluded(
     for await (const portion of readTopic<LateTrade>(log, schemas, `${processor}.late`, contracts.late_trade)) {
       const rows: Cell[][] = [];
       for (const { value } of portion) {
-        const { venue, symbol, trade_id, interval, window_start, reason, effect } = value;
+        const { venue, symbol, trade_id, interval, window_start, reason, effect, origin } = value;
         if (reason !== 'DUPLICATE' && (reason === 'UPDATE' || reason === 'DELETE' || isCorrection(value))) {
           touched.add(keyOf(value));
         } else if (effect === 'NOT_APPLIED' && (reason === 'LATE' || reason === 'OUTSIDE_SESSION')) {
-          rows.push([venue, symbol, trade_id, interval, window_start === null ? null : formatTimestamp(window_start)]);
+          const isWindow = interval !== null && window_start !== null;
+          if (isWindow && rebuilt.holds(value, interval, window_start, origin.offset)) continue;
+          const start = window_start === null ? null : formatTimestamp(window_start);
+          rows.push([venue, symbol, trade_id, interval, start, reason]);
         }
       }
       found.late += rows.length;
@@ -82,7 +88,7 @@ export async function loadExcluded(
         else if (change.op === 'u' || change.op === 'd') {
           touched.add(keyOf(row));
           found.dead++;
-        } else rows.push([row.venue, row.symbol, row.trade_id, null, null]);
+        } else rows.push([row.venue, row.symbol, row.trade_id, null, null, letter.reason]);
       }
       found.dead += rows.length;
       yield rows;
@@ -91,15 +97,18 @@ export async function loadExcluded(
   await copyRows(db, 'excluded', letters());
   const corrected = touched.size;
   const history = corrected > 0 || unseen?.changes.some(({ change }) => change.op !== 'c') === true;
+  const newer = new Set<string>();
   for (const { change } of unseen?.changes ?? []) {
     const row = change.after ?? change.before;
-    if (row !== null) touched.add(keyOf(row));
+    if (row === null) continue;
+    touched.add(keyOf(row));
+    newer.add(keyOf(row));
   }
   async function* keys() {
-    yield [...touched].map((key): Cell[] => key.split('\u001f'));
+    yield [...touched].map((key): Cell[] => [...key.split('\u001f'), String(newer.has(key))]);
   }
   if (touched.size > 0) await copyRows(db, 'touched', keys());
-  await loadCorrected(db, log, schemas, { processor, touched, dead, settings, history, unseen });
+  await loadCorrected(db, log, schemas, { processor, touched, dead, settings, history, unseen, rebuilt });
   await db.query(`CREATE INDEX ON excluded (venue, symbol, trade_id); CREATE INDEX ON touched (venue, symbol, trade_id);
     ANALYZE excluded; ANALYZE touched`);
   return { ...found, corrected };

@@ -41,7 +41,7 @@ export async function loadObserved(
   const scope = day === undefined ? undefined : dayRange(day);
   const columns = fields.map(([name, type]) => `${name} ${type}`).join(', ');
   await db.query(
-    `CREATE TEMP TABLE revisions (venue text, symbol text, "interval" text, window_start timestamptz, ${columns}, revision int, status text, to_offset bigint, seq bigint)`,
+    `CREATE TEMP TABLE revisions (venue text, symbol text, "interval" text, window_start timestamptz, ${columns}, revision int, status text, reason text, to_offset bigint, seq bigint)`,
   );
   let seq = 0;
   async function* rows() {
@@ -97,6 +97,7 @@ function toRow(candle: Candle, seq: number): Cell[] {
     time(candle.close_time),
     candle.revision,
     candle.status,
+    candle.reason,
     candle.provenance?.to_offset ?? null,
     seq,
   ];

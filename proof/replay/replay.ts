@@ -270,7 +270,7 @@ class PartitionReplay<In> {
       if (codec === undefined) return;
       await prepareDecoder(codec.key, keysOf(step.records), signal ?? never, undefined, wallClock);
       await prepareDecoder(codec.value, valuesOf(step.records), signal ?? never, undefined, wallClock);
-      engine.table(step, step.records);
+      await engine.table(step, step.records);
       await this.#take(engine, step.position > this.#from);
     } else {
       const decoder = codecs.inputs.get(step.topic);

@@ -44,7 +44,7 @@ export interface Candle {
   readonly status: CandleStatus;
   /** Strictly increasing per key, from 1. */
   readonly revision: number;
-  /** What made this revision: the cadence of partial updates, the watermark, a late trade, an updated trade, a deleted trade, or an empty window. */
+  /** What made this revision: the cadence of partial updates, the watermark, a late trade, an updated trade, a deleted trade, an empty window, or an operator's order to rebuild. */
   readonly reason: CandleReason;
   /** The input that it was made of; null without trades. */
   readonly provenance: Provenance | null;
@@ -54,7 +54,7 @@ export interface Candle {
 export type CandleStatus = 'PARTIAL' | 'CLOSED' | 'REVISED' | 'FILLED';
 
 /** What made this revision. */
-export type CandleReason = 'CADENCE' | 'WATERMARK' | 'LATE_TRADE' | 'CORRECTION' | 'CANCEL' | 'GAP';
+export type CandleReason = 'CADENCE' | 'WATERMARK' | 'LATE_TRADE' | 'CORRECTION' | 'CANCEL' | 'GAP' | 'REBUILT';
 
 /** The input that a candle was made of. */
 export interface Provenance {
@@ -62,7 +62,7 @@ export interface Provenance {
   readonly processor_version: string;
   /** Offset of the first trade in the input partition. */
   readonly from_offset: bigint;
-  /** Offset of the last trade in the input partition, inclusive. */
+  /** Offset of the last trade in the input partition, inclusive; of a rebuilt candle the last offset that was read again. */
   readonly to_offset: bigint;
   /** Least LSN of its trades. */
   readonly from_lsn: bigint;
@@ -300,11 +300,12 @@ export const candleSchema = {
           "LATE_TRADE",
           "CORRECTION",
           "CANCEL",
-          "GAP"
+          "GAP",
+          "REBUILT"
         ],
         "doc": "What made this revision."
       },
-      "doc": "What made this revision: the cadence of partial updates, the watermark, a late trade, an updated trade, a deleted trade, or an empty window."
+      "doc": "What made this revision: the cadence of partial updates, the watermark, a late trade, an updated trade, a deleted trade, an empty window, or an operator's order to rebuild."
     },
     {
       "name": "provenance",
@@ -328,7 +329,7 @@ export const candleSchema = {
             {
               "name": "to_offset",
               "type": "long",
-              "doc": "Offset of the last trade in the input partition, inclusive."
+              "doc": "Offset of the last trade in the input partition, inclusive; of a rebuilt candle the last offset that was read again."
             },
             {
               "name": "from_lsn",

@@ -18,6 +18,7 @@ import { type JournalEntry, journalEntrySchema } from './journal_entry.ts';
 import { type LateTrade, lateTradeSchema } from './late_trade.ts';
 import { type MarketTrade, marketTradeSchema } from './market_trade.ts';
 import { type MarketTradeKey, marketTradeKeySchema } from './market_trade_key.ts';
+import { type RebuildOrder, rebuildOrderSchema } from './rebuild_order.ts';
 import { type Redrive, redriveSchema } from './redrive.ts';
 import { type Rule, ruleSchema } from './rule.ts';
 import { type RuleKey, ruleKeySchema } from './rule_key.ts';
@@ -44,6 +45,7 @@ export const schemas = {
   late_trade: lateTradeSchema,
   market_trade: marketTradeSchema,
   market_trade_key: marketTradeKeySchema,
+  rebuild_order: rebuildOrderSchema,
   redrive: redriveSchema,
   rule: ruleSchema,
   rule_key: ruleKeySchema,
@@ -73,6 +75,7 @@ export interface SchemaTypes {
   late_trade: LateTrade;
   market_trade: MarketTrade;
   market_trade_key: MarketTradeKey;
+  rebuild_order: RebuildOrder;
   redrive: Redrive;
   rule: Rule;
   rule_key: RuleKey;

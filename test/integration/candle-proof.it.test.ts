@@ -8,7 +8,8 @@ import { Driver } from '../../core/testing/driver.ts';
 import { ohlcv } from '../../processors/ohlcv/ohlcv.ts';
 import type { OhlcvSettings } from '../../processors/ohlcv/settings.ts';
 import { Feed, SETTINGS, type TradeFields, time } from '../../processors/ohlcv/testing/fixture.ts';
-import { checkCandles } from '../../proof/candles/candles.ts';
+import { rebuild } from '../../processors/ohlcv/testing/rebuild.ts';
+import { type CandleProof, checkCandles } from '../../proof/candles/candles.ts';
 import type { Check } from '../../proof/report.ts';
 import type { Candle } from '../../schemas/gen/candle.ts';
 import type { DeadLetter } from '../../schemas/gen/dead_letter.ts';
@@ -77,18 +78,19 @@ afterEach(async () => {
   await driver[Symbol.asyncDispose]();
 });
 
-async function check(day?: string): Promise<Check[]> {
+async function prove(day?: string): Promise<CandleProof> {
   const { log, schemas } = driver;
   await driver.beat(time('2025-06-03T18:00:00Z'));
   const sources = { db: database.client, log, schemas };
-  const { checks } = await checkCandles(sources, {
+  return await checkCandles(sources, {
     ...settings,
     processor: 'ohlcv',
     topic: 'market.candles',
     ...(day === undefined ? {} : { day }),
   });
-  return [...checks];
 }
+
+const check = async (day?: string): Promise<readonly Check[]> => (await prove(day)).checks;
 
 async function found(): Promise<string[]> {
   return (await check()).flatMap(({ examples }) => examples);
@@ -168,6 +170,27 @@ describe('the proof of candles', () => {
       await begin({ ...SETTINGS, intervals, horizonMs });
       await correct();
       expect(await found()).toEqual([]);
+    },
+  );
+
+  test.each([0, 60_000, 400_000])(
+    'counts what is in no candle, by interval and reason, and only what was refused after a rebuild, with a horizon of %d ms',
+    async (horizonMs) => {
+      await begin({ ...SETTINGS, intervals, horizonMs });
+      await correct();
+      await change({ at: '17:00:00', log: '12:12:03', id: 'future' });
+      await change({ at: '12:00:13', log: '12:12:04', id: 'later', price: '3' });
+      const before = await prove();
+      expect(before.checks.flatMap(({ examples }) => examples)).toEqual([]);
+      const of = (proof: CandleProof, interval: string) =>
+        proof.missing.filter((each) => each.interval === interval).map(({ reason, trades }) => `${trades} ${reason}`);
+      // t0 and late were changed too late for their minutes; t20, t21 and refused only where the horizon is short.
+      const corrections = horizonMs < 400_000 ? 5 : 2;
+      expect(of(before, '1m')).toEqual([`${corrections} CORRECTION`, '1 FUTURE_EVENT_TIME', '1 LATE']);
+      expect((await rebuild(driver, settings)).rebuilt).toBeGreaterThan(3);
+      const after = await prove();
+      expect(after.checks.flatMap(({ examples }) => examples)).toEqual([]);
+      for (const interval of intervals) expect(of(after, interval)).toEqual(['1 FUTURE_EVENT_TIME']);
     },
   );
 

@@ -63,7 +63,7 @@ export interface PaneState<A> extends Span {
 
 /** PARTIAL may still grow; CLOSED is complete as of its watermark; REVISED was changed after that; FILLED is an empty window that was asked for. */
 export type PaneStatus = 'PARTIAL' | 'CLOSED' | 'REVISED' | 'FILLED';
-export type PaneReason = 'CADENCE' | 'WATERMARK' | 'LATE_TRADE' | 'CORRECTION' | 'CANCEL' | 'GAP';
+export type PaneReason = 'CADENCE' | 'WATERMARK' | 'LATE_TRADE' | 'CORRECTION' | 'CANCEL' | 'GAP' | 'REBUILT';
 
 /** A window as it stands, to be made into an output. Nothing of it may be kept or changed. */
 export interface Emission<A> {

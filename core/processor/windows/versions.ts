@@ -64,6 +64,11 @@ export class Versions<R> {
     return this.#known.has(id);
   }
 
+  /** What is there at the end of the range, each with its event time. */
+  *records(): IterableIterator<readonly [record: R, time: number]> {
+    for (const { record, time } of this.#known.values()) if (record !== null) yield [record, time];
+  }
+
   /** @param held by id, what their fold holds of records instead of what was said last. */
   found(held: ReadonlyMap<string, Version<R>>): Found<R> {
     const cells = new Set([...held.keys()].map((id) => this.#known.get(id)?.cell));

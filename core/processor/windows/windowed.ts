@@ -5,6 +5,7 @@ import { type Aggregation, type KeyProgress, keyStore, paneStore } from './aggre
 import { Board, type BoardOptions } from './board.ts';
 import { Gaps } from './gaps.ts';
 import type { Owner, Pane } from './pane.ts';
+import { Rebuild, type RebuildRequest } from './rebuild.ts';
 import { type Reading, Recent } from './recent.ts';
 import { type Change, Revision, type WindowOutcome } from './revision.ts';
 
@@ -38,6 +39,7 @@ export class Windowed<R, A> {
   readonly #board: Board<R, A>;
   readonly #gaps: Gaps<R, A>;
   readonly #revision: Revision<R, A>;
+  readonly #rebuild: Rebuild<R, A> | undefined;
   readonly #closed: (pane: Pane<A>) => void;
   #deadline = Number.POSITIVE_INFINITY;
   #deadlineMicros: bigint | undefined;
@@ -48,10 +50,12 @@ export class Windowed<R, A> {
     this.#board = new Board(options, context);
     this.#gaps = new Gaps(this.#board);
     this.#closed = (pane) => this.#gaps.follow(pane, this.#board.now, 'GAP');
+    const { reading } = options;
+    this.#rebuild = reading === undefined ? undefined : new Rebuild(this.#board, context, reading);
     this.#revision = new Revision({
       board: this.#board,
       gaps: this.#gaps,
-      recent: options.reading === undefined ? undefined : new Recent(context, options.reading),
+      recent: reading === undefined ? undefined : new Recent(context, reading),
       outcome: (outcome) => options.outcome?.(outcome),
       settle: (owner) => this.#board.settle(owner, this.#board.now, this.#closed),
     });
@@ -158,6 +162,12 @@ export class Windowed<R, A> {
     this.#revision.apply(owner, change, at, reason);
     this.#outside(owner, record, time, at);
     return true;
+  }
+
+  /** Makes frozen windows again from the log. Only in the fold's `table`. */
+  rebuild(request: RebuildRequest): void {
+    if (this.#rebuild === undefined) throw new TypeError('to rebuild windows, an aggregate needs `reading`');
+    this.#rebuild.ask(request);
   }
 
   #refuseFuture(time: number, recordLog: number): void {

@@ -69,6 +69,28 @@ async function resolved(log: TraceSources['log'], schemas: TraceSources['schemas
   }
 }
 
+/** Of these windows, by `windowKey`, the last offset of the input of those that were rebuilt. */
+export async function findRebuilt(
+  sources: TraceSources,
+  trail: Trail,
+  id: TradeId,
+  windows: ReadonlySet<string>,
+  at: { readonly topic: string; readonly partition: number; readonly since: bigint | undefined },
+): Promise<ReadonlyMap<string, bigint>> {
+  const rebuilt = new Map<string, bigint>();
+  if (windows.size === 0) return rebuilt;
+  const where = await since(sources, at.topic, at, at.since);
+  const wanted = { reader: contracts.candle, bytes: [Buffer.from(id.symbol), Buffer.from(id.venue)] };
+  for await (const { value: candle, searched } of find<Candle>(sources, trail, where, wanted)) {
+    if (candle.venue !== id.venue || candle.symbol !== id.symbol || candle.provenance === null) continue;
+    const key = windowKey(candle.interval, candle.window_start);
+    if (candle.reason !== 'REBUILT' || !windows.has(key)) continue;
+    searched.found++;
+    rebuilt.set(key, candle.provenance.to_offset);
+  }
+  return rebuilt;
+}
+
 /** The candles that took these changes, by the offset of the change that each revision was made with. */
 export async function findRevisions(
   sources: TraceSources,

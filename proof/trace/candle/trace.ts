@@ -135,7 +135,9 @@ async function followInput(
   await using recompute = await Recompute.open();
   const isWhole = await fromArchive(sources, trail, id, partition, range, bounds.start, recompute);
   if (range.to > bounds.start) await fromLog(sources, trail, id, { partition, ...range }, processor, recompute);
-  await setAside(sources, trail, id, { partition, ...range }, processor, recompute);
+  // A rebuilt candle holds all of its input, also what it had not taken before.
+  const isRebuilt = candle.reason === 'REBUILT';
+  await setAside(sources, trail, id, { partition, ...range, isRebuilt }, processor, recompute);
   await recompute.fold({ start: candle.window_start, end: candle.window_end });
   const figures = await recompute.figures();
   const { read, applied } = await recompute.counts();
@@ -231,7 +233,7 @@ async function setAside(
   sources: TraceSources,
   trail: Trail,
   id: CandleId,
-  { partition, from, to }: InputRange,
+  { partition, from, to, isRebuilt }: InputRange & { readonly isRebuilt: boolean },
   processor: string,
   recompute: Recompute,
 ): Promise<void> {
@@ -247,7 +249,7 @@ async function setAside(
     const { origin, effect, interval, window_start } = value;
     if (!isInput(origin) || effect === 'REVISED' || effect === 'APPLIED') continue;
     const isHere = interval === id.interval && window_start === id.windowStart;
-    if (interval !== null && !isHere) continue;
+    if (interval !== null && (!isHere || isRebuilt)) continue;
     searched.found++;
     await recompute.setAside(origin.offset, interval === null);
   }

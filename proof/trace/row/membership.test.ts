@@ -102,3 +102,12 @@ describe('a candle was made with', () => {
     expect(madeWith(window, { from: 6n, to: 8n })).toMatchObject({ offset: 5n, covered: false });
   });
 });
+
+test('a candle that was rebuilt took what it had not taken before, up to the end of its input', () => {
+  const aside = [late('NOT_APPLIED', '1m', '12:00:00'), late('NOT_APPLIED', '5m', '12:00:00')];
+  const steps = [step(7n, '12:00:30', { ledger: aside }), step(9n, null, { before: time('12:00:30'), ledger: aside })];
+  const rebuilt = new Map([[`1m ${time('12:00:00')}`, 8n]]);
+  const [only, ...others] = [...windowsTaken(steps, settings, rebuilt).values()];
+  expect(only).toMatchObject({ interval: '1m', changes: [{ offset: 7n, holds: true }] });
+  expect(others).toEqual([]);
+});

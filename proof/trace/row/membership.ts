@@ -34,19 +34,24 @@ export function windowKey(interval: string, start: bigint): string {
   return `${interval} ${start}`;
 }
 
-/** By `windowKey`. @param steps all changes of one trade, in offset order */
-export function windowsTaken(steps: readonly Step[], settings: CandleSettings): ReadonlyMap<string, Taken> {
+/**
+ * By `windowKey`.
+ *
+ * @param steps all changes of one trade, in offset order
+ * @param rebuilt of candles that were rebuilt, the last offset of their input: up to there they hold what they had not taken before
+ */
+export function windowsTaken(
+  steps: readonly Step[],
+  settings: CandleSettings,
+  rebuilt: ReadonlyMap<string, bigint> = new Map(),
+): ReadonlyMap<string, Taken> {
   const taken = new Map<string, Taken>();
   // The first change that is known may be an update: then the row was somewhere before.
   let accepted = steps[0]?.before ?? null;
   for (const step of steps) {
     if (isPassedOver(step)) continue;
     const { offset, venue, after, ledger } = step;
-    const skipped = new Set(
-      ledger.flatMap(({ effect, interval, windowStart }) =>
-        effect === 'NOT_APPLIED' && interval !== null && windowStart !== null ? [windowKey(interval, windowStart)] : [],
-      ),
-    );
+    const skipped = new Set(notApplied(ledger).filter((key) => offset > (rebuilt.get(key) ?? -1n)));
     for (const interval of settings.intervals) {
       const left = startsAt(interval, venue, accepted, settings);
       const joined = startsAt(interval, venue, after, settings);
@@ -61,6 +66,13 @@ export function windowsTaken(steps: readonly Step[], settings: CandleSettings): 
     accepted = after;
   }
   return taken;
+}
+
+/** The windows that did not take the change, by `windowKey`. */
+export function notApplied(ledger: readonly LedgerEntry[]): string[] {
+  return ledger.flatMap(({ effect, interval, windowStart }) =>
+    effect === 'NOT_APPLIED' && interval !== null && windowStart !== null ? [windowKey(interval, windowStart)] : [],
+  );
 }
 
 /** Whether no candle took the change at all: refused, delivered twice, a snapshot's row, no difference, or meant for another processor. */

@@ -4,7 +4,14 @@ import { groupOf } from '../../../core/runtime/runner.ts';
 import { formatTimestamp, parseTimestamp } from '../../../core/time.ts';
 import type { TradeRow } from '../../../schemas/gen/trade_change.ts';
 import { tradesTopic } from '../../topic.ts';
-import { candlePlace, candlesTopic, findRevisions, nameOf, type WindowTrace } from '../candle/revisions.ts';
+import {
+  candlePlace,
+  candlesTopic,
+  findRebuilt,
+  findRevisions,
+  nameOf,
+  type WindowTrace,
+} from '../candle/revisions.ts';
 import { boundsOf } from '../find.ts';
 import { Listing } from '../object/listing.ts';
 import type { TraceSources, TradeId } from '../sources.ts';
@@ -14,7 +21,7 @@ import { type Agreement, agreement } from './agreement.ts';
 import { type AnomalyView, findAnomalies } from './anomalies.ts';
 import { type Change, type ChangeRange, findChanges, partitionOfTrade, repeated } from './changes.ts';
 import { type Located, locate } from './located.ts';
-import { type Step, type Taken, windowKey, windowsTaken } from './membership.ts';
+import { notApplied, type Step, type Taken, windowKey, windowsTaken } from './membership.ts';
 import { findOutcomes, type LedgerEntry, type Outcome, type Placed, type Refusal } from './outcomes.ts';
 import { type PostgresRow, readRow, untilCaptured } from './postgres.ts';
 
@@ -194,11 +201,10 @@ async function follow(
       `${tradesTopic}/${partition} offset ${offset} is in no candle yet: ${candles.processor} has committed up to ${processed}`,
     );
   }
-  const taken = windowsTaken(
-    reached.map((change) => stepOf(change, outcomes.get(change.offset), candles.processor)),
-    sources.candles,
-  );
   const at = { ...candles, since: since.logTime, before: processed };
+  const steps = reached.map((change) => stepOf(change, outcomes.get(change.offset), candles.processor));
+  const left = new Set(steps.flatMap(({ ledger }) => notApplied(ledger)));
+  const taken = windowsTaken(steps, sources.candles, await findRebuilt(sources, trail, id, left, at));
   const revisions = await findRevisions(sources, trail, id, taken, at);
   checkRevised(trail, id, outcomes, taken, revisions, candles.processor);
   const anomalies = await findAnomalies(sources, trail, id, offsets, taken, {
