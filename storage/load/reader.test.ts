@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { type BrokenLine, contentHash, readCsv } from './reader.ts';
+import { type BrokenLine, readCsv } from './reader.ts';
 import { syntheticTrades } from './synthetic.ts';
 
 let dir: string;
@@ -28,7 +28,7 @@ async function read(path: string) {
 
 describe('a CSV file', () => {
   test('is read with its line numbers, whatever ends its lines, with or without a byte order mark', async () => {
-    for (const end of ['\n', '\r\n']) {
+    for (const end of ['\n', '\r\n', '\r']) {
       const path = await file('plain.csv', `\ufeffa,b${end}1,"x,y"${end}${end}2,"q""q"`);
       expect((await read(path)).lines).toEqual([
         [1, 'a', 'b'],
@@ -38,12 +38,14 @@ describe('a CSV file', () => {
     }
   });
 
-  test('gives the same lines and the same hash when it is gzipped', async () => {
+  test('gives the same lines when it is gzipped, also in several members', async () => {
     const text = [...syntheticTrades({ rows: 5000 })].join('');
     const plain = await file('p.csv', text);
     const packed = await file('p.csv.gz', gzipSync(text));
     expect((await read(packed)).lines).toEqual((await read(plain)).lines);
-    expect(await contentHash(packed)).toBe(await contentHash(plain));
+    const half = text.length / 2;
+    const members = await file('m.csv.gz', Buffer.concat([gzipSync(text.slice(0, half)), gzipSync(text.slice(half))]));
+    expect((await read(members)).lines).toEqual((await read(plain)).lines);
   });
 
   test('loses one line, and no more, to a stray quote', async () => {
@@ -62,13 +64,53 @@ describe('a CSV file', () => {
     expect(lines.every(([, index, text], at) => index === String(at) && text === '€😀')).toBe(true);
   });
 
-  test('that is absent, or a gzip cut short, is one clear error', async () => {
+  test('in UTF-16 with a byte order mark is read', async () => {
+    const text = '\ufefftimestamp,price\r\n1,€😀\r\n';
+    const little = Buffer.from(text, 'utf16le');
+    for (const content of [little, Buffer.from(little).swap16()]) {
+      expect((await read(await file('utf16.csv', content))).lines).toEqual([
+        [1, 'timestamp', 'price'],
+        [2, '1', '€😀'],
+      ]);
+    }
+  });
+
+  test('may end its lines with CR also where a buffer ends', async () => {
+    const lines = Array.from({ length: 100_000 }, (_, index) => `${index},x`);
+    for (const end of ['\r', '\r\n']) {
+      const found = await read(await file('cr.csv', lines.join(end)));
+      expect(found.lines.every(([line, index], at) => line === at + 1 && index === String(at))).toBe(true);
+      expect(found.lines).toHaveLength(lines.length);
+    }
+  });
+
+  test('that is absent is one clear error', async () => {
     await expect(read(join(dir, 'absent.csv'))).rejects.toMatchObject({ code: 'LOAD_REFUSED' });
-    const text = [...syntheticTrades({ rows: 5000 })].join('');
-    const cut = await file('cut.csv.gz', gzipSync(text).subarray(0, 20_000));
-    await expect(read(cut)).rejects.toMatchObject({
+  });
+
+  test('whose gzip is cut short or damaged says where', async () => {
+    const packed = gzipSync([...syntheticTrades({ rows: 20_000 })].join(''));
+    const damaged = Buffer.from(packed).fill(0xff, packed.length - 2_000, packed.length - 1_900);
+    for (const content of [packed.subarray(0, packed.length - 2_000), damaged]) {
+      await expect(read(await file('cut.csv.gz', content))).rejects.toMatchObject({
+        code: 'LOAD_REFUSED',
+        message: expect.stringMatching(/cut\.csv\.gz is damaged or cut short at byte \d{5,}, after line \d+: /),
+      });
+    }
+  });
+
+  test.each([
+    ['zip', Buffer.from('PK\u0003\u0004rest'), 'a zip archive', 'unzip -p'],
+    ['zip in a gzip', gzipSync('PK\u0003\u0004rest'), 'a zip archive', 'unzip -p'],
+    ['zstd', Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 1]), 'packed with zstd', 'zstd -d'],
+    ['Parquet', Buffer.from('PAR1....'), 'a Parquet file', 'duckdb'],
+    ['UTF-16 without a mark', Buffer.from('a,b\n1,2\n', 'utf16le'), 'looks like UTF-16LE', 'iconv -f UTF-16LE'],
+    ['binary', Buffer.from([65, 66, 67, 0, 1, 2, 10]), 'no text', 'CSV'],
+  ])('that is %s is named', async (_name, content, kind, remedy) => {
+    await expect(read(await file('other.csv', content))).rejects.toMatchObject({
       code: 'LOAD_REFUSED',
-      message: expect.stringContaining('cut.csv.gz'),
+      message: expect.stringContaining(kind),
+      remedy: expect.stringContaining(remedy),
     });
   });
 });

@@ -1,13 +1,8 @@
 /** A CSV file, plain or gzipped, as lines of cells with their numbers; memory is bounded by a few buffers of the file. */
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { open } from 'node:fs/promises';
-import { type Readable, Transform } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
-import { StringDecoder } from 'node:string_decoder';
-import { createGunzip } from 'node:zlib';
+import type { Readable } from 'node:stream';
 import { parse } from 'csv-parse/sync';
 import { MillraceError } from '../../core/errors.ts';
+import { encodingOf, type OpenFile, openFile, refusePacked } from './open.ts';
 
 export interface CsvLine {
   readonly cells: readonly string[];
@@ -24,7 +19,7 @@ export interface BrokenLine {
 }
 
 export interface CsvSource {
-  readonly lines: AsyncIterable<CsvLine>;
+  readonly lines: AsyncGenerator<CsvLine>;
   /** Bytes of the file read so far, as it is on disk. */
   readonly bytesRead: () => number;
 }
@@ -40,20 +35,21 @@ export interface ReadOptions {
 const MAX_LINE = 1 << 20;
 
 /**
- * A cell never spans lines here: one stray quote must cost one line, not the rest of the file. Empty lines are passed over.
+ * Lines end with LF, CR LF, or all with CR. A cell never spans lines here: one stray quote must cost one line, not the rest of the file. Empty lines
+ * are passed over. UTF-8, or UTF-16 with a byte order mark.
  *
- * @throws MillraceError LOAD_REFUSED, also while iterating: not readable, broken gzip, or no lines.
+ * @throws MillraceError LOAD_REFUSED, also while iterating: not readable, no text, packed otherwise, or broken gzip.
  */
 export async function readCsv(options: ReadOptions): Promise<CsvSource> {
-  const { stream, bytesRead } = await openPlain(options.file, options.signal);
-  return { bytesRead, lines: lines(stream, options) };
+  const opened = await openFile(options.file, options.signal);
+  return { bytesRead: opened.bytesRead, lines: lines(opened, options) };
 }
 
-async function* lines(stream: Readable, options: ReadOptions): AsyncGenerator<CsvLine> {
+async function* lines(opened: OpenFile, options: ReadOptions): AsyncGenerator<CsvLine> {
   const { file, delimiter = ',' } = options;
   let line = 0;
   try {
-    for await (const raw of rawLines(stream, file)) {
+    for await (const raw of rawLines(opened.stream, file)) {
       line++;
       if (raw.trim() === '') continue;
       const cells = cellsOf(raw, delimiter);
@@ -62,31 +58,43 @@ async function* lines(stream: Readable, options: ReadOptions): AsyncGenerator<Cs
     }
   } catch (cause) {
     options.signal?.throwIfAborted();
-    throw unreadable(file, cause);
+    throw unreadable(file, cause, line, opened);
   } finally {
-    stream.destroy();
+    opened.stream.destroy();
   }
 }
 
 async function* rawLines(stream: Readable, file: string): AsyncGenerator<string> {
-  const decoder = new StringDecoder('utf8');
+  let decoder: InstanceType<typeof TextDecoder> | undefined;
   let rest = '';
-  let first = true;
+  let end: '\n' | '\r' | undefined;
   for await (const chunk of stream) {
-    let text = rest + decoder.write(chunk as Buffer);
-    if (first) text = text.replace(/^\ufeff/, '');
-    first = false;
+    const bytes = chunk as Buffer;
+    if (decoder === undefined) {
+      refusePacked(file, bytes);
+      decoder = new TextDecoder(encodingOf(file, bytes));
+    }
+    const text = rest + decoder.decode(bytes, { stream: true });
+    end ??= lineEnd(text);
     let from = 0;
-    for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n', from)) {
-      yield text.slice(from, text.charCodeAt(end - 1) === 13 ? end - 1 : end);
-      from = end + 1;
+    if (end !== undefined) {
+      for (let at = text.indexOf(end); at >= 0; at = text.indexOf(end, from)) {
+        yield text.slice(from, text.charCodeAt(at - 1) === 13 ? at - 1 : at);
+        from = at + 1;
+      }
     }
     rest = text.slice(from);
     if (rest.length > MAX_LINE)
       throw new MillraceError('LOAD_REFUSED', `${file} has a line longer than ${MAX_LINE} characters`);
   }
-  rest += decoder.end();
-  if (rest !== '') yield rest.endsWith('\r') ? rest.slice(0, -1) : rest;
+  rest += decoder?.decode() ?? '';
+  if (rest !== '') yield* rest.replace(/\r$/, '').split(end ?? '\r');
+}
+
+/** What ends the first line; undefined while that is not to be seen yet. */
+function lineEnd(text: string): '\n' | '\r' | undefined {
+  const found = /\r?\n|\r(?=[^\n])/.exec(text)?.[0];
+  return found === undefined ? undefined : found === '\r' ? '\r' : '\n';
 }
 
 function cellsOf(raw: string, delimiter: string): readonly string[] | Error {
@@ -99,46 +107,18 @@ function cellsOf(raw: string, delimiter: string): readonly string[] | Error {
   }
 }
 
-/** SHA-256 of the content, unpacked, so that a file and its gzip give the same trade ids. */
-export async function contentHash(file: string, signal?: AbortSignal): Promise<string> {
-  const { stream } = await openPlain(file, signal);
-  const hash = createHash('sha256');
-  try {
-    for await (const chunk of stream) hash.update(chunk as Buffer);
-  } catch (cause) {
-    signal?.throwIfAborted();
-    throw unreadable(file, cause);
-  }
-  return hash.digest('hex');
-}
-
-async function openPlain(file: string, signal?: AbortSignal): Promise<{ stream: Readable; bytesRead: () => number }> {
-  const gzip = await isGzip(file);
-  const raw = createReadStream(file, { highWaterMark: 1 << 18, ...(signal === undefined ? {} : { signal }) });
-  const bytesRead = () => raw.bytesRead;
-  if (!gzip) return { stream: raw, bytesRead };
-  const gunzip = createGunzip();
-  const out = new Transform({ transform: (chunk, _encoding, done) => done(null, chunk) });
-  pipeline(raw, gunzip, out).catch((error) => out.destroy(error));
-  return { stream: out, bytesRead };
-}
-
-async function isGzip(file: string): Promise<boolean> {
-  try {
-    await using handle = await open(file, 'r');
-    const { buffer, bytesRead } = await handle.read(Buffer.alloc(2), 0, 2, 0);
-    return bytesRead === 2 && buffer[0] === 0x1f && buffer[1] === 0x8b;
-  } catch (cause) {
-    throw unreadable(file, cause);
-  }
-}
-
-function unreadable(file: string, cause: unknown): MillraceError {
+function unreadable(file: string, cause: unknown, line: number, { unpacked }: OpenFile): MillraceError {
   if (cause instanceof MillraceError) return cause;
   const reason = cause instanceof Error ? cause.message : String(cause);
-  return new MillraceError('LOAD_REFUSED', `${file} cannot be read: ${reason}`, {
-    cause,
-    remedy:
-      'Check the path, its permissions, and that a gzip file is whole; what was loaded stays, and a second load adds only the rest.',
-  });
+  if (unpacked === undefined) {
+    return new MillraceError('LOAD_REFUSED', `${file} cannot be read after line ${line}: ${reason}`, {
+      cause,
+      remedy: 'Check the disk and the permissions.',
+    });
+  }
+  return new MillraceError(
+    'LOAD_REFUSED',
+    `the gzip file ${file} is damaged or cut short at byte ${unpacked()}, after line ${line}: ${reason}`,
+    { cause, remedy: 'Get the file again; `gzip -t` tests it.' },
+  );
 }
