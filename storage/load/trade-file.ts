@@ -1,10 +1,10 @@
 /** A file of trades: its layout, and its rows, as often as they are asked for. */
 import { MillraceError } from '../../core/errors.ts';
+import { type FileState, stateOf } from './file/open.ts';
+import { readCsv } from './file/reader.ts';
 import { type Field, type Format, type FormatName, formats } from './formats.ts';
 import { type Layout, layoutOf } from './layout.ts';
-import { type FileState, stateOf } from './open.ts';
 import type { FileRow } from './order/sort.ts';
-import { readCsv } from './reader.ts';
 import type { RejectFile } from './rejects.ts';
 import { parseRow, RowError } from './row.ts';
 

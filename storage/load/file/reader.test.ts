@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { syntheticTrades } from '../synthetic.ts';
 import { type BrokenLine, readCsv } from './reader.ts';
-import { syntheticTrades } from './synthetic.ts';
 
 let dir: string;
 beforeAll(async () => {
