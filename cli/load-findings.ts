@@ -3,6 +3,7 @@
 import type { Findings } from '../storage/load/findings.ts';
 import { fields } from '../storage/load/formats.ts';
 import type { LateTrades } from '../storage/load/order/late.ts';
+import { symbolId } from '../storage/load/order/survey.ts';
 import { count } from './print.ts';
 
 /** Symbols that are named one by one. */
@@ -71,7 +72,7 @@ function orderOf({ order, late }: Findings): string[] {
   }
   if (late === null || late.length === 0) return lines;
   lines.push(
-    `late      ${count(total(late))} new trades are older than what Postgres has of their symbol by more than the lateness:`,
+    `late      ${count(total(late))} new trades come too late for candles: newer ones of their symbol came before:`,
   );
   for (const each of late.slice(0, mostNamed)) {
     lines.push(`          ${each.venue} ${each.symbol}: ${count(each.trades)}, ${time(each.from)} to ${time(each.to)}`);
@@ -84,7 +85,7 @@ function orderOf({ order, late }: Findings): string[] {
 function union(a: readonly LateTrades[], b: readonly LateTrades[]): readonly LateTrades[] {
   const all = new Map<string, LateTrades>();
   for (const each of [...a, ...b]) {
-    const key = `${each.venue}\u001f${each.symbol}`;
+    const key = symbolId(each);
     const known = all.get(key);
     all.set(
       key,

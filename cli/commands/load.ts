@@ -5,6 +5,7 @@ import { formats, isFormat } from '../../storage/load/formats.ts';
 import { type LoadProgress, type LoadResult, loadTrades } from '../../storage/load/load.ts';
 import { writeSynthetic } from '../../storage/load/synthetic.ts';
 import { loadConfig } from '../config.ts';
+import { askCandles } from '../frozen.ts';
 import { describeFindings, describeLate } from '../load-findings.ts';
 import { count, printJson, say } from '../print.ts';
 import { Progress } from '../progress.ts';
@@ -88,7 +89,8 @@ What it does:
 Nothing is loaded, and the exit status is 1, when
   more than --max-rejects rows cannot be loaded: they are in the reject file with line and reason;
   rows of a symbol step back in time by more than ohlcv.latenessMs, without --sort or --allow-late: candles would refuse them as late;
-  Postgres has newer trades of a symbol than new ones of the file, by more than ohlcv.latenessMs, without --allow-late.
+  new rows are older than what Postgres has of their symbol by more than ohlcv.latenessMs, or candles are frozen for their times, without
+  --allow-late. Candles freeze with the clock, too: a file for each day is late when it is loaded a day after the one before it.
   Rows that Postgres has already are not new: a file that was interrupted is loaded again with the same command.
 
 A row whose id is there with other values is found while loading. It goes to the reject file, the others stay, and the exit status is 1 when there
@@ -124,6 +126,11 @@ async function run(file: string, options: Options, command: Command): Promise<vo
       sort: options.sort === true,
       allowLate: options.allowLate === true,
       check: options.check === true,
+      frozen: async (symbols) => {
+        const frozen = await askCandles(config, symbols, signal);
+        if (frozen === undefined) process.stderr.write('Kafka cannot be reached: candles are not asked what is late\n');
+        return frozen;
+      },
       signal,
       ...(side === undefined ? {} : { side }),
       ...(options.venue === undefined ? {} : { venue: options.venue }),

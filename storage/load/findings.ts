@@ -32,7 +32,7 @@ export interface Findings {
     /** Rows are loaded in the order of their times, not of the file. */
     readonly sorted: boolean;
   };
-  /** Rows that are older than what Postgres has of their symbol, by symbol; null when that was not compared. */
+  /** New rows that come too late for candles because newer ones of their symbol came before, by symbol; null when that was not compared. */
   readonly late: readonly LateTrades[] | null;
   readonly rejected: number;
   readonly rejects: readonly RejectKind[];
@@ -120,13 +120,13 @@ export function refuseDisorder(
   );
 }
 
-/** @throws MillraceError LOAD_REFUSED: Postgres has newer trades of the same symbols. */
+/** @throws MillraceError LOAD_REFUSED: newer trades of the same symbols came before. */
 export function refuseLate({ late }: Findings, latenessMs: number): void {
   const [first] = late ?? [];
   if (late === null || first === undefined) return;
   throw new MillraceError(
     'LOAD_REFUSED',
-    `${sum(late)} new trades of ${late.length} symbols are older than what Postgres has of these symbols by more than ${latenessMs} ms (ohlcv.latenessMs), the most of ${first.venue} ${first.symbol}; candles would refuse them as late; nothing was loaded`,
+    `${sum(late)} new trades (${late.length} symbols, the most of ${first.venue} ${first.symbol}) are too late for candles: Postgres has newer ones by more than ${latenessMs} ms (ohlcv.latenessMs), or candles of their times are frozen; nothing was loaded`,
     {
       remedy:
         'Load history before newer trades. Or load with --allow-late, and make the candles again: the command is printed after the load.',

@@ -7,10 +7,10 @@ import { MillraceError } from '../../core/errors.ts';
 import { connectPostgres } from '../../core/postgres.ts';
 import { addInstrument, type BatchResult, openStaging, writeBatch } from './batch.ts';
 import { type Findings, findingsOf, refuseDisorder, refuseLate, refuseRejects } from './findings.ts';
-import { type LateTrades, lateTrades, newerInPostgres } from './order/late.ts';
+import { type LateTrades, lateTrades, newestInPostgres } from './order/late.ts';
 import { Numbering } from './order/numbering.ts';
 import { type FileRow, Sorter } from './order/sort.ts';
-import { mostSymbols, Survey } from './order/survey.ts';
+import { mostSymbols, Survey, type SymbolName, symbolId } from './order/survey.ts';
 import { RejectFile } from './rejects.ts';
 import type { TradeRow } from './row.ts';
 import { TradeFile, type TradeFileOptions } from './trade-file.ts';
@@ -30,6 +30,11 @@ export interface LoadOptions extends TradeFileOptions {
   readonly sort?: boolean;
   /** Load rows that will be late for candles. Default false: refuse before anything is loaded. */
   readonly allowLate?: boolean;
+  /**
+   * Event times up to which candles are frozen, milliseconds since 1970, by `symbolId`; undefined when that is not known. Asked for symbols that
+   * Postgres has trades of. Default: not asked.
+   */
+  readonly frozen?: (symbols: readonly SymbolName[]) => Promise<ReadonlyMap<string, number> | undefined>;
   /** Only look: load nothing. Default false. */
   readonly check?: boolean;
   /** Called once, before anything is loaded or refused for what was found. */
@@ -175,11 +180,21 @@ class Load {
     }
   }
 
+  /** A trade is late when it is older than the newest one by more than the lateness, or when candles are frozen beyond its time. */
   async #late(client: Client): Promise<readonly LateTrades[]> {
-    const newest = await newerInPostgres(client, this.#survey.symbols, this.#latenessMs);
-    if (newest.size === 0) return [];
+    const symbols = [...this.#survey.symbols.values()];
+    const newest = await newestInPostgres(client, symbols);
+    const known = symbols.filter((each) => newest.has(symbolId(each)));
+    const frozen = known.length === 0 ? undefined : await this.#options.frozen?.(known);
+    const limits = new Map<string, number>();
+    for (const each of known) {
+      const id = symbolId(each);
+      const limit = Math.max((newest.get(id) ?? 0) - this.#latenessMs, frozen?.get(id) ?? Number.NEGATIVE_INFINITY);
+      if (each.earliest < limit) limits.set(id, limit);
+    }
+    if (limits.size === 0) return [];
     this.#begin('comparing');
-    return lateTrades(client, onlyRows(this.#rows()), newest, this.#latenessMs);
+    return lateTrades(client, onlyRows(this.#rows()), limits);
   }
 
   /** All rows with their ids, in the order in which they are loaded. */
@@ -231,10 +246,10 @@ class Load {
 
   async #write(client: Client, { rows, raw }: Pending): Promise<void> {
     if (rows.length === 0) return;
-    for (const { venue, symbol } of rows) {
-      const key = `${venue}\u001f${symbol}`;
+    for (const row of rows) {
+      const key = symbolId(row);
       if (this.#instruments.has(key)) continue;
-      await addInstrument(client, venue, symbol);
+      await addInstrument(client, row.venue, row.symbol);
       this.#instruments.add(key);
     }
     const result: BatchResult = await writeBatch(client, rows);

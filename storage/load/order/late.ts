@@ -1,11 +1,9 @@
-/** Trades of a file that are older than what Postgres has of their symbol already: candles would refuse them as late. */
+/** Trades of a file that come too late for candles, because newer trades of their symbol came before. */
 import type { Client } from 'pg';
 import type { TradeRow } from '../row.ts';
-import type { SymbolTimes } from './survey.ts';
+import { type SymbolName, symbolId } from './survey.ts';
 
-export interface LateTrades {
-  readonly venue: string;
-  readonly symbol: string;
+export interface LateTrades extends SymbolName {
   trades: number;
   /** Event times of the first and the last of them, milliseconds since 1970. */
   from: number;
@@ -16,42 +14,37 @@ const symbolsPerQuery = 1_000;
 const rowsPerQuery = 5_000;
 
 /**
- * Newest event time in Postgres, milliseconds since 1970, of the symbols that have rows older than that by more than `latenessMs`. It reads what
- * Postgres has of the file's symbols: trades have no index by time.
+ * Newest event time in Postgres by symbol, milliseconds since 1970; symbols that it does not have are left out. It reads what Postgres has of these
+ * symbols: trades have no index by time.
  */
-export async function newerInPostgres(
+export async function newestInPostgres(
   client: Client,
-  symbols: ReadonlyMap<string, SymbolTimes>,
-  latenessMs: number,
+  symbols: readonly SymbolName[],
 ): Promise<ReadonlyMap<string, number>> {
   const newest = new Map<string, number>();
-  const all = [...symbols];
-  for (let from = 0; from < all.length; from += symbolsPerQuery) {
-    const some = all.slice(from, from + symbolsPerQuery);
-    const { rows } = await client.query<{ at: string; newest: string | null }>(
-      `SELECT at, (SELECT trunc(extract(epoch FROM max(executed_at)) * 1000)
-                     FROM trades t WHERE t.venue = f.venue AND t.symbol = f.symbol) AS newest
-         FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS f(venue, symbol, at)`,
-      [some.map(([, { venue }]) => venue), some.map(([, { symbol }]) => symbol)],
+  for (let from = 0; from < symbols.length; from += symbolsPerQuery) {
+    const some = symbols.slice(from, from + symbolsPerQuery);
+    const { rows } = await client.query<SymbolName & { newest: string | null }>(
+      `SELECT venue, symbol, (SELECT trunc(extract(epoch FROM max(executed_at)) * 1000)
+                                FROM trades t WHERE t.venue = f.venue AND t.symbol = f.symbol) AS newest
+         FROM unnest($1::text[], $2::text[]) AS f(venue, symbol)`,
+      [some.map(({ venue }) => venue), some.map(({ symbol }) => symbol)],
     );
-    for (const row of rows) {
-      const found = some[Number(row.at) - 1];
-      if (found === undefined || row.newest === null) continue;
-      if (found[1].earliest < Number(row.newest) - latenessMs) newest.set(found[0], Number(row.newest));
-    }
+    for (const row of rows) if (row.newest !== null) newest.set(symbolId(row), Number(row.newest));
   }
   return newest;
 }
 
 /**
- * Of the rows that are older than the newest one in Postgres by more than `latenessMs`, those that Postgres does not have, by symbol: a file that was
- * loaded before, or in part, brings none. The symbol with the most comes first.
+ * Rows before the limit of their symbol that Postgres does not have, by symbol: a file that was loaded before, or in part, brings none of its rows.
+ * The symbol with the most comes first.
+ *
+ * @param limits milliseconds since 1970, by `symbolId`.
  */
 export async function lateTrades(
   client: Client,
   rows: AsyncIterable<TradeRow>,
-  newest: ReadonlyMap<string, number>,
-  latenessMs: number,
+  limits: ReadonlyMap<string, number>,
 ): Promise<readonly LateTrades[]> {
   const late = new Map<string, LateTrades>();
   let older: TradeRow[] = [];
@@ -60,8 +53,8 @@ export async function lateTrades(
     older = [];
   };
   for await (const row of rows) {
-    const limit = newest.get(`${row.venue}\u001f${row.symbol}`);
-    if (limit === undefined || Date.parse(row.executedAt) >= limit - latenessMs) continue;
+    const limit = limits.get(symbolId(row));
+    if (limit === undefined || Date.parse(row.executedAt) >= limit) continue;
     if (older.push(row) >= rowsPerQuery) await look();
   }
   await look();
@@ -78,9 +71,10 @@ async function absent(client: Client, rows: readonly TradeRow[]): Promise<TradeR
   return found.flatMap(({ at }) => rows[Number(at) - 1] ?? []);
 }
 
-function note(late: Map<string, LateTrades>, { venue, symbol, executedAt }: TradeRow): void {
-  const key = `${venue}\u001f${symbol}`;
-  const at = Date.parse(executedAt);
+function note(late: Map<string, LateTrades>, row: TradeRow): void {
+  const { venue, symbol } = row;
+  const key = symbolId(row);
+  const at = Date.parse(row.executedAt);
   const known = late.get(key);
   if (known === undefined) {
     late.set(key, { venue, symbol, trades: 1, from: at, to: at });

@@ -1,6 +1,7 @@
 /** Trade ids for files without ids, and what keeps the file's order among trades of one time. */
 import { hash } from 'node:crypto';
 import type { ParsedRow, TradeRow } from '../row.ts';
+import { symbolId } from './survey.ts';
 
 /** Rows of a symbol at one time. */
 interface Instant {
@@ -51,8 +52,9 @@ export class Numbering {
     return { ...row, tradeId, venueSequence };
   }
 
-  #instant({ venue, symbol, executedAt }: ParsedRow): Instant {
-    const key = `${venue}\u001f${symbol}`;
+  #instant(row: ParsedRow): Instant {
+    const { executedAt } = row;
+    const key = symbolId(row);
     const at = Date.parse(executedAt);
     let known = this.#symbols.get(key);
     if (known === undefined) {

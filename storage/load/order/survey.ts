@@ -1,9 +1,17 @@
 /** What one pass over a file finds: rows, symbols, times, and where a symbol's times step back. */
 import type { ParsedRow } from '../row.ts';
 
-export interface SymbolTimes {
+export interface SymbolName {
   readonly venue: string;
   readonly symbol: string;
+}
+
+/** Key of a symbol in maps: no name has a control character. */
+export function symbolId({ venue, symbol }: SymbolName): string {
+  return `${venue}\u001f${symbol}`;
+}
+
+export interface SymbolTimes extends SymbolName {
   rows: number;
   /** Milliseconds since 1970. */
   earliest: number;
@@ -34,9 +42,10 @@ export class Survey {
   }
 
   /** @returns false when the file has more symbols than `mostSymbols`. */
-  add({ venue, symbol, executedAt }: ParsedRow): boolean {
-    const at = Date.parse(executedAt);
-    const key = `${venue}\u001f${symbol}`;
+  add(row: ParsedRow): boolean {
+    const { venue, symbol } = row;
+    const at = Date.parse(row.executedAt);
+    const key = symbolId(row);
     this.rows++;
     const times = this.symbols.get(key);
     if (times === undefined) {
