@@ -37,6 +37,7 @@ describe('a row', () => {
       size: '0.10000000',
       side: 'unknown',
       executedAt: '2013-11-25T00:00:00.000000Z',
+      millis: 1_385_337_600_000,
       conditions: null,
     });
   });

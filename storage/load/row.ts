@@ -16,6 +16,8 @@ export interface ParsedRow {
   readonly size: string;
   readonly side: string;
   readonly executedAt: string;
+  /** The same in milliseconds since 1970, rounded down. */
+  readonly millis: number;
   readonly conditions: string | null;
 }
 
@@ -67,6 +69,7 @@ export function parseRow(cells: readonly string[], line: number, context: RowCon
     throw new RowError('size is negative; if that is a sale, give --format bitfinex', 'size is negative');
   const sequence = cell('venue_sequence');
   const id = cell('trade_id');
+  const micros = parseTime(cell('executed_at'), layout.unit);
   if (layout.at.trade_id !== undefined && id === undefined) throw new RowError('trade_id is empty');
   return {
     line,
@@ -77,7 +80,8 @@ export function parseRow(cells: readonly string[], line: number, context: RowCon
     price: formatDecimal(price, PRICE_SCALE),
     size: formatDecimal(size < 0n ? -size : size, PRICE_SCALE),
     side: takerSide(signed ? sideOfSign(size) : parseSide(cell('side'), layout.side === 'flag'), layout.turned),
-    executedAt: formatTimestamp(parseTime(cell('executed_at'), layout.unit)),
+    executedAt: formatTimestamp(micros),
+    millis: Math.floor(Number(micros) / 1000),
     conditions: cell('conditions') ?? null,
   };
 }
@@ -181,13 +185,14 @@ function takerSide(side: string, turned: boolean): string {
 }
 
 function int64(value: string): string {
-  const shown = JSON.stringify(value.slice(0, 30));
-  if (!/^-?\d{1,19}$/.test(value))
-    throw new RowError(`venue_sequence ${shown} is no whole number`, 'venue_sequence is no whole number');
+  if (!/^-?\d{1,19}$/.test(value)) throw noSequence(value, 'is no whole number');
   const number = BigInt(value);
-  if (number > INT64_MAX || number < -INT64_MAX - 1n)
-    throw new RowError(`venue_sequence ${shown} does not fit 64 bits`, 'venue_sequence does not fit 64 bits');
+  if (number > INT64_MAX || number < -INT64_MAX - 1n) throw noSequence(value, 'does not fit 64 bits');
   return number.toString();
+}
+
+function noSequence(value: string, fault: string): RowError {
+  return new RowError(`venue_sequence ${JSON.stringify(value.slice(0, 30))} ${fault}`, `venue_sequence ${fault}`);
 }
 
 function text(value: string | undefined, field: string): string {

@@ -54,7 +54,7 @@ export async function lateTrades(
   };
   for await (const row of rows) {
     const limit = limits.get(symbolId(row));
-    if (limit === undefined || Date.parse(row.executedAt) >= limit) continue;
+    if (limit === undefined || row.millis >= limit) continue;
     if (older.push(row) >= rowsPerQuery) await look();
   }
   await look();
@@ -72,9 +72,8 @@ async function absent(client: Client, rows: readonly TradeRow[]): Promise<TradeR
 }
 
 function note(late: Map<string, LateTrades>, row: TradeRow): void {
-  const { venue, symbol } = row;
+  const { venue, symbol, millis: at } = row;
   const key = symbolId(row);
-  const at = Date.parse(row.executedAt);
   const known = late.get(key);
   if (known === undefined) {
     late.set(key, { venue, symbol, trades: 1, from: at, to: at });

@@ -24,6 +24,7 @@ function row({ at = 0, symbol = 's', price = '1', id = null, sequence = null, si
     size: '1',
     side,
     executedAt: formatTimestamp(1_700_000_000_000_000n + BigInt(at) * 1_000n),
+    millis: 1_700_000_000_000 + at,
     conditions: null,
   };
 }

@@ -53,9 +53,8 @@ export class Numbering {
   }
 
   #instant(row: ParsedRow): Instant {
-    const { executedAt } = row;
+    const { executedAt, millis: at } = row;
     const key = symbolId(row);
-    const at = Date.parse(executedAt);
     let known = this.#symbols.get(key);
     if (known === undefined) {
       known = { greatest: at, instants: new Map() };

@@ -1,13 +1,11 @@
 import { expect, test } from '@jest/globals';
-import { formatTimestamp } from '../../../core/time.ts';
 import type { ParsedRow } from '../row.ts';
 import { Survey } from './survey.ts';
 
 function surveyOf(rows: readonly (readonly [symbol: string, seconds: number])[]): Survey {
   const survey = new Survey(5_000);
   for (const [symbol, seconds] of rows) {
-    const executedAt = formatTimestamp(BigInt(seconds) * 1_000_000n);
-    survey.add({ venue: 'v', symbol, executedAt } as ParsedRow);
+    survey.add({ venue: 'v', symbol, millis: seconds * 1_000 } as ParsedRow);
   }
   return survey;
 }

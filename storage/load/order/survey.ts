@@ -43,8 +43,7 @@ export class Survey {
 
   /** @returns false when the file has more symbols than `mostSymbols`. */
   add(row: ParsedRow): boolean {
-    const { venue, symbol } = row;
-    const at = Date.parse(row.executedAt);
+    const { venue, symbol, millis: at } = row;
     const key = symbolId(row);
     this.rows++;
     const times = this.symbols.get(key);
