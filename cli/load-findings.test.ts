@@ -40,6 +40,10 @@ test('what was found in a file names each column, what is made up, and the reaso
   ]);
 });
 
+test('a file that was not compared with Postgres says so', () => {
+  expect(describeFindings({ ...findings, late: null }).at(-1)).toBe('late      not compared with what Postgres has');
+});
+
 test('late trades come with the commands that make their candles again, over both kinds of lateness', () => {
   const late = { venue: 'v', symbol: "a b'c", trades: 2, from: at, to: at + 1_000 };
   const order = { ...findings.order, late: [{ ...late, to: at + 5_000 }] };

@@ -70,6 +70,7 @@ function orderOf({ order, late }: Findings): string[] {
         `${count(beyond)} by more than the allowed lateness${order.sorted ? '; loaded in the order of times' : ''}`,
     );
   }
+  if (late === null) lines.push('late      not compared with what Postgres has');
   if (late === null || late.length === 0) return lines;
   lines.push(
     `late      ${count(total(late))} new trades come too late for candles: newer ones of their symbol came before:`,

@@ -1,6 +1,7 @@
 /** `millrace load`: trades from files into the captured tables. */
 import type { Command } from 'commander';
 import { MillraceError } from '../../core/errors.ts';
+import type { Findings } from '../../storage/load/findings.ts';
 import { formats, isFormat } from '../../storage/load/formats.ts';
 import { type LoadProgress, type LoadResult, loadTrades } from '../../storage/load/load.ts';
 import { writeSynthetic } from '../../storage/load/synthetic.ts';
@@ -49,7 +50,10 @@ export function register(program: Command): void {
     .option('--max-rejects <rows>', 'load the others when up to so many rows cannot be loaded', '0')
     .option('--rejects <file>', 'where rows go that cannot be loaded (default: <file>.rejects.csv)')
     .option('--batch <rows>', 'rows per transaction', '10000')
-    .option('--json', 'print what was found, and the counts, as JSON')
+    .option(
+      '--json',
+      'print what was found, and the counts, as JSON; without counts when nothing is loaded for what was found',
+    )
     .addHelpText('after', () => {
       const lines = Object.entries(formats).map(([name, { about }]) => `  ${name.padEnd(11)} ${about}`);
       return `\nFormats:\n${lines.join('\n')}\n${explanation}`;
@@ -115,6 +119,7 @@ async function run(file: string, options: Options, command: Command): Promise<vo
   );
   const json = options.json === true;
   const progress = new PhaseProgress();
+  let found: Findings | undefined;
   try {
     const result = await loadTrades({
       url: config.postgres.url,
@@ -140,6 +145,7 @@ async function run(file: string, options: Options, command: Command): Promise<vo
       onProgress: (state) => progress.update(state),
       onFindings: (findings) => {
         progress.end();
+        found = findings;
         if (!json) for (const line of describeFindings(findings)) say(line);
       },
     });
@@ -147,7 +153,11 @@ async function run(file: string, options: Options, command: Command): Promise<vo
     if (json) printJson(result);
     else if (options.check === true) say('nothing was loaded (--check)');
     else printResult(result);
+    found = undefined;
     if (result.rejected > maxRejects) throw tooMany(result, maxRejects);
+  } catch (error) {
+    if (json && found !== undefined) printJson({ findings: found });
+    throw error;
   } finally {
     progress.end();
   }

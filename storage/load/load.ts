@@ -202,6 +202,7 @@ class Load {
     const { layout } = this.#file;
     const numbering = new Numbering(this.#latenessMs, layout.at.venue_sequence !== undefined);
     for await (const { row, raw } of this.#inOrder()) {
+      this.#options.signal?.throwIfAborted();
       this.#read++;
       yield { row: numbering.number(row), raw };
     }
