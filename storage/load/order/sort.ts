@@ -17,13 +17,20 @@ export interface FileRow {
 export interface SortOptions {
   /** Rows of one time in the reverse order of their lines. Default false. */
   readonly reverse?: boolean;
-  /** Rows per run. Default 100,000. */
+  /** Rows per run. Default 50,000. */
   readonly runRows?: number;
   /** Where runs are kept. Default: the folder of temporary files. */
   readonly dir?: string;
 }
 
-type Order = (a: FileRow, b: FileRow) => number;
+/** A row as text, with what it is ordered by: cells would keep the buffers of the file that they were cut from. */
+interface Entry {
+  readonly executedAt: string;
+  readonly line: number;
+  readonly text: string;
+}
+
+type Order = (a: Entry, b: Entry) => number;
 
 /** Holds its runs until it is disposed of; they may be read more than once. */
 export class Sorter implements AsyncDisposable {
@@ -31,66 +38,76 @@ export class Sorter implements AsyncDisposable {
   readonly #order: Order;
   readonly #runs: string[] = [];
   #dir: string | undefined;
-  #rows: FileRow[] = [];
+  #entries: Entry[] = [];
 
   constructor(options: SortOptions = {}) {
     this.#options = options;
     const sign = options.reverse === true ? -1 : 1;
     // Times are texts of one width.
-    this.#order = ({ row: a }, { row: b }) =>
+    this.#order = (a, b) =>
       a.executedAt < b.executedAt ? -1 : a.executedAt > b.executedAt ? 1 : sign * (a.line - b.line);
   }
 
   async add(row: FileRow): Promise<void> {
-    this.#rows.push(row);
-    if (this.#rows.length >= (this.#options.runRows ?? 100_000)) await this.#spill();
+    // Readline ends lines at these, too, and JSON leaves them as they are.
+    const text = JSON.stringify(row).replaceAll('\u2028', '\\u2028').replaceAll('\u2029', '\\u2029');
+    this.#entries.push({ executedAt: row.row.executedAt, line: row.row.line, text });
+    if (this.#entries.length >= (this.#options.runRows ?? 50_000)) await this.#spill();
   }
 
   async #spill(): Promise<void> {
     this.#dir ??= await mkdtemp(join(this.#options.dir ?? tmpdir(), 'millrace-sort-'));
-    const rows = this.#rows.sort(this.#order);
-    this.#rows = [];
+    const entries = this.#entries.sort(this.#order);
+    this.#entries = [];
     const file = join(this.#dir, String(this.#runs.length));
     this.#runs.push(file);
-    await pipeline(Readable.from(texts(rows)), createWriteStream(file));
+    await pipeline(Readable.from(portions(entries)), createWriteStream(file));
   }
 
   async *sorted(): AsyncGenerator<FileRow> {
-    const runs: AsyncIterator<FileRow>[] = this.#runs.map((file) => readRun(file));
-    this.#rows.sort(this.#order);
-    runs.push(Readable.from(this.#rows)[Symbol.asyncIterator]() as AsyncIterator<FileRow>);
+    const runs: AsyncIterator<Entry>[] = this.#runs.map((file) => readRun(file));
+    this.#entries.sort(this.#order);
+    runs.push(Readable.from(this.#entries)[Symbol.asyncIterator]() as AsyncIterator<Entry>);
     try {
-      yield* merge(runs, this.#order);
+      for await (const { text } of merge(runs, this.#order)) yield JSON.parse(text) as FileRow;
     } finally {
       await Promise.all(runs.map((run) => run.return?.()));
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#rows = [];
+    this.#entries = [];
     if (this.#dir !== undefined) await rm(this.#dir, { recursive: true, force: true });
   }
 }
 
-function* texts(rows: readonly FileRow[]): Generator<string> {
-  for (let from = 0; from < rows.length; from += 500) {
-    let text = '';
-    for (const row of rows.slice(from, from + 500)) text += `${JSON.stringify(row)}\n`;
-    // readline ends lines there, too, and JSON leaves them as they are.
-    yield text.replaceAll('\u2028', '\\u2028').replaceAll('\u2029', '\\u2029');
+/** Lines of a run: time, line and text, the text last, as it may have spaces. */
+function* portions(entries: readonly Entry[]): Generator<string> {
+  for (let from = 0; from < entries.length; from += 500) {
+    let lines = '';
+    for (const { executedAt, line, text } of entries.slice(from, from + 500))
+      lines += `${executedAt} ${line} ${text}\n`;
+    yield lines;
   }
 }
 
-async function* readRun(file: string): AsyncGenerator<FileRow> {
-  for await (const line of createInterface({ input: createReadStream(file) })) yield JSON.parse(line) as FileRow;
+async function* readRun(file: string): AsyncGenerator<Entry> {
+  for await (const each of createInterface({ input: createReadStream(file) })) {
+    const [first, second] = [each.indexOf(' '), each.indexOf(' ', each.indexOf(' ') + 1)];
+    yield {
+      executedAt: each.slice(0, first),
+      line: Number(each.slice(first + 1, second)),
+      text: each.slice(second + 1),
+    };
+  }
 }
 
 interface Head {
-  value: FileRow;
-  readonly run: AsyncIterator<FileRow>;
+  value: Entry;
+  readonly run: AsyncIterator<Entry>;
 }
 
-async function* merge(runs: readonly AsyncIterator<FileRow>[], order: Order): AsyncGenerator<FileRow> {
+async function* merge(runs: readonly AsyncIterator<Entry>[], order: Order): AsyncGenerator<Entry> {
   const heap: Head[] = [];
   for (const run of runs) {
     const next = await run.next();
