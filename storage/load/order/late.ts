@@ -64,8 +64,11 @@ export async function lateTrades(
 async function absent(client: Client, rows: readonly TradeRow[]): Promise<TradeRow[]> {
   if (rows.length === 0) return [];
   const { rows: found } = await client.query<{ at: string }>(
+    // The limit keeps this a look-up by key for each row: a join would read the whole table for each query.
     `SELECT at FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS f(venue, symbol, trade_id, at)
-      WHERE NOT EXISTS (SELECT FROM trades t WHERE (t.venue, t.symbol, t.trade_id) = (f.venue, f.symbol, f.trade_id))`,
+       LEFT JOIN LATERAL (SELECT true AS there FROM trades t
+                           WHERE (t.venue, t.symbol, t.trade_id) = (f.venue, f.symbol, f.trade_id) LIMIT 1) AS t ON true
+      WHERE there IS NULL`,
     [rows.map(({ venue }) => venue), rows.map(({ symbol }) => symbol), rows.map(({ tradeId }) => tradeId)],
   );
   return found.flatMap(({ at }) => rows[Number(at) - 1] ?? []);
