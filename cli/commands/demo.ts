@@ -125,8 +125,10 @@ async function load(config: Config, file: string, signal: AbortSignal): Promise<
     symbol,
     latenessMs: config.ohlcv.latenessMs,
     signal,
-    onProgress: ({ bytes, totalBytes, read }) =>
-      progress.update({ done: bytes, total: totalBytes, text: `${read.toLocaleString('en-US')} rows` }),
+    onProgress: ({ phase, bytes, totalBytes, read }) => {
+      if (phase !== 'loading') return;
+      progress.update({ done: bytes, total: totalBytes, text: `${read.toLocaleString('en-US')} rows` });
+    },
   });
   progress.end();
   say(

@@ -126,7 +126,7 @@ export function refuseLate({ late }: Findings, latenessMs: number): void {
   if (late === null || first === undefined) return;
   throw new MillraceError(
     'LOAD_REFUSED',
-    `${sum(late)} new trades (${late.length} symbols, the most of ${first.venue} ${first.symbol}) are too late for candles: Postgres has newer ones by more than ${latenessMs} ms (ohlcv.latenessMs), or candles of their times are frozen; nothing was loaded`,
+    `${sum(late)} new trades of ${first.venue} ${first.symbol}${late.length > 1 ? ` and ${late.length - 1} other symbols` : ''} are too late for candles: Postgres has newer ones by more than ${latenessMs} ms (ohlcv.latenessMs), or candles of their times are frozen; nothing was loaded`,
     {
       remedy:
         'Load history before newer trades. Or load with --allow-late, and make the candles again: the command is printed after the load.',

@@ -182,7 +182,7 @@ describe('a load', () => {
     const older = await file('older.csv', [...csv(1_699_000_000, 'a'), ...csv(1_600_000_000, 'b').slice(1)].join('\n'));
     await expect(loadTrades({ ...options, file: older })).rejects.toMatchObject({
       code: 'LOAD_REFUSED',
-      message: expect.stringContaining('20 new trades (1 symbols, the most of history a) are too late'),
+      message: expect.stringContaining('20 new trades of history a are too late'),
       remedy: expect.stringContaining('--allow-late'),
     });
     expect(await count(`venue = 'history'`)).toBe(20);
