@@ -12,7 +12,6 @@ import { stopStack } from '../../infra/local/stack.ts';
 import { readTopic } from '../../proof/topic.ts';
 import type { Anomaly } from '../../schemas/gen/anomaly.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
-import { formats } from '../../storage/load/formats.ts';
 import { loadTrades } from '../../storage/load/load.ts';
 import { readCandles } from '../candles.ts';
 import { cacheDir } from '../config.ts';
@@ -120,11 +119,14 @@ async function load(config: Config, file: string, signal: AbortSignal): Promise<
   const result = await loadTrades({
     url: config.postgres.url,
     file,
-    format: formats.bitstamp,
+    format: 'bitstamp',
     symbol,
+    latenessMs: config.ohlcv.latenessMs,
     signal,
-    onProgress: ({ bytes, totalBytes, read }) =>
-      progress.update({ done: bytes, total: totalBytes, text: `${read.toLocaleString('en-US')} rows` }),
+    onProgress: ({ phase, bytes, totalBytes, read }) => {
+      if (phase !== 'loading') return;
+      progress.update({ done: bytes, total: totalBytes, text: `${read.toLocaleString('en-US')} rows` });
+    },
   });
   progress.end();
   say(

@@ -1,11 +1,14 @@
 /** `millrace load`: trades from files into the captured tables. */
 import type { Command } from 'commander';
 import { MillraceError } from '../../core/errors.ts';
+import type { Findings } from '../../storage/load/findings.ts';
 import { formats, isFormat } from '../../storage/load/formats.ts';
-import { loadTrades } from '../../storage/load/load.ts';
+import { type LoadProgress, type LoadResult, loadTrades } from '../../storage/load/load.ts';
 import { writeSynthetic } from '../../storage/load/synthetic.ts';
 import { loadConfig } from '../config.ts';
-import { count } from '../print.ts';
+import { askCandles } from '../frozen.ts';
+import { describeFindings, describeLate } from '../load-findings.ts';
+import { count, printJson, say } from '../print.ts';
 import { Progress } from '../progress.ts';
 import { untilSignal } from '../signals.ts';
 
@@ -13,9 +16,14 @@ interface Options {
   readonly venue?: string;
   readonly symbol?: string;
   readonly format: string;
+  readonly side?: string;
   readonly delimiter?: string;
   readonly batch: string;
   readonly rejects?: string;
+  readonly maxRejects: string;
+  readonly sort?: boolean;
+  readonly allowLate?: boolean;
+  readonly check?: boolean;
   readonly json?: boolean;
 }
 
@@ -28,13 +36,27 @@ export function register(program: Command): void {
     .option('--venue <name>', 'venue of all rows, where the file has no such column')
     .option('--symbol <name>', 'symbol of all rows, where the file has no such column')
     .option('--format <name>', `meaning of the columns: ${Object.keys(formats).join(', ')}`, 'auto')
+    .option(
+      '--side <whose>',
+      "whose side the file tells, maker or taker; it is stored as the taker's (default: by format, else taker)",
+    )
     .option('--delimiter <char>', 'between columns', ',')
-    .option('--batch <rows>', 'rows per transaction', '10000')
+    .option('--check', 'look at the file and at what Postgres has, print what was found, and load nothing')
+    .option(
+      '--sort',
+      'load the rows in the order of their times; needs as much disk in TMPDIR as the unpacked file has',
+    )
+    .option('--allow-late', 'load trades that will be late for candles, too')
+    .option('--max-rejects <rows>', 'load the others when up to so many rows cannot be loaded', '0')
     .option('--rejects <file>', 'where rows go that cannot be loaded (default: <file>.rejects.csv)')
-    .option('--json', 'print the counts as JSON')
+    .option('--batch <rows>', 'rows per transaction', '10000')
+    .option(
+      '--json',
+      'print what was found, and the counts, as JSON; without counts when nothing is loaded for what was found',
+    )
     .addHelpText('after', () => {
-      const lines = Object.entries(formats).map(([name, { about }]) => `  ${name.padEnd(9)} ${about}`);
-      return `\nFormats:\n${lines.join('\n')}\n`;
+      const lines = Object.entries(formats).map(([name, { about }]) => `  ${name.padEnd(11)} ${about}`);
+      return `\nFormats:\n${lines.join('\n')}\n${explanation}`;
     })
     .action(run);
   group
@@ -61,50 +83,132 @@ async function synthetic(
   process.stdout.write(`${file}: ${count(rows)} trades of ${count(symbols)} symbols\n`);
 }
 
+const explanation = `
+What it does:
+  The whole file is read first. Which columns are used and which are ignored, ids, order and rejected rows are printed, and only then is it loaded.
+  Side means the taker's side: the one that met an order that waited.
+  A file without trade ids gets ids made of time, price, size and the count of that content: a file that grew adds only its new rows.
+  A file without sequences gets none, but where ids would turn the order of lines of one time round.
+
+Nothing is loaded, and the exit status is 1, when
+  more than --max-rejects rows cannot be loaded: they are in the reject file with line and reason;
+  rows of a symbol step back in time by more than ohlcv.latenessMs, without --sort or --allow-late: candles would refuse them as late;
+  new rows are older than what Postgres has of their symbol by more than ohlcv.latenessMs, or candles are frozen for their times, without
+  --allow-late. Candles freeze with the clock, too: a file for each day is late when it is loaded a day after the one before it.
+  Rows that Postgres has already are not new: a file that was interrupted is loaded again with the same command.
+
+A row whose id is there with other values is found while loading. It goes to the reject file, the others stay, and the exit status is 1 when there
+are more of them than --max-rejects.
+`;
+
 async function run(file: string, options: Options, command: Command): Promise<void> {
   const config = loadConfig(command);
-  if (!isFormat(options.format)) {
-    throw new MillraceError('CONFIG_INVALID', `there is no format ${options.format}`, {
+  const { format, side } = options;
+  if (!isFormat(format)) {
+    throw new MillraceError('CONFIG_INVALID', `there is no format ${format}`, {
       remedy: `Use one of ${Object.keys(formats).join(', ')}.`,
     });
   }
-  const batchRows = Number(options.batch);
-  if (!Number.isInteger(batchRows) || batchRows < 1 || batchRows > 1_000_000) {
-    throw new MillraceError('CONFIG_INVALID', `--batch ${options.batch} is not between 1 and 1000000`);
+  if (side !== undefined && side !== 'maker' && side !== 'taker') {
+    throw new MillraceError('CONFIG_INVALID', `--side ${side} is neither maker nor taker`);
   }
+  const batchRows = wholeNumber('--batch', options.batch, 1, 1_000_000);
+  const maxRejects = wholeNumber('--max-rejects', options.maxRejects, 0, Number.MAX_SAFE_INTEGER);
   const signal = untilSignal(
     () => new MillraceError('INTERRUPTED', 'interrupted', { remedy: 'Load the same file again: it goes on.' }),
   );
-  const progress = new Progress('loading');
-  const start = performance.now();
+  const json = options.json === true;
+  const progress = new PhaseProgress();
+  let found: Findings | undefined;
   try {
     const result = await loadTrades({
       url: config.postgres.url,
       file,
-      format: formats[options.format],
+      format,
       batchRows,
+      maxRejects,
+      latenessMs: config.ohlcv.latenessMs,
+      sort: options.sort === true,
+      allowLate: options.allowLate === true,
+      check: options.check === true,
+      frozen: async (symbols) => {
+        const frozen = await askCandles(config, symbols, signal);
+        if (frozen === undefined) process.stderr.write('Kafka cannot be reached: candles are not asked what is late\n');
+        return frozen;
+      },
       signal,
+      ...(side === undefined ? {} : { side }),
       ...(options.venue === undefined ? {} : { venue: options.venue }),
       ...(options.symbol === undefined ? {} : { symbol: options.symbol }),
       ...(options.delimiter === undefined ? {} : { delimiter: options.delimiter === '\\t' ? '\t' : options.delimiter }),
       ...(options.rejects === undefined ? {} : { rejectFile: options.rejects }),
-      onProgress: ({ bytes, totalBytes, read }) => {
-        const rate = Math.round(read / ((performance.now() - start) / 1000));
-        progress.update({ done: bytes, total: totalBytes, text: `${count(read)} rows, ${count(rate)}/s` });
+      onProgress: (state) => progress.update(state),
+      onFindings: (findings) => {
+        progress.end();
+        found = findings;
+        if (!json) for (const line of describeFindings(findings)) say(line);
       },
     });
     progress.end();
-    if (options.json) {
-      process.stdout.write(`${JSON.stringify(result)}\n`);
-      return;
-    }
-    const { read, inserted, present, rejected, seconds } = result;
-    process.stdout.write(
-      `${count(read)} rows read, ${count(inserted)} inserted, ${count(present)} already there, ${count(rejected)} rejected` +
-        ` in ${seconds.toFixed(1)} s\n`,
-    );
-    if (result.rejectFile !== undefined) process.stdout.write(`rejected rows are in ${result.rejectFile}\n`);
+    if (json) printJson(result);
+    else if (options.check === true) say('nothing was loaded (--check)');
+    else printResult(result);
+    found = undefined;
+    if (result.rejected > maxRejects) throw tooMany(result, maxRejects);
+  } catch (error) {
+    if (json && found !== undefined) printJson({ findings: found });
+    throw error;
   } finally {
     progress.end();
+  }
+}
+
+function printResult({ read, inserted, present, rejected, seconds, rejectFile, findings }: LoadResult): void {
+  say(
+    `${count(read)} rows read, ${count(inserted)} inserted, ${count(present)} already there, ${count(rejected)} rejected` +
+      ` in ${seconds.toFixed(1)} s`,
+  );
+  if (rejectFile !== undefined) say(`rejected rows are in ${rejectFile}`);
+  for (const line of describeLate(findings)) say(line);
+}
+
+/** Rows that were found to differ while loading: the others are there. */
+function tooMany({ rejected, inserted, present, rejectFile }: LoadResult, maxRejects: number): MillraceError {
+  return new MillraceError(
+    'LOAD_REFUSED',
+    `${count(rejected)} rows were rejected, more than --max-rejects ${maxRejects}; ${count(inserted + present)} others are in Postgres`,
+    { remedy: `Read the reasons in ${rejectFile}.` },
+  );
+}
+
+/** @throws MillraceError CONFIG_INVALID */
+function wholeNumber(option: string, text: string, least: number, most: number): number {
+  const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= least && value <= most) return value;
+  throw new MillraceError('CONFIG_INVALID', `${option} ${text} is not between ${least} and ${most}`);
+}
+
+/** One line of progress for each phase. */
+class PhaseProgress {
+  #phase: LoadProgress['phase'] | undefined;
+  #line = new Progress('');
+  /** Since the phase began; the one before ended then. */
+  #start = performance.now();
+  #last = this.#start;
+
+  update({ phase, bytes, totalBytes, read }: LoadProgress): void {
+    if (phase !== this.#phase) {
+      this.end();
+      this.#phase = phase;
+      this.#line = new Progress(phase);
+      this.#start = this.#last;
+    }
+    this.#last = performance.now();
+    const rate = Math.round(read / ((this.#last - this.#start) / 1000));
+    this.#line.update({ done: bytes, total: totalBytes, text: `${count(read)} rows, ${count(rate)}/s` });
+  }
+
+  end(): void {
+    this.#line.end();
   }
 }

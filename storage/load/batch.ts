@@ -16,7 +16,7 @@ export interface BatchResult {
 /** Temporary, so it writes no WAL and ends with the session; emptied by every commit. */
 export async function openStaging(client: Client): Promise<void> {
   await client.query(`CREATE TEMP TABLE load_staging (
-    line int NOT NULL, venue text, symbol text, trade_id text, venue_sequence bigint, price numeric(20, 8), size numeric(20, 8),
+    place int NOT NULL, line int NOT NULL, venue text, symbol text, trade_id text, venue_sequence bigint, price numeric(20, 8), size numeric(20, 8),
     side text, executed_at timestamptz, conditions text) ON COMMIT DELETE ROWS`);
   // Its statistics would be gone with its rows; without this the planner guesses a size per batch anyway.
   await client.query('SET synchronous_commit = on');
@@ -25,17 +25,17 @@ export async function openStaging(client: Client): Promise<void> {
 const columns = 'venue, symbol, trade_id, venue_sequence, price, size, side, executed_at, conditions';
 
 /**
- * File order is kept: the rows' order in the log is the order of their lines. Repeating it adds nothing.
+ * The order of `rows` is kept in the log. Repeating it adds nothing.
  *
  * @throws whatever the database says; nothing of the batch is kept then.
  */
 export async function writeBatch(client: Client, rows: readonly TradeRow[]): Promise<BatchResult> {
   await client.query('BEGIN');
   try {
-    const copy = client.query(copyFrom(`COPY load_staging (line, ${columns}) FROM STDIN`));
+    const copy = client.query(copyFrom(`COPY load_staging (place, line, ${columns}) FROM STDIN`));
     await pipeline(Readable.from(chunks(rows)), copy);
     const { rowCount } = await client.query(
-      `INSERT INTO trades (${columns}) SELECT ${columns} FROM load_staging ORDER BY line ON CONFLICT DO NOTHING`,
+      `INSERT INTO trades (${columns}) SELECT ${columns} FROM load_staging ORDER BY place ON CONFLICT DO NOTHING`,
     );
     const inserted = rowCount ?? 0;
     const different = inserted === rows.length ? [] : await differing(client);
@@ -69,12 +69,12 @@ export async function addInstrument(client: Client, venue: string, symbol: strin
 function* chunks(rows: readonly TradeRow[]): Generator<Buffer> {
   for (let from = 0; from < rows.length; from += 2000) {
     let text = '';
-    for (const row of rows.slice(from, from + 2000)) text += copyLine(row);
+    for (const [index, row] of rows.slice(from, from + 2000).entries()) text += copyLine(row, from + index);
     yield Buffer.from(text);
   }
 }
 
-function copyLine(row: TradeRow): string {
+function copyLine(row: TradeRow, place: number): string {
   const cells = [
     row.venue,
     row.symbol,
@@ -86,7 +86,7 @@ function copyLine(row: TradeRow): string {
     row.executedAt,
     row.conditions,
   ];
-  let line = String(row.line);
+  let line = `${place}\t${row.line}`;
   for (const value of cells) line += `\t${value === null ? '\\N' : escaped(value)}`;
   return `${line}\n`;
 }

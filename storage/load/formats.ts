@@ -1,5 +1,4 @@
-/** What a trades file's columns mean. */
-import { MillraceError } from '../../core/errors.ts';
+/** What the columns of a trades file mean, by format. */
 
 export const fields = [
   'venue',
@@ -19,36 +18,115 @@ export type TimeUnit = 'auto' | 's' | 'ms' | 'us' | 'ns';
 
 export interface Format {
   readonly about: string;
-  /** Column names per field, in lower case; the first that the file has is taken. */
+  /** Column names per field, as `plainName` writes them; the first that the file has is taken. */
   readonly columns: Readonly<Partial<Record<Field, readonly string[]>>>;
   /** Of numeric timestamps. */
   readonly unit: TimeUnit;
   /** Names for a file without a header line. */
   readonly header?: readonly string[];
+  /** Cells of a line of a file without a header, in turn; further cells may follow. */
+  readonly shape?: readonly RegExp[];
   /** Given where the file has no such column. */
   readonly venue?: string;
+  /** A header with all these columns is of this format. */
+  readonly signature?: readonly string[];
+  /** The signature alone says too little: `--venue` has to begin with the format's venue, too. */
+  readonly ofVenue?: boolean;
+  /** Whose side the side column is. Default `taker`. */
+  readonly side?: 'maker' | 'taker';
+  /** The side is the sign of the size: a negative size is a sale by the taker. Default false. */
+  readonly signed?: boolean;
 }
+
+const whole = /^\d+$/;
+const decimal = /^\d+(\.\d+)?([eE][+-]?\d+)?$/;
+const epoch = /^\d{10,19}$/;
+const flag = /^(true|false)$/i;
 
 export const formats = {
   auto: {
-    about: 'any file with a header; common names of columns and units of time are recognised',
+    about: 'one of the others if the header tells it; else common names of columns and units of time',
     unit: 'auto',
     columns: {
       venue: ['venue', 'exchange', 'market'],
-      symbol: ['symbol', 'pair', 'instrument', 'product_id', 'ticker'],
-      trade_id: ['trade_id', 'tradeid', 'tid', 'id'],
-      venue_sequence: ['venue_sequence', 'sequence', 'seq'],
+      symbol: ['symbol', 'pair', 'instrument', 'productid', 'ticker'],
+      trade_id: ['tradeid', 'tid', 'id', 'trdmatchid', 'matchid', 'execid', 'aggtradeid'],
+      venue_sequence: ['venuesequence', 'sequence', 'seq'],
       price: ['price', 'px', 'rate'],
       size: ['size', 'amount', 'volume', 'quantity', 'qty'],
-      side: ['side', 'taker_side', 'type'],
-      executed_at: ['executed_at', 'timestamp', 'time', 'ts', 'date', 'datetime'],
+      side: ['takerside', 'aggressorside', 'side', 'makerside', 'isbuyermaker', 'takersidesell', 'sell', 'type'],
+      executed_at: ['executedat', 'timestamp', 'time', 'transacttime', 'ts', 'date', 'datetime'],
       conditions: ['conditions', 'condition'],
     },
   },
   millrace: {
     about: 'the columns of the table trades, as `COPY trades TO … WITH (FORMAT csv, HEADER)` writes them',
     unit: 'auto',
-    columns: Object.fromEntries(fields.map((field) => [field, [field]])),
+    columns: Object.fromEntries(fields.map((field) => [field, [plainName(field)]])),
+  },
+  binance: {
+    about: 'trades: id, price, qty, quote_qty, time, is_buyer_maker; with or without a header',
+    unit: 'auto',
+    venue: 'binance',
+    header: ['id', 'price', 'qty', 'quote_qty', 'time', 'is_buyer_maker', 'is_best_match'],
+    signature: ['id', 'qty', 'time', 'isbuyermaker'],
+    shape: [whole, decimal, decimal, decimal, epoch, flag],
+    columns: { trade_id: ['id'], price: ['price'], size: ['qty'], executed_at: ['time'], side: ['isbuyermaker'] },
+  },
+  'binance-agg': {
+    about:
+      'aggTrades: agg_trade_id, price, quantity, first and last trade id, transact_time, is_buyer_maker; with or without a header',
+    unit: 'auto',
+    venue: 'binance',
+    header: [
+      'agg_trade_id',
+      'price',
+      'quantity',
+      'first_trade_id',
+      'last_trade_id',
+      'transact_time',
+      'is_buyer_maker',
+      'is_best_match',
+    ],
+    signature: ['aggtradeid', 'quantity', 'transacttime', 'isbuyermaker'],
+    shape: [whole, decimal, decimal, whole, whole, epoch, flag],
+    columns: {
+      trade_id: ['aggtradeid'],
+      price: ['price'],
+      size: ['quantity'],
+      executed_at: ['transacttime'],
+      side: ['isbuyermaker'],
+    },
+  },
+  bitfinex: {
+    about: 'id, timestamp, amount, price; a negative amount is a sale by the taker',
+    unit: 'auto',
+    venue: 'bitfinex',
+    signature: ['timestamp', 'amount', 'price'],
+    ofVenue: true,
+    signed: true,
+    columns: {
+      trade_id: ['id', 'tradeid'],
+      symbol: ['symbol', 'pair'],
+      executed_at: ['timestamp', 'mts'],
+      price: ['price'],
+      size: ['amount'],
+    },
+  },
+  bitmex: {
+    about: 'timestamp, symbol, side, size, price, trdMatchID: the archive of BitMEX',
+    unit: 'auto',
+    venue: 'bitmex',
+    signature: ['timestamp', 'symbol', 'side', 'size', 'price', 'trdmatchid'],
+    ofVenue: true,
+    columns: {
+      trade_id: ['trdmatchid'],
+      symbol: ['symbol'],
+      executed_at: ['timestamp'],
+      price: ['price'],
+      size: ['size'],
+      side: ['side'],
+    },
   },
   bitstamp: {
     about: 'timestamp (seconds), price, amount, and optionally id and type (0 buy, 1 sell)',
@@ -62,12 +140,50 @@ export const formats = {
       side: ['type'],
     },
   },
-  binance: {
-    about: 'id, price, qty, quote_qty, time, is_buyer_maker; a file without a header may be used',
+  bybit: {
+    about: 'timestamp (seconds), symbol, side, size, price, trdMatchID: the archive of Bybit',
+    unit: 's',
+    venue: 'bybit',
+    signature: ['timestamp', 'symbol', 'side', 'size', 'price', 'trdmatchid'],
+    ofVenue: true,
+    columns: {
+      trade_id: ['trdmatchid'],
+      symbol: ['symbol'],
+      executed_at: ['timestamp'],
+      price: ['price'],
+      size: ['size'],
+      side: ['side'],
+    },
+  },
+  coinbase: {
+    about: "trade_id, side, size, price, time; side is the maker's and is turned round",
     unit: 'auto',
-    venue: 'binance',
-    header: ['id', 'price', 'qty', 'quote_qty', 'time', 'is_buyer_maker', 'is_best_match'],
-    columns: { trade_id: ['id'], price: ['price'], size: ['qty'], executed_at: ['time'], side: ['is_buyer_maker'] },
+    venue: 'coinbase',
+    signature: ['tradeid', 'side', 'size', 'price', 'time'],
+    ofVenue: true,
+    side: 'maker',
+    columns: {
+      trade_id: ['tradeid'],
+      symbol: ['productid'],
+      executed_at: ['time'],
+      price: ['price'],
+      size: ['size'],
+      side: ['side'],
+    },
+  },
+  kaiko: {
+    about: 'id, exchange, symbol, date, price, amount, sell (true: the taker sold)',
+    unit: 'auto',
+    signature: ['exchange', 'symbol', 'date', 'price', 'amount', 'sell'],
+    columns: {
+      venue: ['exchange'],
+      symbol: ['symbol'],
+      trade_id: ['id'],
+      executed_at: ['date'],
+      price: ['price'],
+      size: ['amount'],
+      side: ['sell'],
+    },
   },
   kraken: {
     about: 'time in seconds, price, volume, without a header line',
@@ -84,58 +200,25 @@ export function isFormat(name: string): name is FormatName {
   return Object.hasOwn(formats, name);
 }
 
-export interface Layout {
-  /** Index of each field's column. */
-  readonly at: Readonly<Partial<Record<Field, number>>>;
-  /** The first line is the header, not a trade. */
-  readonly headed: boolean;
-  readonly width: number;
-  readonly unit: TimeUnit;
-  /** `is_buyer_maker`: true means that the seller took. */
-  readonly makerFlag: boolean;
+/** A column name without case, spaces and punctuation, so that `Trade ID`, `tradeId` and `trade_id` are one. */
+export function plainName(name: string): string {
+  return name.toLowerCase().replace(/[\s_.-]/g, '');
 }
 
-/**
- * @param first cells of the file's first line.
- * @param given fields that the caller gives for the whole file.
- * @throws MillraceError LOAD_REFUSED: a needed column is missing, is there twice, or is also given by the caller.
- */
-export function layoutOf(format: Format, first: readonly string[], given: ReadonlySet<Field>): Layout {
-  const names = first.map((name) => name.trim().toLowerCase());
-  const headed =
-    format.header === undefined || names.some((name) => /^[a-z_ ]+$/.test(name) && name !== 'true' && name !== 'false');
-  const header = headed ? names : (format.header ?? []);
-  const at: Partial<Record<Field, number>> = {};
-  for (const field of fields) {
-    const wanted = (format.columns[field] ?? []).find((name) => header.includes(name));
-    if (wanted === undefined) continue;
-    if (header.indexOf(wanted) !== header.lastIndexOf(wanted))
-      throw refused(`the column ${wanted} is there twice`, header);
-    if (given.has(field)) {
-      throw refused(`the file has a column ${wanted}, and --${field} is given too: one of them must be wrong`, header);
-    }
-    at[field] = header.indexOf(wanted);
-  }
-  for (const field of ['price', 'size', 'executed_at'] as const) {
-    if (at[field] === undefined) {
-      const names = (format.columns[field] ?? []).join(', ');
-      throw refused(`no column for ${field} (looked for: ${names})`, header);
-    }
-  }
-  for (const field of ['venue', 'symbol'] as const) {
-    if (at[field] === undefined && !given.has(field))
-      throw refused(`no column for ${field}, and no --${field}`, header);
-  }
-  const makerFlag = at.side !== undefined && header[at.side] === 'is_buyer_maker';
-  return { at, headed, width: headed ? header.length : first.length, unit: format.unit, makerFlag };
+/** The format that a file's first line tells, or `auto`. @param venue of all rows, where it is given. */
+export function detectFormat(first: readonly string[], venue: string | undefined): FormatName {
+  const names = new Set(first.map((cell) => plainName(cell.trim())));
+  const found = (Object.entries(formats) as [FormatName, Format][]).find(([, format]) => {
+    if (fitsShape(format, first)) return true;
+    if (format.signature === undefined || !format.signature.every((name) => names.has(name))) return false;
+    if (format.signed === true && (formats.auto.columns.side as readonly string[]).some((name) => names.has(name)))
+      return false;
+    return format.ofVenue !== true || venue?.toLowerCase().startsWith(format.venue ?? '') === true;
+  });
+  return found?.[0] ?? 'auto';
 }
 
-function refused(reason: string, header: readonly string[]): MillraceError {
-  return new MillraceError(
-    'LOAD_REFUSED',
-    `the file cannot be loaded: ${reason}; its columns are ${header.join(', ')}`,
-    {
-      remedy: 'Give --format, --venue or --symbol; `millrace load trades --help` lists the formats.',
-    },
-  );
+/** The line is one of a file of this format without a header. */
+export function fitsShape(format: Format, cells: readonly string[]): boolean {
+  return format.shape?.every((cell, at) => cell.test(cells[at]?.trim() ?? '')) ?? false;
 }

@@ -1,31 +1,46 @@
-/** Loads a file of trades into Postgres. A second load adds nothing, and one that was interrupted goes on when it is started again. */
-import { stat } from 'node:fs/promises';
+/**
+ * Loads a file of trades into Postgres: a pass that only looks, then the load. A second load adds nothing, and one that was interrupted goes on when
+ * it is started again.
+ */
 import { type Client, DatabaseError } from 'pg';
 import { MillraceError } from '../../core/errors.ts';
 import { connectPostgres } from '../../core/postgres.ts';
 import { addInstrument, type BatchResult, openStaging, writeBatch } from './batch.ts';
-import { type Field, type Format, formats, layoutOf } from './formats.ts';
-import { type CsvLine, type CsvSource, contentHash, readCsv } from './reader.ts';
+import { type Findings, findingsOf, refuseDisorder, refuseLate, refuseRejects } from './findings.ts';
+import { type LateTrades, lateTrades, newestInPostgres } from './order/late.ts';
+import { Numbering } from './order/numbering.ts';
+import { type FileRow, Sorter } from './order/sort.ts';
+import { mostSymbols, Survey, type SymbolName, symbolId } from './order/survey.ts';
 import { RejectFile } from './rejects.ts';
-import { parseRow, type RowContext, RowError, type TradeRow } from './row.ts';
+import type { TradeRow } from './row.ts';
+import { TradeFile, type TradeFileOptions } from './trade-file.ts';
 
-export interface LoadOptions {
+export interface LoadOptions extends TradeFileOptions {
   /** Connection string; the role must be allowed to insert into trades and instruments. */
   readonly url: string;
-  readonly file: string;
-  /** Default: recognised by the column names. */
-  readonly format?: Format;
-  readonly venue?: string;
-  readonly symbol?: string;
-  /** Default `,`. */
-  readonly delimiter?: string;
   /** Rows per transaction. Default 10,000. */
   readonly batchRows?: number;
   /** Default: beside the file, `<file>.rejects.csv`. */
   readonly rejectFile?: string;
-  /** Called after every transaction. */
+  /** Rejected rows beyond which nothing is loaded. Default 0. */
+  readonly maxRejects?: number;
+  /** `ohlcv.latenessMs`: rows that are older than a newer one of their symbol by more are late. Default 5000. */
+  readonly latenessMs?: number;
+  /** Load rows in the order of their times where the file is not in it. Default false. */
+  readonly sort?: boolean;
+  /** Load rows that will be late for candles. Default false: refuse before anything is loaded. */
+  readonly allowLate?: boolean;
+  /**
+   * Event times up to which candles are frozen, milliseconds since 1970, by `symbolId`; undefined when that is not known. Asked for symbols that
+   * Postgres has trades of. Default: not asked.
+   */
+  readonly frozen?: (symbols: readonly SymbolName[]) => Promise<ReadonlyMap<string, number> | undefined>;
+  /** Only look: load nothing. Default false. */
+  readonly check?: boolean;
+  /** Called once, before anything is loaded or refused for what was found. */
+  readonly onFindings?: (findings: Findings) => void;
+  /** Called now and then, and after every transaction. */
   readonly onProgress?: (progress: LoadProgress) => void;
-  readonly signal?: AbortSignal;
 }
 
 export interface LoadCounts {
@@ -38,7 +53,8 @@ export interface LoadCounts {
 }
 
 export interface LoadProgress extends LoadCounts {
-  /** Bytes of the file, as it is on disk. */
+  readonly phase: 'checking' | 'sorting' | 'comparing' | 'loading';
+  /** Bytes of the file, as it is on disk, up to which this phase has come. */
   readonly bytes: number;
   readonly totalBytes: number;
 }
@@ -47,6 +63,7 @@ export interface LoadResult extends LoadCounts {
   /** Undefined when no row was rejected. */
   readonly rejectFile: string | undefined;
   readonly seconds: number;
+  readonly findings: Findings;
 }
 
 interface Pending {
@@ -55,109 +72,172 @@ interface Pending {
   readonly raw: Map<number, string>;
 }
 
+interface NumberedRow {
+  readonly row: TradeRow;
+  readonly raw: string;
+}
+
 /**
- * @throws MillraceError LOAD_REFUSED: nothing can be made of the file; POSTGRES_UNREACHABLE, POSTGRES_REFUSED. The signal's reason when it is
- *   aborted. What was committed before stays.
+ * More rejected rows than `maxRejects` refuse the file as long as nothing is loaded. A row whose id is there with other values is found only while
+ * loading: it is counted as rejected in the result, and the caller judges.
+ *
+ * @throws MillraceError LOAD_REFUSED: nothing can be made of the file, too many rows are rejected, or trades would be late; POSTGRES_UNREACHABLE,
+ *   POSTGRES_REFUSED. The signal's reason when it is aborted. What was committed before stays.
  */
 export async function loadTrades(options: LoadOptions): Promise<LoadResult> {
-  const load = new Load(options);
-  return load.run();
+  const file = await TradeFile.open(options);
+  return new Load(options, file).run();
 }
 
 class Load {
   readonly #options: LoadOptions;
+  readonly #file: TradeFile;
+  readonly #latenessMs: number;
+  readonly #survey: Survey;
   readonly #rejects: RejectFile;
   readonly #instruments = new Set<string>();
+  #phase: LoadProgress['phase'] = 'checking';
+  #sorter: Sorter | undefined;
   #read = 0;
   #inserted = 0;
   #present = 0;
 
-  constructor(options: LoadOptions) {
+  constructor(options: LoadOptions, file: TradeFile) {
     this.#options = options;
+    this.#file = file;
+    this.#latenessMs = options.latenessMs ?? 5_000;
+    this.#survey = new Survey(this.#latenessMs);
     this.#rejects = new RejectFile(options.rejectFile ?? `${options.file}.rejects.csv`);
   }
 
   async run(): Promise<LoadResult> {
     const start = performance.now();
-    const { file, signal, url } = this.#options;
-    const totalBytes = await sizeOf(file);
-    const source = await readCsv({
-      file,
-      ...(this.#options.delimiter === undefined ? {} : { delimiter: this.#options.delimiter }),
-      ...(signal === undefined ? {} : { signal }),
-      onBroken: ({ line, raw, reason }) => {
-        this.#read++;
-        this.#rejects.add(line, reason, raw);
-      },
-    });
+    const { maxRejects = 0, allowLate = false, check = false, sort = false } = this.#options;
     await using rejects = this.#rejects;
-    const iterator = source.lines[Symbol.asyncIterator]();
-    try {
-      const first = await iterator.next();
-      if (first.done === true) throw new MillraceError('LOAD_REFUSED', `${file} has no line`);
-      const { context, headed } = await this.#context(first.value);
-      await using client = await connectPostgres({
-        url,
-        name: 'millrace load',
-        ...(signal === undefined ? {} : { signal }),
-      });
-      try {
-        await openStaging(client);
-        const rest = headed ? iterator : startingWith(first.value, iterator);
-        await this.#batches(client, rest, context, source, totalBytes);
-      } catch (cause) {
-        throw cause instanceof MillraceError ? cause : databaseError(cause);
-      }
-    } finally {
-      await iterator.return?.(undefined);
-    }
+    await this.#look();
+    const unordered = this.#survey.late > 0 && !sort;
+    const refusable = rejects.count > maxRejects || (unordered && (!allowLate || this.#madeIds));
+    await using sorter = new Sorter({ reverse: this.#survey.newestFirst });
+    if (sort && !refusable && this.#survey.back > 0) await this.#sort(sorter);
+    await using client = refusable ? undefined : await this.#connect();
+    const late = client === undefined ? undefined : await this.#guarded(() => this.#late(client));
+    const findings = findingsOf({
+      file: this.#file,
+      survey: this.#survey,
+      rejects,
+      late,
+      sorted: this.#sorter !== undefined,
+    });
+    this.#options.onFindings?.(findings);
+    refuseRejects(findings, maxRejects);
+    refuseDisorder(findings, { sort, allowLate, latenessMs: this.#latenessMs });
+    if (!allowLate) refuseLate(findings, this.#latenessMs);
+    if (client !== undefined && !check) await this.#guarded(() => this.#load(client));
     return {
       ...this.#counts(),
+      read: this.#survey.rows + findings.rejected,
       rejectFile: rejects.count > 0 ? rejects.path : undefined,
       seconds: (performance.now() - start) / 1000,
+      findings,
     };
   }
 
-  async #context(first: CsvLine): Promise<{ context: RowContext; headed: boolean }> {
-    const { file, signal } = this.#options;
-    const format: Format = this.#options.format ?? formats.auto;
-    const given: Partial<Record<Field, string>> = {};
-    const venue = this.#options.venue ?? format.venue;
-    if (venue !== undefined) given.venue = venue;
-    if (this.#options.symbol !== undefined) given.symbol = this.#options.symbol;
-    const layout = layoutOf(format, first.cells, new Set(Object.keys(given) as Field[]));
-    // Only ids that are made here need the hash, and with it a pass over the file.
-    const idPrefix = layout.at.trade_id === undefined ? (await contentHash(file, signal)).slice(0, 16) : '';
-    return { context: { layout, given, idPrefix }, headed: layout.headed };
+  get #madeIds(): boolean {
+    return this.#file.layout.at.trade_id === undefined;
   }
 
-  /** Parses the next batch while the database works on the one before. */
-  async #batches(
-    client: Client,
-    lines: AsyncIterator<CsvLine> | AsyncGenerator<CsvLine>,
-    context: RowContext,
-    source: CsvSource,
-    totalBytes: number,
-  ): Promise<void> {
-    const { signal, onProgress } = this.#options;
+  /** The first pass: nothing but counting. */
+  async #look(): Promise<void> {
+    for await (const { row } of this.#file.rows({
+      rejects: this.#rejects,
+      onBytes: (bytes) => this.#progress(bytes),
+    })) {
+      this.#read++;
+      if (this.#survey.add(row)) continue;
+      throw new MillraceError('LOAD_REFUSED', `the file has more than ${mostSymbols} symbols`, {
+        remedy: 'Split it by symbol.',
+      });
+    }
+  }
+
+  async #sort(sorter: Sorter): Promise<void> {
+    this.#begin('sorting');
+    for await (const row of this.#file.rows({ onBytes: (bytes) => this.#progress(bytes) })) {
+      this.#read++;
+      await sorter.add(row);
+    }
+    this.#sorter = sorter;
+  }
+
+  /** A check goes without Postgres. @returns undefined then */
+  async #connect() {
+    const { url, signal, check } = this.#options;
+    try {
+      return await connectPostgres({ url, name: 'millrace load', ...(signal === undefined ? {} : { signal }) });
+    } catch (error) {
+      if (check === true && error instanceof MillraceError && error.code === 'POSTGRES_UNREACHABLE') return undefined;
+      throw error;
+    }
+  }
+
+  /** A trade is late when it is older than the newest one by more than the lateness, or when candles are frozen beyond its time. */
+  async #late(client: Client): Promise<readonly LateTrades[]> {
+    const symbols = [...this.#survey.symbols.values()];
+    const newest = await newestInPostgres(client, symbols);
+    const known = symbols.filter((each) => newest.has(symbolId(each)));
+    const frozen = known.length === 0 ? undefined : await this.#options.frozen?.(known);
+    const limits = new Map<string, number>();
+    for (const each of known) {
+      const id = symbolId(each);
+      const limit = Math.max((newest.get(id) ?? 0) - this.#latenessMs, frozen?.get(id) ?? Number.NEGATIVE_INFINITY);
+      if (each.earliest < limit) limits.set(id, limit);
+    }
+    if (limits.size === 0) return [];
+    this.#begin('comparing');
+    return lateTrades(client, onlyRows(this.#rows()), limits);
+  }
+
+  /** All rows with their ids, in the order in which they are loaded. */
+  async *#rows(): AsyncGenerator<NumberedRow> {
+    const { layout } = this.#file;
+    const numbering = new Numbering(this.#latenessMs, layout.at.venue_sequence !== undefined);
+    for await (const { row, raw } of this.#inOrder()) {
+      this.#options.signal?.throwIfAborted();
+      this.#read++;
+      yield { row: numbering.number(row), raw };
+    }
+  }
+
+  #inOrder(): AsyncIterable<FileRow> {
+    if (this.#sorter !== undefined) return this.#sorter.sorted();
+    return this.#file.rows({
+      onBytes: (bytes) => {
+        if (this.#phase !== 'loading') this.#progress(bytes);
+      },
+    });
+  }
+
+  /** Prepares the next batch while the database works on the one before. */
+  async #load(client: Client): Promise<void> {
+    this.#begin('loading');
+    await openStaging(client);
     const batchRows = this.#options.batchRows ?? 10_000;
     let pending: Pending = { rows: [], raw: new Map() };
     let writing: Promise<void> = Promise.resolve();
     const flush = async () => {
       await writing;
-      signal?.throwIfAborted();
+      this.#options.signal?.throwIfAborted();
       const batch = pending;
       pending = { rows: [], raw: new Map() };
-      writing = this.#write(client, batch).then(() =>
-        onProgress?.({ ...this.#counts(), bytes: Math.min(source.bytesRead(), totalBytes), totalBytes }),
-      );
+      const share = this.#read / Math.max(1, this.#survey.rows);
+      writing = this.#write(client, batch).then(() => this.#progress(Math.round(this.#file.bytes * share)));
       writing.catch(() => {});
     };
     try {
-      for (let next = await lines.next(); next.done !== true; next = await lines.next()) {
-        this.#parse(next.value, context, pending);
+      for await (const { row, raw } of this.#rows()) {
+        pending.rows.push(row);
+        pending.raw.set(row.line, raw);
         if (pending.rows.length >= batchRows) await flush();
-        await this.#rejects.drained();
       }
       await flush();
     } finally {
@@ -165,56 +245,53 @@ class Load {
     }
   }
 
-  #parse(line: CsvLine, context: RowContext, pending: Pending): void {
-    this.#read++;
-    try {
-      pending.rows.push(parseRow(line.cells, line.line, context));
-      pending.raw.set(line.line, line.raw);
-    } catch (error) {
-      if (!(error instanceof RowError)) throw error;
-      this.#rejects.add(line.line, error.message, line.raw);
-    }
-  }
-
   async #write(client: Client, { rows, raw }: Pending): Promise<void> {
     if (rows.length === 0) return;
-    for (const { venue, symbol } of rows) {
-      const key = `${venue}\u001f${symbol}`;
+    for (const row of rows) {
+      const key = symbolId(row);
       if (this.#instruments.has(key)) continue;
-      await addInstrument(client, venue, symbol);
+      await addInstrument(client, row.venue, row.symbol);
       this.#instruments.add(key);
     }
     const result: BatchResult = await writeBatch(client, rows);
     for (const line of result.different) {
       this.#rejects.add(line, 'a trade of this id is there with other values', raw.get(line) ?? '');
     }
+    await this.#rejects.drained();
     this.#inserted += result.inserted;
     this.#present += result.present;
+  }
+
+  #begin(phase: LoadProgress['phase']): void {
+    this.#phase = phase;
+    this.#read = 0;
+  }
+
+  #progress(bytes: number): void {
+    const totalBytes = this.#file.bytes;
+    this.#options.onProgress?.({
+      ...this.#counts(),
+      phase: this.#phase,
+      bytes: Math.min(bytes, totalBytes),
+      totalBytes,
+    });
   }
 
   #counts(): LoadCounts {
     return { read: this.#read, inserted: this.#inserted, present: this.#present, rejected: this.#rejects.count };
   }
-}
 
-async function* startingWith(first: CsvLine, rest: AsyncIterator<CsvLine>): AsyncGenerator<CsvLine> {
-  yield first;
-  for (let next = await rest.next(); next.done !== true; next = await rest.next()) yield next.value;
-}
-
-async function sizeOf(file: string): Promise<number> {
-  try {
-    const found = await stat(file);
-    if (found.isFile()) return found.size;
-  } catch (cause) {
-    throw new MillraceError('LOAD_REFUSED', `${file} is not there, or may not be read`, {
-      cause,
-      remedy: 'Check the path.',
-    });
+  async #guarded<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (cause) {
+      throw cause instanceof MillraceError ? cause : databaseError(cause);
+    }
   }
-  throw new MillraceError('LOAD_REFUSED', `${file} is not a file`, {
-    remedy: 'Give the path of a CSV file, plain or gzipped.',
-  });
+}
+
+async function* onlyRows(rows: AsyncIterable<NumberedRow>): AsyncGenerator<TradeRow> {
+  for await (const { row } of rows) yield row;
 }
 
 function databaseError(cause: unknown): unknown {

@@ -1,8 +1,20 @@
-/** The reject file: line, reason and the raw line of every row that was not loaded. Made only when there is one. */
+/** The reject file: line, reason and the raw line of every row that was not loaded. Made only when there is one. Counts by kind of reason. */
 
 import { once } from 'node:events';
 import { createWriteStream, type WriteStream } from 'node:fs';
 import { finished } from 'node:stream/promises';
+
+/** Rows that are rejected for one kind of reason. */
+export interface RejectKind {
+  readonly kind: string;
+  count: number;
+  /** Of the first of them. */
+  readonly line: number;
+  readonly reason: string;
+}
+
+/** Kinds of reasons that are told apart; further ones count as one. */
+const mostKinds = 50;
 
 export class RejectFile implements AsyncDisposable {
   readonly path: string;
@@ -10,6 +22,7 @@ export class RejectFile implements AsyncDisposable {
   #ended: Promise<void> | undefined;
   #count = 0;
   #full = false;
+  readonly #kinds = new Map<string, RejectKind>();
 
   constructor(path: string) {
     this.path = path;
@@ -19,14 +32,27 @@ export class RejectFile implements AsyncDisposable {
     return this.#count;
   }
 
-  add(line: number, reason: string, raw: string): void {
+  /** The most frequent kind first. */
+  get kinds(): readonly RejectKind[] {
+    return [...this.#kinds.values()].sort((a, b) => b.count - a.count);
+  }
+
+  /** @param kind the reason without the line's values. */
+  add(line: number, reason: string, raw: string, kind = reason): void {
     this.#count++;
+    this.#note(this.#kinds.size < mostKinds || this.#kinds.has(kind) ? kind : 'other reasons', line, reason);
     if (this.#stream === undefined) {
       this.#stream = createWriteStream(this.path);
       this.#stream.on('error', () => {});
       this.#stream.write('line,reason,raw\n');
     }
     this.#full = !this.#stream.write(`${line},${quoted(reason)},${quoted(raw.replace(/\r?\n$/, ''))}\n`);
+  }
+
+  #note(kind: string, line: number, reason: string): void {
+    const known = this.#kinds.get(kind);
+    if (known === undefined) this.#kinds.set(kind, { kind, count: 1, line, reason });
+    else known.count++;
   }
 
   /** Waits while the disk is slower than the rejects, so that they do not pile up in memory. @throws what the file system says. */

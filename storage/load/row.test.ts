@@ -1,17 +1,15 @@
 import { describe, expect, test } from '@jest/globals';
 import { formatDecimal } from '../../core/decimal.ts';
 import fc from '../../core/testing/property.ts';
-import { type Field, type Format, formats, layoutOf } from './formats.ts';
-import { parseRow, RowError, type TradeRow } from './row.ts';
+import type { Field, FormatName } from './formats.ts';
+import { layoutOf } from './layout.ts';
+import { type ParsedRow, parseRow, RowError } from './row.ts';
 
-function row(
-  header: string,
-  cells: string,
-  format: Format = formats.auto,
-  given: Partial<Record<Field, string>> = {},
-): TradeRow {
-  const layout = layoutOf(format, header.split(','), new Set(Object.keys(given) as Field[]));
-  return parseRow(cells.split(','), 7, { layout, given, idPrefix: 'abc' });
+type Given = Partial<Record<Field, string>>;
+
+function row(header: string, cells: string, format: FormatName = 'auto', given: Given = {}): ParsedRow {
+  const layout = layoutOf(header.split(','), { format, given });
+  return parseRow(cells.split(','), 7, { layout, given });
 }
 
 function reason(work: () => unknown): string {
@@ -25,20 +23,21 @@ function reason(work: () => unknown): string {
 }
 
 const bitstamp = (cells: string) =>
-  row('timestamp,price,amount', cells, formats.bitstamp, { venue: 'bitstamp', symbol: 'BTC-USD' });
+  row('timestamp,price,amount', cells, 'bitstamp', { venue: 'bitstamp', symbol: 'BTC-USD' });
 
 describe('a row', () => {
-  test('of Bitstamp gets its id from file and line, its order from the line, and keeps its decimals', () => {
+  test('of Bitstamp has no id and no sequence, and keeps its decimals', () => {
     expect(bitstamp('1385337600,800.010000000000,0.100000000000')).toEqual({
       line: 7,
       venue: 'bitstamp',
       symbol: 'BTC-USD',
-      tradeId: 'abc-7',
-      venueSequence: '7',
+      tradeId: null,
+      venueSequence: null,
       price: '800.01000000',
       size: '0.10000000',
       side: 'unknown',
       executedAt: '2013-11-25T00:00:00.000000Z',
+      millis: 1_385_337_600_000,
       conditions: null,
     });
   });
@@ -99,6 +98,7 @@ describe('the time of a row', () => {
     ['2013-11-25 00:00:00 UTC', '2013-11-25T00:00:00.000000Z'],
     ['2013-11-25 01:00:00+01', '2013-11-25T00:00:00.000000Z'],
     ['-86400', '1969-12-31T00:00:00.000000Z'],
+    ['2024-01-01D00:00:01.000000000', '2024-01-01T00:00:01.000000Z'],
   ])('%s is %s', (text, iso) => {
     expect(at(text)).toBe(iso);
   });
@@ -140,11 +140,11 @@ describe('side and sequence', () => {
   test('is_buyer_maker says that the other side took', () => {
     const header = 'id,price,qty,quote_qty,time,is_buyer_maker';
     const given = { venue: 'binance', symbol: 'BTCUSDT' };
-    expect(row(header, '1,2,3,6,1385337600123,True', formats.binance, given)).toMatchObject({
+    expect(row(header, '1,2,3,6,1385337600123,True', 'binance', given)).toMatchObject({
       side: 'sell',
       tradeId: '1',
     });
-    expect(row(header, '1,2,3,6,1385337600123,false', formats.binance, given).side).toBe('buy');
+    expect(row(header, '1,2,3,6,1385337600123,false', 'binance', given).side).toBe('buy');
   });
 
   test('an unknown side, and a sequence beyond 64 bits, are refused', () => {
@@ -155,10 +155,86 @@ describe('side and sequence', () => {
   });
 });
 
-describe('columns', () => {
-  const refusal = (header: string, given: Partial<Record<Field, string>> = {}, format: Format = formats.auto) => {
+describe('the side', () => {
+  const given = { venue: 'v', symbol: 's' };
+  const sideOf = (
+    header: string,
+    cells: string,
+    side?: 'maker' | 'taker',
+    format: FormatName = 'auto',
+    venue = 'v',
+  ) => {
+    const layout = layoutOf(header.split(','), {
+      format,
+      given: { ...given, venue },
+      ...(side === undefined ? {} : { side }),
+    });
+    return parseRow(cells.split(','), 2, { layout, given: { ...given, venue } }).side;
+  };
+
+  test.each([
+    ['price,size,time,sell', '1,1,1385337600,true', 'sell'],
+    ['price,size,time,sell', '1,1,1385337600,FALSE', 'buy'],
+    ['price,size,time,taker_side_sell', '1,1,1385337600,true', 'sell'],
+    ['price,size,time,isBuyerMaker', '1,1,1385337600,true', 'sell'],
+    ['price,size,time,maker_side', '1,1,1385337600,buy', 'sell'],
+    ['price,size,time,taker_side', '1,1,1385337600,buy', 'buy'],
+    ['price,size,time,taker_side,side', '1,1,1385337600,buy,sell', 'buy'],
+  ])("of %s, %s is the taker's: %s", (header, cells, side) => {
+    expect(sideOf(header, cells)).toBe(side);
+  });
+
+  test("of Coinbase is the maker's, told by venue and columns or by the format", () => {
+    const header = 'trade_id,side,size,price,time';
+    const cells = '3,buy,0.01,370,2014-12-01T06:24:08.666679Z';
+    expect(sideOf(header, cells, undefined, 'auto', 'coinbase')).toBe('sell');
+    expect(sideOf(header, cells, undefined, 'coinbase', 'other')).toBe('sell');
+    expect(sideOf(header, cells, 'taker', 'coinbase')).toBe('buy');
+    expect(sideOf(header, cells)).toBe('buy');
+  });
+
+  test('is turned round by --side maker, which a column that tells whose side it is refuses', () => {
+    expect(sideOf('price,size,time,side', '1,1,1385337600,sell', 'maker')).toBe('buy');
+    expect(sideOf('price,size,time,side', '1,1,1385337600,', 'maker')).toBe('unknown');
+    expect(() => sideOf('price,size,time,is_buyer_maker', '1,1,1385337600,true', 'maker')).toThrow('--side');
+    expect(() => sideOf('price,size,time', '1,1,1385337600', 'maker')).toThrow('no column for side');
+  });
+
+  test('of Bitfinex is the sign of the amount, whose size is never negative', () => {
+    const header = 'id,timestamp,amount,price';
+    const of = (amount: string) =>
+      row(header, `1,1600000000000,${amount},10000`, 'auto', { venue: 'bitfinex', symbol: 's' });
+    expect(of('-0.5')).toMatchObject({ side: 'sell', size: '0.50000000' });
+    expect(of('0.5')).toMatchObject({ side: 'buy', size: '0.50000000' });
+    expect(of('0').side).toBe('unknown');
+    expect(reason(() => row(header, '1,1600000000000,-0.5,1', 'auto', given))).toContain('--format bitfinex');
+  });
+
+  test('a flag that is neither true nor false is refused', () => {
+    expect(reason(() => sideOf('price,size,time,sell', '1,1,1385337600,buy'))).toContain('neither true nor false');
+  });
+});
+
+describe('a number with a comma', () => {
+  test.each([
+    ['1,213.50', 'thousands separators'],
+    ['1213,50', 'a comma; decimals need a point'],
+  ])('%s is refused for it', (price, fault) => {
+    const layout = layoutOf(['time', 'price', 'size'], { given: { venue: 'v', symbol: 's' } });
+    const work = () => parseRow(['1385337600', price, '1'], 2, { layout, given: { venue: 'v', symbol: 's' } });
+    expect(reason(work)).toBe(`price "${price}" has ${fault}`);
     try {
-      layoutOf(format, header.split(','), new Set(Object.keys(given) as Field[]));
+      work();
+    } catch (error) {
+      expect((error as RowError).kind).toBe(`price has ${fault}`);
+    }
+  });
+});
+
+describe('columns', () => {
+  const refusal = (header: string, given: Given = {}) => {
+    try {
+      layoutOf(header.split(','), { given });
     } catch (error) {
       return (error as Error).message;
     }
@@ -182,8 +258,8 @@ describe('columns', () => {
 
   test('of a format without a header line are known by position', () => {
     const given = { venue: 'kraken', symbol: 's' };
-    const layout = layoutOf(formats.kraken, ['1385337600', '800.1', '2'], new Set(Object.keys(given) as Field[]));
+    const layout = layoutOf(['1385337600', '800.1', '2'], { format: 'kraken', given });
     expect(layout.headed).toBe(false);
-    expect(parseRow(['1385337600', '800.1', '2'], 1, { layout, given, idPrefix: 'f' }).price).toBe('800.10000000');
+    expect(parseRow(['1385337600', '800.1', '2'], 1, { layout, given }).price).toBe('800.10000000');
   });
 });

@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { projectDir } from '../../cli/config.ts';
-import { formats } from '../../storage/load/formats.ts';
 import { loadTrades } from '../../storage/load/load.ts';
 import { syntheticTrades } from '../../storage/load/synthetic.ts';
 import { migrate } from '../../storage/migrate.ts';
@@ -107,7 +106,13 @@ describe('a load', () => {
         '1,1385337602,800.04,1,buy',
       ].join('\r\n'),
     );
-    const result = await loadTrades({ url: database.url, file: path, venue: 'bad', symbol: 'rows' });
+    const options = { url: database.url, file: path, venue: 'bad', symbol: 'rows' };
+    await expect(loadTrades({ ...options, maxRejects: 5 })).rejects.toMatchObject({
+      code: 'LOAD_REFUSED',
+      message: expect.stringContaining('6 of 9 rows cannot be loaded'),
+    });
+    expect(await count(`venue = 'bad'`)).toBe(0);
+    const result = await loadTrades({ ...options, maxRejects: 6 });
     expect(result).toMatchObject({ read: 9, inserted: 2, present: 0, rejected: 7, rejectFile: `${path}.rejects.csv` });
     const lines = (await readFile(`${path}.rejects.csv`, 'utf8')).trimEnd().split('\n');
     expect(lines[0]).toBe('line,reason,raw');
@@ -123,22 +128,79 @@ describe('a load', () => {
     expect(lines.find((line) => line.startsWith('11,'))).toContain('is there with other values');
   });
 
-  test('makes trade ids of content and line, the same for a file and its gzip, and keeps the order of lines', async () => {
-    const text =
-      'timestamp,price,amount\r\n1385337600,800.010000000000,0.1\r\n1385337600,800.05,0\r\n1385337600,799,0.3';
-    const options = { url: database.url, format: formats.bitstamp, symbol: 'BTC-USD' };
+  test('makes trade ids of content, the same for a file and its gzip, and keeps the order of lines', async () => {
+    const prices = ['800.010000000000', '800.05', '799', '800.2', '800.1', '800.05'];
+    const text = `timestamp,price,amount\r\n${prices.map((price) => `1385337600,${price},0.1`).join('\r\n')}`;
+    const options = { url: database.url, format: 'bitstamp', symbol: 'BTC-USD' } as const;
     const plain = await loadTrades({ ...options, file: await file('bitstamp.csv', text) });
     const packed = await loadTrades({ ...options, file: await file('bitstamp.csv.gz', gzipSync(text)) });
-    expect([plain.inserted, packed.inserted, packed.present]).toEqual([3, 0, 3]);
-    const { rows } = await database.client.query(
-      `SELECT trade_id, venue_sequence, price FROM trades WHERE venue = 'bitstamp' ORDER BY venue_sequence`,
+    expect([plain.inserted, packed.inserted, packed.present]).toEqual([6, 0, 6]);
+    const { rows } = await database.client.query<{ price: string }>(
+      `SELECT price FROM trades WHERE venue = 'bitstamp' ORDER BY executed_at, venue_sequence NULLS FIRST, trade_id COLLATE "C"`,
     );
-    expect(rows.map(({ venue_sequence, price }) => [venue_sequence, price])).toEqual([
-      ['2', '800.01000000'],
-      ['3', '800.05000000'],
-      ['4', '799.00000000'],
-    ]);
-    expect(rows[0].trade_id).toMatch(/^[0-9a-f]{16}-2$/);
+    expect(rows.map(({ price }) => Number(price))).toEqual(prices.map(Number));
+  });
+
+  test('of a file without ids that grew adds only what is new, also newest first', async () => {
+    const line = (second: number) => `${1_385_337_600 + Math.floor(second / 3)},${800 + (second % 2)},1`;
+    const lines = Array.from({ length: 120 }, (_, second) => line(second));
+    const options = { url: database.url, venue: 'grown', symbol: 's', sort: true };
+    const csv = (some: readonly string[]) => ['timestamp,price,amount', ...some].join('\n');
+    const first = await loadTrades({ ...options, file: await file('grown.csv', csv(lines.slice(0, 100))) });
+    const second = await loadTrades({ ...options, file: await file('grown.csv', csv(lines)) });
+    const third = await loadTrades({ ...options, file: await file('desc.csv', csv(lines.toReversed())) });
+    expect([first.inserted, second.inserted, second.present, third.inserted]).toEqual([100, 20, 100, 0]);
+  });
+
+  test('of a file that is not in order loads nothing, or sorts it: the log has rows in the order of times', async () => {
+    const lines = Array.from({ length: 480 }, (_, index) => `${1_700_000_000 + index * 30},${100 + index / 100},1`);
+    const path = await file('newest.csv', ['timestamp,price,amount', ...lines.toReversed()].join('\n'));
+    const options = { url: database.url, file: path, venue: 'newest', symbol: 's', batchRows: 100 };
+    await expect(loadTrades(options)).rejects.toMatchObject({
+      code: 'LOAD_REFUSED',
+      message: expect.stringContaining('newest trades first: 479 of 480 rows'),
+      remedy: expect.stringContaining('--sort'),
+    });
+    expect(await count(`venue = 'newest'`)).toBe(0);
+    await database.client.query(`
+      CREATE TABLE seen (place bigserial, at timestamptz);
+      CREATE FUNCTION note_seen() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO seen (at) VALUES (NEW.executed_at); RETURN NEW; END';
+      CREATE TRIGGER note_seen AFTER INSERT ON trades FOR EACH ROW WHEN (NEW.venue = 'newest') EXECUTE FUNCTION note_seen()`);
+    expect(await loadTrades({ ...options, sort: true })).toMatchObject({ read: 480, inserted: 480 });
+    const { rows } = await database.client.query<{ at: Date }>('SELECT at FROM seen ORDER BY place');
+    expect(rows.map(({ at }) => at.getTime() / 1000)).toEqual(lines.map((line) => Number(line.split(',', 1)[0])));
+  });
+
+  test('of history under newer trades loads nothing, unless it may be late; a file that is there already is no news', async () => {
+    const csv = (from: number, symbol: string) => [
+      'id,symbol,timestamp,price,amount',
+      ...Array.from({ length: 20 }, (_, at) => `${from + at},${symbol},${from + at},1,1`),
+    ];
+    const newer = await file('newer.csv', csv(1_700_000_000, 'a').join('\n'));
+    const options = { url: database.url, venue: 'history' };
+    await loadTrades({ ...options, file: newer });
+    const older = await file('older.csv', [...csv(1_699_000_000, 'a'), ...csv(1_600_000_000, 'b').slice(1)].join('\n'));
+    await expect(loadTrades({ ...options, file: older })).rejects.toMatchObject({
+      code: 'LOAD_REFUSED',
+      message: expect.stringContaining('20 new trades of history a are too late'),
+      remedy: expect.stringContaining('--allow-late'),
+    });
+    expect(await count(`venue = 'history'`)).toBe(20);
+    const late = await loadTrades({ ...options, file: older, allowLate: true });
+    expect(late).toMatchObject({
+      inserted: 40,
+      findings: { late: [{ symbol: 'a', trades: 20, from: 1_699_000_000_000 }] },
+    });
+    for (const again of [older, newer]) {
+      expect(await loadTrades({ ...options, file: again })).toMatchObject({ inserted: 0, findings: { late: [] } });
+    }
+  });
+
+  test('gives a symbol no sequence that the file does not have, so that no gap is seen between symbols', async () => {
+    const lines = Array.from({ length: 20 }, (_, at) => `${at % 2 ? 'A' : 'B'},1,1,${1_690_000_000_000 + at * 1000}`);
+    const path = await file('two.csv', ['symbol,price,size,timestamp', ...lines].join('\n'));
+    expect(await loadTrades({ url: database.url, file: path, venue: 'two' })).toMatchObject({ inserted: 20 });
+    expect(await count(`venue = 'two' AND venue_sequence IS NULL`)).toBe(20);
   });
 
   test('of an empty file, of a folder, or into a database without tables is one clear error', async () => {

@@ -1,0 +1,107 @@
+/** What one pass over a file finds: rows, symbols, times, and where a symbol's times step back. */
+import type { ParsedRow } from '../row.ts';
+
+export interface SymbolName {
+  readonly venue: string;
+  readonly symbol: string;
+}
+
+/** Key of a symbol in maps: no name has a control character. */
+export function symbolId({ venue, symbol }: SymbolName): string {
+  return `${venue}\u001f${symbol}`;
+}
+
+export interface SymbolTimes extends SymbolName {
+  rows: number;
+  /** Milliseconds since 1970. */
+  earliest: number;
+  latest: number;
+  last: number;
+  /** Rows that are older than a row before them. */
+  back: number;
+  /** Rows that are newer than the row before them. */
+  forward: number;
+  /** Rows that are older than a row before them by more than the allowed lateness, and their times. */
+  late: number;
+  lateFrom: number;
+  lateTo: number;
+}
+
+/** Symbols of one file that are kept in memory. */
+export const mostSymbols = 100_000;
+
+export class Survey {
+  readonly symbols = new Map<string, SymbolTimes>();
+  readonly #latenessMs: number;
+  /** Greatest step back, milliseconds. */
+  worstBackMs = 0;
+  rows = 0;
+
+  constructor(latenessMs: number) {
+    this.#latenessMs = latenessMs;
+  }
+
+  /** @returns false when the file has more symbols than `mostSymbols`. */
+  add(row: ParsedRow): boolean {
+    const { venue, symbol, millis: at } = row;
+    const key = symbolId(row);
+    this.rows++;
+    const times = this.symbols.get(key);
+    if (times === undefined) {
+      if (this.symbols.size === mostSymbols) return false;
+      this.symbols.set(key, {
+        venue,
+        symbol,
+        rows: 1,
+        earliest: at,
+        latest: at,
+        last: at,
+        back: 0,
+        forward: 0,
+        late: 0,
+        lateFrom: Number.POSITIVE_INFINITY,
+        lateTo: Number.NEGATIVE_INFINITY,
+      });
+    } else {
+      times.rows++;
+      if (at > times.last) times.forward++;
+      this.#stepBack(times, at);
+      times.earliest = Math.min(times.earliest, at);
+      times.latest = Math.max(times.latest, at);
+      times.last = at;
+    }
+    return true;
+  }
+
+  #stepBack(times: SymbolTimes, at: number): void {
+    const behind = times.latest - at;
+    if (behind <= 0) return;
+    times.back++;
+    this.worstBackMs = Math.max(this.worstBackMs, behind);
+    if (behind <= this.#latenessMs) return;
+    times.late++;
+    times.lateFrom = Math.min(times.lateFrom, at);
+    times.lateTo = Math.max(times.lateTo, at);
+  }
+
+  /** Rows that step back at all. */
+  get back(): number {
+    return this.#sum((times) => times.back);
+  }
+
+  /** Rows that step back by more than the allowed lateness. */
+  get late(): number {
+    return this.#sum((times) => times.late);
+  }
+
+  /** The newest rows of each symbol come first: lines of one time are in reverse order, too. */
+  get newestFirst(): boolean {
+    return this.back > 0 && this.#sum((times) => times.forward) === 0;
+  }
+
+  #sum(of: (times: SymbolTimes) => number): number {
+    let sum = 0;
+    for (const times of this.symbols.values()) sum += of(times);
+    return sum;
+  }
+}

@@ -1,0 +1,107 @@
+/** A file of trades: its layout, and its rows, as often as they are asked for. */
+import { MillraceError } from '../../core/errors.ts';
+import { type FileState, stateOf } from './file/open.ts';
+import { readCsv } from './file/reader.ts';
+import { type Field, type Format, type FormatName, formats } from './formats.ts';
+import { type Layout, layoutOf } from './layout.ts';
+import type { FileRow } from './order/sort.ts';
+import type { RejectFile } from './rejects.ts';
+import { parseRow, RowError } from './row.ts';
+
+export interface TradeFileOptions {
+  readonly file: string;
+  /** Default `auto`: told by the header, else by the column names. */
+  readonly format?: FormatName;
+  /** Of all rows. */
+  readonly venue?: string;
+  /** Of all rows. */
+  readonly symbol?: string;
+  /** Whose side the file tells. Default: by format and column, else the taker's. */
+  readonly side?: 'maker' | 'taker';
+  /** Default `,`. */
+  readonly delimiter?: string;
+  readonly signal?: AbortSignal;
+}
+
+export interface Pass {
+  /** Takes the lines that are no rows. Default: they are passed over. */
+  readonly rejects?: RejectFile;
+  /** Called now and then with the bytes of the file read so far. */
+  readonly onBytes?: (bytes: number) => void;
+}
+
+/** Rows between two calls of `onBytes`. */
+const reportRows = 5_000;
+
+export class TradeFile {
+  readonly layout: Layout;
+  /** Values for the whole file. */
+  readonly given: Readonly<Partial<Record<Field, string>>>;
+  readonly bytes: number;
+  readonly #options: TradeFileOptions;
+  readonly #state: FileState;
+
+  private constructor(options: TradeFileOptions, state: FileState, layout: Layout) {
+    this.#options = options;
+    this.#state = state;
+    this.layout = layout;
+    this.bytes = state.bytes;
+    const format: Format = formats[layout.format];
+    const venue = layout.at.venue === undefined ? (options.venue ?? format.venue) : undefined;
+    this.given = {
+      ...(venue === undefined ? {} : { venue }),
+      ...(options.symbol === undefined ? {} : { symbol: options.symbol }),
+    };
+  }
+
+  /** Reads the first line. @throws MillraceError LOAD_REFUSED */
+  static async open(options: TradeFileOptions): Promise<TradeFile> {
+    const state = await stateOf(options.file);
+    const { lines } = await readCsv({ ...options, onBroken: () => {} });
+    try {
+      const first = await lines.next();
+      if (first.done === true) throw new MillraceError('LOAD_REFUSED', `${options.file} has no line`);
+      const { format, venue, symbol, side } = options;
+      const layout = layoutOf(first.value.cells, {
+        given: { ...(venue === undefined ? {} : { venue }), ...(symbol === undefined ? {} : { symbol }) },
+        ...(format === undefined ? {} : { format }),
+        ...(side === undefined ? {} : { side }),
+      });
+      return new TradeFile(options, state, layout);
+    } finally {
+      await lines.return(undefined);
+    }
+  }
+
+  /** @throws MillraceError LOAD_REFUSED, also while iterating: the file cannot be read, or was changed since it was opened. */
+  async *rows({ rejects, onBytes }: Pass = {}): AsyncGenerator<FileRow> {
+    const { file } = this.#options;
+    const { bytes, changedMs } = await stateOf(file);
+    if (bytes !== this.#state.bytes || changedMs !== this.#state.changedMs) {
+      throw new MillraceError('LOAD_REFUSED', `${file} was changed while it was read`, {
+        remedy: 'Load a copy, or wait until the file is complete.',
+      });
+    }
+    const source = await readCsv({
+      ...this.#options,
+      onBroken: ({ line, raw, reason }) => rejects?.add(line, reason, raw, 'no CSV'),
+    });
+    let header = this.layout.headed;
+    let read = 0;
+    for await (const { cells, line, raw } of source.lines) {
+      if (++read % reportRows === 0) onBytes?.(source.bytesRead());
+      if (header) {
+        header = false;
+        continue;
+      }
+      try {
+        yield { row: parseRow(cells, line, this), raw };
+      } catch (error) {
+        if (!(error instanceof RowError)) throw error;
+        rejects?.add(line, error.message, raw, error.kind);
+        await rejects?.drained();
+      }
+    }
+    onBytes?.(bytes);
+  }
+}
