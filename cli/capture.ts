@@ -10,6 +10,9 @@ import { maskSettings, requireMaskable } from '../connectors/masking.ts';
 import { hasRecords } from '../connectors/recapture/known.ts';
 import { captureSettings } from '../connectors/settings.ts';
 import { readSlot } from '../connectors/slot.ts';
+import { type ColumnTrouble, columnTroubles } from '../connectors/trouble/columns.ts';
+import { explainFailure } from '../connectors/trouble/failure.ts';
+import { Registry } from '../core/avro/registry.ts';
 import type { Config } from '../core/config.ts';
 import { MillraceError } from '../core/errors.ts';
 import { type Masks, parseMasks } from '../core/masks.ts';
@@ -135,6 +138,19 @@ export async function requireNoGap(
         'Run `millrace connectors recapture`: it shows what it would do, and writes what the log lacks with --yes.',
     },
   );
+}
+
+/** Columns of captured tables that capture or recapture cannot do right by. @throws MillraceError POSTGRES_UNREACHABLE */
+export async function capturedColumnTroubles(config: Config): Promise<readonly ColumnTrouble[]> {
+  await using db = await connectPostgres({ url: config.postgres.url, name: 'millrace connectors' });
+  await using registry = new Registry(config.registry);
+  return await columnTroubles(db, registry, config.capture.prefix);
+}
+
+/** What a failed task's trace means, and the rows that it stopped at. @throws MillraceError POSTGRES_UNREACHABLE */
+export async function explained(config: Config, trace: string): Promise<readonly string[]> {
+  await using db = await connectPostgres({ url: config.postgres.url, name: 'millrace connectors' });
+  return await explainFailure(db, trace);
 }
 
 /** Where captured trades are written. */

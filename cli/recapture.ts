@@ -3,6 +3,7 @@ import { applyConnector } from '../connectors/apply.ts';
 import type { ConnectClient } from '../connectors/client.ts';
 import type { Definition } from '../connectors/definition.ts';
 import type { SlotState } from '../connectors/guard.ts';
+import { requireWritable } from '../connectors/recapture/preflight.ts';
 import { type Recaptured, recapture } from '../connectors/recapture/recapture.ts';
 import { capturedTables, topicOf } from '../connectors/recapture/tables.ts';
 import type { Config } from '../core/config.ts';
@@ -23,7 +24,7 @@ export interface RecaptureCommand {
   readonly signal: AbortSignal;
 }
 
-/** @throws MillraceError CONFIRMATION_NEEDED without `yes`, after the plan; what recapture.ts and apply.ts throw */
+/** @throws MillraceError CONFIRMATION_NEEDED without `yes`, after the plan; what preflight.ts, recapture.ts and apply.ts throw */
 export async function recaptureConnector(options: RecaptureCommand): Promise<void> {
   const { config, client, definition, signal } = options;
   const { slot, prefix } = config.capture;
@@ -33,6 +34,7 @@ export async function recaptureConnector(options: RecaptureCommand): Promise<voi
   if (options.yes !== true) {
     if (options.json === true) printJson({ carriedOut: false, loss: loss ?? null, reason, position, slot, topics });
     else printPlan(definition.name, slot, { reason, loss, position }, topics);
+    await withLog(config, (_log, schemas) => requireWritable(config.postgres.url, schemas, prefix));
     throw new MillraceError('CONFIRMATION_NEEDED', 'nothing was changed yet', {
       remedy: 'read the plan, then say it again with --yes',
     });

@@ -102,6 +102,13 @@ describe('a request', () => {
     expect(sent).toHaveLength(1);
   });
 
+  test('that sets the position of a connector that is gone is an error: it would begin with a snapshot', async () => {
+    answers['PATCH /connectors/x/offsets'] = [{ status: 404 }];
+    await expect(new ConnectClient({ url }).setPosition('x', 'cdc', { lsn: 1n, time: 1n })).rejects.toMatchObject({
+      code: 'CONNECTOR_UNKNOWN',
+    });
+  });
+
   test('for the position tells a first snapshot that is not finished, and no other snapshot', async () => {
     const within = { snapshot: 'INITIAL', snapshot_completed: false, last_snapshot_record: false };
     const offsets = [

@@ -224,7 +224,7 @@ export class ConnectClient {
   /**
    * Lets a stopped connector go on from there: it takes no snapshot. `server` is its topic prefix.
    *
-   * @throws MillraceError CONNECTOR_INVALID: a number of it would be rounded
+   * @throws MillraceError CONNECTOR_INVALID: a number of it would be rounded. CONNECTOR_UNKNOWN
    */
   async setPosition(
     name: string,
@@ -234,7 +234,12 @@ export class ConnectClient {
   ): Promise<void> {
     const at = exact(lsn);
     const offset = { lsn: at, lsn_proc: at, lsn_commit: at, ts_usec: exact(time), messageType: 'COMMIT' };
-    await this.#call('PATCH', `${path(name)}/offsets`, { offsets: [{ partition: { server }, offset }] }, signal);
+    const body = { offsets: [{ partition: { server }, offset }] };
+    const answer = await this.#call('PATCH', `${path(name)}/offsets`, body, signal);
+    if (answer !== undefined) return;
+    throw new MillraceError('CONNECTOR_UNKNOWN', `Kafka Connect has no connector ${name}: its position was not set`, {
+      remedy: 'Run the command again: it creates the connector.',
+    });
   }
 
   /**

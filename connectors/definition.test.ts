@@ -1,8 +1,9 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders of connector definitions
 import { readFile } from 'node:fs/promises';
 import { describe, expect, test } from '@jest/globals';
+import { decodeLimits } from '../core/avro/decoder.ts';
 import { isError } from '../core/errors.ts';
-import { topics } from '../schemas/topics.ts';
+import { captureRecordBytes, topics } from '../schemas/topics.ts';
 import { differences, parseDefinition } from './definition.ts';
 import { captureSettings } from './settings.ts';
 
@@ -102,6 +103,7 @@ describe('the trades connector', () => {
         retentionMs: setting('retention.ms'),
         compression: setting('compression.type'),
         compactionLagMs: setting('min.compaction.lag.ms'),
+        maxBatchBytes: setting('max.message.bytes'),
       }).toEqual({
         name: topic.name,
         partitions: String(topic.partitions),
@@ -109,8 +111,12 @@ describe('the trades connector', () => {
         retentionMs: String(topic.retentionMs),
         compression: topic.compression,
         compactionLagMs: topic.compactionLagMs === undefined ? undefined : String(topic.compactionLagMs),
+        maxBatchBytes: topic.maxBatchBytes === undefined ? undefined : String(topic.maxBatchBytes),
       });
     }
+    expect(config['producer.override.max.request.size']).toBe(String(captureRecordBytes));
+    // With room for what a dead letter adds.
+    expect(decodeLimits.maxBytes).toBeGreaterThanOrEqual(captureRecordBytes + 65_536);
     expect(config['transforms.partition.partition.topic.num']).toBe(
       String(topics.find((topic) => topic.name === 'cdc.public.trades')?.partitions),
     );

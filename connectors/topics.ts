@@ -20,9 +20,6 @@ export interface TopicPlan {
 
 export type Admin = Pick<TopicAdmin, 'partitions' | 'settings' | 'create' | 'alter'>;
 
-/** A dead letter holds its record whole: twice of what Kafka takes by default, which is as large as a record of the input may be. */
-const deadLetterBytes = 2 * 1_048_588;
-
 export function topicSpec(topic: Topic): TopicSpec {
   return {
     name: topic.name,
@@ -34,7 +31,7 @@ export function topicSpec(topic: Topic): TopicSpec {
       'retention.bytes': '-1',
       'compression.type': topic.compression,
       ...(topic.compactionLagMs !== undefined && { 'min.compaction.lag.ms': String(topic.compactionLagMs) }),
-      ...(topic.value === 'dead_letter' ? { 'max.message.bytes': String(deadLetterBytes) } : {}),
+      ...(topic.maxBatchBytes !== undefined && { 'max.message.bytes': String(topic.maxBatchBytes) }),
     },
   };
 }

@@ -17,6 +17,8 @@ export interface Topic {
   /** Of a compacted topic: milliseconds that older records of a key are kept, too. Default: until Kafka compacts. */
   readonly compactionLagMs?: number;
   readonly compression: 'zstd';
+  /** Largest batch, bytes. Default: the broker's, 1 MiB. */
+  readonly maxBatchBytes?: number;
   /** The Avro schema of the key; null when there is no key, or when it is bytes that only one processor understands. */
   readonly key: SchemaName | null;
   /**
@@ -37,6 +39,11 @@ const SIDE_RETENTION = 90 * DAY;
 const PARTITIONS = 6;
 
 type Shape = Omit<Topic, 'name'>;
+
+/** Largest record that the connector sends of a captured table, bytes; an update has its row twice. */
+export const captureRecordBytes = 8_000_000;
+/** What our decoders take: such a record, also within a dead letter. */
+const captureBatchBytes = 8 * 1024 * 1024;
 
 const millrace = { partitions: PARTITIONS, compression: 'zstd', createdBy: 'millrace' } as const;
 const connect = { partitions: PARTITIONS, compression: 'zstd', createdBy: 'connect' } as const;
@@ -68,7 +75,13 @@ const journal = {
 } as const satisfies Shape;
 /** Where replays begin: kept as long as what they read on from there. */
 const snapshots = { ...stream, key: null, value: null } as const satisfies Shape;
-const dead = { ...side, key: null, value: 'dead_letter' } as const satisfies Shape;
+/** A letter holds its record whole. */
+const dead = {
+  ...side,
+  maxBatchBytes: 2 * captureBatchBytes,
+  key: null,
+  value: 'dead_letter',
+} as const satisfies Shape;
 /** What operators ordered; every process reads it whole. */
 const compacted = {
   ...millrace,
@@ -89,6 +102,7 @@ const list = [
   {
     name: 'cdc.public.trades',
     ...connect,
+    maxBatchBytes: captureBatchBytes,
     cleanup: 'delete',
     retentionMs: INPUT_RETENTION,
     key: 'trade_key',
@@ -97,6 +111,7 @@ const list = [
   {
     name: 'cdc.public.instruments',
     ...connect,
+    maxBatchBytes: captureBatchBytes,
     cleanup: 'compact',
     retentionMs: FOR_EVER,
     compactionLagMs: INPUT_RETENTION,

@@ -7,12 +7,13 @@ import { type Definition, differences } from '../../connectors/definition.ts';
 import { dropSlot } from '../../connectors/recapture/slot.ts';
 import type { Slot } from '../../connectors/slot.ts';
 import { Supervisor } from '../../connectors/supervisor.ts';
+import { troubleLine } from '../../connectors/trouble/columns.ts';
 import type { Config } from '../../core/config.ts';
 import { MillraceError } from '../../core/errors.ts';
 import { KafkaLog } from '../../core/kafka/log.ts';
 import { createLogger } from '../../core/observability/logger.ts';
 import { connectPostgres } from '../../core/postgres.ts';
-import { definitionOf, definitions, requireNoGap, slotState } from '../capture.ts';
+import { capturedColumnTroubles, definitionOf, definitions, explained, requireNoGap, slotState } from '../capture.ts';
 import { loadConfig } from '../config.ts';
 import { printJson, say } from '../print.ts';
 import { recaptureConnector } from '../recapture.ts';
@@ -93,6 +94,7 @@ async function apply(options: { timeout: string; json?: boolean }, command: Comm
     const what = changed.length > 0 ? ` (${changed.join(', ')})` : '';
     say(`${name}  ${action}${what}  ${summary(status)}`);
   }
+  for (const trouble of await capturedColumnTroubles(config)) say(`WARNING  ${troubleLine(trouble)}`);
 }
 
 async function validate(options: { json?: boolean }, command: Command): Promise<void> {
@@ -114,13 +116,17 @@ async function status(options: { trace?: boolean; json?: boolean }, command: Com
     const found = await client.status(definition.name);
     const actual = found === undefined ? undefined : await client.config(definition.name);
     const changed = actual === undefined ? [] : differences(definition.config, actual);
-    results.push({ name: definition.name, status: found, changed });
+    const traces = [found, ...(found?.tasks ?? [])].flatMap((part) => part?.trace ?? []);
+    const explanation = traces[0] === undefined ? [] : await explained(config, traces[0]);
+    results.push({ name: definition.name, status: found, changed, explanation });
   }
+  const troubles = await capturedColumnTroubles(config);
   const { slot, loss } = await slotState(config, client, await definitionOf(config));
   if (loss !== undefined) process.exitCode = 1;
   if (!results.every((result) => result.status !== undefined && isRunning(result.status))) process.exitCode = 1;
-  if (options.json) return printJson({ connectors: results, slot: slot ?? null, loss: loss ?? null });
-  for (const { name, status: found, changed } of results) {
+  if (options.json)
+    return printJson({ connectors: results, slot: slot ?? null, loss: loss ?? null, columns: troubles });
+  for (const { name, status: found, changed, explanation } of results) {
     if (found === undefined) {
       say(`${name}  absent; create it with: millrace connectors apply`);
       continue;
@@ -133,7 +139,9 @@ async function status(options: { trace?: boolean; json?: boolean }, command: Com
       const lines = options.trace ? part.trace.trimEnd().split('\n') : traceCauses(part.trace);
       for (const text of lines) say(`  ${text}`);
     }
+    for (const text of explanation) say(`  ${text}`);
   }
+  for (const trouble of troubles) say(`WARNING  ${troubleLine(trouble)}`);
   if (slot === undefined)
     say(`slot ${config.capture.slot}  absent${loss === undefined ? '; the connector makes it' : ''}`);
   else say(slotLine(slot));

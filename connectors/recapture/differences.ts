@@ -3,7 +3,7 @@ import type { Client } from 'pg';
 import { type Masks, maskedTable } from '../../core/masks.ts';
 import { quoted } from '../../core/sql.ts';
 import { parseTimestamp } from '../../core/time.ts';
-import type { RowColumn, Text } from './columns.ts';
+import type { RowColumn, Text } from './columns/row.ts';
 import type { Difference } from './envelope.ts';
 import { temporary } from './known.ts';
 import type { CapturedTable } from './tables.ts';
@@ -21,9 +21,6 @@ export interface Counts {
 export interface Found extends Difference {
   readonly partition: number | null;
 }
-
-/** Types that Postgres cannot compare. */
-const incomparable = new Set(['json']);
 
 /** What is compared. Default: everything. */
 export interface CompareScope {
@@ -45,13 +42,12 @@ export async function compare(
   const [first] = table.primaryKey;
   const names = columns.map(({ name }) => name);
   const from = maskedTable(masks, table.name, names);
-  const side = (alias: string): string =>
-    (scope?.columns ?? columns)
-      .map(({ name, type }) => `${alias}.${quoted(name)}${incomparable.has(type) ? '::text' : ''}`)
-      .join(', ');
+  const compared = scope?.columns ?? columns;
+  const now = ({ name, sql }: RowColumn): string => sql(`t.${quoted(name)}`);
+  const before = ({ name }: RowColumn): string => `k.${quoted(name)}`;
   const cells = columns.flatMap((column, i) => [
-    `${text('t', column)} AS now_${i}`,
-    `${text('k', column)} AS known_${i}`,
+    `${text(now(column), column)} AS now_${i}`,
+    `${text(before(column), column)} AS known_${i}`,
   ]);
   await db.query(`DROP TABLE IF EXISTS ${differences}`);
   await db.query(
@@ -60,7 +56,7 @@ export async function compare(
               ${table.eventTime === null ? 'NULL::timestamptz' : `t.${quoted(table.eventTime)}`} AS _time, ${cells.join(', ')}
          FROM ${from} t FULL JOIN (SELECT * FROM ${known} WHERE NOT _gone) k
            ON ${table.primaryKey.map((name) => `t.${quoted(name)} = k.${quoted(name)}`).join(' AND ')}
-        WHERE ROW(${side('t')}) IS DISTINCT FROM ROW(${side('k')})${scope === undefined ? '' : ` AND (t.${quoted(first)} IS NULL OR ${onDays(table, scope.days)})`}`,
+        WHERE ROW(${compared.map(now).join(', ')}) IS DISTINCT FROM ROW(${compared.map(before).join(', ')})${scope === undefined ? '' : ` AND (t.${quoted(first)} IS NULL OR ${onDays(table, scope.days)})`}`,
   );
   const { rows } = await db.query<{ _op: string; n: string }>(
     `SELECT _op, count(*) AS n FROM ${differences} GROUP BY 1`,
@@ -77,10 +73,12 @@ function onDays({ eventTime }: CapturedTable, days: readonly string[]): string {
   return `(${['false', ...conditions].join(' OR ')})`;
 }
 
-/** As Postgres writes it, and Debezium with it: a cast would cut the blanks off that a `character(n)` ends with. */
-function text(alias: string, { name, type }: RowColumn): string {
-  const column = `${alias}.${quoted(name)}`;
-  return type === 'bpchar' ? `CASE WHEN ${column} IS NOT NULL THEN concat(${column}) END` : `${column}::text`;
+/** Types whose cast to text is not what Postgres prints: it cuts the blanks off that a `character(n)` ends with, and gives each address a mask. */
+const printed = new Set(['bpchar', 'inet']);
+
+/** As Postgres prints it, and Debezium with it. */
+function text(value: string, { type }: RowColumn): string {
+  return printed.has(type) ? `CASE WHEN ${value} IS NOT NULL THEN concat(${value}) END` : `(${value})::text`;
 }
 
 /**
@@ -95,9 +93,9 @@ export async function* readDifferences(
   table: CapturedTable,
   columns: readonly RowColumn[],
   bounds: { readonly from: bigint; readonly to: bigint },
-  portion = 2_000,
 ): AsyncGenerator<readonly Found[]> {
   const cursor = `${temporary('differences', table)}_cursor`;
+  const portion = await portionOf(db, table);
   await db.query('BEGIN');
   try {
     await db.query(
@@ -126,6 +124,17 @@ export async function* readDifferences(
     await db.query('ROLLBACK').catch(() => undefined);
     throw error;
   }
+}
+
+const mostRows = 2_000;
+const mostBytes = 32 * 1024 * 1024;
+
+/** How many rows are read at once: as many as fit into the memory that is meant for them, were all as long as the longest. */
+async function portionOf(db: Client, table: CapturedTable): Promise<number> {
+  const { rows } = await db.query<{ bytes: number | null }>(
+    `SELECT max(octet_length(each::text)) AS bytes FROM ${temporary('differences', table)} each`,
+  );
+  return Math.min(mostRows, Math.max(1, Math.floor(mostBytes / (rows[0]?.bytes ?? 1))));
 }
 
 function within(time: Text, { from, to }: { readonly from: bigint; readonly to: bigint }): bigint {

@@ -1,5 +1,5 @@
 /** Change records as the connector would have written them. They say `version: millrace`, so that nobody takes them for Debezium's. */
-import type { RowColumn, Text } from './columns.ts';
+import type { RowColumn, Text } from './columns/row.ts';
 
 /** What the log does not have of one row. `r`: the row. `u`: the row as it is now, and as the log has it. `d`: as the log has it. */
 export interface Difference {
@@ -12,8 +12,6 @@ export interface Difference {
 
 export interface EnvelopeOptions {
   readonly columns: readonly RowColumn[];
-  /** Of columns that the table does not have any more. */
-  readonly defaults: Readonly<Record<string, unknown>>;
   /** Topic prefix, database, schema and table. */
   readonly source: { readonly name: string; readonly db: string; readonly schema: string; readonly table: string };
   /** Where the new slot begins. */
@@ -62,8 +60,9 @@ export function envelopeOf({ op, before, after, logTime }: Difference, options: 
   };
 }
 
-function rowOf(row: Readonly<Record<string, Text>>, { columns, defaults }: EnvelopeOptions): object {
-  const values: Record<string, unknown> = { ...defaults };
+/** Columns that the table does not have any more stay out: the encoder writes their defaults. */
+function rowOf(row: Readonly<Record<string, Text>>, { columns }: EnvelopeOptions): object {
+  const values: Record<string, unknown> = {};
   for (const { name, toAvro } of columns) {
     const text = row[name];
     values[name] = text === null || text === undefined ? null : toAvro(text);

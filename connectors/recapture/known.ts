@@ -6,7 +6,7 @@ import type { Schemas } from '../../core/avro/schemas.ts';
 import { dispositionOf } from '../../core/errors.ts';
 import { endsOf, type Log, readRange } from '../../core/runtime/log.ts';
 import { quoted } from '../../core/sql.ts';
-import type { RowColumn, Text } from './columns.ts';
+import type { RowColumn, Text } from './columns/row.ts';
 import type { CapturedTable } from './tables.ts';
 
 interface Change {
@@ -63,10 +63,10 @@ export async function loadKnown(options: KnownOptions): Promise<Newest> {
 /** Makes the temporary table `read_<table>`: rows of the log, older and newer ones of a key. */
 export async function makeRead(db: Client, table: CapturedTable, columns: readonly RowColumn[]): Promise<void> {
   const [known, read] = [temporary('known', table), temporary('read', table)];
-  const names = columns.map(({ name }) => quoted(name));
+  const cells = columns.map(({ name, sql }) => `${sql(quoted(name))} AS ${quoted(name)}`);
   await db.query(`DROP TABLE IF EXISTS ${known}, ${read}`);
   await db.query(
-    `CREATE TEMP TABLE ${read} AS SELECT ${names.join(', ')}, 0 AS _partition, 0::bigint AS _offset, false AS _gone FROM ${table.name} WITH NO DATA`,
+    `CREATE TEMP TABLE ${read} AS SELECT ${cells.join(', ')}, 0 AS _partition, 0::bigint AS _offset, false AS _gone FROM ${table.name} WITH NO DATA`,
   );
 }
 

@@ -22,11 +22,13 @@ import type { ConnectClient } from '../client.ts';
 import type { Definition } from '../definition.ts';
 import { type Counts, compare, readDifferences } from './differences.ts';
 import { hasRecords, loadKnown, type Newest } from './known.ts';
+import { type CaptureSchemas, type OpenedTable, openTables } from './opened.ts';
+import { requireWritable } from './preflight.ts';
 import { bringToRest } from './rest.ts';
 import { lockSlot, replaceSlot } from './slot.ts';
 import { type CapturedTable, capturedTables, topicOf } from './tables.ts';
 import { advanceWal } from './wal.ts';
-import { type CaptureSchemas, type OpenedTable, openTable, writeChanges } from './writing.ts';
+import { writeChanges } from './writing.ts';
 
 export interface RecaptureOptions {
   readonly client: ConnectClient;
@@ -73,7 +75,7 @@ export interface Untold {
 /**
  * The connector stays stopped; apply.ts lets it go on.
  *
- * @throws MillraceError POSTGRES_REFUSED: another recapture is under way, or Postgres says no. SCHEMA_INCOMPATIBLE: a column cannot be written as Debezium would.
+ * @throws MillraceError POSTGRES_REFUSED: another recapture is under way, or Postgres says no. SCHEMA_INCOMPATIBLE: a column or value cannot be written as Debezium would.
  *   POSITION_LOST: nothing was captured yet. Errors of Kafka, Kafka Connect and the registry.
  */
 export async function recapture(options: RecaptureOptions): Promise<Recaptured> {
@@ -82,6 +84,7 @@ export async function recapture(options: RecaptureOptions): Promise<Recaptured> 
   try {
     await db.query("SET TIME ZONE 'UTC'; SET DateStyle TO ISO; SET bytea_output TO hex");
     await alone(db, slot);
+    await requireWritable(postgresUrl, options.schemas, prefix);
     await bringToRest(options);
     const untold: Untold[] = [];
     const tables = await open(options, db, untold);
@@ -156,10 +159,11 @@ interface Opened extends OpenedTable {
 
 async function open(options: RecaptureOptions, db: Client, untold: Untold[]): Promise<readonly Opened[]> {
   const { log, schemas, prefix, signal } = options;
+  const captured = await openTables(db, schemas, prefix);
   const opened: Opened[] = [];
   for (const table of capturedTables) {
     const topic = topicOf(prefix, table);
-    const found = await openTable(db, schemas, table, topic);
+    const found = captured.find((each) => each.table === table);
     if (found === undefined) {
       const rows = await unwritten(db, table, topic);
       if (rows > 0) untold.push({ table: table.name, rows });

@@ -1,7 +1,7 @@
 /** What of the definitions (connectors/*.json) has to be known to write a record where the connector would. A test holds both equal. */
 import { defaultPartition } from '../../core/kafka/partition.ts';
 import { partitionOf } from '../../core/routing.ts';
-import type { Text } from './columns.ts';
+import type { Text } from './columns/row.ts';
 
 export interface CapturedTable {
   /** With its schema. */
@@ -11,6 +11,8 @@ export interface CapturedTable {
   readonly key: readonly string[];
   /** The column that tells when it happened; null where nothing does. */
   readonly eventTime: string | null;
+  /** Columns in which the table itself refuses what Debezium cannot write. */
+  readonly checked: readonly string[];
   /** @param key the record's encoded key */
   partition(row: Readonly<Record<string, Text>>, key: Buffer, partitions: number): number;
 }
@@ -22,6 +24,7 @@ export const capturedTables: readonly CapturedTable[] = Object.freeze([
     primaryKey: ['venue', 'symbol', 'trade_id'],
     key: ['venue', 'symbol'],
     eventTime: 'executed_at',
+    checked: ['price', 'size'],
     partition: ({ venue, symbol }, _key, partitions) => partitionOf([venue ?? '', symbol ?? ''], partitions),
   },
   {
@@ -29,6 +32,7 @@ export const capturedTables: readonly CapturedTable[] = Object.freeze([
     primaryKey: ['venue', 'symbol'],
     key: ['venue', 'symbol'],
     eventTime: null,
+    checked: [],
     partition: (_row, key, partitions) => defaultPartition(key, partitions),
   },
 ]);

@@ -1,46 +1,13 @@
 /** Writes what the log lacks where the connector would have written it, in the schema that it registered. */
-import type { Client } from 'pg';
-import { AvroEncoder } from '../../core/avro/encoder.ts';
-import type { Version } from '../../core/avro/registry.ts';
-import type { Schemas } from '../../core/avro/schemas.ts';
+import { MillraceError } from '../../core/errors.ts';
 import type { Log, OutRecord } from '../../core/runtime/log.ts';
-import { keySubject, valueSubject } from '../../schemas/topics.ts';
-import { type RowColumn, rowColumns, type Text } from './columns.ts';
+import { literal } from '../../core/sql.ts';
+import { captureRecordBytes } from '../../schemas/topics.ts';
+import type { RowColumn, Text } from './columns/row.ts';
 import type { Found } from './differences.ts';
 import { type EnvelopeOptions, envelopeOf } from './envelope.ts';
+import type { OpenedTable } from './opened.ts';
 import type { CapturedTable } from './tables.ts';
-
-/** With the newest version of a subject. */
-export type CaptureSchemas = Schemas & { latest(subject: string): Promise<Version | undefined> };
-
-/** A table of which something was captured. */
-export interface OpenedTable {
-  readonly table: CapturedTable;
-  readonly topic: string;
-  /** The newest value schema of the topic. */
-  readonly schema: object;
-  readonly columns: readonly RowColumn[];
-  readonly defaults: Readonly<Record<string, unknown>>;
-  readonly values: AvroEncoder<object>;
-  readonly keys: AvroEncoder<object>;
-}
-
-/** Undefined when nothing of it was captured yet. @throws MillraceError SCHEMA_INCOMPATIBLE: a column cannot be written as Debezium would. */
-export async function openTable(
-  db: Client,
-  schemas: CaptureSchemas,
-  table: CapturedTable,
-  topic: string,
-): Promise<OpenedTable | undefined> {
-  const [value, key] = [await schemas.latest(valueSubject(topic)), await schemas.latest(keySubject(topic))];
-  if (value === undefined || key === undefined) return undefined;
-  return {
-    ...{ table, topic, schema: value.schema },
-    ...rowColumns(value.schema, await columnTypes(db, table)),
-    values: await AvroEncoder.open<object>(schemas, valueSubject(topic), value.schema),
-    keys: await AvroEncoder.open<object>(schemas, keySubject(topic), key.schema),
-  };
-}
 
 export interface WriteOptions {
   readonly log: Log;
@@ -56,17 +23,17 @@ export interface WriteOptions {
   readonly onProgress: (done: number) => void;
 }
 
-/** Each portion in one transaction. */
+/** Each portion in one transaction. @throws MillraceError RECORD_TOO_LARGE naming the row */
 export async function writeChanges(
   { log, name, prefix, postgresUrl, signal, wanted = () => true, onProgress }: WriteOptions,
-  { table, topic, columns, defaults, values, keys }: OpenedTable,
+  { table, topic, columns, values, keys }: OpenedTable,
   differences: AsyncIterable<readonly Found[]>,
   at: Pick<EnvelopeOptions, 'lsn' | 'place' | 'tx' | 'at' | 'snapshot'>,
 ): Promise<void> {
   const partitions = (await log.ends(topic)).length;
   const [schema = '', relation = ''] = table.name.split('.');
   const source = { name: prefix, db: new URL(postgresUrl).pathname.slice(1), schema, table: relation };
-  const envelope = { columns, defaults, source, ...at };
+  const envelope = { columns, source, ...at };
   await using writer = await log.writer(`millrace.recapture.${name}`);
   let done = 0;
   for await (const portion of differences) {
@@ -78,6 +45,7 @@ export async function writeChanges(
       const partition = found.partition ?? table.partition(row, key, partitions);
       if (!wanted(found, partition)) continue;
       const value = values.encode(envelopeOf(found, envelope));
+      if (value.length > captureRecordBytes) throw tooLarge(table, row, value.length);
       records.push({ topic, partition, key, value, timestamp: at.at / 1000n });
     }
     if (records.length > 0) await writer.transact({ records });
@@ -86,17 +54,21 @@ export async function writeChanges(
   }
 }
 
+function tooLarge(
+  { name, primaryKey }: CapturedTable,
+  row: Readonly<Record<string, Text>>,
+  bytes: number,
+): MillraceError {
+  const key = primaryKey.map((column) => literal(row[column] ?? '')).join(', ');
+  return new MillraceError(
+    'RECORD_TOO_LARGE',
+    `${name}: the change of row (${primaryKey.join(', ')}) = (${key}) has ${bytes} bytes; at most ${captureRecordBytes} are captured`,
+    { remedy: 'Make its values smaller in Postgres, or drop the column; then run the command again.' },
+  );
+}
+
 function keyOf(row: Readonly<Record<string, Text>>, { key }: CapturedTable, columns: readonly RowColumn[]): object {
   return Object.fromEntries(
     columns.filter(({ name }) => key.includes(name)).map(({ name, toAvro }) => [name, toAvro(row[name] ?? '')]),
   );
-}
-
-async function columnTypes(db: Client, { name }: CapturedTable): Promise<ReadonlyMap<string, string>> {
-  const { rows } = await db.query<{ name: string; type: string }>(
-    `SELECT attname AS name, format_type(atttypid, -1) AS type FROM pg_attribute
-      WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped`,
-    [name],
-  );
-  return new Map(rows.map((row) => [row.name, row.type]));
 }

@@ -6,7 +6,7 @@ import { namings } from '../../core/archive/reading/views.ts';
 import { tables } from '../../core/archive/tables.ts';
 import { quoted } from '../../core/sql.ts';
 import type { ArchivedTopic } from '../../schemas/topics.ts';
-import type { RowColumn } from '../recapture/columns.ts';
+import type { RowColumn } from '../recapture/columns/row.ts';
 import { insert, temporary } from '../recapture/known.ts';
 import type { CapturedTable } from '../recapture/tables.ts';
 

@@ -29,10 +29,12 @@ import type { ConnectClient } from '../client.ts';
 import type { Definition } from '../definition.ts';
 import { compare, type Found, readDifferences } from '../recapture/differences.ts';
 import { loadRecords, makeKnown, makeRead } from '../recapture/known.ts';
+import { type CaptureSchemas, type OpenedTable, openTables } from '../recapture/opened.ts';
+import { requireWritable } from '../recapture/preflight.ts';
 import { bringToRest } from '../recapture/rest.ts';
 import { lockSlot } from '../recapture/slot.ts';
 import { capturedTables, topicOf } from '../recapture/tables.ts';
-import { type CaptureSchemas, type OpenedTable, openTable, writeChanges } from '../recapture/writing.ts';
+import { writeChanges } from '../recapture/writing.ts';
 import { archivedColumns, loadArchived } from './archived.ts';
 import { valuesOf } from './values.ts';
 
@@ -119,7 +121,7 @@ async function lostDays(
  * The connector stays stopped; apply.ts lets it go on.
  *
  * @throws MillraceError POSTGRES_REFUSED: a recapture is under way, or Postgres says no. POSITION_LOST: the connector has no position, or its first
- *   snapshot is not finished. SCHEMA_INCOMPATIBLE: a column cannot be written as Debezium would. ARCHIVE_DAMAGED: a listed file cannot be read.
+ *   snapshot is not finished. SCHEMA_INCOMPATIBLE: a column or value cannot be written as Debezium would. ARCHIVE_DAMAGED: a listed file cannot be read.
  *   Errors of Kafka, Kafka Connect, the registry and the bucket.
  */
 export async function refill(options: RefillOptions): Promise<Refilled> {
@@ -136,6 +138,7 @@ export async function refill(options: RefillOptions): Promise<Refilled> {
         },
       );
     }
+    await requireWritable(postgresUrl, options.schemas, prefix);
     options.onProgress?.({ doing: 'stopping', done: 0, total: 1 });
     await bringToRest(options);
     const position = await client.position(definition.name, signal);
@@ -152,7 +155,7 @@ export async function refill(options: RefillOptions): Promise<Refilled> {
     let deleted = 0;
     for (const [topic, lost] of await lostOfTables(options)) {
       const table = capturedTables.find((each) => topicOf(prefix, each) === topic);
-      const opened = table && (await openTable(db, options.schemas, table, topic));
+      const [opened] = table === undefined ? [] : await openTables(db, options.schemas, prefix, [table]);
       if (opened === undefined) continue;
       const done = await new Refill(options, db, opened, topic, lost).run(position.lsn);
       days.push(...done.days);

@@ -1,7 +1,7 @@
 import { parseDecimal } from '../../core/decimal.ts';
 import type { ColumnType, ColumnValue, TypedColumn } from '../../core/rowhash.ts';
 import { parseTimestamp } from '../../core/time.ts';
-import type { Text } from '../recapture/columns.ts';
+import type { Text } from '../recapture/columns/row.ts';
 
 /** A row of Postgres as it is hashed. @param row each column as Postgres' text (UTC, ISO dates) */
 export function valuesOf(columns: readonly TypedColumn[], row: Readonly<Record<string, Text>>): readonly ColumnValue[] {

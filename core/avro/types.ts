@@ -180,7 +180,7 @@ class DecimalType extends avro.types.LogicalType {
       tap.writeLong(length);
       tap.writeFixed(scratch, length);
     } else {
-      const bytes = toTwosComplement(value);
+      const bytes = twosComplement(value);
       tap.writeLong(bytes.length);
       tap.writeFixed(bytes, bytes.length);
     }
@@ -193,11 +193,11 @@ class DecimalType extends avro.types.LogicalType {
   }
 
   override _fromValue(bytes: Buffer): bigint {
-    return bytes.length === 0 ? 0n : fromTwosComplement(bytes, 0, bytes.length);
+    return unitsOf(bytes);
   }
 
   override _toValue(value: unknown): Buffer | undefined {
-    return this.#isValid(value) ? toTwosComplement(value) : undefined;
+    return this.#isValid(value) ? twosComplement(value) : undefined;
   }
 
   /** Reads another decimal only at the same scale: anything else would change the number. */
@@ -234,8 +234,13 @@ function fromTwosComplement(bytes: Buffer, pos: number, length: number): bigint 
   return BigInt.asIntN(length * 8, BigInt(`0x${bytes.toString('hex', pos, pos + length)}`));
 }
 
+/** Units of a two's complement, big endian; none is 0. */
+export function unitsOf(bytes: Buffer): bigint {
+  return bytes.length === 0 ? 0n : fromTwosComplement(bytes, 0, bytes.length);
+}
+
 /** The shortest two's complement, at least one byte: what Java's BigInteger writes. */
-function toTwosComplement(value: bigint): Buffer {
+export function twosComplement(value: bigint): Buffer {
   const magnitude = value < 0n ? -value - 1n : value;
   const length = magnitude === 0n ? 1 : Math.floor(magnitude.toString(16).length / 2) + 1;
   const bytes = Buffer.from(

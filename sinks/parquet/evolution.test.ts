@@ -4,6 +4,7 @@ import { queryParquet, type Row } from '../../core/archive/fixtures/read.ts';
 import { AvroEncoder } from '../../core/avro/encoder.ts';
 import { envelope, envelopeSchema, tradeFields, tradeRow } from '../../core/avro/fixtures/debezium.ts';
 import { MillraceError } from '../../core/errors.ts';
+import { captureRecordBytes } from '../../schemas/topics.ts';
 import { Harness, trade } from './fixtures/harness.ts';
 
 const topic = 'cdc.public.trades';
@@ -51,6 +52,17 @@ describe('a cut over a change of the source table', () => {
       { trade_id: 'c', fee: null, type: 'BIGINT' },
     ]);
     expect(await harness.listed(topic)).toMatchObject([{ writer_version: 2, rows: 3n }]);
+  });
+
+  test('has a document as large as a captured record may be, in every row of the cut', async () => {
+    const harness = await Harness.open();
+    const wide = await table(harness, optional('meta', 'string'));
+    const length = captureRecordBytes - 10_000;
+    for (const id of ['a', 'b', 'c']) wide({ trade_id: id, meta: id.repeat(length) });
+    expect(
+      await archived(harness, 'SELECT trade_id, length(meta) AS length, meta[1:2] AS start FROM FILE ORDER BY _offset'),
+    ).toEqual(['a', 'b', 'c'].map((id) => ({ trade_id: id, length: `${length}`, start: id + id })));
+    expect(await harness.dead()).toEqual([]);
   });
 
   test('keeps a dropped column where the cut still has rows with it, and no longer than that', async () => {

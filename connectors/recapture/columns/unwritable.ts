@@ -1,0 +1,74 @@
+/** Values that Postgres takes and Debezium cannot write: its task fails at them, and so would recapture. */
+import type { Client } from 'pg';
+import { quoted } from '../../../core/sql.ts';
+import type { CapturedTable } from '../tables.ts';
+import { columnTypes } from './catalog.ts';
+
+interface Unwritable {
+  /** What the value is. */
+  readonly what: string;
+  readonly condition: (column: string) => string;
+}
+
+const special = "'NaN', 'Infinity', '-Infinity'";
+const withNull: Unwritable = {
+  what: 'an array with a NULL in it',
+  condition: (column) => `array_position(${column}, NULL) IS NOT NULL`,
+};
+const any = (type: string): Unwritable => ({
+  what: `a value of type ${type}`,
+  condition: (column) => `${column} IS NOT NULL`,
+});
+
+const byType: Readonly<Record<string, Unwritable>> = {
+  numeric: { what: 'NaN or an infinity', condition: (column) => `${column} IN (${special})` },
+  'numeric[]': {
+    what: 'NaN or an infinity',
+    condition: (column) => `${column} && ARRAY[${special}]::numeric[]`,
+  },
+  'enum[]': withNull,
+  'tsvector[]': withNull,
+  '"bit"[]': any('bit[]'),
+  'ltree[]': any('ltree[]'),
+};
+
+export interface UnwritableRows {
+  readonly table: string;
+  readonly column: string;
+  readonly what: string;
+  /** Keys of some of the rows, as SQL; empty when none was found. */
+  readonly rows: readonly string[];
+}
+
+const shown = 5;
+
+/**
+ * Rows with such values, by column.
+ *
+ * @param only the column to look at. Default: all whose type has such values and which the table does not check.
+ */
+export async function findUnwritable(
+  db: Pick<Client, 'query'>,
+  table: CapturedTable,
+  only?: string,
+): Promise<readonly UnwritableRows[]> {
+  const found: UnwritableRows[] = [];
+  for (const [column, { type }] of await columnTypes(db, table.name)) {
+    const unwritable = byType[type];
+    if (unwritable === undefined || (only === undefined ? table.checked.includes(column) : column !== only)) continue;
+    const { what, condition } = unwritable;
+    const { rows } = await db.query<{ key: string }>(
+      `SELECT ${keyText(table)} AS key FROM ${table.name} WHERE ${condition(quoted(column))} LIMIT ${shown}`,
+    );
+    if (rows.length > 0 || only !== undefined) {
+      found.push({ table: table.name, column, what, rows: rows.map(({ key }) => key) });
+    }
+  }
+  return found;
+}
+
+/** `(venue, symbol) = ('v', 's')`, as an expression. */
+export function keyText({ primaryKey }: CapturedTable): string {
+  const values = primaryKey.map((name) => `quote_literal(${quoted(name)})`);
+  return `'(${primaryKey.join(', ')}) = (' || ${values.join(` || ', ' || `)} || ')'`;
+}
