@@ -42,7 +42,7 @@ export async function reconcile(
   while (!signal.aborted) {
     const startedMs = performance.now();
     try {
-      const { checks, ok } = await verify(config, log, schemas, { ...options.verify, signal });
+      const { checks, parked, ok } = await verify(config, log, schemas, { ...options.verify, signal });
       metrics.verdict(checks, (performance.now() - startedMs) / 1000);
       const wrong = checks.flatMap(({ tallies, ...check }) =>
         check.differences === 0
@@ -50,7 +50,8 @@ export async function reconcile(
           : [{ ...check, places: tallies === undefined ? [] : differing(tallies).slice(0, maxExamples) }],
       );
       if (ok) logger.info({ checks: checks.length }, 'no differences');
-      else logger.error({ wrong }, 'there are differences');
+      else
+        logger.error({ wrong, parked: Object.keys(parked) }, 'there are differences, or tables that are not captured');
     } catch (error) {
       if (signal.aborted) return;
       metrics.failed(error instanceof MillraceError ? error.code : 'UNKNOWN');
