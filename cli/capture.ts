@@ -1,22 +1,25 @@
 /** The capture as configuration describes it: definitions with their placeholders filled in, and the migrations' place. */
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isRunning } from '../connectors/apply.ts';
+import { type Applied, type ApplyOptions, applyConnector, isRunning } from '../connectors/apply.ts';
 import type { ConnectClient } from '../connectors/client.ts';
 import { type Definition, readDefinition } from '../connectors/definition.ts';
 import { type SlotState, slotStateOf } from '../connectors/guard.ts';
-import { requireWholeRows } from '../connectors/identity.ts';
 import { maskSettings, requireMaskable } from '../connectors/masking.ts';
+import { withoutTables } from '../connectors/parking.ts';
 import { hasRecords } from '../connectors/recapture/known.ts';
 import { captureSettings } from '../connectors/settings.ts';
-import { readSlot } from '../connectors/slot.ts';
+import { readSlot, type Slot } from '../connectors/slot.ts';
+import { findingsOf, type SourceFinding, seenIn } from '../connectors/source/findings.ts';
+import { addToRecord, type CaptureRecord, readRecord } from '../connectors/source/record.ts';
+import { readSource, type Source, wantedOf } from '../connectors/source/source.ts';
 import { type ColumnTrouble, columnTroubles } from '../connectors/trouble/columns.ts';
 import { explainFailure } from '../connectors/trouble/failure.ts';
 import { Registry } from '../core/avro/registry.ts';
 import type { Config } from '../core/config.ts';
 import { MillraceError } from '../core/errors.ts';
 import { type Masks, parseMasks } from '../core/masks.ts';
-import { connectPostgres } from '../core/postgres.ts';
+import { connectPostgres, type Postgres } from '../core/postgres.ts';
 import type { Log } from '../core/runtime/log.ts';
 import { type MigrateOptions, migrate } from '../storage/migrate.ts';
 import { projectDir } from './config.ts';
@@ -72,28 +75,92 @@ export function slotLost(reason: string): MillraceError {
   });
 }
 
-/** The slot first, then the position: see `lossOf`. @throws MillraceError CONFIG_INVALID: a mask would let values through, or a table does not tell whole rows */
+/** What Postgres tells of a capture. */
+export interface SourceState {
+  readonly slot: Slot | undefined;
+  readonly source: Source;
+  readonly record: CaptureRecord;
+  readonly findings: readonly SourceFinding[];
+  /** As it has to be applied: without the tables that are parked. */
+  readonly definition: Definition;
+}
+
+/** Asks Postgres alone. */
+export async function sourceState(
+  db: Pick<Postgres, 'query'>,
+  config: Config,
+  definition: Definition,
+): Promise<SourceState> {
+  const wanted = wantedOf(definition.config);
+  const record = await readRecord(db, definition.name);
+  const source = await readSource(db, wanted);
+  return {
+    slot: await readSlot(db, config.capture.slot),
+    source,
+    record,
+    findings: findingsOf(wanted, source, record),
+    definition: withoutTables(definition, Object.keys(record.parked ?? {})),
+  };
+}
+
+export type CaptureState = SourceState & SlotState;
+
+/** The slot first, then the position: see `lossOf`. @throws MillraceError CONFIG_INVALID: a mask would let values through */
 export async function slotState(
   config: Config,
   client: ConnectClient,
-  { name }: Definition,
+  definition: Definition,
   signal?: AbortSignal,
-): Promise<SlotState> {
+): Promise<CaptureState> {
   const { slot: slotName } = config.capture;
   await using db = await connectPostgres({ url: config.postgres.url, name: 'millrace connectors' });
   await requireMaskable(db, masksOf(config));
-  await requireWholeRows(db);
-  return await slotStateOf(
+  const found = await sourceState(db, config, definition);
+  const state = await slotStateOf(
     slotName,
     () => readSlot(db, slotName),
-    () => client.position(name, signal),
+    () => client.position(definition.name, signal),
+    found.record.guard?.loss,
+  );
+  return { ...found, ...state };
+}
+
+/** @throws MillraceError CAPTURE_INCOMPLETE: changes would not be captured, or were not */
+export function requireComplete(findings: readonly SourceFinding[]): void {
+  const grave = findings.filter(({ effect }) => effect === 'blind' || effect === 'missed');
+  if (grave.length === 0) return;
+  const lines = grave.map(({ cause, remedy }) => `  ${cause}\n    ${remedy}`);
+  throw new MillraceError(
+    'CAPTURE_INCOMPLETE',
+    `the source does not give all that has to be captured:\n${lines.join('\n')}`,
+    {
+      remedy: `Do what stands below each line${
+        grave.some(({ loses }) => loses)
+          ? ', then run `millrace connectors recapture` for the rows that were missed.'
+          : '.'
+      }`,
+    },
   );
 }
 
+/** Applies a definition that has passed `requireNoGap`, and remembers which tables were captured from then on. What is left to mend comes with it. */
+export async function applyCapture(
+  config: Config,
+  client: ConnectClient,
+  definition: Definition,
+  options: ApplyOptions = {},
+): Promise<Applied & { readonly findings: readonly SourceFinding[] }> {
+  const applied = await applyConnector(client, definition, options);
+  await using db = await connectPostgres({ url: config.postgres.url, name: 'millrace connectors' });
+  const { source, findings } = await sourceState(db, config, definition);
+  await addToRecord(db, definition.name, 'seen', seenIn(wantedOf(definition.config), source));
+  return { ...applied, findings };
+}
+
 /**
- * Before a connector is told to run.
+ * Before a connector is told to run. Returns the definition as it has to be applied: without parked tables.
  *
- * @throws MillraceError SLOT_LOST. POSITION_LOST: the connector would begin with a snapshot, and the log has those rows already, or the slot is
+ * @throws MillraceError SLOT_LOST. CAPTURE_INCOMPLETE. POSITION_LOST: the connector would begin with a snapshot, and the log has those rows already, or the slot is
  *   not the one that would be made for it; or its first snapshot was interrupted, and nobody has filled it.
  */
 export async function requireNoGap(
@@ -101,14 +168,16 @@ export async function requireNoGap(
   client: ConnectClient,
   definition: Definition,
   log: Pick<Log, 'ends'>,
-): Promise<void> {
-  const { loss, slot, position } = await slotState(config, client, definition);
+): Promise<Definition> {
+  const state = await slotState(config, client, definition);
+  const { loss, slot, position } = state;
   if (loss !== undefined) throw slotLost(loss.reason);
-  if (position?.unfinished === false) return;
+  requireComplete(state.findings);
+  if (position?.unfinished === false) return state.definition;
   const status = await client.status(definition.name);
   const running = status !== undefined && isRunning(status);
   if (position !== undefined) {
-    if (running) return;
+    if (running) return state.definition;
     throw new MillraceError(
       'POSITION_LOST',
       `the first snapshot of connector ${definition.name} was interrupted: it would write again what it has written already`,
@@ -120,7 +189,7 @@ export async function requireNoGap(
   }
   const topic = tradesTopic(config);
   if (!(await hasRecords(log, topic))) {
-    if (slot === undefined || running) return;
+    if (slot === undefined || running) return state.definition;
     throw new MillraceError(
       'POSITION_LOST',
       `connector ${definition.name} has no position, ${topic} has no records, and there is a replication slot ${slot.slot}: it is that of a log that is gone`,

@@ -11,7 +11,7 @@ import { similar } from './settings/similar.ts';
 import { mergeTrees, type Tree } from './settings/tree.ts';
 
 export const projectDir = resolve(import.meta.dirname, '..');
-const defaultStack = 'dev';
+export const defaultStack = 'dev';
 
 export interface GlobalOptions {
   readonly stack?: string;

@@ -1,6 +1,5 @@
 /** A first snapshot that was interrupted, with the parts that fill it. */
 import type { ConnectClient } from '../connectors/client.ts';
-import type { Definition } from '../connectors/definition.ts';
 import { FirstSnapshot, type FirstSnapshotListener } from '../connectors/recapture/first-snapshot.ts';
 import { hasRecords } from '../connectors/recapture/known.ts';
 import { recapture } from '../connectors/recapture/recapture.ts';
@@ -10,13 +9,15 @@ import type { Config } from '../core/config.ts';
 import { MillraceError } from '../core/errors.ts';
 import { connectPostgres } from '../core/postgres.ts';
 import type { Log } from '../core/runtime/log.ts';
-import { masksOf, tradesTopic } from './capture.ts';
+import { masksOf, type SourceState, tradesTopic } from './capture.ts';
+import { settleRecord } from './source/settle.ts';
 
 export interface FirstSnapshotParts {
   readonly config: Config;
   readonly client: ConnectClient;
   readonly connector: string;
-  readonly definition: () => Promise<Definition>;
+  /** The definition without parked tables, and what was known before the filling. */
+  readonly state: (signal?: AbortSignal) => Promise<Pick<SourceState, 'definition' | 'source' | 'record'>>;
   readonly log: Log;
   readonly schemas: Registry;
   readonly listener?: FirstSnapshotListener;
@@ -24,18 +25,24 @@ export interface FirstSnapshotParts {
 
 /** Its looks may throw what recapture.ts throws, and POSITION_LOST: there are records, and the registry has no schema of them. */
 export function firstSnapshot(parts: FirstSnapshotParts): FirstSnapshot {
-  const { config, client, connector, definition, log, schemas, listener } = parts;
+  const { config, client, connector, log, schemas, listener } = parts;
   const { slot, prefix } = config.capture;
   const topic = tradesTopic(config);
   return new FirstSnapshot({
     connector,
     client,
-    fill: async (signal) =>
-      recapture({
-        ...{ client, definition: await definition(), log, schemas, slot, prefix, masks: masksOf(config) },
+    fill: async (signal) => {
+      const state = await parts.state(signal);
+      const { definition, record } = state;
+      const done = await recapture({
+        ...{ client, definition, log, schemas, slot, prefix, masks: masksOf(config) },
+        parked: Object.keys(record.parked ?? {}),
         postgresUrl: config.postgres.url,
         ...(signal && { signal }),
-      }),
+      });
+      await settleRecord(config, state);
+      return done;
+    },
     reset: async (signal) => {
       if (await hasRecords(log, topic)) {
         throw new MillraceError('POSITION_LOST', `${topic} has records, and the registry no schema of them`, {

@@ -10,10 +10,11 @@ import type { Config } from '../core/config.ts';
 import { MillraceError } from '../core/errors.ts';
 import { formatLsn } from '../core/lsn.ts';
 import { formatTimestamp } from '../core/time.ts';
-import { masksOf, slotState } from './capture.ts';
+import { masksOf, requireComplete, slotState } from './capture.ts';
 import { withLog } from './log.ts';
 import { printJson, printTable, say } from './print.ts';
 import { Progress } from './progress.ts';
+import { settleRecord } from './source/settle.ts';
 
 export interface RecaptureCommand {
   readonly config: Config;
@@ -24,13 +25,18 @@ export interface RecaptureCommand {
   readonly signal: AbortSignal;
 }
 
-/** @throws MillraceError CONFIRMATION_NEEDED without `yes`, after the plan; what preflight.ts, recapture.ts and apply.ts throw */
+/** @throws MillraceError CONFIRMATION_NEEDED without `yes`, after the plan; CAPTURE_INCOMPLETE; what preflight.ts, recapture.ts and apply.ts throw */
 export async function recaptureConnector(options: RecaptureCommand): Promise<void> {
-  const { config, client, definition, signal } = options;
+  const { config, client, signal } = options;
   const { slot, prefix } = config.capture;
-  const { loss, position } = await slotState(config, client, definition, signal);
-  const reason = loss?.reason ?? reasonOf(definition.name, slot, position);
-  const topics = capturedTables.map((table) => topicOf(prefix, table));
+  const state = await slotState(config, client, options.definition, signal);
+  const { loss, position, definition } = state;
+  // Whatever is missing afterwards would be missing again.
+  requireComplete(state.findings.filter(({ effect }) => effect === 'blind'));
+  const parked = Object.keys(state.record.parked ?? {});
+  const missed = state.findings.find(({ effect }) => effect === 'missed')?.cause;
+  const reason = loss?.reason ?? missed ?? reasonOf(definition.name, slot, position);
+  const topics = capturedTables.filter(({ name }) => !parked.includes(name)).map((table) => topicOf(prefix, table));
   if (options.yes !== true) {
     if (options.json === true) printJson({ carriedOut: false, loss: loss ?? null, reason, position, slot, topics });
     else printPlan(definition.name, slot, { reason, loss, position }, topics);
@@ -40,9 +46,10 @@ export async function recaptureConnector(options: RecaptureCommand): Promise<voi
     });
   }
   const progress = new Progress('recapture');
+  const before = await client.status(definition.name, signal);
   const done = await withLog(config, (log, schemas) =>
     recapture({
-      ...{ client, definition, log, schemas, slot, prefix, signal, masks: masksOf(config) },
+      ...{ client, definition, log, schemas, slot, prefix, signal, parked, masks: masksOf(config) },
       postgresUrl: config.postgres.url,
       ...(options.json === true
         ? {}
@@ -51,11 +58,27 @@ export async function recaptureConnector(options: RecaptureCommand): Promise<voi
               progress.update({ done, total, text: `${doing} ${topic}, ${done} of ${total}` }),
           }),
     }),
-  );
+  ).catch(async (error: unknown) => {
+    progress.end();
+    if (before?.state === 'RUNNING') await goOn(config, client, options.definition);
+    throw error;
+  });
   progress.end();
+  await settleRecord(config, state);
   await applyConnector(client, definition, { signal });
   if (options.json === true) printJson({ carriedOut: true, reason, ...done });
   else printResult(done);
+}
+
+/** A recapture that failed before it replaced the slot has lost nothing: the connector goes on as it was. */
+async function goOn(config: Config, client: ConnectClient, definition: Definition): Promise<void> {
+  try {
+    const { loss, position } = await slotState(config, client, definition);
+    if (loss === undefined && position?.unfinished === false) await client.resume(definition.name);
+  } catch (error) {
+    // What failed first is what is told.
+    if (!(error instanceof MillraceError)) throw error;
+  }
 }
 
 /** Comparing is never wrong, and finds what no slot tells: a TRUNCATE that got past its trigger. */

@@ -42,7 +42,7 @@ export async function reconcile(
   while (!signal.aborted) {
     const startedMs = performance.now();
     try {
-      const { checks, missing, ok } = await verify(config, log, schemas, { ...options.verify, signal });
+      const { checks, missing, parked, ok } = await verify(config, log, schemas, { ...options.verify, signal });
       metrics.verdict(checks, missing, (performance.now() - startedMs) / 1000);
       const wrong = checks.flatMap(({ tallies, ...check }) =>
         check.differences === 0
@@ -51,7 +51,8 @@ export async function reconcile(
       );
       if (missing.length > 0) logger.warn({ missing: missing.slice(0, maxExamples) }, 'trades are in no candle');
       if (ok) logger.info({ checks: checks.length }, 'no differences');
-      else logger.error({ wrong }, 'there are differences');
+      else
+        logger.error({ wrong, parked: Object.keys(parked) }, 'there are differences, or tables that are not captured');
     } catch (error) {
       if (signal.aborted) return;
       metrics.failed(error instanceof MillraceError ? error.code : 'UNKNOWN');

@@ -36,9 +36,8 @@ export async function refillFromPostgres({
   quiet,
 }: RefillCommand): Promise<Refilled> {
   const client = new ConnectClient({ url: config.connect.url });
-  const definition = await definitionOf(config);
   const { slot, prefix } = config.capture;
-  const { loss } = await slotState(config, client, definition, signal);
+  const { loss, definition } = await slotState(config, client, await definitionOf(config), signal);
   if (loss !== undefined) throw slotLost(loss.reason);
   const scratchDir = await mkdtemp(join(tmpdir(), 'millrace-refill-'));
   const copies = new Copies({ store, dir: join(cacheDir(), 'archive') });

@@ -1,5 +1,4 @@
 /** Brings the parts of a running stack to the state that Millrace needs. Idempotent; the connector only on request. */
-import { applyConnector } from '../connectors/apply.ts';
 import { ConnectClient } from '../connectors/client.ts';
 import { applyTopics } from '../connectors/topics.ts';
 import { Registry } from '../core/avro/registry.ts';
@@ -8,7 +7,8 @@ import { TopicAdmin } from '../core/kafka/admin.ts';
 import { KafkaLog } from '../core/kafka/log.ts';
 import { openStore } from '../core/s3/open.ts';
 import { topics } from '../schemas/topics.ts';
-import { definitions, migrateDatabase, requireNoGap } from './capture.ts';
+import { applyCapture, definitions, migrateDatabase, requireNoGap } from './capture.ts';
+import { findingLines } from './source/lines.ts';
 
 export interface SetUpOptions {
   /** A line for each thing that was changed. */
@@ -32,9 +32,10 @@ export async function setUp(config: Config, options: SetUpOptions = {}): Promise
   const client = new ConnectClient({ url: config.connect.url });
   await using kafka = new KafkaLog(config.kafka);
   for (const definition of await definitions(config)) {
-    await requireNoGap(config, client, definition, kafka);
-    const { name, action } = await applyConnector(client, definition, signal);
+    const settled = await requireNoGap(config, client, definition, kafka);
+    const { name, action, findings } = await applyCapture(config, client, settled, signal);
     if (action !== 'unchanged') log(`connector ${name} ${action}`);
+    for (const line of findingLines(findings)) log(line);
   }
 }
 

@@ -1,16 +1,19 @@
-/** The service `supervisor`: the connector's supervisor, the guard of its slot, and who fills a first snapshot that was interrupted. */
+/** The service `supervisor`: the connector's supervisor, the guard of its slot, the watch on the source, and the filling of an interrupted first snapshot. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { ConnectClient } from '../connectors/client.ts';
-import { SlotGuard } from '../connectors/guard.ts';
+import { SlotGuard, type SlotGuardMemory } from '../connectors/guard.ts';
 import type { FirstSnapshot } from '../connectors/recapture/first-snapshot.ts';
 import { dropSlot, lockSlot } from '../connectors/recapture/slot.ts';
 import { readSlot } from '../connectors/slot.ts';
+import { readRecord, writeRecord } from '../connectors/source/record.ts';
 import { Supervisor } from '../connectors/supervisor.ts';
 import type { Config } from '../core/config.ts';
 import { connectPostgres, type Postgres } from '../core/postgres.ts';
-import { definitionOf, slotLost } from './capture.ts';
+import { definitionOf, slotLost, sourceState } from './capture.ts';
 import { firstSnapshot } from './first-snapshot.ts';
 import type { Service, ServiceContext } from './service.ts';
+import { RestartLog } from './source/restarts.ts';
+import { SourceWatch } from './source/watch.ts';
 
 const slotPollMs = 5_000;
 const capturing = 'millrace-trades';
@@ -21,6 +24,7 @@ export async function startSupervisor(context: ServiceContext): Promise<Service>
   const { capture } = context.metrics;
   const stop = new AbortController();
   const client = new ConnectClient({ url: config.connect.url });
+  const restarts = new RestartLog({ connector: capturing, connect: () => connect(config, stop.signal) });
   const supervisor = new Supervisor({
     client,
     connectors: [capturing],
@@ -32,6 +36,7 @@ export async function startSupervisor(context: ServiceContext): Promise<Service>
       gone: ({ connector, task }) => capture.connectorStatus.remove({ connector, task: `${task}` }),
       restarted: ({ connector, task, attempt, cause }) => {
         capture.connectorRestarts.inc({ connector });
+        restarts.add(task, cause);
         logger.warn({ connector, task, attempt, cause }, 'a failed connector was restarted');
       },
       failed: (error) => {
@@ -41,13 +46,18 @@ export async function startSupervisor(context: ServiceContext): Promise<Service>
     },
   });
   const guard = slotGuard(context, client);
-  const watched = watchSlot(context, guard, snapshotOf(context, client), stop.signal);
+  const source = new SourceWatch(
+    context,
+    () => definitionOf(config),
+    (signal) => connect(config, signal),
+  );
+  const watched = watchSlot(context, { guard, source, restarts, snapshot: snapshotOf(context, client) }, stop.signal);
   const running = Promise.all([supervisor.run(stop.signal), watched]);
   return {
     name: 'supervisor',
     done: running.then(() => undefined),
     get ready() {
-      return guard.loss === undefined;
+      return guard.loss === undefined && source.sees;
     },
     async [Symbol.asyncDispose]() {
       stop.abort();
@@ -73,6 +83,7 @@ function slotGuard({ config, metrics: { capture }, logger }: ServiceContext, cli
       await dropSlot(db, slot, signal);
       logger.warn({ slot }, 'the slot was dropped: it is of the time before Postgres was restored');
     },
+    memory: guardMemory(config),
     listener: {
       measured: (found) => {
         capture.slotActive.set({ slot }, found?.active === true ? 1 : 0);
@@ -90,11 +101,28 @@ function slotGuard({ config, metrics: { capture }, logger }: ServiceContext, cli
   });
 }
 
+function guardMemory(config: Config): SlotGuardMemory {
+  return {
+    recall: async (signal) => {
+      await using db = await connect(config, signal);
+      return (await readRecord(db, capturing)).guard;
+    },
+    remember: async (known, signal) => {
+      await using db = await connect(config, signal);
+      const since = new Date().toISOString();
+      await writeRecord(db, capturing, 'guard', known && { ...known, since });
+    },
+  };
+}
+
 function snapshotOf({ config, log, schemas, logger }: ServiceContext, client: ConnectClient): FirstSnapshot {
   const { slot } = config.capture;
   return firstSnapshot({
     ...{ config, client, connector: capturing, log, schemas },
-    definition: () => definitionOf(config),
+    state: async (signal) => {
+      await using db = await connect(config, signal);
+      return await sourceState(db, config, await definitionOf(config));
+    },
     listener: {
       interrupted: () => logger.warn({ slot }, 'the first snapshot was interrupted: what is missing is being filled'),
       filled: ({ tables, untold }) => {
@@ -110,11 +138,17 @@ function connect({ postgres: { url } }: Config, signal: AbortSignal | undefined)
   return connectPostgres({ url, name: 'millrace supervisor', ...(signal && { signal }) });
 }
 
+interface Watched {
+  readonly guard: SlotGuard;
+  readonly source: SourceWatch;
+  readonly restarts: RestartLog;
+  readonly snapshot: FirstSnapshot;
+}
+
 /** One after the other: while a snapshot is being filled, its slot is replaced. */
 async function watchSlot(
   { config, metrics, logger }: ServiceContext,
-  guard: SlotGuard,
-  snapshot: FirstSnapshot,
+  { guard, source, restarts, snapshot }: Watched,
   signal: AbortSignal,
 ): Promise<void> {
   const attempt = async (otherwise: string, work: () => Promise<void>): Promise<void> => {
@@ -129,6 +163,8 @@ async function watchSlot(
       await guard.look(signal);
       if (guard.loss === undefined) metrics.capture.slotLost.set({ slot: config.capture.slot }, 0);
     });
+    await attempt('the restarts cannot be written', () => restarts.flush());
+    await attempt('the source cannot be looked at', () => source.look(signal));
     if (guard.loss === undefined) {
       await attempt('the first snapshot cannot be filled', () => snapshot.look(signal));
     }

@@ -1,5 +1,6 @@
 /** All proofs of one stack, in order. */
 import { setTimeout as delay } from 'node:timers/promises';
+import { type Parked, readRecord } from '../connectors/source/record.ts';
 import { normalPrefix } from '../core/archive/keys.ts';
 import type { Schemas } from '../core/avro/schemas.ts';
 import type { Config } from '../core/config.ts';
@@ -21,7 +22,7 @@ import type { Reader } from '../proof/live/passing.ts';
 import { Snapshot } from '../proof/live/snapshot.ts';
 import type { Check } from '../proof/report.ts';
 import { archivedTopics, hotTopics } from '../schemas/topics.ts';
-import { masksOf } from './capture.ts';
+import { definitionOf, masksOf } from './capture.ts';
 import { hotStoreUrl } from './services.ts';
 
 export interface Verification {
@@ -36,6 +37,8 @@ export interface Verification {
   readonly behind: readonly Behind[];
   /** What the bucket has of other logs. */
   readonly elsewhere: readonly Elsewhere[];
+  /** Tables that are not captured by order, and therefore not proven, by name. */
+  readonly parked: Parked;
   readonly ok: boolean;
 }
 
@@ -156,7 +159,8 @@ export async function verify(
   if (stored.status === 'rejected') throw stored.reason;
   const behind = (await Promise.all(passed)).flat();
   const checks = [...(candles.value?.checks ?? []), ...stored.value];
-  const ok = checks.every(({ differences }) => differences === 0);
+  const { parked = {} } = await readRecord(db, (await definitionOf(config)).name);
+  const ok = checks.every(({ differences }) => differences === 0) && Object.keys(parked).length === 0;
   const others = await elsewhere(store, normalPrefix(config.parquet.topicsDir), await log.clusterId(), options.signal);
   return {
     checks,
@@ -165,6 +169,7 @@ export async function verify(
     snapshot: snapshot.parts.text,
     behind,
     elsewhere: others,
+    parked,
     ok,
   };
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import type { CapturePosition } from './client.ts';
-import { lossOf, SlotGuard, slotStateOf } from './guard.ts';
+import { lossOf, type Remembered, SlotGuard, slotStateOf } from './guard.ts';
 import type { Slot } from './slot.ts';
 
 const slot = (overrides: Partial<Slot> = {}): Slot => ({
@@ -72,35 +72,43 @@ describe('the guard', () => {
   const world = () => {
     const state = { slot: slot({ active: true, reader: 7 }) as Slot | undefined, connector: 'RUNNING', asked: 0 };
     const events: string[] = [];
-    const guard = new SlotGuard({
-      slot: 's',
-      connector: 'c',
-      read: async () => state.slot,
-      drop: async () => {
-        events.push('drop');
-        state.slot = undefined;
-      },
-      client: {
-        position: async () => {
-          state.asked++;
-          return at(100n);
+    const kept: { known: Remembered | undefined } = { known: undefined };
+    const guardOf = () =>
+      new SlotGuard({
+        slot: 's',
+        memory: {
+          recall: async () => kept.known,
+          remember: async (known) => {
+            kept.known = known;
+          },
         },
-        status: async () => ({ name: 'c', state: state.connector, worker: 'w', trace: undefined, tasks: [] }),
-        stop: async () => {
-          events.push('stop');
-          state.connector = 'STOPPED';
+        connector: 'c',
+        read: async () => state.slot,
+        drop: async () => {
+          events.push('drop');
+          state.slot = undefined;
         },
-        resume: async () => {
-          events.push('resume');
-          state.connector = 'RUNNING';
+        client: {
+          position: async () => {
+            state.asked++;
+            return at(100n);
+          },
+          status: async () => ({ name: 'c', state: state.connector, worker: 'w', trace: undefined, tasks: [] }),
+          stop: async () => {
+            events.push('stop');
+            state.connector = 'STOPPED';
+          },
+          resume: async () => {
+            events.push('resume');
+            state.connector = 'RUNNING';
+          },
         },
-      },
-      listener: {
-        lost: ({ kind }, first) => events.push(`${kind}${first ? ' first' : ''}`),
-        kept: () => events.push('kept'),
-      },
-    });
-    return { state, events, guard };
+        listener: {
+          lost: ({ kind }, first) => events.push(`${kind}${first ? ' first' : ''}`),
+          kept: () => events.push('kept'),
+        },
+      });
+    return { state, events, guard: guardOf(), anew: guardOf, kept };
   };
 
   test('asks Kafka Connect once for each reader of the slot', async () => {
@@ -199,5 +207,43 @@ describe('the guard', () => {
     });
     await expect(guard.look()).rejects.toThrow('no answer');
     expect(guard.loss?.kind).toBe('missing');
+  });
+
+  test('that was started anew lets the connector go on that the one before had stopped, and no other', async () => {
+    const { state, guard, events, anew, kept } = world();
+    state.slot = undefined;
+    await guard.look();
+    await guard.look();
+    expect(kept.known).toMatchObject({ stopped: true, loss: { kind: 'missing' } });
+    state.slot = slot({ confirmedLsn: 100n });
+    await anew().look();
+    expect(events.slice(-2)).toEqual(['kept', 'resume']);
+    expect(kept.known).toBeUndefined();
+    state.connector = 'STOPPED';
+    await anew().look();
+    expect(events.filter((event) => event === 'resume')).toHaveLength(1);
+  });
+
+  test('that was started anew still knows of a Postgres that was restored, and says so, when Postgres has written past the place', async () => {
+    const { state, guard, events, anew, kept } = world();
+    state.slot = slot({ walLsn: 99n });
+    await guard.look();
+    expect(kept.known).toMatchObject({ stopped: false, loss: { kind: 'restored' } });
+    state.slot = slot({ walLsn: 500n, confirmedLsn: 40n });
+    await anew().look();
+    expect(events).toEqual(['restored first', 'restored first', 'stop', 'drop']);
+  });
+
+  test('remembers that it stops the connector before it does', async () => {
+    const { state, guard, kept } = world();
+    state.slot = undefined;
+    await guard.look();
+    Object.defineProperty(state, 'connector', {
+      get: () => 'RUNNING',
+      set: () => {
+        throw new Error(`crash, ${kept.known?.stopped}`);
+      },
+    });
+    await expect(guard.look()).rejects.toThrow('crash, true');
   });
 });

@@ -95,7 +95,21 @@ export interface SlotGuardOptions {
   readonly read: (signal?: AbortSignal) => Promise<Slot | undefined>;
   /** Drops a slot that fits nothing any more, unless it is just being recaptured. */
   readonly drop: (signal?: AbortSignal) => Promise<void>;
+  readonly memory: SlotGuardMemory;
   readonly listener?: SlotGuardListener;
+}
+
+/** Keeps over a restart of the process what the guard knows and did; other processes read it (source/record.ts). */
+export interface SlotGuardMemory {
+  recall(signal?: AbortSignal): Promise<Remembered | undefined>;
+  /** Undefined: there is no loss any more. */
+  remember(known: Remembered | undefined, signal?: AbortSignal): Promise<void>;
+}
+
+export interface Remembered {
+  readonly loss: SlotLoss;
+  /** The guard stopped the connector because of it. */
+  readonly stopped: boolean;
 }
 
 export interface SlotGuardListener {
@@ -111,6 +125,11 @@ export class SlotGuard {
   readonly #options: SlotGuardOptions;
   #loss: SlotLoss | undefined;
   #stopped = false;
+  /** Whether the memory was read, and what is in it: one text for equal states. */
+  #recalled = false;
+  #remembered: string | undefined;
+  /** The loss was told by this process. */
+  #told = false;
   /** The reader of the slot whose position was compared: a restored Postgres has another one. */
   #reader: number | null = null;
 
@@ -124,8 +143,8 @@ export class SlotGuard {
   }
 
   /**
-   * One look. A loss that is found twice stops the connector: the first time somebody may just be repairing it. What was stopped here goes on
-   * when the slot and the position fit again. The slot of a Postgres that was restored is dropped: it would seem to fit as soon as Postgres has
+   * One look. A loss that is found twice stops the connector: the first time somebody may just be repairing it. A connector that the guard
+   * stopped, also before a restart of this process, goes on when the slot and the position fit again. The slot of a Postgres that was restored is dropped: it would seem to fit as soon as Postgres has
    * written as much as was captured.
    *
    * @throws whatever keeps it from looking; the answer before stands.
@@ -134,6 +153,7 @@ export class SlotGuard {
     const { slot: name, connector, client, read, drop, listener } = this.#options;
     const slot = await read(signal);
     listener?.measured?.(slot);
+    await this.#recall(signal);
     const before = this.#loss;
     const sound = slot?.walStatus !== 'lost' && slot?.invalidation === null;
     // Kafka Connect reads its whole topic of positions to answer.
@@ -154,15 +174,42 @@ export class SlotGuard {
       if (before !== undefined) listener?.kept?.();
       if (this.#stopped) await client.resume(connector, signal);
       this.#stopped = false;
+      this.#told = false;
+      await this.#remember(signal);
       return;
     }
-    listener?.lost?.(loss, before === undefined);
+    listener?.lost?.(loss, !this.#told);
+    this.#told = true;
+    await this.#remember(signal);
     if (before === undefined) return;
     const status = await client.status(connector, signal);
     if (status !== undefined && status.state !== 'STOPPED') {
-      await client.stop(connector, signal);
       this.#stopped = true;
+      // Before it is done: a crash in between must not leave a stopped connector without a reason.
+      await this.#remember(signal);
+      await client.stop(connector, signal);
     }
     if (loss.kind === 'restored') await drop(signal);
   }
+
+  async #recall(signal: AbortSignal | undefined): Promise<void> {
+    if (this.#recalled) return;
+    const known = await this.#options.memory.recall(signal);
+    this.#loss = known?.loss;
+    this.#stopped = known?.stopped ?? false;
+    this.#remembered = textOf(known);
+    this.#recalled = true;
+  }
+
+  async #remember(signal: AbortSignal | undefined): Promise<void> {
+    const known = this.#loss === undefined ? undefined : { loss: this.#loss, stopped: this.#stopped };
+    const text = textOf(known);
+    if (text === this.#remembered) return;
+    await this.#options.memory.remember(known, signal);
+    this.#remembered = text;
+  }
+}
+
+function textOf(known: Remembered | undefined): string | undefined {
+  return known === undefined ? undefined : `${known.stopped} ${known.loss.kind} ${known.loss.reason}`;
 }

@@ -48,6 +48,7 @@ export const errorCodes = {
   CONNECTOR_FAILED: 'stop',
   CONNECTOR_UNKNOWN: 'stop',
   SLOT_LOST: 'stop',
+  CAPTURE_INCOMPLETE: 'stop',
   BACKFILL_ACTIVE: 'stop',
   BACKFILL_FAILED: 'stop',
   POSITION_LOST: 'stop',

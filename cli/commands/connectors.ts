@@ -1,10 +1,11 @@
 /** `millrace connectors`: keeps Kafka Connect in the state that connectors/*.json describe. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
-import { applyConnector, isRunning, traceCauses } from '../../connectors/apply.ts';
+import { isRunning, traceCauses } from '../../connectors/apply.ts';
 import { ConnectClient, type ConnectorStatus } from '../../connectors/client.ts';
 import { type Definition, differences } from '../../connectors/definition.ts';
 import { dropSlot } from '../../connectors/recapture/slot.ts';
+import { summarize } from '../../connectors/restarts.ts';
 import type { Slot } from '../../connectors/slot.ts';
 import { Supervisor } from '../../connectors/supervisor.ts';
 import { troubleLine } from '../../connectors/trouble/columns.ts';
@@ -13,11 +14,23 @@ import { MillraceError } from '../../core/errors.ts';
 import { KafkaLog } from '../../core/kafka/log.ts';
 import { createLogger } from '../../core/observability/logger.ts';
 import { connectPostgres } from '../../core/postgres.ts';
-import { capturedColumnTroubles, definitionOf, definitions, explained, requireNoGap, slotState } from '../capture.ts';
+import {
+  applyCapture,
+  capturedColumnTroubles,
+  definitionOf,
+  definitions,
+  explained,
+  requireNoGap,
+  slotState,
+} from '../capture.ts';
 import { loadConfig } from '../config.ts';
 import { printJson, say } from '../print.ts';
 import { recaptureConnector } from '../recapture.ts';
 import { untilSignal } from '../signals.ts';
+import { connectorLines, findingLines, isWhole, parkedLines } from '../source/lines.ts';
+import { parkTable, unparkTable } from '../source/park.ts';
+import { RestartLog } from '../source/restarts.ts';
+import { forgetRecord } from '../source/settle.ts';
 
 export function register(program: Command): void {
   const group = program
@@ -36,7 +49,9 @@ export function register(program: Command): void {
     .action(validate);
   group
     .command('status')
-    .description('connectors, tasks and the replication slot; exits with 1 unless all run')
+    .description(
+      'connectors, tasks, their restarts, the replication slot, and what the source does not give; exits with 1 unless all run as defined and all is captured',
+    )
     .option('--trace', 'print the whole trace of a failed task')
     .option('--json', 'print JSON')
     .action(status);
@@ -60,6 +75,22 @@ export function register(program: Command): void {
     .option('--yes', 'carry it out')
     .option('--json', 'print JSON')
     .action(recaptureCommand);
+  group
+    .command('park')
+    .description('leave a broken table out, so that the others go on; shows the plan, and acts with --yes')
+    .argument('<table>', 'trades or instruments')
+    .option('--yes', 'carry it out')
+    .action((table: string, options: { yes?: boolean }, command: Command) =>
+      parking(parkTable, table, options, command),
+    );
+  group
+    .command('unpark')
+    .description('take a parked table up again and fill what was missed of it; shows the plan, and acts with --yes')
+    .argument('<table>', 'trades or instruments')
+    .option('--yes', 'carry it out')
+    .action((table: string, options: { yes?: boolean }, command: Command) =>
+      parking(unparkTable, table, options, command),
+    );
   group
     .command('supervise')
     .description('restart failed tasks with growing waits, until stopped')
@@ -86,13 +117,15 @@ async function apply(options: { timeout: string; json?: boolean }, command: Comm
   const results = [];
   await using log = new KafkaLog(config.kafka);
   for (const definition of wanted) {
-    await requireNoGap(config, client, definition, log);
-    results.push(await applyConnector(client, definition, { timeoutMs }));
+    const settled = await requireNoGap(config, client, definition, log);
+    results.push(await applyCapture(config, client, settled, { timeoutMs }));
   }
+  if (results.some(({ findings }) => findings.some(({ effect }) => effect !== 'weak'))) process.exitCode = 1;
   if (options.json) return printJson(results);
-  for (const { name, action, changed, status } of results) {
+  for (const { name, action, changed, status, findings } of results) {
     const what = changed.length > 0 ? ` (${changed.join(', ')})` : '';
     say(`${name}  ${action}${what}  ${summary(status)}`);
+    for (const line of findingLines(findings)) say(line);
   }
   for (const trouble of await capturedColumnTroubles(config)) say(`WARNING  ${troubleLine(trouble)}`);
 }
@@ -112,51 +145,76 @@ async function validate(options: { json?: boolean }, command: Command): Promise<
 async function status(options: { trace?: boolean; json?: boolean }, command: Command): Promise<void> {
   const { config, client, wanted } = await open(command);
   const results = [];
-  for (const definition of wanted) {
+  for (const whole of wanted) {
+    const state = await slotState(config, client, whole);
+    const { definition, record, findings, loss } = state;
     const found = await client.status(definition.name);
     const actual = found === undefined ? undefined : await client.config(definition.name);
     const changed = actual === undefined ? [] : differences(definition.config, actual);
+    const restarts = summarize(record.restarts, Date.now());
+    const runs = found !== undefined && isRunning(found);
+    const asDefined = runs && changed.length === 0;
+    if (!asDefined || loss !== undefined || !isWhole(findings, record, restarts)) process.exitCode = 1;
     const traces = [found, ...(found?.tasks ?? [])].flatMap((part) => part?.trace ?? []);
     const explanation = traces[0] === undefined ? [] : await explained(config, traces[0]);
-    results.push({ name: definition.name, status: found, changed, explanation });
+    results.push({ name: definition.name, status: found, changed, restarts, explanation, state });
   }
   const troubles = await capturedColumnTroubles(config);
-  const { slot, loss } = await slotState(config, client, await definitionOf(config));
-  if (loss !== undefined) process.exitCode = 1;
-  if (!results.every((result) => result.status !== undefined && isRunning(result.status))) process.exitCode = 1;
-  if (options.json)
-    return printJson({ connectors: results, slot: slot ?? null, loss: loss ?? null, columns: troubles });
-  for (const { name, status: found, changed, explanation } of results) {
-    if (found === undefined) {
-      say(`${name}  absent; create it with: millrace connectors apply`);
-      continue;
-    }
-    say(
-      `${name}  ${summary(found)}${changed.length > 0 ? `  differs from its definition: ${changed.join(', ')}` : ''}`,
-    );
-    for (const part of [found, ...found.tasks]) {
-      if (part.trace === undefined) continue;
-      const lines = options.trace ? part.trace.trimEnd().split('\n') : traceCauses(part.trace);
-      for (const text of lines) say(`  ${text}`);
-    }
+  if (options.json) {
+    const [first] = results;
+    return printJson({
+      connectors: results.map(({ state: _state, ...result }) => result),
+      slot: first?.state.slot ?? null,
+      loss: first?.state.loss ?? null,
+      findings: first?.state.findings ?? [],
+      parked: first?.state.record.parked ?? {},
+      guard: first?.state.record.guard ?? null,
+      columns: troubles,
+    });
+  }
+  for (const { name, status: found, changed, restarts, explanation, state } of results) {
+    printConnector(name, found, changed, options.trace === true);
     for (const text of explanation) say(`  ${text}`);
+    for (const line of connectorLines(found, state.record, restarts)) say(`  ${line}`);
+    const { slot, loss } = state;
+    if (slot === undefined)
+      say(`slot ${config.capture.slot}  absent${loss === undefined ? '; the connector makes it' : ''}`);
+    else say(slotLine(slot));
+    if (loss !== undefined) say(`LOST  ${loss.reason}; fill the gap with: millrace connectors recapture`);
+    for (const line of [...findingLines(state.findings), ...parkedLines(state.record.parked)]) say(line);
   }
   for (const trouble of troubles) say(`WARNING  ${troubleLine(trouble)}`);
-  if (slot === undefined)
-    say(`slot ${config.capture.slot}  absent${loss === undefined ? '; the connector makes it' : ''}`);
-  else say(slotLine(slot));
-  if (loss !== undefined) say(`LOST  ${loss.reason}; fill the gap with: millrace connectors recapture`);
+}
+
+function printConnector(
+  name: string,
+  found: ConnectorStatus | undefined,
+  changed: readonly string[],
+  trace: boolean,
+): void {
+  if (found === undefined) {
+    say(`${name}  absent; create it with: millrace connectors apply`);
+    return;
+  }
+  say(`${name}  ${summary(found)}${changed.length > 0 ? `  differs from its definition: ${changed.join(', ')}` : ''}`);
+  for (const part of [found, ...found.tasks]) {
+    if (part.trace === undefined) continue;
+    for (const text of trace ? part.trace.trimEnd().split('\n') : traceCauses(part.trace)) say(`  ${text}`);
+  }
 }
 
 async function restart(options: { failed?: boolean }, command: Command): Promise<void> {
-  const { client, wanted } = await open(command);
-  for (const { name } of wanted) {
+  const { config, client, wanted } = await open(command);
+  await using log = new KafkaLog(config.kafka);
+  const settled = [];
+  for (const definition of wanted) settled.push(await requireNoGap(config, client, definition, log));
+  for (const { name } of settled) {
     if (!(await client.restart(name, { onlyFailed: options.failed === true }))) throw unknown(name);
   }
-  for (const definition of wanted) {
+  for (const definition of settled) {
     // A restart is answered before it begins.
     await sleep(500);
-    const { status: found } = await applyConnector(client, definition);
+    const { status: found } = await applyCapture(config, client, definition);
     say(`${definition.name}  ${summary(found)}`);
   }
 }
@@ -170,6 +228,7 @@ async function remove(options: { reset?: boolean }, command: Command): Promise<v
       await forgetOffsets(client, name);
     }
     say(`${name}  ${(await client.delete(name)) ? 'deleted' : 'was not there'}`);
+    if (options.reset) await forgetRecord(config, name);
   }
   if (options.reset)
     say(`slot ${config.capture.slot}  ${(await dropConfigured(config)) ? 'dropped' : 'was not there'}`);
@@ -188,10 +247,12 @@ async function forgetOffsets(client: ConnectClient, name: string): Promise<void>
 }
 
 async function supervise(options: { json?: boolean }, command: Command): Promise<void> {
-  const { client, wanted } = await open(command);
+  const { config, client, wanted } = await open(command);
   const pretty = process.stderr.isTTY === true && options.json !== true;
   const log = createLogger({ pretty, bindings: { command: 'connectors supervise' } });
   const last = new Map<string, string>();
+  const connect = () => connectPostgres({ url: config.postgres.url, name: 'millrace supervisor' });
+  const logs = new Map(wanted.map(({ name }) => [name, new RestartLog({ connector: name, connect })]));
   const supervisor = new Supervisor({
     client,
     connectors: wanted.map(({ name }) => name),
@@ -201,8 +262,13 @@ async function supervise(options: { json?: boolean }, command: Command): Promise
         if (last.get(key) !== state) log.info({ connector, task, state }, `${key} is ${state}`);
         last.set(key, state);
       },
-      restarted: (event) =>
-        log.warn(event, `restarted ${event.connector}/${event.task}, attempt ${event.attempt}: ${event.cause}`),
+      restarted: (event) => {
+        log.warn(event, `restarted ${event.connector}/${event.task}, attempt ${event.attempt}: ${event.cause}`);
+        const restarts = logs.get(event.connector);
+        restarts?.add(event.task, event.cause);
+        // Those that cannot be written now are written with the next one.
+        restarts?.flush().catch((error: unknown) => log.warn({ err: error }, 'the restarts cannot be written'));
+      },
       failed: (error) => log.warn({ err: error }, error.message),
     },
   });
@@ -223,6 +289,16 @@ async function recaptureCommand(options: { yes?: boolean; json?: boolean }, comm
     ...options,
     signal: untilSignal(),
   });
+}
+
+async function parking(
+  work: typeof parkTable,
+  table: string,
+  options: { yes?: boolean },
+  command: Command,
+): Promise<void> {
+  const { config, client } = await open(command);
+  await work({ config, client, definition: await definitionOf(config), table, ...options, signal: untilSignal() });
 }
 
 function summary(status: ConnectorStatus): string {

@@ -12,13 +12,14 @@ import { type Finding, runDoctor } from '../../infra/local/doctor.ts';
 import { stopStack } from '../../infra/local/stack.ts';
 import { tailOf } from '../../infra/local/start.ts';
 import { captureHint } from '../capture-hint.ts';
-import { cacheDir, loadConfig, stackDir, stackName, stackNames } from '../config.ts';
+import { cacheDir, defaultStack, loadConfig, stackDir, stackName, stackNames } from '../config.ts';
 import { wholeNumber } from '../options.ts';
 import { patiently } from '../patience.ts';
 import { printJson, printTable } from '../print.ts';
 import { offsetRetentionDays, offsetRetentionWarning } from '../retention.ts';
 import { setUp } from '../setup.ts';
 import { untilSignal } from '../signals.ts';
+import { sourceRows } from '../source/doctor.ts';
 import { attach, stackOptions, type UpOptions, up } from '../stack.ts';
 
 const say = (line: string): void => {
@@ -75,16 +76,18 @@ export function register(program: Command): void {
 
   program
     .command('doctor')
-    .description('check what the local stack needs of this machine')
+    .description('check what the local stack needs of this machine, and what the capture needs of Postgres, if it runs')
     .option('--json', 'print JSON')
     .action(async (options: { json?: boolean }, command: Command) => {
       const name = stackName(command);
       const host = { env: process.env, cacheDir: cacheDir() };
-      const findings = [
-        ...(await runDoctor({ name, dir: stackDir(name), host })),
-        ...(await askKafka(loadConfig(command))),
-      ];
-      printFindings(findings, options.json === true);
+      const machine = await runDoctor({ name, dir: stackDir(name), host });
+      // A stack that was never started has nothing to be asked; its defaults would be the ports of another one.
+      const started = name === defaultStack || existsSync(stackDir(name));
+      const running = started
+        ? [...(await askKafka(loadConfig(command))), ...(await sourceRows(loadConfig(command)))]
+        : [];
+      printFindings([...machine, ...running], options.json === true);
     });
 
   program

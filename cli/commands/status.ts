@@ -1,7 +1,7 @@
 /** `millrace status`: the parts of the stack, the capture, how far behind each stage is, and how the archive stands. */
 import type { Command } from 'commander';
 import { ConnectClient, type ConnectorStatus } from '../../connectors/client.ts';
-import { readSlot, type Slot } from '../../connectors/slot.ts';
+import { type RestartSummary, summarize } from '../../connectors/restarts.ts';
 import { normalPrefix } from '../../core/archive/keys.ts';
 import type { Registry } from '../../core/avro/registry.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
@@ -19,7 +19,7 @@ import type { PartStatus } from '../../infra/local/stack.ts';
 import type { ControlEntry } from '../../schemas/gen/control_entry.ts';
 import { firstKeptDay } from '../archive/expire.ts';
 import { printStanding, readReplaced, readStanding, type TopicStanding } from '../archive/standing.ts';
-import { definitions } from '../capture.ts';
+import { definitionOf, definitions, type SourceState, sourceState } from '../capture.ts';
 import { loadConfig, stackName } from '../config.ts';
 import { eventTimes } from '../event-times.ts';
 import { withLog } from '../log.ts';
@@ -27,6 +27,7 @@ import { positionsOfStage } from '../positions.ts';
 import { printJson, printTable, say } from '../print.ts';
 import { offsetRetentionDays, offsetRetentionWarning } from '../retention.ts';
 import { untilSignal } from '../signals.ts';
+import { connectorLines, findingLines, isWhole, parkedLines } from '../source/lines.ts';
 import { attach } from '../stack.ts';
 import { type Counted, countRecords, otherStages, readStages, type Stage, type StageLag, stages } from '../stages.ts';
 
@@ -54,7 +55,7 @@ type Asked<T> = T | { readonly error: MillraceError };
 async function status(options: { json?: boolean }, command: Command): Promise<void> {
   const config = loadConfig(command);
   const signal = untilSignal();
-  const [parts, connectors, slot, lags, side, paused, archive, replaced, kept] = await Promise.all([
+  const [parts, connectors, capture, lags, side, paused, archive, replaced, kept] = await Promise.all([
     readParts(command),
     asked(readConnectors(config)),
     asked(readCapture(config, signal)),
@@ -65,13 +66,13 @@ async function status(options: { json?: boolean }, command: Command): Promise<vo
     asked(withLog(config, (log, schemas) => readBucket(config, log, schemas, signal))),
     asked(readOffsetRetention(config)),
   ]);
-  const failed = [connectors, slot, lags].some(isError);
-  if (failed || parts.some(({ running }) => !running) || !runs(connectors)) process.exitCode = 1;
+  const failed = [connectors, capture, lags].some(isError);
+  if (failed || parts.some(({ running }) => !running) || !runs(connectors) || !captures(capture)) process.exitCode = 1;
   if (options.json === true) {
     printJson({
       parts,
       connectors: plain(connectors),
-      slot: plain(slot),
+      ...(isError(capture) ? { slot: plain(capture) } : told(capture)),
       stages: plain(lags),
       records: plain(side),
       paused: plain(paused),
@@ -82,7 +83,7 @@ async function status(options: { json?: boolean }, command: Command): Promise<vo
     return;
   }
   printParts(parts);
-  printCapture(connectors, slot);
+  printCapture(connectors, capture);
   printStages(lags, side);
   printPaused(paused);
   printOffsetRetention(kept);
@@ -112,14 +113,25 @@ async function readConnectors(config: Config): Promise<readonly ConnectorStatus[
   );
 }
 
-async function readCapture(config: Config, signal: AbortSignal): Promise<Slot | null> {
+type Capture = SourceState & { readonly restarts: RestartSummary };
+
+async function readCapture(config: Config, signal: AbortSignal): Promise<Capture> {
   await using db = await connectPostgres({
     url: config.postgres.url,
     name: 'millrace status',
     connectTimeoutMs: 3000,
     signal,
   });
-  return (await readSlot(db, config.capture.slot)) ?? null;
+  const state = await sourceState(db, config, await definitionOf(config));
+  return { ...state, restarts: summarize(state.record.restarts, Date.now()) };
+}
+
+function captures(capture: Asked<Capture>): boolean {
+  return !isError(capture) && isWhole(capture.findings, capture.record, capture.restarts);
+}
+
+function told({ slot, findings, record, restarts }: Capture): Record<string, unknown> {
+  return { slot: slot ?? null, findings, restarts, parked: record.parked ?? {}, guard: record.guard ?? null };
 }
 
 /** How far a stage is, and the members of its consumer group: none when no process runs it. */
@@ -213,22 +225,29 @@ function printParts(parts: readonly PartStatus[]): void {
   say();
 }
 
-function printCapture(connectors: Asked<readonly ConnectorStatus[]>, slot: Asked<Slot | null>): void {
+function printCapture(connectors: Asked<readonly ConnectorStatus[]>, capture: Asked<Capture>): void {
   if (isError(connectors)) printProblem('connectors', connectors.error);
   else {
-    for (const { name, state, tasks } of connectors) {
+    for (const connector of connectors) {
+      const { name, state, tasks } = connector;
       const each = tasks.map((task) => `task ${task.id} ${task.state}`).join(', ') || 'no task';
       const hint = state === 'ABSENT' ? '; create it with: millrace connectors apply' : '';
       say(`connector ${name}: ${state}, ${each}${hint}`);
+      if (isError(capture)) continue;
+      for (const line of connectorLines(connector, capture.record, capture.restarts)) say(`  ${line}`);
     }
   }
-  if (isError(slot)) printProblem('replication slot', slot.error);
-  else if (slot === null) say('replication slot: none; the connector makes it');
+  if (isError(capture)) printProblem('capture', capture.error);
   else {
-    const reader = slot.active ? 'read' : 'nobody reads it';
-    say(
-      `replication slot ${slot.slot}: ${reader}, ${slot.walStatus}, ${megabytes(Number(slot.confirmedLagBytes))} not confirmed, ${megabytes(Number(slot.retainedBytes))} of WAL kept`,
-    );
+    const { slot, findings, record } = capture;
+    if (slot === undefined) say('replication slot: none; the connector makes it');
+    else {
+      const reader = slot.active ? 'read' : 'nobody reads it';
+      say(
+        `replication slot ${slot.slot}: ${reader}, ${slot.walStatus}, ${megabytes(Number(slot.confirmedLagBytes))} not confirmed, ${megabytes(Number(slot.retainedBytes))} of WAL kept`,
+      );
+    }
+    for (const line of [...findingLines(findings), ...parkedLines(record.parked)]) say(line);
   }
   say();
 }

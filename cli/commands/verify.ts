@@ -81,9 +81,11 @@ export function printChecks(checks: readonly Check[]): void {
 }
 
 /** What is no difference, and what was not compared. */
-function printAside({ missing, behind, elsewhere }: Verification): void {
+function printAside({ missing, behind, elsewhere, parked }: Verification): void {
   printMissing(missing);
-
+  for (const [table, { since }] of Object.entries(parked)) {
+    process.stdout.write(`✗ ${table} is parked since ${since}: it is not captured, and not verified from then on\n`);
+  }
   for (const { name, topic, offsets } of behind) {
     process.stdout.write(
       `· ${name} does not run or is paused, and has ${offsets} offsets of ${topic} to go: it was compared up to there\n`,

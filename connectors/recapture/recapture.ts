@@ -40,6 +40,8 @@ export interface RecaptureOptions {
   readonly slot: string;
   readonly prefix: string;
   readonly masks: Masks;
+  /** Tables that are left out, by full name. Default: none. */
+  readonly parked?: readonly string[];
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: Progress) => void;
 }
@@ -158,10 +160,10 @@ interface Opened extends OpenedTable {
 }
 
 async function open(options: RecaptureOptions, db: Client, untold: Untold[]): Promise<readonly Opened[]> {
-  const { log, schemas, prefix, signal } = options;
+  const { log, schemas, prefix, signal, parked = [] } = options;
   const captured = await openTables(db, schemas, prefix);
   const opened: Opened[] = [];
-  for (const table of capturedTables) {
+  for (const table of capturedTables.filter(({ name }) => !parked.includes(name))) {
     const topic = topicOf(prefix, table);
     const found = captured.find((each) => each.table === table);
     if (found === undefined) {

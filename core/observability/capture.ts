@@ -10,6 +10,7 @@ export class CaptureMetrics {
   readonly slotActive: Gauge<'slot'>;
   readonly slotSafeBytes: Gauge<'slot'>;
   readonly slotLost: Gauge<'slot'>;
+  readonly findings: Gauge<'effect' | 'subject'>;
 
   constructor(registry: Registry) {
     const registers = [registry];
@@ -46,5 +47,11 @@ export class CaptureMetrics {
       'millrace_slot_lost',
       '1 when the slot cannot give what was not captured (gone, given up, or made anew) and capture is stopped, 0 otherwise.',
     );
+    this.findings = new Gauge({
+      name: 'millrace_capture_findings',
+      help: 'What the source does not give as it has to be captured, by effect (blind, refused, missed, weak, parked) and by table.',
+      labelNames: ['effect', 'subject'],
+      registers,
+    });
   }
 }

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { Client } from 'pg';
-import { definitions, masksOf, requireNoGap } from '../../cli/capture.ts';
+import { definitions, masksOf, requireNoGap, sourceState } from '../../cli/capture.ts';
 import { firstSnapshot } from '../../cli/first-snapshot.ts';
 import { applyConnector } from '../../connectors/apply.ts';
 import { requireMaskable } from '../../connectors/masking.ts';
@@ -277,7 +277,7 @@ test('a first snapshot that was interrupted is not begun again: no row comes twi
   const filled: unknown[] = [];
   const snapshot = firstSnapshot({
     ...{ config, client, connector: definition.name, log: captured.log, schemas: captured.registry },
-    definition: async () => definition,
+    state: () => sourceState(database.client, config, definition),
     listener: { filled: ({ tables }) => filled.push(tables[0]) },
   });
   await snapshot.look();
@@ -307,7 +307,7 @@ test('a first snapshot that was interrupted before it wrote a trade begins anew,
   let anew = 0;
   const snapshot = firstSnapshot({
     ...{ config, client, connector: definition.name, log: written.log, schemas: written.registry },
-    definition: async () => definition,
+    state: () => sourceState(database.client, config, definition),
     listener: { begunAnew: () => anew++ },
   });
   await snapshot.look();
