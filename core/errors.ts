@@ -14,6 +14,7 @@ export const errorCodes = {
   COMMIT_UNKNOWN: 'retry',
   TRANSACTION_ABORTED: 'retry',
   POSITION_MISMATCH: 'stop',
+  OFFSETS_EXPIRED: 'stop',
   OFFSET_OUT_OF_RANGE: 'stop',
   TOPIC_MISSING: 'stop',
   RECORD_TOO_LARGE: 'stop',

@@ -1,11 +1,13 @@
 import type { Command } from 'commander';
 import { MillraceError } from '../../core/errors.ts';
 import { GroupAdmin } from '../../core/kafka/groups.ts';
+import { planRestore, type RestorePlan, restoreOffsets } from '../../core/operations/offsets/restore.ts';
 import { parseTarget, planReset, type ResetPlan, reset } from '../../core/operations/reset.ts';
 import { loadConfig } from '../config.ts';
 import { withLog } from '../log.ts';
 import { loadProcessor } from '../module.ts';
 import { partitionNumber } from '../options.ts';
+import { positionsNamed } from '../positions.ts';
 import { printJson, printTable } from '../print.ts';
 import { outputTopics } from '../processors.ts';
 import { untilSignal } from '../signals.ts';
@@ -32,6 +34,77 @@ export function register(program: Command): void {
     .option('--yes', 'carry it out')
     .option('--json', 'print JSON')
     .action(resetCommand);
+  group
+    .command('restore')
+    .description(
+      'give the group of a stopped processor or sink the positions that its state has, after its offsets expired; shows the plan, and acts with --yes',
+    )
+    .argument('[name]', 'the processor or sink')
+    .option('--module <file>', 'your own processor, instead of a name')
+    .option('--skip-lost', 'of parquet: go on at the start of the log where records that were not archived are gone')
+    .option('--yes', 'carry it out')
+    .option('--json', 'print JSON')
+    .action(restoreCommand);
+}
+
+interface RestoreCommandOptions {
+  readonly module?: string;
+  readonly skipLost?: boolean;
+  readonly yes?: boolean;
+  readonly json?: boolean;
+}
+
+async function restoreCommand(
+  name: string | undefined,
+  options: RestoreCommandOptions,
+  command: Command,
+): Promise<void> {
+  const config = loadConfig(command);
+  const signal = untilSignal();
+  const { brokers, clientId } = config.kafka;
+  await using groups = await GroupAdmin.open({ brokers, clientId });
+  await withLog(config, async (log, schemas) => {
+    const positions = await positionsNamed(config, log, schemas, name, options.module);
+    const task = { log, groups, positions, skipLost: options.skipLost === true, signal };
+    const plan = await planRestore(task);
+    const changes = plan.tasks.flat().filter(({ action }) => action !== 'keep');
+    if (options.json === true) printJson({ carriedOut: options.yes === true, ...plan });
+    else printRestore(positions.name, plan);
+    if (changes.length === 0) return;
+    if (options.yes !== true) {
+      throw new MillraceError('CONFIRMATION_NEEDED', 'nothing was changed yet', {
+        remedy: 'read the plan, then run the command again with --yes',
+      });
+    }
+    await restoreOffsets(task, plan);
+    if (options.json !== true) process.stdout.write(`${changes.length} offsets restored\n`);
+  });
+}
+
+function printRestore(name: string, { members, tasks }: RestorePlan): void {
+  const told = (offset: bigint | undefined): string => (offset === undefined ? 'none' : String(offset));
+  printTable(
+    ['input', 'partition', 'group', 'state', 'log', 'what is done'],
+    tasks.flat().map(({ topic, partition, committed, own, start, end, action, target, lost }) => [
+      topic,
+      String(partition),
+      told(committed),
+      told(own),
+      `${start} to ${end}`,
+      {
+        keep: committed === undefined ? 'nothing: it begins at the start' : 'nothing',
+        restore: `goes on at ${target}`,
+        skip: `goes on at ${target}; ${lost} offsets are lost`,
+        refuse: 'refused',
+      }[action],
+    ]),
+  );
+  for (const { refusal } of tasks.flat()) {
+    if (refusal !== undefined) process.stdout.write(`\n${refusal.cause}\n  remedy: ${refusal.remedy}\n`);
+  }
+  if (members.length > 0) {
+    process.stdout.write(`\n${name} is running and has to be stopped first: ${members.join(', ')}\n`);
+  }
 }
 
 async function resetCommand(name: string | undefined, options: ResetCommandOptions, command: Command): Promise<void> {

@@ -10,7 +10,7 @@ import { transactionalId } from '../runtime/takeover.ts';
 import { barrierKey, changelogTopic, resetRecord, taskKey } from '../state/changelog.ts';
 import { snapshotReset } from '../state/snapshots.ts';
 import { parseTimestamp } from '../time.ts';
-import type { Groups } from './groups.ts';
+import { type Groups, requireStopped } from './groups.ts';
 
 export type ResetTarget =
   | { readonly kind: 'earliest' | 'latest' }
@@ -152,12 +152,7 @@ export async function reset(
   const { log, schemas, groups, processor, inputs, outputs, signal } = options;
   const { group, tasks } = plan;
   const portion = options.tombstonesPerTransaction ?? tombstonesAtOnce;
-  const members = await groups.members(group);
-  if (members.length > 0) {
-    throw new MillraceError('GROUP_ACTIVE', `${processor} is running: ${members.join(', ')}`, {
-      remedy: `stop every process that runs ${processor}, then say it again; after a kill -9 the group forgets a member in 10 s`,
-    });
-  }
+  await requireStopped(groups, group, processor);
   const topic = changelogTopic(processor);
   const [primary = ''] = inputs;
   const journal = `${processor}.journal`;

@@ -12,6 +12,7 @@ import { Engine } from './engine.ts';
 import type { Beat, Handler, Ownership } from './handler.ts';
 import { Journal } from './journal.ts';
 import { type Fetched, type Fetcher, fetchRange, type LogRecord, type OutRecord, readRange } from './log.ts';
+import { offsetsExpired, positionIn, resetRemedy } from './position.ts';
 
 /** When a task commits. */
 export interface FoldSettings {
@@ -63,7 +64,7 @@ export class FoldHandler<In> implements Handler {
 
   async open(): Promise<readonly bigint[]> {
     const { processor, codecs, clock, metrics } = this.#env;
-    const { partition, inputs, log } = this.#own;
+    const { partition, log } = this.#own;
     const startedMs = clock.now();
     const state = await State.open({
       processor: processor.name,
@@ -96,7 +97,7 @@ export class FoldHandler<In> implements Handler {
     this.#tables = task?.tables ?? {};
     metrics.takenOver((clock.now() - startedMs) / 1000);
     metrics.state(stores.size);
-    for (const input of inputs) this.#positions.set(input.topic, input.committed?.offset ?? input.start);
+    this.#takePositions(task);
     this.#committer.begin(this.#positions);
     this.#takeSettings(task?.settings);
     if (task === undefined) await this.tables(await this.#tableEnds());
@@ -158,6 +159,22 @@ export class FoldHandler<In> implements Handler {
     this.#hide?.();
     await this.#fetcher?.[Symbol.asyncDispose]();
     await this.#state?.[Symbol.asyncDispose]();
+  }
+
+  /** @throws MillraceError OFFSETS_EXPIRED, POSITION_MISMATCH */
+  #takePositions(task: TaskState | undefined): void {
+    const { inputs, partition } = this.#own;
+    const { name } = this.#env.processor;
+    if (
+      task !== undefined &&
+      task.positions === undefined &&
+      inputs.every(({ committed }) => committed === undefined)
+    ) {
+      throw offsetsExpired(this.#own, name, 'its state is of a release that wrote no position', resetRemedy(name));
+    }
+    for (const input of inputs) {
+      this.#positions.set(input.topic, positionIn({ ...input, partition }, name, task?.positions?.[input.topic]));
+    }
   }
 
   #restoring(event: RestoreEvent): void {
@@ -247,7 +264,8 @@ export class FoldHandler<In> implements Handler {
       const state = this.#state as State;
       const { logTime, identities, stores, gauges } = engine;
       const timestamp = logTime / 1000n;
-      const task: TaskState = { logTime, identities, tables: this.#tables, settings: this.#settings };
+      const positions = Object.fromEntries(this.#positions);
+      const task: TaskState = { logTime, identities, tables: this.#tables, positions, settings: this.#settings };
       const snapshot = state.snapshot({ processor, task, positions: this.#positions });
       const changelog = state.take(task, timestamp);
       metrics.state(stores.size, stores.misses);

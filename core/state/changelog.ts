@@ -11,7 +11,7 @@ import {
 
 /**
  * The changelog of one task: its state, key by key, in a compacted topic, written in the same transaction as the outputs. Two keys are the runtime's:
- * `barrier`, which ends each restore, and `task`, the task's own position in time.
+ * `barrier`, which ends each restore, and `task`, the task's own position: log time, and the offset in each input.
  */
 export const barrierKey = Buffer.from('barrier');
 export const taskKey = Buffer.from('task');
@@ -26,6 +26,8 @@ export interface TaskState {
   readonly identities: Readonly<Record<string, IdentitySnapshot>>;
   /** Where each table is read on: a position for each of its partitions. */
   readonly tables: Readonly<Record<string, readonly bigint[]>>;
+  /** Where each input is read on, by topic: the offsets of the same transaction. Undefined in state of a release that did not write them. */
+  readonly positions?: Readonly<Record<string, bigint>> | undefined;
   /** The settings that it works with; undefined if none were declared so far. */
   readonly settings?: JournalledSettings | undefined;
 }
@@ -121,8 +123,8 @@ export function taskRecord(topic: string, partition: number, state: TaskState, t
 }
 
 /** `readTask` reads it. */
-export function taskValue({ logTime, identities, tables, settings }: TaskState): Buffer {
-  const value = JSON.stringify({ version, logTime, identities, tables, settings }, (_, each: unknown) =>
+export function taskValue({ logTime, identities, tables, positions, settings }: TaskState): Buffer {
+  const value = JSON.stringify({ version, logTime, identities, tables, positions, settings }, (_, each: unknown) =>
     typeof each === 'bigint' ? each.toString() : each,
   );
   return Buffer.from(value);
@@ -142,6 +144,7 @@ export function readTask(value: Buffer | null, primary: string): TaskState | und
     identity?: IdentitySnapshot;
     identities: Record<string, IdentitySnapshot>;
     tables: Record<string, string[]>;
+    positions?: Record<string, string>;
     settings?: JournalledSettings;
   };
   if (parsed.version === 1) {
@@ -168,6 +171,9 @@ export function readTask(value: Buffer | null, primary: string): TaskState | und
     tables: Object.fromEntries(
       Object.entries(parsed.tables).map(([table, positions]) => [table, positions.map((each) => BigInt(each))]),
     ),
+    positions:
+      parsed.positions &&
+      Object.fromEntries(Object.entries(parsed.positions).map(([topic, position]) => [topic, BigInt(position)])),
     settings: parsed.settings,
   };
 }

@@ -74,6 +74,11 @@ export class MemoryLog implements Log {
     this.#partition(at).start = start;
   }
 
+  /** Deletes a group's offsets, as Kafka does when they expire. */
+  forget(group: string): void {
+    for (const key of this.#committed.keys()) if (key.startsWith(`${group}\n`)) this.#committed.delete(key);
+  }
+
   /** All committed records of a partition, or of a whole topic in partition order. */
   records(topic: string, partition?: number): LogRecord[] {
     const partitions = this.#topics.get(topic) ?? [];

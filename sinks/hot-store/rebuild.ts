@@ -1,7 +1,6 @@
 import type { Client } from 'pg';
-import { MillraceError } from '../../core/errors.ts';
 import { hotSchema, hotTables } from '../../core/hot-store/tables.ts';
-import type { Groups } from '../../core/operations/groups.ts';
+import { type Groups, requireStopped } from '../../core/operations/groups.ts';
 import type { Log, TopicPartition } from '../../core/runtime/log.ts';
 import { groupOf } from '../../core/runtime/runner.ts';
 import { transactionalId } from '../../core/runtime/takeover.ts';
@@ -58,13 +57,7 @@ export async function planRebuild({ log, groups, name = 'hot-store' }: RebuildOp
  */
 export async function rebuild({ log, groups }: RebuildOptions, plan: RebuildPlan, client: Client): Promise<void> {
   const { group, partitions } = plan;
-  const members = await groups.members(group);
-  if (members.length > 0) {
-    throw new MillraceError('GROUP_ACTIVE', `hot-store is running: ${members.join(', ')}`, {
-      remedy:
-        'stop every process that runs hot-store, then say it again; after a kill -9 the group forgets a member in 10 s',
-    });
-  }
+  await requireStopped(groups, group, 'hot-store');
   await changingSchema(client, async () => {
     for (const { name } of Object.values(hotTables)) {
       const table = `${hotSchema}.${name}`;

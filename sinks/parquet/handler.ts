@@ -1,10 +1,12 @@
 import { objectKey } from '../../core/archive/keys.ts';
 import { letterHeaders } from '../../core/archive/origin.ts';
+import { listedUpTo } from '../../core/archive/position.ts';
 import type { Table } from '../../core/archive/tables.ts';
 import { formatUnlisted, parseUnlisted, type Unlisted } from '../../core/archive/unlisted.ts';
 import type { TableDecoder } from '../../core/archive/writing/decoder.ts';
 import { buildOf, type Form, formOf, forms } from '../../core/archive/writing/writer.ts';
 import type { AvroEncoder } from '../../core/avro/encoder.ts';
+import type { Schemas } from '../../core/avro/schemas.ts';
 import { MillraceError } from '../../core/errors.ts';
 import { inLanes } from '../../core/lanes.ts';
 import type { Metrics, TaskMetrics } from '../../core/observability/metrics.ts';
@@ -19,6 +21,7 @@ import {
   readRange,
   type Transaction,
 } from '../../core/runtime/log.ts';
+import { isPassed, positionIn } from '../../core/runtime/position.ts';
 import { type Kept, putOnce } from '../../core/s3/put-once.ts';
 import type { ObjectStore } from '../../core/s3/store.ts';
 import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
@@ -49,6 +52,7 @@ export interface ParquetSettings {
 
 export interface ParquetEnvironment {
   readonly name: string;
+  readonly schemas: Schemas;
   readonly table: Table;
   readonly store: ObjectStore;
   readonly settings: ParquetSettings;
@@ -103,15 +107,20 @@ export class ParquetHandler implements Handler {
   }
 
   async open(): Promise<readonly bigint[]> {
-    const { committed, start } = this.#own;
+    const { committed, start, partition, log, signal } = this.#own;
+    const { name, schemas, table } = this.#env;
     const startedMs = this.#env.now();
-    this.#committed = committed?.offset ?? start;
-    this.#position = this.#committed;
     const cut = parseCut(
       committed?.metadata ?? '',
       forms.map(({ version }) => version),
     );
     this.#unlisted = parseUnlisted(committed?.metadata ?? '');
+    const listed = await listedUpTo(log, schemas, table.topic, partition, signal);
+    // What is committed and in no object begins where the newest object ends.
+    const since = this.#unlisted?.since ?? committed?.offset;
+    const passed = listed !== undefined && isPassed(listed, since, start);
+    this.#committed = positionIn(this.#own, name, passed ? since : listed, since);
+    this.#position = this.#committed;
     if (cut !== undefined) await this.#resume(cut);
     this.#showOldest(); // nothing waits: 0 is a statement, no series would be an alarm
     this.#env.taskMetrics.takenOver((this.#env.now() - startedMs) / 1000);

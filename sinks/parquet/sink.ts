@@ -71,6 +71,7 @@ export async function parquetSink(options: ParquetSinkOptions): Promise<ParquetS
     const subject = valueSubject(objectsTopic(topic));
     shared.set(topic, {
       name,
+      schemas,
       table: tables[topic],
       store,
       settings,
