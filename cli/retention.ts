@@ -29,3 +29,23 @@ function keptFor(settings: Readonly<Record<string, string>>): number {
   const retention = Number(settings['retention.ms'] ?? -1);
   return retention < 0 || settings['cleanup.policy'] === 'compact' ? Number.POSITIVE_INFINITY : retention;
 }
+
+const offsetsSetting = 'offsets.retention.minutes';
+const minutesPerDay = 1_440;
+/** A pipeline may be stopped for so long. */
+const enoughDays = 90;
+
+/** Days that Kafka keeps the offsets of a group without members; the least of all brokers. @throws MillraceError KAFKA_UNREACHABLE */
+export async function offsetRetentionDays(admin: Pick<TopicAdmin, 'brokerSetting'>): Promise<number> {
+  const minutes = [...(await admin.brokerSetting(offsetsSetting)).values()].map(Number);
+  return Math.min(...minutes) / minutesPerDay;
+}
+
+/** Undefined for 90 days or more. */
+export function offsetRetentionWarning(days: number): { readonly found: string; readonly remedy: string } | undefined {
+  if (days >= enoughDays) return undefined;
+  return {
+    found: `Kafka deletes the offsets of a stopped pipeline after ${Number(days.toFixed(1))} days`,
+    remedy: `Set ${offsetsSetting} of every broker to ${enoughDays * minutesPerDay} (${enoughDays} days) or more.`,
+  };
+}

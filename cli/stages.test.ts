@@ -1,4 +1,5 @@
 import { expect, test } from '@jest/globals';
+import { positionsOfProcessor } from '../core/operations/offsets/positions.ts';
 import type { LogRecord } from '../core/runtime/log.ts';
 import { MemoryLog } from '../core/testing/memory-log.ts';
 import { countRecords, otherStages, readStages, type Stage } from './stages.ts';
@@ -37,6 +38,7 @@ test('a stage that never committed is behind by everything there is', async () =
     topic: 'trades',
     partitions: 2,
     started: false,
+    expired: 0,
     lagRecords: 3n,
     lagMs: 60,
     lastEvent: 160n,
@@ -79,6 +81,18 @@ test("groups of users' processors are stages, too; groups of other programs and 
   const groups = ['billing', 'millrace.activity', 'millrace.ohlcv', 'millrace.manifests'];
   const found = await otherStages(groups, async () => ['market.candles', 'a']);
   expect(found).toEqual([{ name: 'activity', kind: 'processor', inputs: ['a', 'market.candles'] }]);
+});
+
+test('a stage with state whose offsets are gone has expired, and is behind by what its state lacks', async () => {
+  const log = logWith([100, 160, 190], [130], [150]);
+  await commit(log, 1, 1n);
+  const positionsOf = () => ({
+    ...positionsOfProcessor('ohlcv', ['trades']),
+    read: async (_log: unknown, _primary: string, partition: number) =>
+      [new Map([['trades', 2n]]), new Map([['trades', 1n]]), undefined][partition],
+  });
+  const [lag] = await readStages({ log, stages: [stage], eventTimeOf, positionsOf });
+  expect(lag).toMatchObject({ started: true, expired: 1, lagRecords: 2n });
 });
 
 test('a topic that does not exist is an error with its name', async () => {

@@ -1,5 +1,7 @@
 /** What each stage has done of its input, read from the log itself: right also when no process of the stage runs. */
 
+import { isError } from '../core/errors.ts';
+import type { OwnPositions } from '../core/operations/offsets/positions.ts';
 import type { Fetcher, Log, LogRecord, Position } from '../core/runtime/log.ts';
 import { groupOf } from '../core/runtime/runner.ts';
 import { archivedTopics, hotTopics } from '../schemas/topics.ts';
@@ -27,6 +29,8 @@ export interface StageLag {
   readonly partitions: number;
   /** False when the stage never committed an offset of this topic. */
   readonly started: boolean;
+  /** Partitions whose group has no offset although the state of the stage has a position: Kafka has deleted the offset. */
+  readonly expired: number;
   /** Offsets not taken yet, all partitions; 0n when only transaction markers are left. */
   readonly lagRecords: bigint;
   /**
@@ -45,6 +49,8 @@ export interface StagesOptions {
   readonly log: Log;
   readonly stages: readonly Stage[];
   readonly eventTimeOf: EventTimeOf;
+  /** Where a stage keeps its own positions; asked where its group has no offset. Default: nowhere. */
+  readonly positionsOf?: (stage: Stage) => OwnPositions | undefined;
   readonly signal?: AbortSignal;
 }
 
@@ -86,9 +92,16 @@ async function readStage(options: StagesOptions, fetcher: Fetcher, stage: Stage,
     log.ends(topic),
     log.committed(groupOf(stage.name), topic),
   ]);
+  const own = await ownOffsets(
+    options,
+    stage,
+    topic,
+    new Set(committed.map(({ partition }) => partition)),
+    ends.length,
+  );
   const positions = ends.map((end, partition): Range => {
     const start = starts[partition] ?? 0n;
-    const offset = committed.find((each) => each.partition === partition)?.offset ?? start;
+    const offset = committed.find((each) => each.partition === partition)?.offset ?? own.get(partition) ?? start;
     return { topic, partition, offset: offset < start ? start : offset, end };
   });
   const next = await firstRecords(fetcher, positions, signal);
@@ -105,7 +118,43 @@ async function readStage(options: StagesOptions, fetcher: Fetcher, stage: Stage,
   }
   const { name, kind } = stage;
   const started = committed.length > 0;
-  return { stage: name, kind, topic, partitions: ends.length, started, lagRecords, lagMs, lastEvent };
+  return {
+    stage: name,
+    kind,
+    topic,
+    partitions: ends.length,
+    started,
+    expired: own.size,
+    lagRecords,
+    lagMs,
+    lastEvent,
+  };
+}
+
+/** By partition, where the state of a stage is in a topic; only of partitions without an offset of the group. */
+async function ownOffsets(
+  { log, positionsOf, signal }: StagesOptions,
+  stage: Stage,
+  topic: string,
+  committed: ReadonlySet<number>,
+  partitions: number,
+): Promise<ReadonlyMap<number, bigint>> {
+  const found = new Map<number, bigint>();
+  const positions = committed.size < partitions ? positionsOf?.(stage) : undefined;
+  const [primary] = positions?.inputs.find((topics) => topics.includes(topic)) ?? [];
+  if (positions === undefined || primary === undefined) return found;
+  for (let partition = 0; partition < partitions; partition++) {
+    if (committed.has(partition)) continue;
+    const own = await positions.read(log, primary, partition, signal).catch(unlessMissing);
+    const offset = own === 'unwritten' ? 0n : own?.get(topic);
+    if (offset !== undefined) found.set(partition, offset);
+  }
+  return found;
+}
+
+/** A group of a program that keeps no state by our names. */
+function unlessMissing(error: unknown): undefined {
+  if (!isError(error, 'TOPIC_MISSING')) throw error;
 }
 
 export interface Counted {

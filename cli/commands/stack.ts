@@ -4,7 +4,9 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Command, Option } from 'commander';
-import { MillraceError } from '../../core/errors.ts';
+import type { Config } from '../../core/config.ts';
+import { isError, MillraceError } from '../../core/errors.ts';
+import { TopicAdmin } from '../../core/kafka/admin.ts';
 import { maskText } from '../../core/observability/mask.ts';
 import { type Finding, runDoctor } from '../../infra/local/doctor.ts';
 import { stopStack } from '../../infra/local/stack.ts';
@@ -14,6 +16,7 @@ import { cacheDir, loadConfig, stackDir, stackName, stackNames } from '../config
 import { wholeNumber } from '../options.ts';
 import { patiently } from '../patience.ts';
 import { printJson, printTable } from '../print.ts';
+import { offsetRetentionDays, offsetRetentionWarning } from '../retention.ts';
 import { setUp } from '../setup.ts';
 import { untilSignal } from '../signals.ts';
 import { attach, stackOptions, type UpOptions, up } from '../stack.ts';
@@ -77,7 +80,11 @@ export function register(program: Command): void {
     .action(async (options: { json?: boolean }, command: Command) => {
       const name = stackName(command);
       const host = { env: process.env, cacheDir: cacheDir() };
-      printFindings(await runDoctor({ name, dir: stackDir(name), host }), options.json === true);
+      const findings = [
+        ...(await runDoctor({ name, dir: stackDir(name), host })),
+        ...(await askKafka(loadConfig(command))),
+      ];
+      printFindings(findings, options.json === true);
     });
 
   program
@@ -104,6 +111,21 @@ async function confirmWipe(name: string): Promise<void> {
     if (answer.trim() !== name) throw new MillraceError('CONFIRMATION_NEEDED', `stack ${name} is as it was`);
   } finally {
     terminal.close();
+  }
+}
+
+/** Nothing when no broker answers: the stack is not up yet. */
+async function askKafka({ kafka }: Config): Promise<readonly Finding[]> {
+  try {
+    await using admin = await TopicAdmin.open({ ...kafka, timeoutMs: 2_000 });
+    const what = 'offsets of groups';
+    const days = await offsetRetentionDays(admin);
+    const warning = offsetRetentionWarning(days);
+    if (warning !== undefined) return [{ what, state: 'warning', ...warning }];
+    return [{ what, state: 'ok', found: `kept for ${Math.floor(days)} days while a pipeline is stopped` }];
+  } catch (error) {
+    if (isError(error, 'KAFKA_UNREACHABLE')) return [];
+    throw error;
   }
 }
 

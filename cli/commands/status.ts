@@ -3,10 +3,11 @@ import type { Command } from 'commander';
 import { ConnectClient, type ConnectorStatus } from '../../connectors/client.ts';
 import { readSlot, type Slot } from '../../connectors/slot.ts';
 import { normalPrefix } from '../../core/archive/keys.ts';
-import { Registry } from '../../core/avro/registry.ts';
+import type { Registry } from '../../core/avro/registry.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
 import type { Config } from '../../core/config.ts';
 import { MillraceError } from '../../core/errors.ts';
+import { TopicAdmin } from '../../core/kafka/admin.ts';
 import { GroupAdmin } from '../../core/kafka/groups.ts';
 import type { KafkaLog } from '../../core/kafka/log.ts';
 import { readControl } from '../../core/operations/control.ts';
@@ -22,10 +23,12 @@ import { definitions } from '../capture.ts';
 import { loadConfig, stackName } from '../config.ts';
 import { eventTimes } from '../event-times.ts';
 import { withLog } from '../log.ts';
+import { positionsOfStage } from '../positions.ts';
 import { printJson, printTable, say } from '../print.ts';
+import { offsetRetentionDays, offsetRetentionWarning } from '../retention.ts';
 import { untilSignal } from '../signals.ts';
 import { attach } from '../stack.ts';
-import { type Counted, countRecords, otherStages, readStages, type StageLag, stages } from '../stages.ts';
+import { type Counted, countRecords, otherStages, readStages, type Stage, type StageLag, stages } from '../stages.ts';
 
 const sideTopics = [
   ...['ohlcv', 'anomaly', 'enrichment', 'features'].flatMap((name) => [`${name}.late`, `${name}.dead`]),
@@ -51,15 +54,16 @@ type Asked<T> = T | { readonly error: MillraceError };
 async function status(options: { json?: boolean }, command: Command): Promise<void> {
   const config = loadConfig(command);
   const signal = untilSignal();
-  const [parts, connectors, slot, lags, side, paused, archive, replaced] = await Promise.all([
+  const [parts, connectors, slot, lags, side, paused, archive, replaced, kept] = await Promise.all([
     readParts(command),
     asked(readConnectors(config)),
     asked(readCapture(config, signal)),
-    asked(withLog(config, (log) => readLags(config, log, signal))),
+    asked(withLog(config, (log, schemas) => readLags(config, log, schemas, signal))),
     asked(withLog(config, (log) => readSide(log, signal))),
     asked(withLog(config, readControl)),
     asked(withLog(config, (log, schemas) => readArchive(config, log, schemas, signal))),
     asked(withLog(config, (log, schemas) => readBucket(config, log, schemas, signal))),
+    asked(readOffsetRetention(config)),
   ]);
   const failed = [connectors, slot, lags].some(isError);
   if (failed || parts.some(({ running }) => !running) || !runs(connectors)) process.exitCode = 1;
@@ -73,6 +77,7 @@ async function status(options: { json?: boolean }, command: Command): Promise<vo
       paused: plain(paused),
       archive: plain(archive),
       replaced: plain(replaced),
+      offsetRetentionDays: plain(kept),
     });
     return;
   }
@@ -80,6 +85,7 @@ async function status(options: { json?: boolean }, command: Command): Promise<vo
   printCapture(connectors, slot);
   printStages(lags, side);
   printPaused(paused);
+  printOffsetRetention(kept);
   say();
   if (isError(archive)) printProblem('archive', archive.error);
   else printStanding(archive, isError(replaced) ? [] : replaced);
@@ -119,14 +125,24 @@ async function readCapture(config: Config, signal: AbortSignal): Promise<Slot | 
 /** How far a stage is, and the members of its consumer group: none when no process runs it. */
 type ShownLag = StageLag & { readonly members: readonly string[] };
 
-async function readLags(config: Config, log: KafkaLog, signal: AbortSignal): Promise<ShownLag[]> {
-  await using registry = new Registry({ url: config.registry.url });
+async function readLags(config: Config, log: KafkaLog, schemas: Registry, signal: AbortSignal): Promise<ShownLag[]> {
   await using groups = await GroupAdmin.open(config.kafka);
   const others = await otherStages(await groups.names(), (group) => groups.topics(group));
-  const lags = await readStages({ log, stages: [...stages, ...others], eventTimeOf: eventTimes(registry), signal });
+  const lags = await readStages({
+    log,
+    stages: [...stages, ...others],
+    eventTimeOf: eventTimes(schemas),
+    positionsOf: (stage: Stage) => positionsOfStage(schemas, stage),
+    signal,
+  });
   const members = new Map<string, readonly string[]>();
   for (const { stage } of lags) if (!members.has(stage)) members.set(stage, await groups.members(groupOf(stage)));
   return lags.map((lag) => ({ ...lag, members: members.get(lag.stage) ?? [] }));
+}
+
+async function readOffsetRetention({ kafka }: Config): Promise<number> {
+  await using admin = await TopicAdmin.open(kafka);
+  return await offsetRetentionDays(admin);
 }
 
 async function readSide(log: KafkaLog, signal: AbortSignal): Promise<Record<string, Counted>> {
@@ -219,13 +235,13 @@ function printStages(lags: Asked<readonly ShownLag[]>, side: Asked<Record<string
   const counts = isError(side) ? {} : side;
   printTable(
     ['stage', 'run by', 'input', 'lag', 'behind in log time', 'last event', 'late', 'dead'],
-    lags.map(({ stage, members, topic, started, lagRecords, lagMs, lastEvent }, i) => {
+    lags.map(({ stage, members, topic, started, expired, lagRecords, lagMs, lastEvent }, i) => {
       const first = lags.findIndex((each) => each.stage === stage) === i;
       return [
         stage,
         first ? runBy(members) : '',
         topic,
-        started ? `${lagRecords}` : `${lagRecords}, not started`,
+        expired > 0 ? `${lagRecords}, offsets expired` : started ? `${lagRecords}` : `${lagRecords}, not started`,
         duration(lagMs),
         lastEvent === undefined ? '' : formatTimestamp(lastEvent),
         first ? count(counts[`${stage}.late`]) : '',
@@ -233,6 +249,14 @@ function printStages(lags: Asked<readonly ShownLag[]>, side: Asked<Record<string
       ];
     }),
   );
+  const expired = new Set(lags.filter((lag) => lag.expired > 0).map(({ stage }) => stage));
+  for (const stage of expired) say(`${stage}: offsets expired: millrace offsets restore ${stage}`);
+}
+
+function printOffsetRetention(days: Asked<number>): void {
+  if (isError(days)) return; // the stages have told that Kafka does not answer
+  const warning = offsetRetentionWarning(days);
+  if (warning !== undefined) say(`warning: ${warning.found}\n  remedy: ${warning.remedy}`);
 }
 
 function printPaused(paused: Asked<readonly ControlEntry[]>): void {

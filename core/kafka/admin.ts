@@ -19,8 +19,9 @@ export interface AdminOptions {
   readonly timeoutMs?: number;
 }
 
-// kafkajs' ConfigResourceTypes.TOPIC and ConfigSource.TOPIC_CONFIG
+// kafkajs' ConfigResourceTypes.TOPIC and BROKER, and ConfigSource.TOPIC_CONFIG
 const TOPIC = 2;
+const BROKER = 4;
 const OF_TOPIC = 1;
 
 /** What is said of a topic that was made a moment ago. */
@@ -84,6 +85,24 @@ export class TopicAdmin implements AsyncDisposable {
         Object.fromEntries(resource.configEntries.map((entry) => [entry.configName, entry.configValue])),
       ]),
     );
+  }
+
+  /** A setting in force at each broker, such as `offsets.retention.minutes`, by the broker's id. */
+  async brokerSetting(setting: string): Promise<ReadonlyMap<number, string>> {
+    return await this.#ask(`reading ${setting}`, async () => {
+      const { brokers } = await this.#admin.describeCluster();
+      const found = new Map<number, string>();
+      for (const { nodeId } of brokers) {
+        // A broker tells only its own settings.
+        const { resources } = await this.#admin.describeConfigs({
+          includeSynonyms: false,
+          resources: [{ type: BROKER, name: `${nodeId}`, configNames: [setting] }],
+        });
+        const value = resources[0]?.configEntries[0]?.configValue;
+        if (value !== undefined) found.set(nodeId, value);
+      }
+      return found;
+    });
   }
 
   /** Creates topics with the broker's default replication; those that exist by now are left alone. Returns when their leaders serve them. */

@@ -71,6 +71,8 @@ export const kafka = {
     'transaction.state.log.replication.factor': '1',
     'transaction.state.log.min.isr': '1',
     'group.initial.rebalance.delay.ms': '0',
+    // The offsets of a group that was stopped for longer are deleted, 7 days by default. In effect for ever.
+    'offsets.retention.minutes': '2147483647',
     // One node: 50 partitions each, as by default, would only cost start and memory.
     'offsets.topic.num.partitions': '4',
     'transaction.state.log.num.partitions': '4',
