@@ -83,6 +83,14 @@ export const bugs: readonly Bug[] = [
     scenario: 'ledger',
   },
   {
+    name: 'a task whose offset has expired begins at the earliest record, with its state',
+    file: 'core/runtime/position.ts',
+    text: 'if (committed === undefined) throw',
+    instead: 'if (committed === undefined) return start; else if (agreed === undefined) throw',
+    scenario: 'ledger',
+    climate: { ...calm, expireEveryMs: 1_500 },
+  },
+  {
     name: 'state is restored to where the changelog ended before the owner before was fenced',
     file: 'core/state/state.ts',
     text: 'restore(log, { ...at, from, to: barrier.offset }, load, {',

@@ -199,6 +199,11 @@ export class Broker {
     });
   }
 
+  /** Deletes a group's offsets, as when they expire. */
+  forget(group: string): void {
+    for (const key of this.#committed.keys()) if (key.startsWith(`${group}\n`)) this.#committed.delete(key);
+  }
+
   starts(topic: string): bigint[] {
     return this.#existing(topic).map(() => 0n);
   }

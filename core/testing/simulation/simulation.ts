@@ -1,11 +1,13 @@
-import { dispositionOf, MillraceError } from '../../errors.ts';
+import { dispositionOf, isError, MillraceError } from '../../errors.ts';
 import { type Log, partitionId } from '../../runtime/log.ts';
 import { groupOf, type RunnerEvent } from '../../runtime/runner.ts';
 import { transactionalId } from '../../runtime/takeover.ts';
+import { changelogTopic, taskKey } from '../../state/changelog.ts';
 import { Broker } from './broker.ts';
 import { Coordinator } from './coordinator.ts';
 import { Host } from './host.ts';
 import { HostLog } from './host-log.ts';
+import { restoreAll } from './operator.ts';
 import { type Services, startServices } from './processes.ts';
 import { Random } from './random.ts';
 import { readingLog } from './reading.ts';
@@ -90,6 +92,8 @@ class Run {
   readonly #slots: Slot[] = [];
   readonly #violations = new Set<string>();
   #processes = 0;
+  /** From the deletion of the offsets until the operator has restored them. */
+  #expired: 'unnoticed' | 'noticed' | undefined;
   #quietSince: number | undefined;
   #ended = false;
 
@@ -162,8 +166,8 @@ class Run {
 
   /** What goes wrong by the clock. */
   #brew(): void {
-    const { killEveryMs, stopEveryMs, restartEveryMs, cutEveryMs, guestEveryMs, outageEveryMs, compactEveryMs } =
-      this.#climate;
+    const { killEveryMs, stopEveryMs, restartEveryMs, cutEveryMs, guestEveryMs, outageEveryMs } = this.#climate;
+    const { compactEveryMs, expireEveryMs } = this.#climate;
     const random = this.#random.fork(6);
     const someone = (): Host | undefined => random.pick(this.#slots).host;
     this.#nowAndThen(random, killEveryMs, () => someone()?.kill('at once'));
@@ -188,6 +192,7 @@ class Run {
         this.#broker.compact({ topic: `${processor.name}.changelog`, partition });
       }
     });
+    this.#nowAndThen(random, expireEveryMs, () => this.#expire());
   }
 
   #nowAndThen(random: Random, everyMs: number, action: () => void): void {
@@ -211,7 +216,7 @@ class Run {
 
   #boot(slot: number): void {
     const at = this.#slots[slot];
-    if (at === undefined || at.leaving || at.host !== undefined) return;
+    if (at === undefined || at.leaving || at.host !== undefined || this.#expired === 'noticed') return;
     this.#processes += 1;
     const { skewMs } = this.#climate;
     const host: Host = new Host({
@@ -233,6 +238,49 @@ class Run {
       },
       (error: unknown) => this.#failed(host, error),
     );
+  }
+
+  /** Everything ends, and its offsets are deleted. What is started again has to notice. */
+  #expire(): void {
+    const groups = this.#scenario.processors.map(({ processor }) => groupOf(processor.name));
+    const inputs = this.#scenario.processors.flatMap(({ processor }) => processor.inputs.map(({ topic }) => topic));
+    const written = groups.some((group) => inputs.some((topic) => this.#broker.committed(group, topic).length > 0));
+    if (this.#expired !== undefined || !written) return;
+    for (const { host } of this.#slots) host?.kill('before its offsets expire');
+    this.#scheduler.trace('the offsets expire');
+    for (const group of groups) this.#broker.forget(group);
+    this.#expired = 'unnoticed';
+  }
+
+  /** Whether transactions that were under way have committed all offsets again that were deleted: then nobody has to notice. */
+  get #recommitted(): boolean {
+    return this.#scenario.processors.every(({ processor: { name, inputs } }) => {
+      const [{ topic }] = inputs;
+      const committed = new Set(this.#broker.committed(groupOf(name), topic).map(({ partition }) => partition));
+      return this.#broker.ends(topic).every((_, partition) => {
+        if (this.#broker.busy(transactionalId(groupOf(name), { topic, partition }))) return false;
+        const state = this.#broker.visible({ topic: changelogTopic(name), partition });
+        return committed.has(partition) || state.every(({ key }) => key?.equals(taskKey) !== true);
+      });
+    });
+  }
+
+  /** Nothing runs until the offsets are restored. */
+  async #restore(): Promise<void> {
+    this.#expired = 'noticed';
+    for (const { host } of this.#slots) host?.kill('for a restore of the offsets');
+    const host = new Host({
+      name: `operator${this.#processes}`,
+      scheduler: this.#scheduler,
+      random: this.#random.fork(7),
+      fate: (from, request) => this.#weather.fate(from, request),
+      skewMs: 0,
+      onKilled: () => void this.#restore(),
+    });
+    await restoreAll(host, new HostLog(host, this.#broker, this.#coordinator), this.#scenario);
+    this.#scheduler.trace('the offsets are restored');
+    this.#expired = undefined;
+    for (const slot of this.#slots.keys()) this.#boot(slot);
   }
 
   /** What an operator's supervisor does: a process that has ended is started again. */
@@ -258,6 +306,10 @@ class Run {
 
   #failed(host: Host, error: unknown): void {
     if (host.state === 'dead') return;
+    if (this.#expired === 'unnoticed' && isError(error, 'OFFSETS_EXPIRED')) {
+      void this.#restore();
+      return;
+    }
     if (dispositionOf(error) !== 'retry') {
       const { code } = error instanceof MillraceError ? error : { code: undefined };
       this.#violate(`${host.name} ended with ${code ?? 'an error'}: ${(error as Error).stack}`);
@@ -297,7 +349,9 @@ class Run {
   #lookForTheEnd(): void {
     for (const [slot, { leaving }] of this.#slots.entries()) if (leaving) this.#shutDown(slot);
     const ready = this.#slots.every(({ host, services, leaving }) => (leaving ? host === undefined : services?.ready));
-    const busy = !this.#weather.over || !this.#source.done || !ready || this.#whatIsLeft() !== '';
+    if (this.#expired === 'unnoticed' && this.#recommitted) this.#expired = undefined;
+    const busy =
+      !this.#weather.over || this.#expired !== undefined || !this.#source.done || !ready || this.#whatIsLeft() !== '';
     if (busy) this.#quietSince = undefined;
     else this.#quietSince ??= this.#scheduler.now;
     if (this.#quietSince === undefined) return;
@@ -335,7 +389,8 @@ class Run {
       records: (topic, partition) => broker.visible({ topic, partition }),
       committed: (group, { topic, partition }) =>
         broker.committed(group, topic).find((each) => each.partition === partition)?.offset,
-      completing: (group, at) => broker.completing(transactionalId(group, at)),
+      // Deleted offsets say nothing of what is committed.
+      completing: (group, at) => this.#expired !== undefined || broker.completing(transactionalId(group, at)),
     };
   }
 }

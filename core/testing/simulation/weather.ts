@@ -20,6 +20,8 @@ export interface Climate {
   readonly guestEveryMs: number;
   readonly outageEveryMs: number;
   readonly compactEveryMs: number;
+  /** Everything is stopped, and the broker deletes the offsets. */
+  readonly expireEveryMs: number;
   /** Longest time that a transaction's marker takes. */
   readonly markerMs: number;
   readonly transactionTimeoutMs: number;
@@ -43,6 +45,7 @@ export const calm: Climate = Object.freeze({
   guestEveryMs: 0,
   outageEveryMs: 0,
   compactEveryMs: 0,
+  expireEveryMs: 0,
   markerMs: 1,
   transactionTimeoutMs: 15_000,
   sessionTimeoutMs: 3_000,
@@ -72,6 +75,7 @@ export function drawClimate(random: Random): Climate {
     skewMs: some(0, 3_600_000),
     hosts: random.pick([1, 2, 2, 3]),
     portionRecords: random.pick([1, 3, 10, 50]),
+    expireEveryMs: random.chance(0.2) ? 3_000 : 0,
   };
 }
 
