@@ -5,7 +5,9 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { GroupAdmin } from '../../core/kafka/groups.ts';
 import { connectPostgres } from '../../core/postgres.ts';
+import { groupOf } from '../../core/runtime/runner.ts';
 import { openStore } from '../../core/s3/open.ts';
 import { dataFolder } from '../../infra/local/services/postgres.ts';
 import type { Secrets } from '../../infra/local/services/service.ts';
@@ -123,6 +125,45 @@ test('Postgres restored to an earlier point stops capture; recaptured, everythin
   );
   await verified();
 }, 600_000);
+
+test('offsets of a stopped pipeline that Kafka has deleted stop each stage; restored, it goes on and repeats nothing', async () => {
+  const stages = ['ohlcv', 'parquet'];
+  await home.stop('SIGTERM', ...pipeline);
+  const before = await bucket();
+  {
+    const { brokers, clientId } = (await home.config()).kafka;
+    await using groups = await GroupAdmin.open({ brokers, clientId });
+    for (const name of [...stages, 'hot-store', 'manifests']) await groups.forget(groupOf(name));
+  }
+  await sql(
+    `INSERT INTO trades SELECT venue, symbol, trade_id || '-after', NULL, price, size, side, executed_at FROM trades ORDER BY executed_at DESC LIMIT 60`,
+  );
+  const status = () =>
+    home.json<{
+      offsetRetentionDays: number;
+      stages: { stage: string; expired: number }[];
+      records: Record<string, { records: number }>;
+    }>('status');
+  const told = await status();
+  expect(told.offsetRetentionDays).toBeGreaterThan(90);
+  for (const name of stages) {
+    const found = told.stages.filter(({ stage, expired }) => stage === name && expired > 0);
+    expect([name, found.length > 0]).toEqual([name, true]);
+    const { code, errors } = await home.cli('run', name, '--port', '0');
+    expect([code, errors]).toEqual([1, expect.stringContaining('OFFSETS_EXPIRED')]);
+    expect(errors).toContain(`millrace offsets restore ${name}`);
+    expect((await home.cli('offsets', 'restore', name)).errors).toContain('CONFIRMATION_NEEDED');
+    await good('offsets', 'restore', name, '--yes');
+    await good('offsets', 'restore', name);
+  }
+  home.start(...pipeline);
+  await verified();
+  // Begun at the earliest record, it would put every change once more into the late topic, as a duplicate.
+  const late = ({ records }: Awaited<ReturnType<typeof status>>) => records['ohlcv.late']?.records ?? 0;
+  expect(late(await status()) - late(told)).toBeLessThanOrEqual(60);
+  const after = await bucket();
+  for (const [key, bytes] of before) expect([key, after.get(key) === bytes]).toEqual([key, true]);
+}, 300_000);
 
 test('rows that are read once more beside writers of the same rows: the newest version of each wins, and no candle changes', async () => {
   const candles = async () => {

@@ -5,6 +5,7 @@ import { bigTransactions, connectKill, deletes } from './capture.ts';
 import { connectorDown, postgresRestart, slotLost, taskFailed } from './connector.ts';
 import { deadLettersRefused, hostileOrder, incompatibleSchema, poison } from './input.ts';
 import { rebalanceStorm, zombie } from './members.ts';
+import { offsetsExpired } from './offsets.ts';
 import { columns, untouched } from './rows.ts';
 import { snapshotKilled } from './snapshot.ts';
 import { localState } from './state.ts';
@@ -52,6 +53,7 @@ export const bursts: readonly Burst[] = [
   killInUpload,
   answerLost,
   endInUpload,
+  offsetsExpired,
   leaderMoved,
   oneBrokerKilled,
   oneBrokerSlow,
