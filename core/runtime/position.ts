@@ -65,16 +65,17 @@ const firstPortion = 64n;
  * The newest committed record of a partition, or the newest one that matches. Reads backwards from the end in growing portions: one fetch
  * where the record is near the end. Undefined when there is none. Waits for transactions that are open there.
  *
+ * @param at `before` is the first offset after what counts; default: the end
  * @throws MillraceError KAFKA_UNREACHABLE, TOPIC_MISSING
  */
 export async function newestRecord(
   log: Log,
-  at: TopicPartition,
+  { before, ...at }: TopicPartition & { readonly before?: bigint | undefined },
   matches: (record: LogRecord) => boolean = () => true,
   signal?: AbortSignal,
 ): Promise<LogRecord | undefined> {
   const start = (await log.starts(at.topic))[at.partition] ?? 0n;
-  let to = (await log.ends(at.topic))[at.partition] ?? 0n;
+  let to = before ?? (await log.ends(at.topic))[at.partition] ?? 0n;
   for (let portion = firstPortion; to > start; portion *= 4n) {
     const from = to - portion > start ? to - portion : start;
     let found: LogRecord | undefined;

@@ -1,11 +1,10 @@
-import type { ArchiveObject } from '../../../schemas/gen/archive_object.ts';
+import { type ArchiveObject, archiveObjectSchema } from '../../../schemas/gen/archive_object.ts';
 import { type ArchivedTopic, objectsTopic } from '../../../schemas/topics.ts';
+import { AvroDecoder } from '../../avro/decoder.ts';
 import type { Schemas } from '../../avro/schemas.ts';
-import type { Log } from '../../runtime/log.ts';
-import { readObjects } from '../objects.ts';
-
-/** Offsets of the first step backwards; each further step takes twice as many. Most cuts are a record and a transaction marker. */
-const firstStep = 32n;
+import { prepareDecoder, valuesOf } from '../../runtime/decoding.ts';
+import type { Log, LogRecord } from '../../runtime/log.ts';
+import { newestRecord } from '../../runtime/position.ts';
 
 export interface NewestObject {
   /** Of its record in the objects topic. */
@@ -29,19 +28,12 @@ export async function newestObject(
   partition: number,
   { before, signal = new AbortController().signal }: { readonly before?: bigint; readonly signal?: AbortSignal } = {},
 ): Promise<NewestObject | undefined> {
-  const name = objectsTopic(topic);
-  const [starts, ends] = await Promise.all([log.starts(name), log.ends(name)]);
-  const start = starts[partition] ?? 0n;
-  let to = before ?? ends[partition] ?? 0n;
-  for (let step = firstStep; to > start; step *= 2n) {
-    const from = to - step > start ? to - step : start;
-    const at = (offset: bigint): bigint[] => ends.map((_, each) => (each === partition ? offset : 0n));
-    let newest: NewestObject | undefined;
-    for await (const { records } of readObjects(log, schemas, topic, { from: at(from), to: at(to) }, signal)) {
-      newest = records.at(-1);
-    }
-    if (newest !== undefined) return newest;
-    to = from;
-  }
-  return undefined;
+  const isObject = ({ value, unreadable }: LogRecord): boolean => value !== null || unreadable !== undefined;
+  const newest = await newestRecord(log, { topic: objectsTopic(topic), partition, before }, isObject, signal);
+  if (newest === undefined) return undefined;
+  if (newest.unreadable !== undefined) throw newest.unreadable;
+  const decoder = new AvroDecoder<ArchiveObject>(schemas, archiveObjectSchema);
+  await prepareDecoder(decoder, valuesOf([newest]), signal);
+  const { offset, timestamp, value } = newest;
+  return { offset, timestamp, object: decoder.decode(value as Buffer) };
 }

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type DuckDBConnection, DuckDBDecimalValue, DuckDBInstance } from '@duckdb/node-api';
 import { damaged } from '../../../core/archive/damaged.ts';
+import type { ObjectTable } from '../../../core/archive/listing/table.ts';
 import { Copies } from '../../../core/archive/reading/copies.ts';
 import { duckdbType } from '../../../core/archive/reading/duckdb.ts';
 import { fileColumn } from '../../../core/archive/reading/views.ts';
@@ -71,12 +72,7 @@ export class Rows implements AsyncDisposable {
    * @param objects those of the partition that may hold them
    * @throws MillraceError ARCHIVE_DAMAGED, REPLAY_IMPOSSIBLE, COPIES_FULL; what `ObjectStore` throws.
    */
-  async read(
-    table: Table,
-    partition: number,
-    { from, to }: Range,
-    objects: readonly ArchiveObject[],
-  ): Promise<Restored[]> {
+  async read(table: Table, partition: number, { from, to }: Range, objects: ObjectTable): Promise<Restored[]> {
     const wanted = objects.filter((object) => object.first_offset < to && object.last_offset >= from);
     if (wanted.length === 0) return [];
     const paths = await this.#fetch(wanted);

@@ -1,4 +1,5 @@
-import type { ObjectTable } from '../../../core/archive/listing/table.ts';
+import { KeyMap } from '../../../core/archive/listing/key-map.ts';
+import { ObjectTable } from '../../../core/archive/listing/table.ts';
 import { readListing, readObjects } from '../../../core/archive/objects.ts';
 import { parseUnlisted } from '../../../core/archive/unlisted.ts';
 import type { Schemas } from '../../../core/avro/schemas.ts';
@@ -23,7 +24,7 @@ export interface Tiles extends Range {
   /** The cuts, in order. */
   readonly cuts: readonly Tile[];
   /** Files that hold the rows now, in whatever order. */
-  readonly objects: readonly ArchiveObject[];
+  readonly objects: ObjectTable;
   /** Ranges between `from` and `to` that the list does not have, with why, in order. */
   readonly gaps: readonly (Range & { readonly why: string })[];
 }
@@ -44,9 +45,9 @@ export async function readTiles(
   // In this order: every object of what is committed here is before the ends that are asked for next.
   const committed = await log.committed(groupOf('parquet'), topic);
   const [from, to] = await Promise.all([log.starts(name), log.ends(name)]);
-  const written: ArchiveObject[][] = to.map(() => []);
+  const written = to.map(() => new ObjectTable());
   for await (const { partition, records } of readObjects(log, schemas, topic, { from, to }, signal)) {
-    written[partition]?.push(...records.map(({ object }) => object));
+    for (const { object } of records) written[partition]?.add(object);
   }
   const { objects: listed, lost } = await readListing(log, schemas, topic, {}, signal);
   return written.map((objects, partition) => {
@@ -56,17 +57,12 @@ export async function readTiles(
       sink === undefined || unlisted === undefined || unlisted.since >= sink.offset
         ? undefined
         : { from: unlisted.since, to: sink.offset, deadLetters: BigInt(unlisted.deadLetters) };
-    const own = (all: ObjectTable) => all.filter((object) => object.partition === partition);
+    const own = (all: ObjectTable) => all.where((object) => object.partition === partition);
     return tilesOf(objects, own(listed), own(lost), tail);
   });
 }
 
-function tilesOf(
-  written: readonly ArchiveObject[],
-  objects: readonly ArchiveObject[],
-  lost: readonly ArchiveObject[],
-  tail: Tile | undefined,
-): Tiles {
+function tilesOf(written: ObjectTable, objects: ObjectTable, lost: ObjectTable, tail: Tile | undefined): Tiles {
   const byStart = new Map<bigint, Tile>();
   for (const { from_offset: from, to_offset: to, dead_letters: deadLetters } of written) {
     byStart.set(from, { from, to, deadLetters });
@@ -85,7 +81,7 @@ function tilesOf(
   for (const { first_offset: from, last_offset: last, key } of lost) {
     gaps.push({ from, to: last + 1n, why: `${key} had rows of them, is lost, and nothing could make it again` });
   }
-  for (const object of missingDays(written, [...objects, ...lost])) {
+  for (const object of missingDays(written, [objects, lost])) {
     const { first_offset: from, last_offset: last, day } = object;
     gaps.push({ from, to: last + 1n, why: `rows of ${day} were removed from the archive` });
   }
@@ -94,10 +90,15 @@ function tilesOf(
 }
 
 /** Objects of days of which fewer rows are listed now than were written: expired, not lost, and not replaced by others of the same rows. */
-function missingDays(written: readonly ArchiveObject[], objects: readonly ArchiveObject[]): ArchiveObject[] {
+function missingDays(written: ObjectTable, listed: readonly ObjectTable[]): ArchiveObject[] {
   const left = new Map<string, bigint>();
   for (const { day, rows } of written) left.set(day, (left.get(day) ?? 0n) + rows);
-  for (const { day, rows } of objects) left.set(day, (left.get(day) ?? 0n) - rows);
-  const keys = new Set(objects.map(({ key }) => key));
+  const keys = new KeyMap<true>();
+  for (const objects of listed) {
+    for (const { day, rows, key } of objects) {
+      left.set(day, (left.get(day) ?? 0n) - rows);
+      keys.set([key], true);
+    }
+  }
   return written.filter(({ day, key }) => left.get(day) !== 0n && !keys.has(key));
 }

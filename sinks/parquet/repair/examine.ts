@@ -126,15 +126,17 @@ class Origins {
   }
 }
 
-/** Every object that the sink ever listed of a topic, by key: also those that were replaced since. */
+/** Every object that the sink ever listed of a day, by key: also those that were replaced since. */
 export async function writtenObjects(
   { log, schemas, signal }: RepairSources,
   topic: ArchivedTopic,
+  day: string,
 ): Promise<ReadonlyMap<string, ListedObject>> {
   const name = objectsTopic(topic);
   const [from, to] = await Promise.all([log.starts(name), log.ends(name)]);
   const written = new Map<string, ListedObject>();
-  for await (const { records } of readObjects(log, schemas, topic, { from, to }, signal)) {
+  const range = { from, to, days: (each: string) => each === day };
+  for await (const { records } of readObjects(log, schemas, topic, range, signal)) {
     for (const { object } of records) written.set(object.key, object);
   }
   return written;

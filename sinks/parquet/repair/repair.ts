@@ -66,7 +66,8 @@ export function lostOf(findings: readonly Finding[], outcomes: readonly Outcome[
 class Mender {
   readonly #options: RepairOptions;
   readonly #log: LogRebuild;
-  readonly #written = new Map<string, Promise<ReadonlyMap<string, ListedObject>>>();
+  /** What the sink listed of the last day that was asked for: findings come in the order of keys. */
+  #written: { readonly id: string; readonly objects: Promise<ReadonlyMap<string, ListedObject>> } | undefined;
 
   constructor(options: RepairOptions) {
     this.#options = options;
@@ -94,18 +95,15 @@ class Mender {
   async #bytesOf(object: ListedObject): Promise<Buffer> {
     if (planOf(object.key) === undefined) return this.#log.bytesOf(object);
     const { compacted } = this.#options;
-    return compacted(object, { get: (key) => this.#input(object.topic as ArchivedTopic, key) });
+    return compacted(object, { get: (key) => this.#input(object.topic as ArchivedTopic, object.day, key) });
   }
 
   /** An object that was replaced: in the bucket while readers may need it, and after that from the log. */
-  async #input(topic: ArchivedTopic, key: string) {
+  async #input(topic: ArchivedTopic, day: string, key: string) {
     const { store, signal } = this.#options;
-    let written = this.#written.get(topic);
-    if (written === undefined) {
-      written = writtenObjects(this.#options, topic);
-      this.#written.set(topic, written);
-    }
-    const object = (await written).get(key);
+    const id = `${topic}/${day}`;
+    if (this.#written?.id !== id) this.#written = { id, objects: writtenObjects(this.#options, topic, day) };
+    const object = (await this.#written.objects).get(key);
     const stored = await store.get(key, signal);
     if (object === undefined) return stored;
     const isGood = stored !== undefined && sha256Of(stored.bytes) === object.sha256;
