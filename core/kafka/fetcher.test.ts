@@ -95,6 +95,7 @@ class FakeCluster {
         this.disconnected = true;
       },
       refreshMetadata: async () => undefined,
+      removeBroker: () => undefined,
       findBroker,
       brokerPool: {
         metadata: { clusterId: 'fake' },

@@ -178,7 +178,7 @@ export class KafkaFetcher implements Fetcher {
   async #poll(nodeId: number, wanted: readonly FetchPosition[], options: FetchOptions): Promise<void> {
     let broker: Broker | undefined;
     try {
-      broker = await this.#cluster.findBroker({ nodeId });
+      broker = await this.#topology.broker(nodeId);
       const request = fetchRequest({
         replicaId: -1,
         isolationLevel: 1,
@@ -198,9 +198,14 @@ export class KafkaFetcher implements Fetcher {
       const known = toMillraceError(error, `fetching from broker ${nodeId}`);
       if (known.disposition === 'retry') for (const position of wanted) this.#trouble(position, known);
       else this.#failure = known;
-      // The next fetch opens a new connection.
-      await broker?.disconnect().catch(() => undefined);
+      if (broker !== undefined) this.#discard(broker);
     }
+  }
+
+  /** A kafkajs connection that is opened again may be closed by the end of the former one, so all of the broker is given up. */
+  #discard(broker: Broker): void {
+    this.#cluster.removeBroker(broker.connectionPool);
+    broker.disconnect().catch(() => undefined);
   }
 
   #read(position: FetchPosition, response: PartitionResponse): Fetched | undefined {

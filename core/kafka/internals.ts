@@ -13,6 +13,8 @@ export interface Cluster {
   refreshMetadata(): Promise<void>;
   /** Connects if needed. After a failure the brokers have been asked for again. */
   findBroker(options: { nodeId: string | number }): Promise<Broker>;
+  /** The next use of the broker opens new connections. Does not close the old ones. */
+  removeBroker(broker: { host: string; port: number }): void;
   readonly brokerPool: BrokerPool;
 }
 

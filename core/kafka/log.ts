@@ -69,8 +69,8 @@ export class KafkaLog implements Log {
   }
 
   async writer(transactionalId: string): Promise<Writer> {
-    const { cluster, topology } = await this.#connected();
-    return KafkaWriter.open(cluster, topology, transactionalId);
+    const { topology } = await this.#connected();
+    return KafkaWriter.open(topology, transactionalId);
   }
 
   async committed(group: string, topic: string): Promise<readonly Committed[]> {
@@ -154,13 +154,13 @@ export class KafkaLog implements Log {
   }
 }
 
-async function offsetsOf({ cluster, topology }: Control, topic: string, timestamp: number): Promise<readonly bigint[]> {
+async function offsetsOf({ topology }: Control, topic: string, timestamp: number): Promise<readonly bigint[]> {
   const leaders = (await topology.leaders(topic)).map((leader, partition) => ({ leader, partition }));
   const offsets: bigint[] = new Array(leaders.length);
   try {
     for (const [nodeId, led] of Map.groupBy(leaders, ({ leader }) => leader)) {
       if (nodeId < 0) throw createErrorFromCode(leaderNotAvailable);
-      const broker = await cluster.findBroker({ nodeId });
+      const broker = await topology.broker(nodeId);
       const { responses } = await broker.listOffsets({
         replicaId: -1,
         isolationLevel: 0,

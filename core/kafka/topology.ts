@@ -101,11 +101,16 @@ export class Topology {
   async coordinator(id: string, kind: keyof typeof coordinatorOf): Promise<Broker> {
     const request = { groupId: id, coordinatorType: coordinatorOf[kind] };
     const { coordinator } = await this.#askAny((broker) => broker.findGroupCoordinator(request));
+    return this.broker(coordinator.nodeId);
+  }
+
+  /** Connects if needed. @throws kafkajs errors */
+  async broker(nodeId: number): Promise<Broker> {
     try {
-      return await this.#cluster.findBroker({ nodeId: coordinator.nodeId });
+      return await this.#cluster.findBroker({ nodeId });
     } catch {
-      // The brokers have been asked for again meanwhile: it may have another address.
-      return this.#cluster.findBroker({ nodeId: coordinator.nodeId });
+      // The brokers have been asked for again meanwhile: it may be new, or have another address.
+      return this.#cluster.findBroker({ nodeId });
     }
   }
 

@@ -38,7 +38,7 @@ async function failing(at: 'addPartitionsToTxn' | 'produce', error: Error, known
       doubted.push(...topics);
     },
   });
-  const writer = await KafkaWriter.open(cluster, topology, 'w');
+  const writer = await KafkaWriter.open(topology, 'w');
   const thrown: unknown = await writer.transact({ records: [record] }).catch((reason: unknown) => reason);
   return { thrown, ended, doubted };
 }

@@ -3,7 +3,7 @@ import { MillraceError } from '../errors.ts';
 import type { OutRecord, Transaction, Writer, Written } from '../runtime/log.ts';
 import { encodeBatch } from './batch-encoder.ts';
 import { isFenced, isLeaderless, protocolType, toMillraceError } from './errors.ts';
-import type { Broker, Cluster } from './internals.ts';
+import type { Broker } from './internals.ts';
 import { type ProducedBatch, produce } from './produce.ts';
 import type { Topology } from './topology.ts';
 
@@ -38,27 +38,25 @@ interface Producer {
  * or delayed one could commit the next transaction of the same producer (KIP-890), hence after an unknown outcome the writer is dead.
  */
 export class KafkaWriter implements Writer {
-  readonly #cluster: Cluster;
   readonly #topology: Topology;
   readonly #producer: Producer;
   readonly #sequences = new Map<string, number>();
   readonly #coordinators = new Map<string, number>();
   #broken: MillraceError | undefined;
 
-  private constructor(cluster: Cluster, topology: Topology, producer: Producer) {
-    this.#cluster = cluster;
+  private constructor(topology: Topology, producer: Producer) {
     this.#topology = topology;
     this.#producer = producer;
   }
 
   /** Fences earlier writers of the id. The coordinator answers only when their last transaction is completed. */
-  static async open(cluster: Cluster, topology: Topology, transactionalId: string): Promise<KafkaWriter> {
+  static async open(topology: Topology, transactionalId: string): Promise<KafkaWriter> {
     try {
       const { producerId, producerEpoch } = await whileTransient(async () => {
         const broker = await topology.coordinator(transactionalId, 'transaction');
         return broker.initProducerId({ transactionalId, transactionTimeout: transactionTimeoutMs });
       });
-      return new KafkaWriter(cluster, topology, { transactionalId, producerId, producerEpoch });
+      return new KafkaWriter(topology, { transactionalId, producerId, producerEpoch });
     } catch (error) {
       throw toMillraceError(error, `initialising ${transactionalId}`);
     }
@@ -142,7 +140,7 @@ export class KafkaWriter implements Writer {
       const byLeader = Map.groupBy(batches, (batch) => leaders.get(batch) as number);
       const produced = await Promise.all(
         [...byLeader].map(async ([nodeId, of]) =>
-          produce(await this.#cluster.findBroker({ nodeId }), this.#producer.transactionalId, of),
+          produce(await this.#topology.broker(nodeId), this.#producer.transactionalId, of),
         ),
       );
       if (round === 0) written.push(...produced.flat());
@@ -189,7 +187,7 @@ export class KafkaWriter implements Writer {
   async #coordinator(id: string, kind: Coordinator): Promise<Broker> {
     const key = `${kind}:${id}`;
     const known = this.#coordinators.get(key);
-    if (known !== undefined) return this.#cluster.findBroker({ nodeId: known });
+    if (known !== undefined) return this.#topology.broker(known);
     const broker = await this.#topology.coordinator(id, kind);
     this.#coordinators.set(key, Number(broker.nodeId));
     return broker;

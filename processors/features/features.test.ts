@@ -1,4 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
+import { groupOf } from '../../core/runtime/runner.ts';
 import { Driver } from '../../core/testing/driver.ts';
 import { features } from './features.ts';
 import { creates, deadLetters, Feed, lateTrades, lines, open, rows, SETTINGS, time } from './fixture.ts';
@@ -234,6 +235,11 @@ describe('the processor', () => {
           other.log.append({ topic, partition: 0, key, value, timestamp });
         }
       }
+      const positions = [
+        { topic: 'cdc.public.trades', partition: 0, offset: (await driver.log.ends('cdc.public.trades'))[0] as bigint },
+      ];
+      await using writer = await other.log.writer('copied');
+      await writer.transact({ records: [], offsets: { group: groupOf('features'), positions } });
       await other.run();
     };
     await reopen({ windows: ['1m'] });
