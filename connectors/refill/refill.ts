@@ -138,7 +138,11 @@ export async function refill(options: RefillOptions): Promise<Refilled> {
         },
       );
     }
-    await requireWritable(postgresUrl, options.schemas, prefix);
+    const lostTopics = await lostOfTables(options);
+    const concerned = capturedTables.filter((table) =>
+      [...lostTopics.keys()].some((each) => each === topicOf(prefix, table)),
+    );
+    await requireWritable(postgresUrl, options.schemas, prefix, concerned);
     options.onProgress?.({ doing: 'stopping', done: 0, total: 1 });
     await bringToRest(options);
     const position = await client.position(definition.name, signal);
@@ -153,7 +157,7 @@ export async function refill(options: RefillOptions): Promise<Refilled> {
     }
     const days: RefilledDay[] = [];
     let deleted = 0;
-    for (const [topic, lost] of await lostOfTables(options)) {
+    for (const [topic, lost] of lostTopics) {
       const table = capturedTables.find((each) => topicOf(prefix, each) === topic);
       const [opened] = table === undefined ? [] : await openTables(db, options.schemas, prefix, [table]);
       if (opened === undefined) continue;

@@ -6,6 +6,8 @@ const int: Pair = { toAvro: Number, toText: String };
 const minLong = '-9223372036854775808';
 const maxLong = '9223372036854775807';
 
+const micros: Kind['pair'] = ({ base }) => (base === 'long' ? long : undefined);
+
 /** Days since 1970; Debezium's own numbers for the two infinities. */
 function days(infinity: number, minusInfinity: number): Omit<Kind, 'element'> {
   return {
@@ -18,24 +20,37 @@ function days(infinity: number, minusInfinity: number): Omit<Kind, 'element'> {
 
 export const date: Kind = { ...days(2_146_033_979, -2_147_472_691), element: days(-622_191_234, -625_821_272) };
 
-/** Microseconds since 1970, held at the bounds of 64 bits. */
+/** Of `timestamp(0)` to `timestamp(3)`. The two infinities are as Debezium's documentation has them. */
+const milliseconds: Pair = {
+  toAvro: (text) => {
+    if (text === maxLong) return 9_223_372_036_825_200_000n;
+    return text === minLong ? -9_223_372_036_832_400_000n : BigInt(text) / 1_000n;
+  },
+  toText: (value) => {
+    const micros = (value as bigint) * 1_000n;
+    if (micros > BigInt(maxLong)) return maxLong;
+    return micros < BigInt(minLong) ? minLong : String(micros);
+  },
+};
+
+/** Since 1970, in microseconds, or in milliseconds where the type has no more than three digits. Held in microseconds, at the bounds of 64 bits. */
 export const timestamp: Kind = {
   held: 'bigint',
   sql: (column) =>
     `CASE WHEN ${column} = 'infinity' THEN ${maxLong} WHEN ${column} = '-infinity' THEN ${minLong}
           WHEN ${column} IS NOT NULL THEN least(extract(epoch FROM ${column}) * 1000000, ${maxLong})::bigint END`,
-  pair: ({ base }) => (base === 'long' ? long : undefined),
+  pair: ({ base }, modifier) => (base !== 'long' ? undefined : modifier >= 0 && modifier <= 3 ? milliseconds : long),
 };
 
 /** Microseconds since midnight. Elements of an array lose what is below a millisecond, and 24:00 is 0 there. */
 export const time: Kind = {
   held: 'bigint',
   sql: (column) => `(extract(epoch FROM ${column}) * 1000000)::bigint`,
-  pair: timestamp.pair,
+  pair: micros,
   element: {
     held: 'bigint',
     sql: (column) => `(trunc(extract(epoch FROM ${column}) * 1000) * 1000)::bigint % 86400000000`,
-    pair: timestamp.pair,
+    pair: micros,
   },
 };
 
@@ -58,7 +73,7 @@ export const interval: Kind = {
     return `CASE WHEN ${micros} >= 9223372036854775807 THEN ${maxLong} WHEN ${micros} <= ${minLong} THEN ${minLong}
                  ELSE (${micros})::bigint END`;
   },
-  pair: timestamp.pair,
+  pair: micros,
 };
 
 /** As ISO text with the column's own number of digits, six by default. Years are counted as ISO does: 0000 is 1 BC. */

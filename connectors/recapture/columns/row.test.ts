@@ -139,6 +139,16 @@ describe('a column', () => {
     expect(whole?.toAvro('2024-02-29 23:59:59+00')).toBe('2024-02-29T23:59:59Z');
   });
 
+  test('of timestamps of up to three digits is in milliseconds', () => {
+    const [column] = shown('long', 'timestamp without time zone', 3).columns;
+    expect(column?.toAvro('1709251199123000')).toBe(1_709_251_199_123n);
+    expect(column?.toText(1_709_251_199_123n)).toBe('1709251199123000');
+    for (const bound of ['9223372036854775807', '-9223372036854775808']) {
+      expect(column?.toText(column.toAvro(bound))).toBe(bound);
+    }
+    expect(shown('long', 'timestamp without time zone', 6).columns[0]?.toAvro('7')).toBe(7n);
+  });
+
   test('of a type that fails the task is null in every row, and any other value is refused', () => {
     const [column] = shown('bytes', '"bit"[]').columns;
     expect(() => column?.toAvro('{101}')).toThrow('Debezium cannot write {101}');
