@@ -25,6 +25,8 @@ export async function startSupervisor(context: ServiceContext): Promise<Service>
   const stop = new AbortController();
   const client = new ConnectClient({ url: config.connect.url });
   const restarts = new RestartLog({ connector: capturing, connect: () => connect(config, stop.signal) });
+  // A counter that exists from the start lets increase() see the first restart.
+  capture.connectorRestarts.inc({ connector: capturing }, 0);
   const supervisor = new Supervisor({
     client,
     connectors: [capturing],

@@ -5,9 +5,11 @@ import type { Findings } from '../../storage/load/findings.ts';
 import { formats, isFormat } from '../../storage/load/formats.ts';
 import { type LoadProgress, type LoadResult, loadTrades } from '../../storage/load/load.ts';
 import { writeSynthetic } from '../../storage/load/synthetic.ts';
+import { captureHint } from '../capture-hint.ts';
 import { loadConfig } from '../config.ts';
 import { askCandles } from '../frozen.ts';
 import { describeFindings, describeLate } from '../load-findings.ts';
+import { wholeNumber } from '../options.ts';
 import { count, printJson, say } from '../print.ts';
 import { Progress } from '../progress.ts';
 import { untilSignal } from '../signals.ts';
@@ -113,7 +115,7 @@ async function run(file: string, options: Options, command: Command): Promise<vo
     throw new MillraceError('CONFIG_INVALID', `--side ${side} is neither maker nor taker`);
   }
   const batchRows = wholeNumber('--batch', options.batch, 1, 1_000_000);
-  const maxRejects = wholeNumber('--max-rejects', options.maxRejects, 0, Number.MAX_SAFE_INTEGER);
+  const maxRejects = wholeNumber('--max-rejects', options.maxRejects, 0);
   const signal = untilSignal(
     () => new MillraceError('INTERRUPTED', 'interrupted', { remedy: 'Load the same file again: it goes on.' }),
   );
@@ -152,7 +154,11 @@ async function run(file: string, options: Options, command: Command): Promise<vo
     progress.end();
     if (json) printJson(result);
     else if (options.check === true) say('nothing was loaded (--check)');
-    else printResult(result);
+    else {
+      printResult(result);
+      const hint = await captureHint(config);
+      if (hint !== undefined) say(hint);
+    }
     found = undefined;
     if (result.rejected > maxRejects) throw tooMany(result, maxRejects);
   } catch (error) {
@@ -179,13 +185,6 @@ function tooMany({ rejected, inserted, present, rejectFile }: LoadResult, maxRej
     `${count(rejected)} rows were rejected, more than --max-rejects ${maxRejects}; ${count(inserted + present)} others are in Postgres`,
     { remedy: `Read the reasons in ${rejectFile}.` },
   );
-}
-
-/** @throws MillraceError CONFIG_INVALID */
-function wholeNumber(option: string, text: string, least: number, most: number): number {
-  const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
-  if (value >= least && value <= most) return value;
-  throw new MillraceError('CONFIG_INVALID', `${option} ${text} is not between ${least} and ${most}`);
 }
 
 /** One line of progress for each phase. */
