@@ -3,15 +3,23 @@ import { MillraceError } from '../../core/errors.ts';
 import { connectPostgres } from '../../core/postgres.ts';
 import { findUnwritable, type UnwritableRows } from './columns/unwritable.ts';
 import { type CaptureSchemas, openTables } from './opened.ts';
+import { type CapturedTable, capturedTables } from './tables.ts';
 
 /**
+ * @param tables that are to be recaptured
  * @throws MillraceError SCHEMA_INCOMPATIBLE: names every column that cannot be written as Debezium would, or every one that has values which
  *   nothing can write, with some of their rows.
  */
-export async function requireWritable(postgresUrl: string, schemas: CaptureSchemas, prefix: string): Promise<void> {
+export async function requireWritable(
+  postgresUrl: string,
+  schemas: CaptureSchemas,
+  prefix: string,
+  tables: readonly CapturedTable[] = capturedTables,
+): Promise<void> {
   await using db = await connectPostgres({ url: postgresUrl, name: 'millrace recapture' });
   const found: UnwritableRows[] = [];
-  for (const { table } of await openTables(db, schemas, prefix)) found.push(...(await findUnwritable(db, table)));
+  for (const { table } of await openTables(db, schemas, prefix, tables))
+    found.push(...(await findUnwritable(db, table)));
   if (found.length === 0) return;
   const lines = found.map(({ table, column, what, rows }) => `  ${table}.${column} has ${what}: ${rows.join('; ')}`);
   throw new MillraceError('SCHEMA_INCOMPATIBLE', `values cannot be written as Debezium would:\n${lines.join('\n')}`, {
