@@ -46,6 +46,7 @@ export async function parkTable({ config, client, definition, yes, signal, ...op
   // Stays when the table is not parked any more, until it was recaptured.
   await addToRecord(db, name, 'missed', { [table]: { since, cause: `${table} was parked` } });
   const { status } = await applyConnector(client, withoutTables(now, [table]), { signal });
+  await writeRecord(db, name, 'restarts', undefined);
   say(`${table} is parked; ${name} is ${status.state} without it`);
 }
 

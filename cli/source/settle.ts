@@ -25,6 +25,8 @@ export async function settleRecord(
   await writeRecord(db, name, 'seen', seenIn(wantedOf(definition.config), source));
   await writeRecord(db, name, 'missed', missed.length === 0 ? undefined : Object.fromEntries(missed));
   await writeRecord(db, name, 'guard', undefined);
+  // Their cause is behind the new slot.
+  await writeRecord(db, name, 'restarts', undefined);
 }
 
 /** After the connector was made to forget where it was: what is kept of it says nothing any more. Parked tables stay parked. */

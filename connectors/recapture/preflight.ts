@@ -6,6 +6,7 @@ import { type CaptureSchemas, openTables } from './opened.ts';
 import { type CapturedTable, capturedTables } from './tables.ts';
 
 /**
+ * @param tables that are to be recaptured
  * @throws MillraceError SCHEMA_INCOMPATIBLE: names every column that cannot be written as Debezium would, or every one that has values which
  *   nothing can write, with some of their rows.
  */

@@ -37,6 +37,11 @@ export const capturedTables: readonly CapturedTable[] = Object.freeze([
   },
 ]);
 
+/** Those that are not parked. */
+export function tablesWithout(parked: readonly string[] = []): readonly CapturedTable[] {
+  return capturedTables.filter(({ name }) => !parked.includes(name));
+}
+
 export function topicOf(prefix: string, table: CapturedTable): string {
   return `${prefix}.${table.name}`;
 }
