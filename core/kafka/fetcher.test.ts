@@ -339,6 +339,26 @@ test('a batch that was damaged on its way only is read', async () => {
   expect(await readAll(fetchRange(fetcher, { topic: 't', partition: 0, from: 0n, to: 1n }, options))).toEqual(['0']);
 });
 
+test('a batch beyond the high watermark, which is as of before the broker read, is read when it is asked for again', async () => {
+  const fake = new FakeCluster();
+  fake.leaders = [1];
+  const seen = new Set<bigint>();
+  fake.broker(1, async (wanted) => {
+    const offset = wanted.get(0) as bigint;
+    const again = seen.has(offset);
+    seen.add(offset);
+    return new Map([[0, { records: await batchAt(offset), end: again ? offset + 1n : offset }]]);
+  });
+  await using fetcher = new KafkaFetcher(fake.cluster);
+  for (let round = 0; round < 2; round++) {
+    seen.clear();
+    expect(await readAll(fetchRange(fetcher, { topic: 't', partition: 0, from: 0n, to: 2n }, options))).toEqual([
+      '0',
+      '1',
+    ]);
+  }
+});
+
 test('a batch whose end nobody knows stops the reading', async () => {
   const fake = new FakeCluster();
   fake.leaders = [1];

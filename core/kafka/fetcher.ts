@@ -219,6 +219,7 @@ export class KafkaFetcher implements Fetcher {
     const bounds = { end, ...(position.to === undefined ? {} : { to: position.to }) };
     const { size, read, next, damage } = scanBatches(response.records, from, response.aborted, bounds);
     if (damage !== undefined && next === from) return this.#damaged(position, damage, end);
+    this.#doubted.delete(partitionId(position));
     if (next === from && end <= next) return undefined;
     let records: readonly LogRecord[] | undefined;
     return {

@@ -44,7 +44,10 @@ export interface ScannedBatches {
 export interface Bounds {
   /** Batches that begin at it or later are passed over. Default: none. */
   readonly to?: bigint;
-  /** The partition's high watermark: no batch goes beyond it. Default: unknown. */
+  /**
+   * The partition's high watermark. No batch goes beyond it, but for one: a broker tells it as it was before it read, so a sound batch may be beyond it
+   * the first time, and not when it is read again. Default: unknown.
+   */
   readonly end?: bigint;
 }
 

@@ -51,7 +51,7 @@ export async function moveLeaders(brokers: readonly string[], topics: readonly s
 export async function leadersOf(brokers: readonly string[], topic: string): Promise<readonly number[]> {
   await using cluster = await connected(brokers);
   const topology = new Topology(cluster.cluster);
-  return topology.leaders(topic);
+  return await topology.leaders(topic);
 }
 
 /** ElectLeaders, version 1: the first replica of each partition is to lead it. kafkajs has no such request. */
