@@ -1,4 +1,5 @@
 import { expect, test } from '@jest/globals';
+import { MillraceError } from '../../core/errors.ts';
 import { archivedTopics } from '../../schemas/topics.ts';
 import { CompactionHarness, trades } from '../../sinks/compaction/fixtures/harness.ts';
 import { readReplaced, readStanding, standingRows, type TopicStanding } from './standing.ts';
@@ -83,6 +84,23 @@ test('tells what expiry owes and what it gave up, and nothing where all days are
     old: { days: 0, files: 0 },
     expired: { files: 4, rows: 4n },
   });
+});
+
+test('is told while the bucket does not answer, also of a day that got a file after its compaction', async () => {
+  await using harness = await threeDays();
+  await harness.settle();
+  await harness.compact();
+  await harness.archive(first, ['16:00:00']);
+  await harness.settle();
+  const due = { files: 2, rows: 3n };
+  expect(await standing(harness)).toMatchObject({ listed: { files: 5, rows: 9n }, due });
+  const down = harness.seen(
+    (effect) => {
+      if (effect.startsWith('get')) throw new MillraceError('S3_UNREACHABLE', 'no answer');
+    },
+    () => standing(harness),
+  );
+  expect(await down).toMatchObject({ listed: { files: 5, rows: 9n }, due });
 });
 
 test('is a row per topic for people, with empty cells for what could not be asked', async () => {

@@ -82,7 +82,12 @@ export async function readDueVolume(
   return { files, rows, bytes };
 }
 
-/** As its manifest lists it: files that came since then reopen the day. */
+/**
+ * As its manifest lists it, since files that came later reopen the day: the sink wrote a file, and its partition has another one. A record of an
+ * earlier version does not tell.
+ */
 function mayBeDue({ state, written, partitions }: ArchivePartition): boolean {
-  return state === 'COMPLETE' && written?.length !== 0 && partitions.some(({ files }) => files > 1n);
+  if (state !== 'COMPLETE') return false;
+  const several = new Set(partitions.filter(({ files }) => files > 1n).map(({ partition }) => partition));
+  return written === null || written.some(({ partition }) => several.has(partition));
 }

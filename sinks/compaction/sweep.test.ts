@@ -74,6 +74,31 @@ describe('what nobody lists', () => {
     expect(await harness.rowsOf(await harness.listed())).toHaveLength(2);
   });
 
+  test('is left alone when its plan is finished while the bucket is looked through', async () => {
+    await using harness = await CompactionHarness.open();
+    for (const time of ['03:00:00', '01:00:00']) await harness.archive(day, [time]);
+    await harness.settle();
+    const witness = (effect: string, moment: string): void => {
+      if (moment === 'after' && effect.startsWith('put ')) throw new Crash('killed');
+    };
+    await harness.seen(witness, () => harness.compact()).catch(() => undefined);
+    const options = harness.sweepOptions(1_000);
+    const list = async function* (prefix: string) {
+      yield* harness.store.list(prefix);
+      await harness.compact();
+    };
+    const store = new Proxy(options.store, {
+      get: (target, name) => {
+        const value: unknown = name === 'list' ? list : Reflect.get(target, name);
+        return typeof value === 'function' ? value.bind(target) : value;
+      },
+    });
+    const { removable, waiting } = await readSweepable({ ...options, store }, trades);
+    expect(removable).toEqual([]);
+    expect(waiting).toHaveLength(2);
+    expect(await harness.rowsOf(await harness.listed())).toHaveLength(2);
+  });
+
   test('is left alone when it is of the sink, of a plan to come, of another archive, or somebody else’s', async () => {
     const { harness } = await compacted();
     await using _ = harness;

@@ -1,7 +1,13 @@
 import { readDays } from '../../core/archive/days.ts';
-import { dayOfKey, planOf, topicFolder } from '../../core/archive/keys.ts';
+import { dayOfKey, isSuccessKey, planOf, topicFolder } from '../../core/archive/keys.ts';
 import { KeyMap } from '../../core/archive/listing/key-map.ts';
-import { endOfReplacements, type Replaced, readReplacements, takesOff } from '../../core/archive/replacements.ts';
+import {
+  endOfReplacements,
+  type Replaced,
+  type ReplacementHead,
+  readReplacements,
+  takesOff,
+} from '../../core/archive/replacements.ts';
 import type { ObjectInfo, ObjectStore } from '../../core/s3/store.ts';
 import type { ArchivePartition } from '../../schemas/gen/archive_partition.ts';
 import type { ArchivedTopic } from '../../schemas/topics.ts';
@@ -18,12 +24,14 @@ export interface SweepOptions extends ArchiveSources {
   readonly now: () => number;
 }
 
+type StoredFile = Pick<ObjectInfo, 'key' | 'bytes'>;
+
 export interface Sweepable {
   readonly topic: ArchivedTopic;
   /** Objects that may go now. */
-  readonly removable: readonly ObjectInfo[];
+  readonly removable: readonly StoredFile[];
   /** Replaced objects that a reader may still be reading, or that a manifest still lists. */
-  readonly waiting: readonly ObjectInfo[];
+  readonly waiting: readonly StoredFile[];
 }
 
 /**
@@ -35,39 +43,41 @@ export interface Sweepable {
  */
 export async function readSweepable(options: SweepOptions, topic: ArchivedTopic): Promise<Sweepable> {
   const { log, store, signal, prefix, epoch } = options;
+  if ((await endOfReplacements(log)) === 0n) return { topic, removable: [], waiting: [] };
+  // The bucket first: what it holds is in memory, and not all that was ever replaced.
+  const stored = new KeyMap<number>();
+  for await (const { key, bytes } of store.list(topicFolder({ prefix, epoch, topic }), signal)) {
+    if (!isSuccessKey(key)) stored.set([key], bytes);
+  }
   const end = await endOfReplacements(log);
-  if (end === 0n) return { topic, removable: [], waiting: [] };
   const pending = await pendingPlan(options);
-  const { replaced, made } = await readReplaced(options, topic);
+  const { replaced, made } = await readReplaced(options, topic, stored);
   const manifests = new Manifests(options, topic);
-  const removable: ObjectInfo[] = [];
-  const waiting: ObjectInfo[] = [];
-  for await (const found of store.list(topicFolder({ prefix, epoch, topic }), signal)) {
-    const { key } = found;
+  const removable: StoredFile[] = [];
+  const waiting: StoredFile[] = [];
+  const fileOf = (key: string): StoredFile => ({ key, bytes: stored.get(key) ?? 0 });
+  for (const [key, by] of [...replaced].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    ((await manifests.haveOmitted(key, by.offset)) ? removable : waiting).push(fileOf(key));
+  }
+  for (const key of stored.keys()) {
     const plan = planOf(key);
-    const by = replaced.get(key);
-    if (by !== undefined) (await manifests.haveOmitted(key, by.offset)) ? removable.push(found) : waiting.push(found);
-    else if (plan !== undefined && plan < end && plan !== pending?.offset && !made.has(key)) removable.push(found);
+    if (plan === undefined || plan >= end || plan === pending?.offset) continue;
+    if (!replaced.has(key) && !made.has(key)) removable.push(fileOf(key));
   }
   return { topic, removable, waiting };
 }
 
-/** What was replaced of a topic, and what compactions made: all that can be in the bucket and will not be listed is told by these alone. */
-async function readReplaced({ log, schemas, signal }: ArchiveSources, topic: ArchivedTopic) {
-  const replaced = new KeyMap<Replaced>();
+/** Which of the stored objects were replaced, and which a compaction has listed. */
+async function readReplaced({ log, schemas, signal }: ArchiveSources, topic: ArchivedTopic, stored: KeyMap<number>) {
+  const replaced = new Map<string, Replaced>();
   const made = new Set<string>();
   const range = { from: 0n, to: await endOfReplacements(log) };
-  for await (const { offset, replacement } of readReplacements(
-    log,
-    schemas,
-    range,
-    signal,
-    (each) => each.topic === topic,
-  )) {
+  const own = (head: ReplacementHead): boolean => head.topic === topic && takesOff(head) !== undefined;
+  for await (const { offset, replacement } of readReplacements(log, schemas, range, signal, own)) {
     const kind = takesOff(replacement);
     if (kind === undefined) continue;
-    replaced.set(replacement.replaced, { kind, offset });
-    for (const { key } of replacement.objects) made.add(key);
+    for (const key of replacement.replaced) if (stored.has(key)) replaced.set(key, { kind, offset });
+    for (const { key } of replacement.objects) if (stored.has(key)) made.add(key);
   }
   return { replaced, made };
 }
@@ -75,7 +85,7 @@ async function readReplaced({ log, schemas, signal }: ArchiveSources, topic: Arc
 /** Removes objects; those that are gone already are no error. */
 export async function sweep(
   store: ObjectStore,
-  objects: readonly ObjectInfo[],
+  objects: readonly StoredFile[],
   signal: AbortSignal,
   onProgress: (removed: number) => void = () => undefined,
 ): Promise<void> {

@@ -117,6 +117,7 @@ function again(resting: () => Promise<void> = async () => undefined): Promise<Re
   };
   const client = {
     status: async () => ({}),
+    config: async () => ({}),
     stop: async () => undefined,
     fence: resting,
     position: async () => position,
@@ -128,10 +129,11 @@ function again(resting: () => Promise<void> = async () => undefined): Promise<Re
     schemas: {
       register: (subject, schema) => schemas.register(subject, schema),
       byId: (id) => schemas.byId(id),
-      latest: async (subject) => ({
-        ...{ subject, id: 1, version: 1 },
-        schema: subject.endsWith('-key') ? key : contracts.trade_change,
-      }),
+      // Trades alone are captured.
+      latest: async (subject) =>
+        subject.startsWith(`${topic}-`)
+          ? { subject, id: 1, version: 1, schema: subject.endsWith('-key') ? key : contracts.trade_change }
+          : undefined,
     } as RefillOptions['schemas'],
   });
 }
