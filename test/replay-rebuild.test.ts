@@ -5,13 +5,29 @@ import fc from '../core/testing/property.ts';
 import { formatTimestamp, parseTimestamp } from '../core/time.ts';
 import { ohlcv } from '../processors/ohlcv/ohlcv.ts';
 import { type OhlcvSettings, toRules } from '../processors/ohlcv/settings.ts';
-import { candles, deadLetters, Feed } from '../processors/ohlcv/testing/fixture.ts';
+import { candles, deadLetters, Feed, lateTrades } from '../processors/ohlcv/testing/fixture.ts';
 import { histories, NOON, type Stretch, settings } from '../processors/ohlcv/testing/history.ts';
 import { rebuild } from '../processors/ohlcv/testing/rebuild.ts';
 import { replay } from '../proof/replay/replay.ts';
 import type { TradeChange, TradeRow } from '../schemas/gen/trade_change.ts';
 
 const dayAfter = NOON + 3n * 86_400_000_000n;
+
+/**
+ * Whether a trade is changed so long after a change of it that was refused or not applied that the fold has forgotten that: then its windows may hold
+ * something else (docs/time.md, Limits).
+ */
+function isForgotten(all: readonly TradeChange[], aside: ReadonlySet<bigint>, how: OhlcvSettings): boolean {
+  const { memory } = toRules(how);
+  const since = new Map<string, bigint>();
+  return all.some(({ before, after, source }, at) => {
+    const id = (after ?? before)?.trade_id ?? '';
+    const log = source.ts_us ?? 0n;
+    const last = since.get(id);
+    if (aside.has(BigInt(at))) since.set(id, log);
+    return last !== undefined && Number(log - last) >= memory;
+  });
+}
 
 /** `symbol interval start` → figures, by definition: what is left of the trades after every change that was not refused. */
 function expected(
@@ -121,6 +137,9 @@ test('after a rebuild every frozen candle is a recompute over the accepted chang
         await driver.beat(dayAfter + 2n * 86_400_000_000n);
         made += (await rebuild(driver, how)).rebuilt;
         const refused = new Set((await deadLetters(driver)).map(({ origin }) => origin.offset));
+        const late = await lateTrades(driver);
+        const notApplied = late.flatMap(({ effect, origin }) => (effect === 'NOT_APPLIED' ? [origin.offset] : []));
+        fc.pre(!isForgotten(sent, new Set([...refused, ...notApplied]), how));
         expect(await published(driver)).toEqual(expected(sent, refused, how));
         const revisions = new Map<string, number>();
         for (const { symbol, interval, window_start, revision } of await candles(driver)) {

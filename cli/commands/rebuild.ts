@@ -89,8 +89,8 @@ async function rebuild(_: string, options: RebuildOptions, command: Command): Pr
 async function work(sources: Sources, config: Config, scope: Scope, options: RebuildOptions): Promise<void> {
   const json = options.json === true;
   const reading = new Progress('reading');
-  const onProgress = (records: number): void => {
-    if (!json) reading.update({ done: 0, total: 1, text: `${count(records)} changes` });
+  const onProgress = (records: number, offsets: number): void => {
+    if (!json) reading.update({ done: records, total: offsets, text: `${count(records)} changes` });
   };
   await using stack = new AsyncDisposableStack();
   const writer = options.yes === true ? stack.use(await openOrders(sources)) : undefined;

@@ -4,7 +4,7 @@ import type { Schemas } from '../../core/avro/schemas.ts';
 import { isBackfilled } from '../../core/backfilled.ts';
 import { formatDecimal, PRICE_SCALE } from '../../core/decimal.ts';
 import type { Log } from '../../core/runtime/log.ts';
-import { formatTimestamp } from '../../core/time.ts';
+import { formatTimestamp, parseTimestamp } from '../../core/time.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import type { LateTrade } from '../../schemas/gen/late_trade.ts';
 import type { TradeChange, TradeRow } from '../../schemas/gen/trade_change.ts';
@@ -76,7 +76,16 @@ async function notApplied(log: Log, schemas: Schemas, of: Corrections): Promise<
     for (const { value } of portion) {
       const { interval, window_start, effect, origin } = value;
       if (effect === 'REVISED' || effect === 'APPLIED' || !of.touched.has(keyOf(value))) continue;
-      if (interval === null) skipped.add(placeOf(origin));
+      if (effect === 'UNCHANGED') {
+        // No window took it, and none that was rebuilt since has passed over it.
+        const row = { ...value, executed_at: formatTimestamp(value.executed_at) };
+        for (const each of of.settings.intervals) {
+          for (const start of startsOf(each, row, of.settings.calendars)) {
+            if (of.rebuilt.holds(value, each, parseTimestamp(start), origin.offset)) continue;
+            skipped.add(`${placeOf(origin)}|${each}|${start}`);
+          }
+        }
+      } else if (interval === null) skipped.add(placeOf(origin));
       else if (window_start !== null && !of.rebuilt.holds(value, interval, window_start, origin.offset))
         skipped.add(`${placeOf(origin)}|${interval}|${formatTimestamp(window_start)}`);
     }

@@ -18,8 +18,8 @@ const tradesPerOrder = 200_000;
 export interface PlanOptions extends Sources {
   readonly settings: OhlcvSettings;
   readonly scope: Scope;
-  /** Told how many records of the input were read so far. */
-  readonly onProgress?: (records: number) => void;
+  /** Called with the records of the input that were read so far, and the offsets that are to be read. */
+  readonly onProgress?: (records: number, offsets: number) => void;
 }
 
 /** A candle that is to be rebuilt. */
@@ -85,6 +85,9 @@ export async function planRebuild(options: PlanOptions): Promise<RebuildPlan> {
   const refusedOffsets = await readRefusedOffsets(options);
   const symbols: PlannedSymbol[] = [];
   const orders: Omit<RebuildOrder, 'ordered_at'>[] = [];
+  const concerned = new Set([...touched.symbols.values()].map(({ partition }) => partition));
+  let offsets = 0;
+  for (const partition of concerned) offsets += Number((committed.get(partition) ?? 0n) - (starts[partition] ?? 0n));
   let records = 0;
   for (const [partition, standing] of standings.entries()) {
     const position = committed.get(partition) ?? 0n;
@@ -96,7 +99,7 @@ export async function planRebuild(options: PlanOptions): Promise<RebuildPlan> {
       to: position,
       onRead: (more) => {
         records += more;
-        options.onProgress?.(records);
+        options.onProgress?.(records, offsets);
       },
     });
     for (const each of of) {
