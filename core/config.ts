@@ -120,8 +120,6 @@ export const configSchema = z.strictObject({
       partialMs: ms.default(1_000),
       /** How long after a symbol's last trade windows without trades are FILLED; 0 fills none. */
       fillMs: ms.default(0),
-      /** Log time since a symbol's newest trade after which it leaves the state; 0 keeps it, and so recognises late trades whenever they come. */
-      forgetMs: ms.default(0),
       /** The calendar of a venue, for the interval `session`: XNYS, 24x7, 24x7:Europe/Berlin. */
       calendars: z.record(z.string(), z.string()).default({}),
     })

@@ -21,11 +21,6 @@ export interface OhlcvSettings {
   readonly partialMs: number;
   /** How long after a symbol's last trade windows without trades are FILLED, milliseconds; 0 fills none. Default 0. */
   readonly fillMs?: number;
-  /**
-   * Log time since a symbol's newest trade after which the symbol leaves the state, milliseconds. 0 keeps it: a trade of a published window is then
-   * recognised as late whenever it comes. Default 0.
-   */
-  readonly forgetMs?: number;
 }
 
 /** Settings as the fold takes them: microseconds. */
@@ -37,8 +32,6 @@ export interface Rules {
   readonly maxFutureSkew: number;
   readonly partial: number;
   readonly fill: number;
-  /** Infinite for never. */
-  readonly forget: number;
   /** Longest time from a trade's commit until nothing asks for it any more, in a feed that keeps pace with log time. */
   readonly memory: number;
 }
@@ -47,7 +40,7 @@ const SESSION = 'session';
 
 /** @throws MillraceError CONFIG_INVALID naming the setting. */
 export function toRules(settings: OhlcvSettings): Rules {
-  const { intervals, calendars = {}, horizonMs = 0, fillMs = 0, forgetMs = 0 } = settings;
+  const { intervals, calendars = {}, horizonMs = 0, fillMs = 0 } = settings;
   const fixed = intervals.filter((name) => name !== SESSION).map(parseWindows);
   const withSessions = fixed.length < intervals.length;
   const make = (name: string) =>
@@ -66,7 +59,6 @@ export function toRules(settings: OhlcvSettings): Rules {
     maxFutureSkew: toMicros('maxFutureSkewMs', settings.maxFutureSkewMs),
     partial: toMicros('partialMs', settings.partialMs),
     fill: toMicros('fillMs', fillMs),
-    forget: forgetMs === 0 ? Number.POSITIVE_INFINITY : toMicros('forgetMs', forgetMs),
   };
   const longest = Math.max(
     ...[...plans.values()].flatMap(({ levels }) => levels.map(({ windows }) => windows.longest)),

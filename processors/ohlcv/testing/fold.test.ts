@@ -138,9 +138,8 @@ test('a greater horizon after a restart revises nothing that was frozen', () => 
   expect(task.candles.at(-1)).toBe('BTC/USD 1m 12:04:00 REVISED#1 o100 h100 l100 c100 v1 n1');
 });
 
-test('a frozen window leaves nothing in the state but its symbol, and after `forgetMs` not even that', () => {
-  const forgetMs = 30 * 86_400_000;
-  const task = new Task({ intervals: ['1m', '5m'], horizonMs: 60_000, forgetMs });
+test('a frozen window leaves nothing in the state but its symbol, and after 30 days not even that', () => {
+  const task = new Task({ intervals: ['1m', '5m'], horizonMs: 60_000 });
   task.send('12:00:10');
   expect(task.fold.gauges()).toMatchObject({ keys: 1, open_windows: 1 });
   task.advance('12:06:04.999999');
@@ -159,17 +158,6 @@ test('a frozen window leaves nothing in the state but its symbol, and after `for
   task.fold.advance();
   expect(task.stores.get('keys')?.size).toBe(0);
   expect([task.fold.gauges()['keys'], task.fold.deadline()]).toEqual([0, undefined]);
-});
-
-test('a symbol is kept by default: a trade of a published window is late even after years', () => {
-  const task = new Task({ intervals: ['1m'], horizonMs: 60_000 });
-  task.send('12:00:10');
-  task.logTime = time('12:00:10') + 1_000n * 86_400_000_000n;
-  task.fold.advance();
-  expect(task.fold.deadline()).toBeUndefined();
-  const published = task.candles.length;
-  task.send('12:00:20');
-  expect(task.candles).toHaveLength(published);
 });
 
 test('a trade that came and went leaves no window that a restarted task would not have: both are due at the same time', () => {
