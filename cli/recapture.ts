@@ -31,7 +31,7 @@ export async function recaptureConnector(options: RecaptureCommand): Promise<voi
   const { slot, prefix } = config.capture;
   const state = await slotState(config, client, options.definition, signal);
   const { loss, position, definition } = state;
-  // Whatever is missing afterwards would be missing again.
+  // Rows that are missing afterwards would be missing again.
   requireComplete(state.findings.filter(({ effect }) => effect === 'blind'));
   const parked = Object.keys(state.record.parked ?? {});
   const missed = state.findings.find(({ effect }) => effect === 'missed')?.cause;
@@ -76,7 +76,7 @@ async function goOn(config: Config, client: ConnectClient, definition: Definitio
     const { loss, position } = await slotState(config, client, definition);
     if (loss === undefined && position?.unfinished === false) await client.resume(definition.name);
   } catch (error) {
-    // What failed first is what is told.
+    // The first failure is the one that is told.
     if (!(error instanceof MillraceError)) throw error;
   }
 }

@@ -3,7 +3,7 @@ import type { Logger } from '../../core/observability/logger.ts';
 import type { Service } from '../service.ts';
 
 export interface StagesOptions {
-  /** What is to run, by name. A start may be repeated after a failure, when the service before it has ended. */
+  /** Start of each stage, by name. A start may be repeated after a failure, when the service before it has ended. */
   readonly starts: ReadonlyMap<string, (signal: AbortSignal) => Promise<Service>>;
   /** Wall time before a failed stage is started again, milliseconds; doubled with each failure, up to ten times of it. */
   readonly retryMs: number;

@@ -80,7 +80,7 @@ export async function unparkTable({ config, client, definition, yes, signal, ...
   }
 }
 
-/** What could not be taken up must not stop the others. */
+/** A table that could not be taken up must not stop the others. */
 async function parkAgain({
   config,
   client,

@@ -1,4 +1,4 @@
-/** What would keep a recapture from writing a row, told before anything stops. */
+/** Obstacles that would keep a recapture from writing a row, told before anything stops. */
 import { MillraceError } from '../../core/errors.ts';
 import { connectPostgres } from '../../core/postgres.ts';
 import { findUnwritable, type UnwritableRows } from './columns/unwritable.ts';

@@ -26,7 +26,7 @@ export interface EngineMetrics {
   deadLetter(reason: string): void;
 }
 
-/** For who does not look at them. */
+/** No-op metrics. */
 export const unmetered: EngineMetrics = {
   duplicate: () => undefined,
   backfilled: () => undefined,
@@ -222,7 +222,7 @@ export class Engine<In> {
     }
   }
 
-  /** What is due. */
+  /** Calls `advance` of the fold, which is due. @throws MillraceError FOLD_FAILED */
   #fire(by?: string): void {
     try {
       this.#fold.advance?.(by);
@@ -266,8 +266,7 @@ export class Engine<In> {
   #undo(failure: MillraceError, reading: boolean): void {
     const staging = this.#staging;
     if (staging === undefined || !isAboutRecord(failure)) throw failure;
-    const untouched =
-      !reading && !staging.changed && this.#outputs.length === this.#mark && this.#rereads.length === 0;
+    const untouched = !reading && !staging.changed && this.#outputs.length === this.#mark && this.#rereads.length === 0;
     staging.drop();
     this.#outputs.length = this.#mark;
     this.#rereads = [];

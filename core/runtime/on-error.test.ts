@@ -167,7 +167,10 @@ describe('with onError deadLetter', () => {
       record({ value: { key, number, does }, topic, offset }: InputRecord<Step>): void {
         const before = this.#last;
         this.#last = number;
-        if (does === '') return this.#context.emit('sums', { key }, { sum: before });
+        if (does === '') {
+          this.#context.emit('sums', { key }, { sum: before });
+          return;
+        }
         const refuse = () => {
           throw new MillraceError('BAD_RECORD', 'no');
         };

@@ -52,7 +52,7 @@ export async function readSweepable(options: SweepOptions, topic: ArchivedTopic)
   return { topic, removable, waiting };
 }
 
-/** What was replaced of a topic, and what compactions made: all that can be in the bucket and will not be listed is told by these alone. */
+/** Replaced keys of a topic, and keys that compactions made. They tell all that can be in the bucket and will not be listed. */
 async function readReplaced({ log, schemas, signal }: ArchiveSources, topic: ArchivedTopic) {
   const replaced = new KeyMap<Replaced>();
   const made = new Set<string>();
