@@ -12,6 +12,7 @@ import { formatLsn } from '../core/lsn.ts';
 import { formatTimestamp } from '../core/time.ts';
 import { masksOf, requireComplete, slotState } from './capture.ts';
 import { withLog } from './log.ts';
+import { notConfirmed } from './options.ts';
 import { printJson, printTable, say } from './print.ts';
 import { Progress } from './progress.ts';
 import { settleRecord } from './source/settle.ts';
@@ -41,9 +42,7 @@ export async function recaptureConnector(options: RecaptureCommand): Promise<voi
     if (options.json === true) printJson({ carriedOut: false, loss: loss ?? null, reason, position, slot, topics });
     else printPlan(definition.name, slot, { reason, loss, position }, topics);
     await withLog(config, (_log, schemas) => requireWritable(config.postgres.url, schemas, prefix));
-    throw new MillraceError('CONFIRMATION_NEEDED', 'nothing was changed yet', {
-      remedy: 'read the plan, then say it again with --yes',
-    });
+    throw notConfirmed();
   }
   const progress = new Progress('recapture');
   const before = await client.status(definition.name, signal);

@@ -30,7 +30,7 @@ const longestRetry = 10;
  * The processors, sinks and the supervisor of one process, each on its own: the failure of one leaves the others alone.
  *
  * A failed stage is thrown away with all its memory and started again after a pause. That is safe, whatever the error: a start is the takeover that
- * a new process would do, from what is committed. A process with one stage ends instead, and whoever runs it starts it again.
+ * a new process would do, from what is committed. A process with one stage ends instead, and its caller starts it again.
  */
 export class Stages implements AsyncDisposable {
   /** Rejects with the newest error when all stages have failed and none runs. */
