@@ -1,6 +1,7 @@
 import type { Clock } from '../../core/clock.ts';
 import type { Logger } from '../../core/observability/logger.ts';
 import type { Service } from '../service.ts';
+import { aborted } from '../signals.ts';
 
 export interface StagesOptions {
   /** Start of each stage, by name. A start may be repeated after a failure, when the service before it has ended. */
@@ -155,11 +156,4 @@ export class Stages implements AsyncDisposable {
 function describe(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   return 'code' in error ? `${String(error.code)}: ${error.message}` : error.message;
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
 }
