@@ -5,7 +5,7 @@ import type { Definition } from '../connectors/definition.ts';
 import type { SlotState } from '../connectors/guard.ts';
 import { requireWritable } from '../connectors/recapture/preflight.ts';
 import { type Recaptured, recapture } from '../connectors/recapture/recapture.ts';
-import { capturedTables, topicOf } from '../connectors/recapture/tables.ts';
+import { tablesBeside, topicOf } from '../connectors/recapture/tables.ts';
 import type { Config } from '../core/config.ts';
 import { MillraceError } from '../core/errors.ts';
 import { formatLsn } from '../core/lsn.ts';
@@ -37,11 +37,12 @@ export async function recaptureConnector(options: RecaptureCommand): Promise<voi
   const parked = Object.keys(state.record.parked ?? {});
   const missed = state.findings.find(({ effect }) => effect === 'missed')?.cause;
   const reason = loss?.reason ?? missed ?? reasonOf(definition.name, slot, position);
-  const topics = capturedTables.filter(({ name }) => !parked.includes(name)).map((table) => topicOf(prefix, table));
+  const tables = tablesBeside(parked);
+  const topics = tables.map((table) => topicOf(prefix, table));
   if (options.yes !== true) {
     if (options.json === true) printJson({ carriedOut: false, loss: loss ?? null, reason, position, slot, topics });
     else printPlan(definition.name, slot, { reason, loss, position }, topics);
-    await withLog(config, (_log, schemas) => requireWritable(config.postgres.url, schemas, prefix));
+    await withLog(config, (_log, schemas) => requireWritable(config.postgres.url, schemas, prefix, tables));
     throw notConfirmed();
   }
   const progress = new Progress('recapture');

@@ -3,7 +3,7 @@ import { MillraceError } from '../../core/errors.ts';
 import { connectPostgres } from '../../core/postgres.ts';
 import { findUnwritable, type UnwritableRows } from './columns/unwritable.ts';
 import { type CaptureSchemas, openTables } from './opened.ts';
-import { type CapturedTable, capturedTables } from './tables.ts';
+import type { CapturedTable } from './tables.ts';
 
 /**
  * @throws MillraceError SCHEMA_INCOMPATIBLE: names every column that cannot be written as Debezium would, or every one that has values which
@@ -13,7 +13,7 @@ export async function requireWritable(
   postgresUrl: string,
   schemas: CaptureSchemas,
   prefix: string,
-  tables: readonly CapturedTable[] = capturedTables,
+  tables: readonly CapturedTable[],
 ): Promise<void> {
   await using db = await connectPostgres({ url: postgresUrl, name: 'millrace recapture' });
   const found: UnwritableRows[] = [];

@@ -26,7 +26,7 @@ import { type CaptureSchemas, type OpenedTable, openTables } from './opened.ts';
 import { requireWritable } from './preflight.ts';
 import { bringToRest } from './rest.ts';
 import { lockSlot, replaceSlot } from './slot.ts';
-import { type CapturedTable, capturedTables, topicOf } from './tables.ts';
+import { type CapturedTable, tablesBeside, topicOf } from './tables.ts';
 import { advanceWal } from './wal.ts';
 import { writeChanges } from './writing.ts';
 
@@ -86,7 +86,7 @@ export async function recapture(options: RecaptureOptions): Promise<Recaptured> 
   try {
     await db.query("SET TIME ZONE 'UTC'; SET DateStyle TO ISO; SET bytea_output TO hex");
     await alone(db, slot);
-    await requireWritable(postgresUrl, options.schemas, prefix);
+    await requireWritable(postgresUrl, options.schemas, prefix, tablesBeside(options.parked ?? []));
     await bringToRest(options);
     const untold: Untold[] = [];
     const tables = await open(options, db, untold);
@@ -161,9 +161,10 @@ interface Opened extends OpenedTable {
 
 async function open(options: RecaptureOptions, db: Client, untold: Untold[]): Promise<readonly Opened[]> {
   const { log, schemas, prefix, signal, parked = [] } = options;
-  const captured = await openTables(db, schemas, prefix);
+  const tables = tablesBeside(parked);
+  const captured = await openTables(db, schemas, prefix, tables);
   const opened: Opened[] = [];
-  for (const table of capturedTables.filter(({ name }) => !parked.includes(name))) {
+  for (const table of tables) {
     const topic = topicOf(prefix, table);
     const found = captured.find((each) => each.table === table);
     if (found === undefined) {

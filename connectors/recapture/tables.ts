@@ -37,6 +37,11 @@ export const capturedTables: readonly CapturedTable[] = Object.freeze([
   },
 ]);
 
+/** The captured tables but those that are parked: what is broken of a parked one stops nothing. @param parked full names */
+export function tablesBeside(parked: readonly string[]): readonly CapturedTable[] {
+  return capturedTables.filter(({ name }) => !parked.includes(name));
+}
+
 export function topicOf(prefix: string, table: CapturedTable): string {
   return `${prefix}.${table.name}`;
 }
