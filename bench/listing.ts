@@ -1,4 +1,4 @@
-/** What the archive's list costs, by what is asked of it. No broker: the records lie in memory, in portions as a broker gives them. */
+/** Cost of the archive's list, by question. No broker: the records lie in memory, in portions as a broker gives them. */
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';

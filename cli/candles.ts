@@ -20,7 +20,7 @@ export interface CandleQuery {
 export interface FoundCandles {
   /** In the order of venue and window start. */
   readonly candles: readonly Candle[];
-  /** What the topic has at all: the intervals of each symbol. */
+  /** Intervals of each symbol in the topic. */
   readonly known: ReadonlyMap<string, ReadonlySet<string>>;
 }
 

@@ -75,7 +75,7 @@ export function slotLost(reason: string): MillraceError {
   });
 }
 
-/** What Postgres tells of a capture. */
+/** State of a capture by Postgres. */
 export interface SourceState {
   readonly slot: Slot | undefined;
   readonly source: Source;
@@ -216,7 +216,7 @@ export async function capturedColumnTroubles(config: Config): Promise<readonly C
   return await columnTroubles(db, registry, config.capture.prefix);
 }
 
-/** What a failed task's trace means, and the rows that it stopped at. @throws MillraceError POSTGRES_UNREACHABLE */
+/** The meaning of a failed task's trace, and the rows that it stopped at. @throws MillraceError POSTGRES_UNREACHABLE */
 export async function explained(config: Config, trace: string): Promise<readonly string[]> {
   await using db = await connectPostgres({ url: config.postgres.url, name: 'millrace connectors' });
   return await explainFailure(db, trace);

@@ -1,4 +1,4 @@
-/** What a load found in a file, as lines for people. */
+/** Findings of a load about its file, as lines for people. */
 
 import type { Findings } from '../storage/load/findings.ts';
 import { fields } from '../storage/load/formats.ts';

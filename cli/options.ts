@@ -1,10 +1,11 @@
+import { InvalidArgumentError } from 'commander';
 import { MillraceError } from '../core/errors.ts';
-import { parseTimestamp } from '../core/time.ts';
+import { parseTimeOrDay } from '../core/time.ts';
 
 /** Microseconds of a time or of a UTC day, which stands for its beginning. @throws MillraceError CONFIG_INVALID */
 export function timeOf(option: string, text: string): bigint {
   try {
-    return parseTimestamp(/^\d{4}-\d\d-\d\d$/.test(text) ? `${text}T00:00:00Z` : text);
+    return parseTimeOrDay(text);
   } catch (cause) {
     throw new MillraceError('CONFIG_INVALID', `${option} ${text} is no time`, {
       cause,
@@ -19,6 +20,19 @@ export function wholeNumber(option: string, text: string, least: number, most = 
   if (number >= least && number <= most) return number;
   const to = most === Number.MAX_SAFE_INTEGER ? '' : ` to ${most}`;
   throw new MillraceError('CONFIG_INVALID', `${option} ${text} is no whole number from ${least}${to}`);
+}
+
+/** Seconds of a wait, from 1. For `Command.option`. */
+export function waitSeconds(text: string): number {
+  if (/^\d{1,7}$/.test(text) && Number(text) > 0) return Number(text);
+  throw new InvalidArgumentError('give a whole number of seconds.');
+}
+
+/** The end of a command that has shown its plan and was not given --yes. */
+export function notConfirmed(state = 'nothing was changed yet', warning = ''): MillraceError {
+  return new MillraceError('CONFIRMATION_NEEDED', state, {
+    remedy: `read the plan, then run the command again with --yes${warning}`,
+  });
 }
 
 /** 0 lets the system choose. @throws MillraceError CONFIG_INVALID */

@@ -42,7 +42,7 @@ export async function positionsNamed(
   return positionsOfProcessor(own, [primary as string, ...others]);
 }
 
-/** Of a stage in the list of stages; undefined for one without positions of its own. */
+/** Positions of a stage in the list of stages; undefined for one without positions of its own. */
 export function positionsOfStage(schemas: Schemas, { name, kind, inputs }: Stage): OwnPositions | undefined {
   if (name === 'parquet') return positionsOfArchive(schemas, name, archivedTopics);
   const [primary, ...others] = inputs;

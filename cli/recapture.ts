@@ -12,6 +12,7 @@ import { formatLsn } from '../core/lsn.ts';
 import { formatTimestamp } from '../core/time.ts';
 import { masksOf, requireComplete, slotState } from './capture.ts';
 import { withLog } from './log.ts';
+import { notConfirmed } from './options.ts';
 import { printJson, printTable, say } from './print.ts';
 import { Progress } from './progress.ts';
 import { settleRecord } from './source/settle.ts';
@@ -31,7 +32,7 @@ export async function recaptureConnector(options: RecaptureCommand): Promise<voi
   const { slot, prefix } = config.capture;
   const state = await slotState(config, client, options.definition, signal);
   const { loss, position, definition } = state;
-  // Whatever is missing afterwards would be missing again.
+  // Rows that are missing afterwards would be missing again.
   requireComplete(state.findings.filter(({ effect }) => effect === 'blind'));
   const parked = Object.keys(state.record.parked ?? {});
   const missed = state.findings.find(({ effect }) => effect === 'missed')?.cause;
@@ -42,9 +43,7 @@ export async function recaptureConnector(options: RecaptureCommand): Promise<voi
     if (options.json === true) printJson({ carriedOut: false, loss: loss ?? null, reason, position, slot, topics });
     else printPlan(definition.name, slot, { reason, loss, position }, topics);
     await withLog(config, (_log, schemas) => requireWritable(config.postgres.url, schemas, prefix, tables));
-    throw new MillraceError('CONFIRMATION_NEEDED', 'nothing was changed yet', {
-      remedy: 'read the plan, then say it again with --yes',
-    });
+    throw notConfirmed();
   }
   const progress = new Progress('recapture');
   const before = await client.status(definition.name, signal);
@@ -77,7 +76,7 @@ async function goOn(config: Config, client: ConnectClient, definition: Definitio
     const { loss, position } = await slotState(config, client, definition);
     if (loss === undefined && position?.unfinished === false) await client.resume(definition.name);
   } catch (error) {
-    // What failed first is what is told.
+    // The first failure is the one that is told.
     if (!(error instanceof MillraceError)) throw error;
   }
 }

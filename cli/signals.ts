@@ -9,3 +9,11 @@ export function untilSignal(reason: () => unknown = () => undefined): AbortSigna
   process.on('SIGTERM', stop);
   return controller.signal;
 }
+
+/** Resolves when the signal is aborted. */
+export function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}

@@ -28,7 +28,7 @@ export function summarize(restarts: readonly Restart[] = [], now: number): Resta
   };
 }
 
-/** What is kept of them: those of the last hour. */
+/** The restarts of the last hour are kept. */
 export function withRestarts(before: readonly Restart[] = [], added: readonly Restart[], now: number): Restart[] {
   return [...before, ...added].filter(({ at }) => now - Date.parse(at) < hourMs).slice(-kept);
 }

@@ -90,7 +90,7 @@ export const errorCodes = {
 /** Codes of all errors. The runbook of each is runbooks/errors/<code>.md. */
 export type ErrorCode = keyof typeof errorCodes;
 
-/** What was being done when an error came. */
+/** The place in the input where an error came. */
 export interface ErrorOrigin {
   /** Processor or sink. */
   readonly processor: string;

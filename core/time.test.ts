@@ -1,7 +1,16 @@
 import { describe, expect, test } from '@jest/globals';
 import { MillraceError } from './errors.ts';
 import fc from './testing/property.ts';
-import { floorTo, formatDay, formatInterval, formatTimestamp, MINUTE, parseInterval, parseTimestamp } from './time.ts';
+import {
+  floorTo,
+  formatDay,
+  formatInterval,
+  formatTimestamp,
+  MINUTE,
+  parseInterval,
+  parseTimeOrDay,
+  parseTimestamp,
+} from './time.ts';
 
 /** From 0000-01-01 to 9999-12-31. */
 const instant = fc.bigInt({ min: -62_167_219_200_000_000n, max: 253_402_300_799_999_999n });
@@ -90,6 +99,12 @@ describe('timestamps', () => {
       '1970-01-02',
     ]);
   });
+});
+
+test('a UTC day stands for its beginning, where people give a time', () => {
+  expect(parseTimeOrDay('2024-02-29')).toBe(parseTimestamp('2024-02-29T00:00:00Z'));
+  expect(parseTimeOrDay('2024-02-29T12:00:00Z')).toBe(parseTimestamp('2024-02-29T12:00:00Z'));
+  for (const text of ['2023-02-29', '2024-2-9', 'soon']) expect(() => parseTimeOrDay(text)).toThrow(MillraceError);
 });
 
 describe('windows', () => {

@@ -19,6 +19,11 @@ const COLON = 58;
 const DOT = 46;
 const ZERO = 48;
 
+/** Microseconds of a time as people give it: a timestamp, or a UTC day, which stands for its beginning. @throws MillraceError BAD_RECORD */
+export function parseTimeOrDay(text: string): bigint {
+  return parseTimestamp(/^\d{4}-\d\d-\d\d$/.test(text) ? `${text}T00:00:00Z` : text);
+}
+
 /**
  * Microseconds of `YYYY-MM-DDTHH:MM:SS[.f…](Z|±HH[:]MM|±HH)`; a space may stand for the T. Strict: every field is in its range, 60 is
  * no second, and digits beyond microseconds must be zeros.

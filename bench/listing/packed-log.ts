@@ -5,7 +5,7 @@ class PackedPartition {
   readonly #chunks: Buffer[] = [];
   /** By offset: chunk and place in it. */
   readonly #places: Uint32Array[] = [];
-  /** Of the last chunk, bytes. */
+  /** Bytes of the last chunk. */
   #used = 0;
   #length = 0;
 

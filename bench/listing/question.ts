@@ -22,9 +22,9 @@ import { PackedLog } from './packed-log.ts';
 
 export interface Cost {
   readonly seconds: number;
-  /** Of all threads. */
+  /** CPU of all threads. */
   readonly cpuSeconds: number;
-  /** Of V8 with the answer in hand, after a collection. */
+  /** V8's heap with the answer in hand, after a collection. */
   readonly heapMib: number;
   /** Resident memory at most, beyond what the log itself took. */
   readonly peakMib: number;

@@ -5,6 +5,7 @@ import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
 import { Compactor } from '../../sinks/compaction/compactor.ts';
 import { type Expiry, readExpiries } from '../../sinks/compaction/expiry.ts';
 import { loadConfig } from '../config.ts';
+import { notConfirmed } from '../options.ts';
 import { count, printJson, printTable, say } from '../print.ts';
 import { Progress } from '../progress.ts';
 import { archivedTopic, dayOf } from './list.ts';
@@ -51,9 +52,7 @@ async function expire(topic: ArchivedTopic | undefined, options: ExpireOptions, 
       say(`${rows.length} days before ${before} ${carryOut ? 'were given up' : 'would be given up'}`);
     }
     if (carryOut || options.dryRun === true || rows.length === 0) return;
-    throw new MillraceError('CONFIRMATION_NEEDED', 'nothing was given up yet', {
-      remedy: 'look at the plan, then say it again with --yes; there is no way back once the files are removed',
-    });
+    throw notConfirmed('nothing was given up yet', '; there is no way back once the files are removed');
   });
 }
 

@@ -36,7 +36,7 @@ async function files(topic: ArchivedTopic, options: FilesOptions, command: Comma
     await writeLines(found.get(topic) ?? [], (object) => urlOf(s3, object), process.stdout);
     return;
   }
-  // Of a day, too: manifests do not tell dead letters.
+  // The same for a day: manifests do not tell dead letters.
   const signal = untilSignal(() => new MillraceError('INTERRUPTED', 'interrupted'));
   const range = day === undefined ? {} : { days: (each: string) => each === day };
   const { objects } = await withLog(loadConfig(command), (log, schemas) =>
@@ -56,7 +56,7 @@ export async function writeJson<T>(objects: Iterable<T>, of: (object: T) => obje
   let before = '[';
   for (const object of objects) {
     const text = JSON.stringify([of(object)], (_key, each) => (typeof each === 'bigint' ? each.toString() : each), 2);
-    // What is between the brackets: a line feed and the object, indented.
+    // The text between the brackets: a line feed and the object, indented.
     if (!out.write(`${before}${text.slice(1, -2)}`)) await once(out, 'drain');
     before = ',';
   }

@@ -1,5 +1,5 @@
 /** `millrace backfill`: rows of a captured table read once more by the running connector. A plan, then the work with its progress. */
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
 import type { Client } from 'pg';
 import { followBackfill, requireRunning } from '../../connectors/backfill/follow.ts';
 import { Notices } from '../../connectors/backfill/notices.ts';
@@ -22,6 +22,7 @@ import { endsOf, type Log } from '../../core/runtime/log.ts';
 import { definitionOf } from '../capture.ts';
 import { loadConfig } from '../config.ts';
 import { withLog } from '../log.ts';
+import { notConfirmed, waitSeconds } from '../options.ts';
 import { printJson, say } from '../print.ts';
 import { Progress } from '../progress.ts';
 import { untilSignal } from '../signals.ts';
@@ -45,14 +46,9 @@ export function register(program: Command): void {
     .option('--where <condition>', "only rows that match, as after WHERE: executed_at >= '2026-01-01'")
     .option('--stop', 'end the one that is under way; what was read stays')
     .option('--yes', 'carry it out')
-    .option('--wait <seconds>', 'longest wait without a new row', seconds, 120)
+    .option('--wait <seconds>', 'longest wait without a new row', waitSeconds, 120)
     .option('--json', 'print JSON')
     .action(backfill);
-}
-
-function seconds(text: string): number {
-  if (/^\d{1,7}$/.test(text) && Number(text) > 0) return Number(text);
-  throw new InvalidArgumentError('give a whole number of seconds.');
 }
 
 interface Context {
@@ -133,9 +129,7 @@ async function carryOut(context: Context, table: string): Promise<void> {
   }
   if (options.yes !== true) {
     if (options.json === true) printJson({ ...shown(plan), topic, carriedOut: false });
-    throw new MillraceError('CONFIRMATION_NEEDED', 'nothing was changed yet', {
-      remedy: 'read the plan, then say it again with --yes',
-    });
+    throw notConfirmed();
   }
   if (!(await lockBackfill(db, config.capture.slot))) throw active('another command is about to begin one');
   await requireNone(context);

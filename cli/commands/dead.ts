@@ -18,6 +18,7 @@ import { type Planned, planRedrive, readRedrives, redrive, type Verdict } from '
 import { formatTimestamp } from '../../core/time.ts';
 import { loadConfig } from '../config.ts';
 import { withLog } from '../log.ts';
+import { notConfirmed } from '../options.ts';
 import { printJson, printTable, say } from '../print.ts';
 import { untilSignal } from '../signals.ts';
 
@@ -196,9 +197,7 @@ async function redriveCommand(name: string, options: RedriveCommandOptions, comm
       say(`${counts.redrive} ${sent}, ${counts.done} redriven before, ${counts.refuse} left alone`);
     }
     if (carryOut || options.dryRun === true || counts.redrive === 0) return;
-    throw new MillraceError('CONFIRMATION_NEEDED', 'nothing was sent yet', {
-      remedy: 'look at the plan, then say it again with --yes',
-    });
+    throw notConfirmed('nothing was sent yet');
   });
 }
 

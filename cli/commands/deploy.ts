@@ -12,6 +12,7 @@ import { compareVariants } from '../../proof/variant.ts';
 import { loadConfig } from '../config.ts';
 import { withLog } from '../log.ts';
 import { loadProcessor } from '../module.ts';
+import { notConfirmed } from '../options.ts';
 import { printJson, printTable } from '../print.ts';
 import { outputTopics, processors } from '../processors.ts';
 import { untilSignal } from '../signals.ts';
@@ -229,9 +230,7 @@ async function drop(name: string | undefined, options: DeployOptions, command: C
 
 function confirm({ yes }: DeployOptions): void {
   if (yes === true) return;
-  throw new MillraceError('CONFIRMATION_NEEDED', 'nothing was changed yet', {
-    remedy: 'read the plan, then say it again with --yes',
-  });
+  throw notConfirmed();
 }
 
 async function list(options: { json?: boolean }, command: Command): Promise<void> {

@@ -8,6 +8,7 @@ import { planRebuild, rebuild } from '../../sinks/hot-store/rebuild.ts';
 import { expired, retentionClient } from '../../sinks/hot-store/retention.ts';
 import { loadConfig } from '../config.ts';
 import { withLog } from '../log.ts';
+import { notConfirmed } from '../options.ts';
 import { printJson, printTable, say } from '../print.ts';
 import { hotStoreUrl } from '../services.ts';
 import { untilSignal } from '../signals.ts';
@@ -75,9 +76,7 @@ async function rebuildCommand(options: Omit<RetentionCommandOptions, 'days'>, co
     }
     if (options.dryRun === true) return;
     if (!carryOut) {
-      throw new MillraceError('CONFIRMATION_NEEDED', 'nothing was changed yet', {
-        remedy: 'look at the plan, then say it again with --yes',
-      });
+      throw notConfirmed();
     }
     await using client = await retentionClient(hotStoreUrl(config), untilSignal());
     await rebuild({ log, groups }, plan, client);
@@ -101,9 +100,7 @@ async function retention(options: RetentionCommandOptions, command: Command): Pr
   }
   if (gone.length === 0 || options.dryRun === true) return;
   if (!carryOut) {
-    throw new MillraceError('CONFIRMATION_NEEDED', 'nothing was dropped yet', {
-      remedy: 'look at the plan, then say it again with --yes',
-    });
+    throw notConfirmed('nothing was dropped yet');
   }
   for (const [i, partition] of gone.entries()) {
     signal.throwIfAborted();

@@ -1,12 +1,11 @@
 import type { Command } from 'commander';
-import { MillraceError } from '../../core/errors.ts';
 import { GroupAdmin } from '../../core/kafka/groups.ts';
 import { planRestore, type RestorePlan, restoreOffsets } from '../../core/operations/offsets/restore.ts';
 import { parseTarget, planReset, type ResetPlan, reset } from '../../core/operations/reset.ts';
 import { loadConfig } from '../config.ts';
 import { withLog } from '../log.ts';
 import { loadProcessor } from '../module.ts';
-import { partitionNumber } from '../options.ts';
+import { notConfirmed, partitionNumber } from '../options.ts';
 import { positionsNamed } from '../positions.ts';
 import { printJson, printTable } from '../print.ts';
 import { outputTopics } from '../processors.ts';
@@ -72,9 +71,7 @@ async function restoreCommand(
     else printRestore(positions.name, plan);
     if (changes.length === 0) return;
     if (options.yes !== true) {
-      throw new MillraceError('CONFIRMATION_NEEDED', 'nothing was changed yet', {
-        remedy: 'read the plan, then run the command again with --yes',
-      });
+      throw notConfirmed();
     }
     await restoreOffsets(task, plan);
     if (options.json !== true) process.stdout.write(`${changes.length} offsets restored\n`);
@@ -132,9 +129,7 @@ async function resetCommand(name: string | undefined, options: ResetCommandOptio
     if (options.json === true) printJson({ carriedOut: carryOut, ...plan });
     else printPlan(processor.name, plan);
     if (!carryOut) {
-      throw new MillraceError('CONFIRMATION_NEEDED', 'nothing was changed yet', {
-        remedy: 'read the plan, then say it again with --yes',
-      });
+      throw notConfirmed();
     }
     await reset(task, plan, BigInt(Date.now()) * 1000n, ({ partition: done }) => {
       if (options.json !== true) process.stdout.write(`partition ${done}: done\n`);

@@ -4,7 +4,7 @@ import type { Config } from '../../core/config.ts';
 import { MillraceError } from '../../core/errors.ts';
 import { GroupAdmin } from '../../core/kafka/groups.ts';
 import { groupOf } from '../../core/runtime/runner.ts';
-import { formatTimestamp, parseTimestamp } from '../../core/time.ts';
+import { formatTimestamp } from '../../core/time.ts';
 import {
   countRebuilt,
   type Given,
@@ -17,6 +17,7 @@ import type { Sources } from '../../processors/ohlcv/rebuild/reading.ts';
 import type { Scope } from '../../processors/ohlcv/rebuild/touched.ts';
 import { loadConfig } from '../config.ts';
 import { withLog } from '../log.ts';
+import { notConfirmed, timeOf, waitSeconds } from '../options.ts';
 import { count, printJson, printTable, say } from '../print.ts';
 import { Progress } from '../progress.ts';
 import { untilSignal } from '../signals.ts';
@@ -45,26 +46,17 @@ export function register(program: Command): void {
     })
     .option('--venue <venue>', 'only candles of this venue')
     .option('--symbol <symbol...>', 'only candles of these symbols')
-    .option('--from <time>', 'only windows that end after this event time, ISO 8601', timeOf)
-    .option('--to <time>', 'only windows that begin before this event time, ISO 8601', timeOf)
+    .option('--from <time>', 'only windows that end after this event time: a time, or a UTC day', (text: string) =>
+      timeOf('--from', text),
+    )
+    .option('--to <time>', 'only windows that begin before this event time: a time, or a UTC day', (text: string) =>
+      timeOf('--to', text),
+    )
     .option('--late', 'candles of every symbol that did not take a change')
     .option('--yes', 'carry it out')
-    .option('--wait <seconds>', 'longest wait for ohlcv while it takes no order', seconds, 60)
+    .option('--wait <seconds>', 'longest wait for ohlcv while it takes no order', waitSeconds, 60)
     .option('--json', 'print JSON, with every candle')
     .action(rebuild);
-}
-
-function timeOf(text: string): bigint {
-  try {
-    return parseTimestamp(text);
-  } catch {
-    throw new InvalidArgumentError('a time such as 2025-06-02T12:00:00Z');
-  }
-}
-
-function seconds(text: string): number {
-  if (/^\d{1,7}$/.test(text) && Number(text) > 0) return Number(text);
-  throw new InvalidArgumentError('give a whole number of seconds.');
 }
 
 async function rebuild(_: string, options: RebuildOptions, command: Command): Promise<void> {
@@ -102,9 +94,7 @@ async function work(sources: Sources, config: Config, scope: Scope, options: Reb
     if (json) printJson({ carriedOut: false, ...shown });
   } else if (writer === undefined) {
     if (json) printJson({ carriedOut: false, ...shown });
-    throw new MillraceError('CONFIRMATION_NEEDED', 'nothing was changed yet', {
-      remedy: 'read the plan, then run the command again with --yes',
-    });
+    throw notConfirmed();
   } else {
     const startedMs = performance.now();
     const given = await giveOrders(sources, writer, plan, BigInt(Date.now()) * 1000n);

@@ -5,7 +5,6 @@ import { capturedTables, topicOf } from '../../connectors/recapture/tables.ts';
 import { lostOfTables } from '../../connectors/refill/refill.ts';
 import type { ListedObject } from '../../core/archive/objects.ts';
 import type { Config } from '../../core/config.ts';
-import { MillraceError } from '../../core/errors.ts';
 import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
 import { Compactor } from '../../sinks/compaction/compactor.ts';
 import { compactedOf, rebuildCompacted } from '../../sinks/compaction/rebuild.ts';
@@ -15,6 +14,7 @@ import { lostOf, type Outcome, repair } from '../../sinks/parquet/repair/repair.
 import { archivedTopic, dayOf } from '../archive/list.ts';
 import { type ArchivePlace, withArchive } from '../archive/place.ts';
 import { loadConfig } from '../config.ts';
+import { notConfirmed } from '../options.ts';
 import { printJson, printTable } from '../print.ts';
 import { Progress } from '../progress.ts';
 import { printRefilled, printRefillPlan, refillFromPostgres } from '../refill.ts';
@@ -86,9 +86,7 @@ async function repairCommand(
     }
     if (options.yes !== true) {
       if (quiet) printJson({ ok: false, plan: shown(plan) });
-      throw new MillraceError('CONFIRMATION_NEEDED', 'nothing was changed yet', {
-        remedy: 'say --yes to repair what the plan shows',
-      });
+      throw notConfirmed();
     }
     const outcomes = [...(await mend(place, examined.findings, quiet))];
     for (const day of days) {

@@ -21,7 +21,7 @@ import { type PatienceOptions, patiently } from '../patience.ts';
 import { Stages } from '../run/stages.ts';
 import type { Start } from '../service.ts';
 import { serviceNames, services, startProcessor } from '../services.ts';
-import { untilSignal } from '../signals.ts';
+import { aborted, untilSignal } from '../signals.ts';
 import { openVariant, variant } from '../variant.ts';
 
 interface RunOptions {
@@ -179,7 +179,7 @@ async function run(
   try {
     await Promise.race([aborted(signal), stages.done, stages.started]);
     if (!signal.aborted) logger.info({ url: server.url, names }, 'running');
-    const hint = starts.has('supervisor') ? await captureHint(config) : undefined;
+    const hint = starts.has('supervisor') ? await Promise.race([captureHint(config), aborted(signal)]) : undefined;
     if (hint !== undefined) logger.warn(hint);
     await Promise.race([aborted(signal), stages.done]);
   } catch (error) {
@@ -189,11 +189,4 @@ async function run(
     logger.info('stopping: what is done is committed');
   }
   stages.throwIfFailed();
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
 }

@@ -80,7 +80,7 @@ export function printChecks(checks: readonly Check[]): void {
   }
 }
 
-/** What is no difference, and what was not compared. */
+/** Findings that are no difference, and parts that were not compared. */
 function printAside({ missing, behind, elsewhere, parked }: Verification): void {
   printMissing(missing);
   for (const [table, { since }] of Object.entries(parked)) {

@@ -1,9 +1,10 @@
 import type { Clock } from '../../core/clock.ts';
 import type { Logger } from '../../core/observability/logger.ts';
 import type { Service } from '../service.ts';
+import { aborted } from '../signals.ts';
 
 export interface StagesOptions {
-  /** What is to run, by name. A start may be repeated after a failure, when the service before it has ended. */
+  /** Start of each stage, by name. A start may be repeated after a failure, when the service before it has ended. */
   readonly starts: ReadonlyMap<string, (signal: AbortSignal) => Promise<Service>>;
   /** Wall time before a failed stage is started again, milliseconds; doubled with each failure, up to ten times of it. */
   readonly retryMs: number;
@@ -30,7 +31,7 @@ const longestRetry = 10;
  * The processors, sinks and the supervisor of one process, each on its own: the failure of one leaves the others alone.
  *
  * A failed stage is thrown away with all its memory and started again after a pause. That is safe, whatever the error: a start is the takeover that
- * a new process would do, from what is committed. A process with one stage ends instead, and whoever runs it starts it again.
+ * a new process would do, from what is committed. A process with one stage ends instead, and its caller starts it again.
  */
 export class Stages implements AsyncDisposable {
   /** Rejects with the newest error when all stages have failed and none runs. */
@@ -155,11 +156,4 @@ export class Stages implements AsyncDisposable {
 function describe(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   return 'code' in error ? `${String(error.code)}: ${error.message}` : error.message;
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
 }

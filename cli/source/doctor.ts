@@ -1,4 +1,4 @@
-/** What `millrace doctor` says of the captured database. */
+/** Findings of `millrace doctor` about the captured database. */
 import type { Config } from '../../core/config.ts';
 import { isError } from '../../core/errors.ts';
 import { connectPostgres } from '../../core/postgres.ts';

@@ -1,4 +1,4 @@
-/** What people read of a capture beside its state: findings, gaps, parked tables, restarts. */
+/** Lines for people about a capture beside its state: findings, gaps, parked tables, restarts. */
 import type { ConnectorStatus } from '../../connectors/client.ts';
 import { type RestartSummary, restartLine } from '../../connectors/restarts.ts';
 import type { Effect, SourceFinding } from '../../connectors/source/findings.ts';

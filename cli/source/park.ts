@@ -8,6 +8,7 @@ import type { Config } from '../../core/config.ts';
 import { MillraceError } from '../../core/errors.ts';
 import { connectPostgres } from '../../core/postgres.ts';
 import { slotState } from '../capture.ts';
+import { notConfirmed } from '../options.ts';
 import { say } from '../print.ts';
 import { recaptureConnector } from '../recapture.ts';
 
@@ -41,7 +42,7 @@ export async function parkTable({ config, client, definition, yes, signal, ...op
   ]);
   await using db = await connectPostgres({ url: config.postgres.url, name: 'millrace connectors', signal });
   const since = new Date().toISOString();
-  // First of all: whoever applies the definition meanwhile leaves the table out, too.
+  // First, so that a process that applies the definition meanwhile leaves the table out, too.
   await addToRecord(db, name, 'parked', { [table]: { since, cause: cause ?? null } });
   // Stays when the table is not parked any more, until it was recaptured.
   await addToRecord(db, name, 'missed', { [table]: { since, cause: `${table} was parked` } });
@@ -81,7 +82,7 @@ export async function unparkTable({ config, client, definition, yes, signal, ...
   }
 }
 
-/** What could not be taken up must not stop the others. */
+/** A table that could not be taken up must not stop the others. */
 async function parkAgain({
   config,
   client,
@@ -106,9 +107,7 @@ async function parkAgain({
 function plan(yes: boolean | undefined, steps: readonly string[]): void {
   if (yes === true) return;
   for (const [i, step] of steps.entries()) say(`${i + 1}. ${step}`);
-  throw new MillraceError('CONFIRMATION_NEEDED', 'nothing was changed yet', {
-    remedy: 'read the plan, then say it again with --yes',
-  });
+  throw notConfirmed();
 }
 
 function lastCause(trace: string | undefined): string | undefined {

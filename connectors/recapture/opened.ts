@@ -7,7 +7,7 @@ import { MillraceError } from '../../core/errors.ts';
 import { keySubject, valueSubject } from '../../schemas/topics.ts';
 import { columnTypes } from './columns/catalog.ts';
 import { type RefusedColumn, type RowColumn, rowColumns } from './columns/row.ts';
-import { type CapturedTable, capturedTables, topicOf } from './tables.ts';
+import { type CapturedTable, topicOf } from './tables.ts';
 
 /** With the newest version of a subject. */
 export type CaptureSchemas = Schemas & { latest(subject: string): Promise<Version | undefined> };
@@ -28,7 +28,7 @@ export async function openTables(
   db: Pick<Client, 'query'>,
   schemas: CaptureSchemas,
   prefix: string,
-  tables: readonly CapturedTable[] = capturedTables,
+  tables: readonly CapturedTable[],
 ): Promise<readonly OpenedTable[]> {
   const opened: OpenedTable[] = [];
   const refused: (RefusedColumn & { readonly table: string })[] = [];

@@ -1,9 +1,9 @@
-/** What would keep a recapture from writing a row, told before anything stops. */
+/** Obstacles that would keep a recapture from writing a row, told before anything stops. */
 import { MillraceError } from '../../core/errors.ts';
 import { connectPostgres } from '../../core/postgres.ts';
 import { findUnwritable, type UnwritableRows } from './columns/unwritable.ts';
 import { type CaptureSchemas, openTables } from './opened.ts';
-import { type CapturedTable, capturedTables } from './tables.ts';
+import type { CapturedTable } from './tables.ts';
 
 /**
  * @param tables that are to be recaptured
@@ -14,7 +14,7 @@ export async function requireWritable(
   postgresUrl: string,
   schemas: CaptureSchemas,
   prefix: string,
-  tables: readonly CapturedTable[] = capturedTables,
+  tables: readonly CapturedTable[],
 ): Promise<void> {
   await using db = await connectPostgres({ url: postgresUrl, name: 'millrace recapture' });
   const found: UnwritableRows[] = [];

@@ -1,6 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { expect, test } from '@jest/globals';
-import { capturedTables } from './tables.ts';
+import { envelopeSchema } from '../../core/avro/fixtures/debezium.ts';
+import { MemorySchemas } from '../../core/avro/memory.ts';
+import { openTables } from './opened.ts';
+import { capturedTables, tablesWithout } from './tables.ts';
 
 test('what is recaptured is what the connector captures, keyed and routed as the definition says', async () => {
   const { config } = JSON.parse(await readFile(new URL('../trades.json', import.meta.url), 'utf8')) as {
@@ -28,4 +31,18 @@ test('what is recaptured is what the connector captures, keyed and routed as the
     trades?.partition({ venue: 'USD', symbol: 'BTC' }, Buffer.alloc(0), 6),
   );
   expect(instruments?.partition({}, key, 6)).toBeLessThan(6);
+});
+
+test('a broken table that is parked is not opened, so that it refuses no recapture of the others', async () => {
+  const memory = new MemorySchemas();
+  const schema = envelopeSchema('t', [{ name: 'pair', type: ['null', 'int'], default: null }]);
+  const schemas = Object.assign(memory, { latest: async () => ({ id: 1, version: 1, schema }) });
+  // `trades` has a column of a type that nothing can write.
+  const query = async (_sql: string, [table]: readonly string[]) => ({
+    rows: [{ name: 'pair', type: table === 'public.trades' ? 'public.pair' : 'integer', modifier: -1 }],
+  });
+  const open = (parked: readonly string[]) =>
+    openTables({ query } as unknown as Parameters<typeof openTables>[0], schemas, 'cdc', tablesWithout(parked));
+  await expect(open([])).rejects.toMatchObject({ message: expect.stringContaining('public.trades.pair') });
+  expect((await open(['public.trades'])).map(({ table }) => table.name)).toEqual(['public.instruments']);
 });

@@ -102,7 +102,7 @@ function tableFindings(wanted: Wanted, source: Source, table: SourceTable, seen:
   ];
 }
 
-/** What is not published, of a table that is there. */
+/** Parts of an existing table that are not published. */
 function publishedFindings(wanted: Wanted, source: Source, table: SourceTable, seen: Seen): SourceFinding[] {
   const { name } = table;
   const publication = quoted(wanted.publication);
@@ -300,7 +300,7 @@ function databaseFindings({ heartbeat, walLimited }: Source): SourceFinding[] {
   return found;
 }
 
-/** What was noticed before, and what other identities tell: a table or an entry that was made anew between two looks. */
+/** Gaps that were noticed before, and gaps that other identities tell: a table or an entry that was made anew between two looks. */
 function missedFindings(wanted: Wanted, source: Source, { missed = {}, seen = {} }: CaptureRecord): SourceFinding[] {
   const found: SourceFinding[] = [];
   const add = (subject: string, cause: string): void => {

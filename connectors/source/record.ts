@@ -1,6 +1,6 @@
 /**
  * State of a capture that survives restarts and is readable by other processes: rows of `capture_record` in the captured database, one per kind.
- * A Postgres that was restored has the state of then.
+ * A restored Postgres has the state of the time of its backup.
  */
 import type { Client } from 'pg';
 import { z } from 'zod';

@@ -1,8 +1,8 @@
-/** What Postgres gives to the capture: the publication, and of each table its identity, its columns and the rights on it. */
+/** The source as Postgres gives it to the capture: the publication, and of each table its identity, its columns and the rights on it. */
 import type { Client } from 'pg';
 import type { ConnectorConfig } from '../definition.ts';
 
-/** What the connector's definition asks of the database. */
+/** The source as the connector's definition asks for it. */
 export interface Wanted {
   readonly publication: string;
   /** Captured tables, with their schema. */

@@ -1,4 +1,4 @@
-/** What a failed task's trace means here: which column, which rows, and the way out. */
+/** The meaning of a failed task's trace here: which column, which rows, and the way out. */
 import type { Client } from 'pg';
 import { captureRecordBytes } from '../../schemas/topics.ts';
 import { findUnwritable, keyText } from '../recapture/columns/unwritable.ts';

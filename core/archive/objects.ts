@@ -91,7 +91,7 @@ export interface Listing {
   readonly lost: ObjectTable;
 }
 
-/** What a listing is of; default: everything that is committed. */
+/** Scope of a listing; default: everything that is committed. */
 export interface ListingRange {
   /** By partition of the objects topic, up to where; what is not given goes to the end. */
   readonly covers?: readonly bigint[];
@@ -104,7 +104,7 @@ export interface ListingRange {
 }
 
 /**
- * What the archive lists of a topic, from the log alone: the objects that the sink committed and the ones that replaced some of them, without those that were
+ * The listed objects of a topic, from the log alone: the objects that the sink committed and the ones that replaced some of them, without those that were
  * replaced. Each row is in exactly one of them, whatever is listed or replaced while this reads. All records are read; only the objects that were asked for are
  * kept, in columns. See listing/ for questions that need less.
  *

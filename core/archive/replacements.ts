@@ -25,7 +25,7 @@ export async function endOfReplacements(log: Log): Promise<bigint> {
   return (await endsOf(log, replacementsTopic))[0] ?? 0n;
 }
 
-/** Of a replacement, without the keys and objects, which are long. */
+/** Head of a replacement, without the keys and objects, which are long. */
 export type ReplacementHead = Omit<ArchiveReplacement, 'replaced' | 'objects'>;
 
 const headReader = {

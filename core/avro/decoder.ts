@@ -24,7 +24,7 @@ const MAX_REFUSED = 10_000;
 
 /** How long the answer that an id is unknown holds, milliseconds. */
 const unknownTtlMs = 60_000;
-/** Less patience than this is none, milliseconds. */
+/** Least patience, milliseconds: anything less becomes 0. */
 const leastPatienceMs = 1_000;
 
 /** Magic byte and schema id. */
@@ -51,7 +51,7 @@ interface Unknown {
   /** The registry may still get it, as of the last answer. */
   readonly pending: boolean;
   readonly pendingUntil: number;
-  /** Of an answer that is not pending. */
+  /** End of an answer that is not pending. */
   readonly expires: number;
 }
 

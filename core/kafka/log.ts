@@ -170,7 +170,7 @@ async function offsetsOf({ topology }: Control, topic: string, timestamp: number
         offsets[partition] = BigInt(offset);
     }
   } catch (error) {
-    // Whatever it was, another broker may lead the partition by now.
+    // After any failure, another broker may lead the partition.
     topology.doubt([topic]);
     if (isUnknownTopic(error)) throw createErrorFromCode(leaderNotAvailable);
     throw error;

@@ -168,7 +168,7 @@ function faultOf(buffer: Buffer, at: number, position: bigint, limit: bigint | u
   return ordered && below && disjoint ? undefined : 'offsets';
 }
 
-/** What is known of a batch that is not to be believed. */
+/** Known facts of a damaged batch. */
 function damageOf(buffer: Buffer, at: number, fault: Fault, position: bigint, limit: bigint | undefined): Damage {
   const reason = reasons[fault];
   if (at + headerBytes > buffer.length) return { reason, offset: position, end: undefined, timestamp: 0n };

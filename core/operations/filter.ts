@@ -1,5 +1,5 @@
 import { MillraceError } from '../errors.ts';
-import { parseTimestamp } from '../time.ts';
+import { parseTimeOrDay } from '../time.ts';
 import type { Letter } from './letters.ts';
 
 export type LetterFilter = (letter: Letter) => boolean;
@@ -53,7 +53,7 @@ function whole(text: string, what: string): bigint {
 
 function instant(text: string): bigint {
   try {
-    return parseTimestamp(text);
+    return parseTimeOrDay(text);
   } catch (cause) {
     throw invalid(`${JSON.stringify(text)} is no time`, cause);
   }

@@ -178,6 +178,8 @@ describe('a filter', () => {
     [['offset=43..50'], false],
     [['since=2025-06-02T12:00:00Z', 'until=2025-06-02T12:00:01Z'], true],
     [['until=2025-06-02T12:00:00Z'], false],
+    [['since=2025-06-02', 'until=2025-06-03'], true],
+    [['until=2025-06-02'], false],
     [['letter=0/7,1/7'], true],
     [['letter=0/7'], false],
   ])('%p takes the letter: %p', (conditions, taken) => {

@@ -9,7 +9,7 @@ import { groupOf } from '../runtime/runner.ts';
 import { transactionalId } from '../runtime/takeover.ts';
 import { barrierKey, changelogTopic, resetRecord, taskKey } from '../state/changelog.ts';
 import { snapshotReset } from '../state/snapshots.ts';
-import { parseTimestamp } from '../time.ts';
+import { parseTimeOrDay } from '../time.ts';
 import { type Groups, requireStopped } from './groups.ts';
 
 export type ResetTarget =
@@ -22,7 +22,7 @@ export function parseTarget(text: string): ResetTarget {
   if (text === 'earliest' || text === 'latest') return { kind: text };
   if (/^\d{1,18}$/.test(text)) return { kind: 'offset', offset: BigInt(text) };
   try {
-    return { kind: 'time', millis: Number(parseTimestamp(text) / 1000n) };
+    return { kind: 'time', millis: Number(parseTimeOrDay(text) / 1000n) };
   } catch (cause) {
     throw new MillraceError('CONFIG_INVALID', `${JSON.stringify(text)} is no place in a topic`, {
       cause,

@@ -1,4 +1,4 @@
-/** Keys that nothing has come of for a long time leave no state behind; until then they know what is late. */
+/** Keys without records for a long time leave memory. Sessions and patterns forget them; windows keep what decides that a record is late. */
 import { describe, expect, test } from '@jest/globals';
 import { Driver } from '../testing/driver.ts';
 import { type Context, defineProcessor, type Fold, type StoreDefinition } from './define.ts';
@@ -40,6 +40,9 @@ const counts: Aggregation<Tick, { n: number }> = {
 
 type Say = (text: string) => void;
 
+/** Keys that the newest `windows` has in memory. */
+let keysInMemory = (): number | undefined => undefined;
+
 const kinds: Readonly<
   Record<string, readonly [readonly StoreDefinition[], (context: Context<Tick>, say: Say) => Fold<Tick>]>
 > = {
@@ -61,6 +64,7 @@ const kinds: Readonly<
         },
         context,
       );
+      keysInMemory = () => windowed.gauges()['keys'];
       return {
         restored: () => windowed.restored(),
         deadline: () => windowed.deadline(),
@@ -150,11 +154,34 @@ const texts = async (driver: Driver<Tick>): Promise<string[]> =>
 
 const day = 86_400;
 
-describe.each(Object.keys(kinds))('%s', (kind) => {
-  const send = (driver: Driver<Tick>, key: string, at: number, log: number): void => {
-    driver.send({ key, at }, { timestamp: BigInt(log) * 1000n });
-  };
+const send = (driver: Driver<Tick>, key: string, at: number, log: number): void => {
+  driver.send({ key, at }, { timestamp: BigInt(log) * 1000n });
+};
 
+describe('windows', () => {
+  test('of a key that has left memory take no record that comes too late: they were published before', async () => {
+    for (const crashes of [false, true]) {
+      await using driver = await open('windows');
+      for (let i = 0; i < 20; i++) send(driver, `k${i}`, 100 + i, 100 + i);
+      await driver.beat(BigInt(29 * day) * 1_000_000n);
+      expect(keysInMemory()).toBe(20);
+      await driver.beat(BigInt(31 * day) * 1_000_000n);
+      if (crashes) driver.crash();
+      const before = (await texts(driver)).length;
+      send(driver, 'k0', 95, 31 * day);
+      await driver.run();
+      expect((await texts(driver)).slice(before)).toEqual(['k0 NOT_APPLIED', 'k0 NOT_APPLIED']);
+      await driver.beat(BigInt(32 * day) * 1_000_000n);
+      expect([keysInMemory(), entries(driver).length]).toEqual([0, 20]);
+      send(driver, 'k0', 40 * day, 40 * day);
+      await driver.beat(BigInt(41 * day) * 1_000_000n);
+      expect((await texts(driver)).slice(-2)).toEqual([`k0 10s ${40 * day} 1`, `k0 1m ${40 * day} 1`]);
+      expect(keysInMemory()).toBe(1);
+    }
+  });
+});
+
+describe.each(['sessions', 'patterns'])('%s', (kind) => {
   test('keep what is late for 30 days, then forget the key, in memory and in the changelog', async () => {
     for (const crashes of [false, true]) {
       await using driver = await open(kind);
@@ -181,7 +208,9 @@ describe.each(Object.keys(kinds))('%s', (kind) => {
       expect(entries(driver)).toHaveLength(kind === 'patterns' ? 0 : 1);
     }
   });
+});
 
+describe.each(Object.keys(kinds))('%s', (kind) => {
   test('a key that goes on is never forgotten', async () => {
     await using driver = await open(kind);
     for (let at = 0; at <= 100 * day; at += 10 * day) send(driver, 'k', at, at);

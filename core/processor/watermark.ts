@@ -23,8 +23,8 @@ export interface Progress {
 }
 
 /**
- * Log time since the record with a key's greatest event time after which the key is forgotten, if nothing of it is under way: 30 days, microseconds.
- * Until then its watermark can make a record late; afterwards the key begins anew, like one that was never seen.
+ * Log time since the record with a key's greatest event time after which the key leaves memory, if nothing of it is under way: 30 days, microseconds.
+ * Sessions and patterns forget the key, so that it begins anew; windows keep its progress.
  */
 export const forgetAfter = 30 * 86_400_000_000;
 

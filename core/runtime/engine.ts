@@ -26,7 +26,7 @@ export interface EngineMetrics {
   deadLetter(reason: string): void;
 }
 
-/** For who does not look at them. */
+/** No-op metrics. */
 export const unmetered: EngineMetrics = {
   duplicate: () => undefined,
   backfilled: () => undefined,
@@ -222,7 +222,7 @@ export class Engine<In> {
     }
   }
 
-  /** What is due. */
+  /** Calls `advance` of the fold, which is due. @throws MillraceError FOLD_FAILED */
   #fire(by?: string): void {
     try {
       this.#fold.advance?.(by);
@@ -242,12 +242,12 @@ export class Engine<In> {
   }
 
   /** False if it has thrown, and the current record was put aside. */
-  #run(part: () => void): boolean {
+  #run(part: () => void, reading = false): boolean {
     try {
       part();
       return true;
     } catch (error) {
-      this.#undo(foldFailure(error, this.#origin(), 'record'));
+      this.#undo(foldFailure(error, this.#origin(), 'record'), reading);
       return false;
     }
   }
@@ -257,11 +257,16 @@ export class Engine<In> {
     this.#staging?.keep();
   }
 
-  /** Puts the current record aside, without a trace of what its fold did. @throws `failure`, unless the declaration wants that. */
-  #undo(failure: MillraceError): void {
+  /**
+   * Puts the current record aside, without a trace of what its fold did.
+   *
+   * @param reading its fold has returned, and the input was being read again: the fold's memory has changed
+   * @throws `failure`, unless the declaration wants that
+   */
+  #undo(failure: MillraceError, reading: boolean): void {
     const staging = this.#staging;
     if (staging === undefined || !isAboutRecord(failure)) throw failure;
-    const untouched = !staging.changed && this.#outputs.length === this.#mark && this.#rereads.length === 0;
+    const untouched = !reading && !staging.changed && this.#outputs.length === this.#mark && this.#rereads.length === 0;
     staging.drop();
     this.#outputs.length = this.#mark;
     this.#rereads = [];
@@ -304,13 +309,13 @@ export class Engine<In> {
         for await (const records of this.#options.read(range)) {
           for (const raw of records) {
             const record = this.#readable(input, raw);
-            if (record !== undefined && !this.#run(() => visit(record))) return;
+            if (record !== undefined && !this.#run(() => visit(record), true)) return;
           }
         }
       }
-      if (!this.#run(done)) return;
+      if (!this.#run(done, true)) return;
     }
-    this.#run(() => this.#keep());
+    this.#run(() => this.#keep(), true);
   }
 
   /** Redriven for another processor: this one has had it. */

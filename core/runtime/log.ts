@@ -41,7 +41,7 @@ export interface Fetched extends TopicPartition {
   readonly next: bigint;
   /** May be read from what was fetched when it is asked for, and then kept. */
   readonly records: readonly LogRecord[];
-  /** About how many there are, for who does not want to read them yet. Default: their number. */
+  /** Approximate record count, without decoding. Default: the number of `records`. */
   readonly size?: number;
   /** Memory that it takes while it waits: bytes as fetched. Default: those of its keys and values. */
   readonly bytes?: number;

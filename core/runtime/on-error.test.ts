@@ -157,6 +157,35 @@ describe('with onError deadLetter', () => {
     }
   });
 
+  test('a refusal while the input is read again leaves no trace in the memory of the fold', async () => {
+    class Remembering implements Fold<Step> {
+      readonly #context: Context<Step>;
+      #last = 0;
+      constructor(context: Context<Step>) {
+        this.#context = context;
+      }
+      record({ value: { key, number, does }, topic, offset }: InputRecord<Step>): void {
+        const before = this.#last;
+        this.#last = number;
+        if (does === '') {
+          this.#context.emit('sums', { key }, { sum: before });
+          return;
+        }
+        const refuse = () => {
+          throw new MillraceError('BAD_RECORD', 'no');
+        };
+        this.#context.reread({ topic, from: 0n, to: offset + 1n }, refuse, () => undefined);
+      }
+    }
+    const create = (context: Context<Step>) => new Remembering(context);
+    await using driver = await Driver.open(defineProcessor<Step>({ ...adding('deadLetter'), create }));
+    driver.send({ key: 'a', number: 7, does: 'reads again' });
+    driver.send({ key: 'a', number: 1, does: '' });
+    await driver.run();
+    expect((await driver.dead()).map(({ value }) => value?.reason)).toEqual(['BAD_RECORD']);
+    expect(await told(driver)).toEqual(['0 a: 0']);
+  });
+
   test('an error of a timer stops: it is not about the record that brought the time', async () => {
     await using driver = await Driver.open(adding('deadLetter'));
     driver.send({ key: 'a', number: 1_000, does: '' }, { timestamp: 0n });

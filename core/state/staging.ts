@@ -100,7 +100,7 @@ class StagedStore<V> implements Store<V> {
     }
   }
 
-  /** What was changed, null for deleted. */
+  /** Encoded changes, null for a deleted key. */
   encoded(): ReadonlyMap<string, Buffer | null> {
     const encoded = new Map<string, Buffer | null>();
     for (const [key, { value, changed }] of this.#working) {

@@ -28,7 +28,7 @@ export class Symbols {
     return this.#add({ venue, symbol, key });
   }
 
-  /** The symbol's candles are forgotten: it is found again when it is asked for. */
+  /** The symbol has left memory. The next `key` or `of` adds it again. */
   delete(key: string): void {
     const found = this.#keys.get(key);
     if (found === undefined) return;

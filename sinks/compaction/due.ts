@@ -1,4 +1,4 @@
-/** What a compaction would put together: complete days that have files of the sink, one day in memory at a time. */
+/** Groups that a compaction would put together: complete days that have files of the sink, one day in memory at a time. */
 
 import { readDays } from '../../core/archive/days.ts';
 import { readDayObjects } from '../../core/archive/listing/day-objects.ts';
@@ -45,7 +45,7 @@ export async function* readDue(
 }
 
 /**
- * What is due of a topic. How the days stand tells it of days that no compaction has seen; of the others it is looked up.
+ * Volume that is due of a topic. The state of a day tells it where no compaction has seen the day; otherwise it is looked up.
  *
  * @param totals of the topic
  */

@@ -9,7 +9,7 @@ import type { ArchiveSources } from './sources.ts';
 export interface Expiry {
   readonly topic: ArchivedTopic;
   readonly day: string;
-  /** What is listed of the day. */
+  /** Listed files of the day. */
   readonly files: number;
   readonly rows: bigint;
   readonly bytes: bigint;

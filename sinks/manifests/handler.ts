@@ -251,7 +251,7 @@ export class ManifestHandler implements Handler {
     return found;
   }
 
-  /** Of one topic, or of one day of it; without plans, which change nothing. */
+  /** Replacements of one topic, or of one day of it; without plans, which change nothing. */
   #replacements(topic: ArchivedTopic, range: { readonly from: bigint; readonly to: bigint }, day?: string) {
     const { log, signal } = this.#own;
     return readReplacements(

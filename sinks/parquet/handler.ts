@@ -116,7 +116,7 @@ export class ParquetHandler implements Handler {
     );
     this.#unlisted = parseUnlisted(committed?.metadata ?? '');
     const listed = await listedUpTo(log, schemas, table.topic, partition, signal);
-    // What is committed and in no object begins where the newest object ends.
+    // Records that are committed and in no object begin where the newest object ends.
     const since = this.#unlisted?.since ?? committed?.offset;
     const passed = listed !== undefined && isPassed(listed, since, start);
     this.#committed = positionIn(this.#own, name, passed ? since : listed, since);

@@ -1,4 +1,4 @@
-/** What the first pass over a file found, and what of it refuses a load. */
+/** Findings of the first pass over a file, and those that refuse a load. */
 import { MillraceError } from '../../core/errors.ts';
 import type { Field, FormatName } from './formats.ts';
 import type { Column } from './layout.ts';

@@ -1,4 +1,4 @@
-/** What the columns of a trades file mean, by format. */
+/** The meaning of a trades file's columns, by format. */
 
 export const fields = [
   'venue',

@@ -8,7 +8,7 @@ import { finished } from 'node:stream/promises';
 export interface RejectKind {
   readonly kind: string;
   count: number;
-  /** Of the first of them. */
+  /** Line of the first of them. */
   readonly line: number;
   readonly reason: string;
 }

@@ -12,9 +12,9 @@ export interface TradeFileOptions {
   readonly file: string;
   /** Default `auto`: told by the header, else by the column names. */
   readonly format?: FormatName;
-  /** Of all rows. */
+  /** Venue of all rows. */
   readonly venue?: string;
-  /** Of all rows. */
+  /** Symbol of all rows. */
   readonly symbol?: string;
   /** Whose side the file tells. Default: by format and column, else the taker's. */
   readonly side?: 'maker' | 'taker';

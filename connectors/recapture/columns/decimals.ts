@@ -37,7 +37,7 @@ function fractionDigits(text: string): number {
   return end - point - 1;
 }
 
-/** Of Postgres' own text, which has no exponent and up to 131,072 digits before the point. */
+/** From Postgres' own text, which has no exponent and up to 131,072 digits before the point. */
 function exactUnits(text: string, scale: number): bigint {
   const [, sign, whole = '', fraction = ''] = /^(-?)(\d+)(?:\.(\d+))?$/.exec(text) ?? [];
   const kept = fraction.slice(0, scale).padEnd(scale, '0');

@@ -20,7 +20,7 @@ function days(infinity: number, minusInfinity: number): Omit<Kind, 'element'> {
 
 export const date: Kind = { ...days(2_146_033_979, -2_147_472_691), element: days(-622_191_234, -625_821_272) };
 
-/** Of `timestamp(0)` to `timestamp(3)`. The two infinities are as Debezium's documentation has them. */
+/** For `timestamp(0)` to `timestamp(3)`. The two infinities are as Debezium's documentation has them. */
 const milliseconds: Pair = {
   toAvro: (text) => {
     if (text === maxLong) return 9_223_372_036_825_200_000n;

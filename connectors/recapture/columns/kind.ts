@@ -28,7 +28,7 @@ export interface AvroShape {
   readonly logicalType?: string;
   readonly precision?: number;
   readonly scale?: number;
-  /** Of an array. */
+  /** Schema of an array's elements. */
   readonly items?: unknown;
 }
 

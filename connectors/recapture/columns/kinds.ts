@@ -119,7 +119,7 @@ const alwaysNull: Kind = {
   }),
 };
 
-/** Of `name` Debezium writes a field that is always null. */
+/** Debezium writes a field that is always null for `name`. */
 const name: Kind = { held: 'text', sql: () => 'NULL::text', pair: text.pair };
 
 export const kinds: ReadonlyMap<string, Kind> = new Map(

@@ -5,7 +5,7 @@ import type { CapturedTable } from '../tables.ts';
 import { columnTypes } from './catalog.ts';
 
 interface Unwritable {
-  /** What the value is. */
+  /** Description of the value. */
   readonly what: string;
   readonly condition: (column: string) => string;
 }

@@ -7,7 +7,7 @@ import { parseManifest, withObjects, withReplacements } from '../manifest.ts';
 import { inOrder, type ListedObject, readListing } from '../objects.ts';
 import { type ListSources, type Manifested, readManifested, readTail, type Tail } from './manifested.ts';
 
-/** What is listed of a day. */
+/** Listed objects of a day. */
 export interface DayObjects {
   readonly day: string;
   /** How the day stood; undefined while it had no manifest. */
@@ -29,7 +29,7 @@ export interface DayObjectsOptions {
 const logIsFaster = 3;
 
 /**
- * What the archive lists of some days of a topic, day by day, in order of the days. The objects are in the days' manifests, which are checked by the
+ * Listed objects of some days of a topic, day by day, in order of the days. The objects are in the days' manifests, which are checked by the
  * SHA-256 that the log has of them; only what came after is read from the log. So the cost is that of the days that are asked for, and one day is in
  * memory at a time. The list itself is read when that is less, and for days whose manifest cannot be read: those come last.
  *
@@ -103,7 +103,7 @@ async function* readFromLog(
   }
 }
 
-/** What a day's manifest lists; undefined when it is gone or altered. */
+/** Files of a day's manifest; undefined when it is gone or altered. */
 async function filesOf(store: Pick<ObjectStore, 'get'>, day: ArchivePartition, signal: AbortSignal) {
   if (day.files === 0n) return [];
   const stored = await store.get(day.manifest_key, signal);
@@ -111,7 +111,7 @@ async function filesOf(store: Pick<ObjectStore, 'get'>, day: ArchivePartition, s
   return parseManifest(stored.bytes).files;
 }
 
-/** Of each day, the places of its objects in the tail, and its replacements. */
+/** By day, the places of its objects in the tail, and its replacements. */
 function byDay({ objects, replacements }: Tail) {
   const days = new Map<string, { objects: number[]; replacements: Tail['replacements'][number]['replacement'][] }>();
   const of = (day: string) => {

@@ -1,5 +1,5 @@
 /**
- * What the manifests of a topic list, and what came after them: the list without reading it from its start. A day's manifest takes into account every
+ * The objects in the manifests of a topic, and the records after them: the list without reading it from its start. A day's manifest takes into account every
  * object record before its `covers` and every replacement before its `replacements`, and a step of the manifests takes all days at once. So only records
  * after the greatest of them are read from the log.
  */
@@ -20,14 +20,14 @@ export interface ListSources {
   readonly signal: AbortSignal;
 }
 
-/** What manifests take into account of a topic. */
+/** Records of a topic that its manifests take into account. */
 export interface Manifested {
   readonly topic: ArchivedTopic;
   /** The newest record of each day that has a manifest. */
   readonly days: ReadonlyMap<string, ArchivePartition>;
   /** By partition of the objects topic: everything before is in manifests. */
   readonly covers: readonly bigint[];
-  /** Of archive.replacements: everything of this topic before is in manifests. */
+  /** Offset in archive.replacements: everything of this topic before it is in manifests. */
   readonly replacements: bigint;
 }
 
@@ -57,7 +57,7 @@ async function daysOf(log: Log, schemas: Schemas, signal: AbortSignal): Promise<
   }
 }
 
-/** What came after the manifests. */
+/** Records after the manifests. */
 export interface Tail {
   readonly objects: ObjectTable;
   /** In order. */

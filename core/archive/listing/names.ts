@@ -4,7 +4,7 @@
 export interface Name {
   /** `<prefix><epoch>/<topic>/year=YYYY/month=MM/day=DD/<topic>+<partition>+` */
   readonly head: string;
-  /** Of the first row. */
+  /** Offset of the first row. */
   readonly offset: number;
   /** `.parquet`, of a compacted object `+r<plan>+<number>.parquet`. */
   readonly tail: string;

@@ -7,7 +7,7 @@ import type { Log, LogRecord } from '../../runtime/log.ts';
 import { newestRecord } from '../../runtime/position.ts';
 
 export interface NewestObject {
-  /** Of its record in the objects topic. */
+  /** Offset of its record in the objects topic. */
   readonly offset: bigint;
   /** When it was listed, milliseconds since 1970. */
   readonly timestamp: bigint;

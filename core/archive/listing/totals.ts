@@ -13,7 +13,7 @@ export interface Volume {
 /** A day that has or had objects. */
 export interface DayTotals {
   readonly day: string;
-  /** What is listed. */
+  /** Listed objects. */
   readonly listed: Volume;
   /** Undefined while it has no manifest. */
   readonly stands: ArchivePartition | undefined;
@@ -24,7 +24,7 @@ export interface DayTotals {
 }
 
 /**
- * What the archive lists of each day of a topic, in order of the days, from how the days stand and what came after. Reads neither the list nor the
+ * Totals of the listed objects of each day of a topic, in order of the days, from how the days stand and what came after. Reads neither the list nor the
  * bucket. Only days of which the sink repeated records after it was moved back by hand are counted in the list.
  *
  * @param all how the days of all topics stand, when it is known
@@ -75,7 +75,7 @@ export async function readTotals(
     });
 }
 
-/** What was given up of a topic: with its days, and because nothing could make it again. @throws as `listObjects` */
+/** Objects of a topic that were given up: with its days, and because nothing could make it again. @throws as `listObjects` */
 export async function readGivenUp(
   { log, schemas, signal }: ListSources,
   topic: ArchivedTopic,

@@ -4,7 +4,7 @@ import type { LogRecord } from '../../runtime/log.ts';
 /** Scale of the tenth byte: a varint has at most 10. */
 const longestVarint = 2 ** 63;
 
-/** What the records of a batch share. */
+/** Parts that the records of a batch share. */
 export interface Batch {
   readonly body: Buffer;
   readonly baseOffset: bigint;
@@ -31,7 +31,7 @@ export class HeaderCache {
       headers.push([reader.bytes()?.toString('utf8') ?? '', reader.bytes() ?? Buffer.alloc(0)]);
     }
     if (reader.at !== to) throw new RangeError('headers end elsewhere than their record');
-    // Whatever the names: one that objects have of their own, such as __proto__, is a header as well.
+    // A name that objects have of their own, such as __proto__, is a header as well.
     this.#headers = Object.fromEntries(headers);
     this.#bytes = body.subarray(from, to);
     return this.#headers;

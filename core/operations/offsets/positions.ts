@@ -22,7 +22,7 @@ export interface OwnPositions {
   readonly skips: boolean;
 }
 
-/** Of a processor: the newest task record of its changelog. */
+/** Positions of a processor: the newest task record of its changelog. */
 export function positionsOfProcessor(name: string, inputs: readonly [string, ...string[]]): OwnPositions {
   return {
     name,
@@ -39,7 +39,7 @@ export function positionsOfProcessor(name: string, inputs: readonly [string, ...
   };
 }
 
-/** Of the archive: the end of the newest listed cut. What is committed behind it is in no object. */
+/** Positions of the archive: the end of the newest listed cut. Records committed after it are in no object. */
 export function positionsOfArchive(schemas: Schemas, name: string, topics: readonly ArchivedTopic[]): OwnPositions {
   return {
     name,

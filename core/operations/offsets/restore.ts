@@ -47,7 +47,7 @@ export interface RestorePlan {
   readonly tasks: readonly (readonly InputRestore[])[];
 }
 
-/** What a restore would do. Changes nothing. @throws MillraceError KAFKA_UNREACHABLE, TOPIC_MISSING, STATE_CORRUPT */
+/** The plan of a restore. Changes nothing. @throws MillraceError KAFKA_UNREACHABLE, TOPIC_MISSING, STATE_CORRUPT */
 export async function planRestore(options: RestoreOptions): Promise<RestorePlan> {
   const { log, groups, positions, signal } = options;
   const group = groupOf(positions.name);

@@ -21,7 +21,7 @@ export interface StoredVersion<V> {
   readonly forgot: boolean;
 }
 
-/** Of a key whose kept versions were all removed: what came before this place was forgotten. */
+/** For a key whose kept versions were all removed: everything before this place was forgotten. */
 interface Edge {
   readonly at: string;
   readonly time: number;

@@ -35,9 +35,12 @@ export interface BoardOptions<R, A> {
   /** How long after the last record empty windows are FILLED, event time; 0 for not at all. */
   readonly fill: number;
   readonly emit: (emission: Emission<A>) => void;
-  /** Log time since its newest record after which a key without windows is forgotten, microseconds. Default `forgetAfter`; infinite for never. */
+  /**
+   * Log time since its newest record after which a key without windows leaves memory and gauges, microseconds. Default `forgetAfter`; infinite for
+   * never. Its progress stays in the store: windows were published under the key, and no later record may begin them anew.
+   */
   readonly forget?: number;
-  /** Called when a key is forgotten. */
+  /** Called when a key leaves memory. */
   readonly forgotten?: (key: string) => void;
 }
 
@@ -102,9 +105,18 @@ export class Board<R, A> {
 
   owner(key: string): Owner<A> | undefined {
     if (this.#latest?.tie === key) return this.#latest;
-    const found = this.#owners.get(key);
+    const found = this.#owners.get(key) ?? this.#recall(key);
     if (found !== undefined) this.#latest = found;
     return found;
+  }
+
+  /** A key that has left memory. It leaves again at the next `advance`, unless a record opens a window. */
+  #recall(key: string): Owner<A> | undefined {
+    const progress = this.#progress.get(key);
+    if (progress === undefined) return undefined;
+    const owner = this.start(key, progress);
+    this.#schedule(owner);
+    return owner;
   }
 
   start(key: string, progress: KeyProgress): Owner<A> {
@@ -186,8 +198,7 @@ export class Board<R, A> {
   advance(now: number, closed: (pane: Pane<A>) => void): void {
     for (const owner of this.#takeDue(now)) {
       this.settle(owner, now, closed);
-      if (owner.open.size === 0 && owner.kept.size === 0 && forgottenAt(owner.progress, this.#idle) <= now)
-        this.#drop(owner);
+      this.#dropIdle(owner, now);
     }
     if (this.#changed.due <= now) this.#emitPartials(now);
   }
@@ -267,16 +278,16 @@ export class Board<R, A> {
     }
   }
 
-  /** The key has no windows, and is as if it had never been seen. */
-  #drop(owner: Owner<A>): void {
+  /** A key that has no windows, and had no record for long, leaves memory. Its progress stays in the store. */
+  #dropIdle(owner: Owner<A>, now: number): void {
+    if (owner.open.size > 0 || owner.kept.size > 0 || forgottenAt(owner.progress, this.#idle) > now) return;
     this.#due.delete(owner);
     this.#owners.delete(owner.tie);
     if (this.#latest === owner) this.#latest = undefined;
-    this.#progress.delete(owner.tie);
     this.options.forgotten?.(owner.tie);
   }
 
-  /** A key without open windows wakes up once more, to forget the closed ones all at once, and a last time to be forgotten itself. */
+  /** A key without open windows wakes up once more, to forget the closed ones all at once, and a last time to leave memory itself. */
   #schedule(owner: Owner<A>): void {
     const next = owner.open.first();
     if (next !== undefined) this.#due.set(owner, dueAt(owner.progress, next.end));
@@ -350,7 +361,10 @@ export class Board<R, A> {
     for (const owner of this.#owners.values()) {
       if (owner.progress.plan !== owner.plan.name) this.#replan(owner, retired.get(owner) ?? []);
     }
-    for (const owner of this.#owners.values()) this.#schedule(owner);
+    for (const owner of this.#owners.values()) {
+      this.#schedule(owner);
+      this.#dropIdle(owner, now);
+    }
   }
 
   /** Other settings hold from now on: what was closed or frozen by the old ones stays so. */

@@ -177,7 +177,7 @@ export class Sessions<R, A> {
     this.#settle(owner, now);
   }
 
-  /** What sessions come to when they become one; null for none. The sessions stay as they are. */
+  /** Aggregate of all these sessions; null for none. The sessions stay as they are. */
   #together([first, ...others]: readonly Open<A>[]): A | null {
     if (first === undefined) return null;
     if (others.length === 0) return first.state.value;

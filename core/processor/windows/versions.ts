@@ -64,7 +64,7 @@ export class Versions<R> {
     return this.#known.has(id);
   }
 
-  /** What is there at the end of the range, each with its event time. */
+  /** Records that exist at the end of the range, each with its event time. */
   *records(): IterableIterator<readonly [record: R, time: number]> {
     for (const { record, time } of this.#known.values()) if (record !== null) yield [record, time];
   }

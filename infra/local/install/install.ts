@@ -27,7 +27,7 @@ export interface InstallOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What Maven brings. */
+/** Artifacts from Maven. */
 const places = {
   kafka: {},
   debezium: { inside: 'debezium', lastStep: 'sync-manifests' },

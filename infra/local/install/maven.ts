@@ -7,7 +7,7 @@ import { findOnPath, type Host, runCommand } from './command.ts';
 
 const plugin = 'org.apache.maven.plugins:maven-dependency-plugin:3.8.1';
 
-/** What decides where the artifacts are in the cache. */
+/** Inputs that decide where the artifacts are in the cache. */
 export interface PomPlace {
   readonly host: Pick<Host, 'cacheDir'>;
   readonly name: string;

@@ -58,7 +58,7 @@ export interface RebuildPlan {
 }
 
 /**
- * What a rebuild would do: every frozen candle in scope that did not take a change. Changes nothing. Its memory grows with the candles, not with the
+ * The plan of a rebuild: every frozen candle in scope that did not take a change. Changes nothing. Its memory grows with the candles, not with the
  * trades; it reads the late topic, the candles, and the input of the partitions concerned.
  *
  * The order of reading makes the plan right beside a task that runs. A window that is frozen in the committed state is frozen for good; so the position

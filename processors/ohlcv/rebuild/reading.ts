@@ -2,7 +2,7 @@ import { AvroDecoder } from '../../../core/avro/decoder.ts';
 import type { Schemas } from '../../../core/avro/schemas.ts';
 import { type Log, type LogRecord, readRange } from '../../../core/runtime/log.ts';
 
-/** What a plan reads from. */
+/** Sources of a plan. */
 export interface Sources {
   readonly log: Log;
   readonly schemas: Schemas;

@@ -7,7 +7,7 @@ import { ValueCodec } from '../../../core/state/value.ts';
 import { trades } from '../../trade-change.ts';
 import type { Sources } from './reading.ts';
 
-/** What one task of `ohlcv` has committed. */
+/** Committed state of one task of `ohlcv`. */
 export interface Standing {
   /** By the state's key of a symbol: windows that end at or before this event time are frozen for good. Microseconds. */
   readonly frozen: ReadonlyMap<string, number>;

@@ -94,6 +94,25 @@ describe('a history that was loaded newest first', () => {
   });
 });
 
+test('a symbol without trades for months has frozen candles: what comes for them is not applied, and a rebuild takes it', async () => {
+  trade({ at: '12:00:05', log: '12:00:05', id: 'a', price: '100' });
+  await driver.beat(time('2025-07-20T00:00:00Z'));
+  driver.crash();
+  trade({ at: '12:00:15', log: '2025-07-20T00:00:01Z', id: 'b', price: '150' });
+  await driver.run();
+  expect((await candles(driver)).map(line)).toEqual([
+    'BTC/USD 1m 12:00:00 CLOSED#1 o100 h100 l100 c100 v1 n1',
+    'BTC/USD 5m 12:00:00 CLOSED#1 o100 h100 l100 c100 v1 n1',
+  ]);
+  await driver.beat(time('2025-08-20T00:00:00Z'));
+  const { plan, rebuilt: count } = await again();
+  expect([plan.symbols[0]?.notFrozen, count]).toEqual([0, 2]);
+  expect((await rebuilt()).map(line)).toEqual([
+    'BTC/USD 1m 12:00:00 REVISED#2 o100 h150 l100 c150 v2 n2',
+    'BTC/USD 5m 12:00:00 REVISED#2 o100 h150 l100 c150 v2 n2',
+  ]);
+});
+
 describe('a candle that is made again', () => {
   /** A candle of three trades that is frozen; what comes after it comes too late. */
   beforeEach(async () => {

@@ -1,4 +1,4 @@
-/** What tests of rebuilds share: a plan that is carried out by the driver's task. */
+/** Shared by tests of rebuilds: a plan that is carried out by the driver's task. */
 import type { Driver } from '../../../core/testing/driver.ts';
 import type { TradeChange } from '../../../schemas/gen/trade_change.ts';
 import { countRebuilt, giveOrders, openOrders, untilTaken } from '../rebuild/carry-out.ts';

@@ -69,7 +69,7 @@ async function resolved(log: TraceSources['log'], schemas: TraceSources['schemas
   }
 }
 
-/** Of these windows, by `windowKey`, the last offset of the input of those that were rebuilt. */
+/** By `windowKey`, the last offset of the input of those windows that were rebuilt. */
 export async function findRebuilt(
   sources: TraceSources,
   trail: Trail,

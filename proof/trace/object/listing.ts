@@ -49,7 +49,7 @@ export function viewOf(bucket: string, object: ArchiveObject): ObjectView {
   };
 }
 
-/** What the archive lists of a topic. The list of a partition is read once, at the first question; objects are fetched one at a time. */
+/** Listed objects of a topic. The list of a partition is read once, at the first question; objects are fetched one at a time. */
 export class Listing {
   readonly topic: ArchivedTopic;
   readonly #sources: TraceSources;
@@ -77,7 +77,7 @@ export class Listing {
     return [...(await this.#read(partition)).lost];
   }
 
-  /** What took an object of a partition off the list; undefined when nothing did. */
+  /** The replacement that took an object of a partition off the list; undefined without one. */
   async replaced(partition: number, key: string): Promise<Replaced | undefined> {
     return (await this.#read(partition)).replaced.get(key);
   }

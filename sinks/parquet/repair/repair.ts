@@ -66,7 +66,7 @@ export function lostOf(findings: readonly Finding[], outcomes: readonly Outcome[
 class Mender {
   readonly #options: RepairOptions;
   readonly #log: LogRebuild;
-  /** What the sink listed of the last day that was asked for: findings come in the order of keys. */
+  /** Objects that the sink listed of the last day that was asked for: findings come in the order of keys. */
   #written: { readonly id: string; readonly objects: Promise<ReadonlyMap<string, ListedObject>> } | undefined;
 
   constructor(options: RepairOptions) {

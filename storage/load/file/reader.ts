@@ -91,7 +91,7 @@ async function* rawLines(stream: Readable, file: string): AsyncGenerator<string>
   if (rest !== '') yield* rest.replace(/\r$/, '').split(end ?? '\r');
 }
 
-/** What ends the first line; undefined while that is not to be seen yet. */
+/** The characters that end the first line; undefined while its end has not been read yet. */
 function lineEnd(text: string): '\n' | '\r' | undefined {
   const found = /\r?\n|\r(?=[^\n])/.exec(text)?.[0];
   return found === undefined ? undefined : found === '\r' ? '\r' : '\n';

@@ -1,4 +1,4 @@
-/** What one pass over a file finds: rows, symbols, times, and where a symbol's times step back. */
+/** Result of one pass over a file: rows, symbols, times, and where a symbol's times step back. */
 import type { ParsedRow } from '../row.ts';
 
 export interface SymbolName {
