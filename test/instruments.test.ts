@@ -4,12 +4,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import type { Client } from 'pg';
+import { type ListedObject, listObjects } from '../core/archive/objects.ts';
 import { ArchiveQuery } from '../core/archive/reading/query.ts';
 import { tables } from '../core/archive/tables.ts';
 import { RowHash } from '../core/rowhash.ts';
 import { checkArchive } from '../proof/archive.ts';
 import type { InstrumentRow } from '../schemas/gen/instrument_change.ts';
+import { CompactionHarness } from '../sinks/compaction/fixtures/harness.ts';
 import { Harness, instrument } from '../sinks/parquet/fixtures/harness.ts';
+import { LogRebuild } from '../sinks/parquet/repair/rebuild.ts';
 import { writeArchive } from './readers/archive.ts';
 
 const topic = 'cdc.public.instruments';
@@ -42,8 +45,12 @@ function holding(...rows: readonly InstrumentRow[]): Client {
   return { query: async () => ({ rows: sums }) } as unknown as Client;
 }
 
-async function checked(harness: Harness, db: Client, day?: string) {
-  const { checks } = await checkArchive({ ...harness, log: harness.log, schemas: harness.schemas, db }, topic, day);
+async function checked(harness: Pick<Harness, 'log' | 'schemas' | 'store'>, db: Client, day?: string) {
+  const { checks } = await checkArchive(
+    { log: harness.log, schemas: harness.schemas, store: harness.store, db },
+    topic,
+    day,
+  );
   return checks.map(({ name, subject, differences, examples }) => ({
     name: name.slice(topic.length + 2),
     subject,
@@ -127,5 +134,49 @@ describe('verify', () => {
     await harness.store.remove([object?.key ?? '']);
     const [present, logged] = await checked(harness, holding());
     expect([present?.differences, logged?.differences]).toEqual([1, 4]);
+  });
+});
+
+test('files are compacted into one with the same rows; once the day has expired Postgres is not compared', async () => {
+  await using harness = await CompactionHarness.open();
+  const { archive } = harness.manifests;
+  for (const change of history) {
+    archive.send(topic, { ...change, source: { ...change.source, ts_us: 1_385_337_600_000_000n } });
+    await archive.run(topic);
+  }
+  await harness.settle();
+  const { done, failed } = await harness.compact();
+  expect([done.length, failed]).toEqual([1, []]);
+  const compacted = await checked(archive, holding(newest));
+  expect(compacted.flatMap(({ examples }) => examples)).toEqual([]);
+  expect(compacted.map(({ subject }) => subject)).toEqual([
+    '1 objects',
+    '4 records',
+    '1 objects',
+    '1 of 1 instruments',
+  ]);
+  await harness.expire('2014-01-01');
+  const expired = await checked(archive, holding(newest));
+  expect(expired.map(({ subject, differences }) => [subject, differences])).toEqual([
+    ['0 objects', 0],
+    ['0 records, 4 given up with their days', 0],
+    ['0 objects', 0],
+  ]);
+});
+
+test('a file is made again from the log, unless compaction removed one of its records', async () => {
+  const harness = await archived(...history);
+  const { log, schemas } = harness;
+  const [object] = await listObjects(log, schemas, topic);
+  const rebuild = () => {
+    const signal = new AbortController().signal;
+    return new LogRebuild({ log, schemas, store: harness.store, signal }).bytesOf(object as ListedObject);
+  };
+  const stored = harness.memory.objects.get(object?.key ?? '')?.bytes;
+  expect((await rebuild()).equals(stored as Buffer)).toBe(true);
+  log.remove({ topic, partition: 0, offset: 1n });
+  await expect(rebuild()).rejects.toMatchObject({
+    code: 'REPAIR_IMPOSSIBLE',
+    message: expect.stringContaining('is compacted, and the log has not all rows'),
   });
 });
