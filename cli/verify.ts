@@ -43,7 +43,7 @@ export interface Verification {
 }
 
 /** What can be compared on its own. */
-export const tableNames = ['trades', 'candles', 'anomalies', 'features'] as const;
+export const tableNames = ['trades', 'instruments', 'candles', 'anomalies', 'features'] as const;
 export type TableName = (typeof tableNames)[number];
 
 export interface VerifyOptions {
@@ -61,6 +61,7 @@ export interface VerifyOptions {
 
 const topics: Readonly<Record<TableName, string>> = {
   trades: 'cdc.public.trades',
+  instruments: 'cdc.public.instruments',
   candles: 'market.candles',
   anomalies: 'market.anomalies',
   features: 'market.features',
@@ -74,7 +75,10 @@ function stepsOf(tables: ReadonlySet<TableName>): readonly Step[] {
   return [
     { needed: some(candles || anomalies, read('ohlcv', 'trades')), others: [] },
     {
-      needed: some(tables.has('trades'), read('parquet', 'trades')),
+      needed: [
+        ...some(tables.has('trades'), read('parquet', 'trades')),
+        ...some(tables.has('instruments'), read('parquet', 'instruments')),
+      ],
       others: [...some(anomalies, read('anomaly', 'trades')), ...some(features, read('features', 'trades'))],
     },
     {
@@ -143,7 +147,7 @@ export async function verify(
       const found: Check[] = [];
       await archived;
       for (const topic of archivedTopics.filter(chosen)) {
-        if (topic !== topics.trades) await Promise.all(passed);
+        if (topic !== topics.trades && topic !== topics.instruments) await Promise.all(passed);
         found.push(...(await checkArchive({ ...sources, db: other }, topic, day, onCheck)).checks);
       }
       await Promise.all(passed);

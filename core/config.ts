@@ -172,7 +172,7 @@ export const configSchema = z.strictObject({
       /** File with the configuration of Kafka Connect's S3 sink, whose settings are taken over; empty is none. */
       connector: z.string().default(''),
       /** Topics of changes whose rows carry the row before the change, too (`before_…`): without it no update is replayed from the archive. */
-      changeLogTopics: z.array(z.string()).default(['cdc.public.trades']),
+      changeLogTopics: z.array(z.string()).default(['cdc.public.trades', 'cdc.public.instruments']),
     })
     .prefault({}),
   manifest: z

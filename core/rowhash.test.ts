@@ -122,6 +122,19 @@ describe('in DuckDB', () => {
     );
   });
 
+  test('a boolean is the same text in DuckDB as here', async () => {
+    const flag: readonly TypedColumn[] = [{ name: 'active', type: { kind: 'boolean' } }];
+    for (const value of [true, false, null]) {
+      const table = `(VALUES (${value}::BOOLEAN)) AS t(active)`;
+      const [[text] = []] = (await db.runAndReadAll(`SELECT ${duckdbHash.text(flag)} FROM ${table}`)).getRows();
+      expect(text).toBe(canonicalText(flag, [value]));
+      const hash = new RowHash();
+      hash.add(flag, [value]);
+      const sums = await db.runAndReadAll(`SELECT ${duckdbHash.sum(flag)} FROM ${table}`);
+      expect(sums.getRows()).toEqual([[String(hash.value)]]);
+    }
+  });
+
   test('no rows have the hash 0', async () => {
     const sums = await db.runAndReadAll(`SELECT ${duckdbHash.sum(columns)} FROM ${valuesOf([[]])} WHERE false`);
     expect(sums.getRows()).toEqual([['0']]);

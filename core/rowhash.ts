@@ -3,7 +3,8 @@
  * each row's canonical text. A sum does not depend on the order of rows, and differences of sums are sums of differences.
  *
  * Canonical text: the columns in schema order with U+001F between them; null is U+001E, which no value of ours is; decimals with exactly
- * their scale's fraction digits; timestamps and integers as decimal integers (timestamps in microseconds since 1970); text as it is.
+ * their scale's fraction digits; timestamps and integers as decimal integers (timestamps in microseconds since 1970); booleans as `true` and
+ * `false`; text as it is.
  *
  * MD5 because Postgres and DuckDB both have it. It finds accidents, not attacks.
  */
@@ -20,6 +21,7 @@ export type ColumnType =
   | { readonly kind: 'long' }
   /** `bigint` of units at `scale`. */
   | { readonly kind: 'decimal'; readonly precision: number; readonly scale: number }
+  | { readonly kind: 'boolean' }
   /** `bigint` of microseconds since 1970, UTC. */
   | { readonly kind: 'timestamp' };
 
@@ -28,7 +30,7 @@ export interface TypedColumn {
   readonly type: ColumnType;
 }
 
-export type ColumnValue = string | number | bigint | null;
+export type ColumnValue = string | number | bigint | boolean | null;
 
 const separator = '\u001f';
 const nullToken = '\u001e';
@@ -62,6 +64,7 @@ function digestRow(columns: readonly TypedColumn[], row: readonly ColumnValue[])
     if (value === null || value === undefined) rowText.byte(nullByte);
     else if (type?.kind === 'decimal') rowText.decimal(value as bigint, type.scale);
     else if (typeof value === 'string') rowText.text(value);
+    else if (typeof value === 'boolean') rowText.text(String(value));
     else rowText.integer(value);
   }
   rowText.hash(digest);
@@ -140,6 +143,7 @@ export const postgresHash: SqlDialect = {
         case 'int':
         case 'long':
           return `(${column})::bigint::text`;
+        case 'boolean':
         case 'text':
           return `(${column})::text`;
       }
@@ -164,6 +168,7 @@ export const duckdbHash: SqlDialect = {
         case 'int':
         case 'long':
           return `(${column})::BIGINT::VARCHAR`;
+        case 'boolean':
         case 'text':
           return `(${column})::VARCHAR`;
       }

@@ -13,6 +13,7 @@ import { groupOf } from '../core/runtime/runner.ts';
 import type { ObjectStore } from '../core/s3/store.ts';
 import type { ArchiveObject } from '../schemas/gen/archive_object.ts';
 import type { ArchivedTopic } from '../schemas/topics.ts';
+import { CapturedProof, type CapturedTopic } from './captured.ts';
 import { GivenUp } from './expired.ts';
 import { Files } from './files.ts';
 import type { Snapshot } from './live/snapshot.ts';
@@ -20,7 +21,6 @@ import { LoggedProof } from './logged.ts';
 import { Lost } from './lost.ts';
 import { type Check, Differences } from './report.ts';
 import { TallyBook } from './tally.ts';
-import { TradesProof } from './trades.ts';
 
 export interface ArchiveSources {
   readonly log: Log;
@@ -41,7 +41,8 @@ export interface ArchiveSources {
  *   - row counts, ranges and row hashes of each object are what its record says, and cuts do not overlap
  *   - what a compaction or an expiry took off the list is not expected, whether it is still in the bucket or not
  *   - what is lost for good is told, and no difference
- *   - trades: what the archived changes come to is what Postgres holds
+ *   - captured tables: what the archived changes come to is what Postgres holds. Rows without an event time are of no day, so of them not for
+ *     one day, nor after days were given up.
  *
  * @param onCheck told each check when it is done
  * @param day only this one, `YYYY-MM-DD`. Of trades all files are read even so: an update may have moved a row there from another day.
@@ -58,8 +59,8 @@ export async function checkArchive(
   const given = new GivenUp(topic, expired);
   const lost = new Lost(gone);
   const counts = (object: ArchiveObject) => day === undefined || object.day === day;
-  const folded = topic === 'cdc.public.trades';
-  const objects = folded ? all : all.where(counts);
+  const folded = isFolded(topic, day, given) ? topic : undefined;
+  const objects = folded === undefined ? all.where(counts) : all;
   await using files = await Files.download(store, topic, objects);
   await lost.fill(files);
   const path = day === undefined ? '/' : `/year=${day.slice(0, 4)}/month=${day.slice(5, 7)}/day=${day.slice(8)}/`;
@@ -86,14 +87,22 @@ export async function checkArchive(
   // The log is read here while Postgres adds up its rows, and DuckDB what the files hold.
   const expected = { positions: committed, given, lost, scope };
   await using logged = await LoggedProof.begin(log, schemas, topic, files, expected);
-  const partitions = folded ? (await log.ends(topic)).length : 0;
-  const trades = folded ? new TradesProof(db, { given, snapshot, masks, day, partitions }) : undefined;
-  await files.hash(tables[topic], folded ? TradesProof.columns : []);
-  const [records, folds] = [await checkRecords(files, topic, objects, own), await trades?.check(files)];
+  const partitions = folded === undefined ? 0 : (await log.ends(topic)).length;
+  const captured =
+    folded === undefined ? undefined : new CapturedProof(db, folded, { given, snapshot, masks, day, partitions });
+  const also = folded === undefined ? [] : CapturedProof.columns(folded);
+  await files.hash(tables[topic], [...also, ...LoggedProof.columns(topic)]);
+  const [records, folds] = [await checkRecords(files, topic, objects, own), await captured?.check(files)];
   done(await logged.check());
   done(records);
   if (folds !== undefined) done(folds);
   return { checks, rows };
+}
+
+/** Whether what the changes come to can be compared with Postgres. */
+function isFolded(topic: ArchivedTopic, day: string | undefined, given: GivenUp): topic is CapturedTopic {
+  const { before, eventTime } = tables[topic];
+  return before !== undefined && (eventTime !== null || (day === undefined && given.nothing));
 }
 
 interface Standing {

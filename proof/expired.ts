@@ -39,7 +39,8 @@ export class GivenUp {
   has(partition: number, offset: bigint, columns: readonly TypedColumn[], row: readonly ColumnValue[]): boolean {
     if (this.nothing) return false;
     const value = (name: string) => row[columns.findIndex((column) => column.name === name)];
-    const time = value(tables[this.#topic].eventTime) ?? value('_source_time') ?? null;
+    const { eventTime } = tables[this.#topic];
+    const time = (eventTime === null ? null : value(eventTime)) ?? value('_source_time') ?? null;
     return time !== null && this.hasRow(partition, offset, formatDay(time as bigint));
   }
 

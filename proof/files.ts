@@ -102,7 +102,7 @@ export class Files extends Scratch {
       CREATE TABLE hashed AS
         SELECT file, p, o, t, ${duckdbRowHash('data')} AS data, ${duckdbRowHash('concat_ws(chr(31), data, lineage)')} AS whole${asked}
           FROM (SELECT regexp_extract(filename, '(\\d+)\\.parquet$', 1)::INTEGER AS file, _partition AS p, _offset AS o,
-                       epoch_us(coalesce(${quoted(eventTime)}, _source_time)) AS t,
+                       epoch_us(coalesce(${eventTime === null ? 'NULL' : quoted(eventTime)}, _source_time)) AS t,
                        ${duckdbHash.text(data)} AS data, ${duckdbHash.text(lineage)} AS lineage${asked} FROM archived)`);
   }
 }

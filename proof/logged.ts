@@ -6,7 +6,7 @@ import { type ColumnValue, canonicalText, duckdbHash, hashRow, type TypedColumn 
 import type { Committed, Log, LogRecord } from '../core/runtime/log.ts';
 import type { DeadLetter } from '../schemas/gen/dead_letter.ts';
 import { schemas as contracts } from '../schemas/gen/index.ts';
-import type { ArchivedTopic } from '../schemas/topics.ts';
+import { type ArchivedTopic, topic as topicEntry } from '../schemas/topics.ts';
 import { dayRange } from './day.ts';
 import type { GivenUp } from './expired.ts';
 import type { Files } from './files.ts';
@@ -35,8 +35,14 @@ export interface LoggedScope {
 /**
  * Compares the log with the archive, record by record: each offset below the positions that the sink has committed is one row of a listed object with the
  * values of the log, lineage included, or one dead letter, unless it was given up with its day. Differences name partition, offset and column.
+ * What compaction removed from the log is archived still, and no difference: only of records older than the topic's compaction lag.
  */
 export class LoggedProof implements AsyncDisposable {
+  /** What it needs `hashed` to have. */
+  static columns(topic: ArchivedTopic): readonly string[] {
+    return compactionLag(topic) === undefined ? [] : ['_timestamp'];
+  }
+
   readonly #log: Log;
   readonly #schemas: Schemas;
   readonly #topic: ArchivedTopic;
@@ -81,20 +87,24 @@ export class LoggedProof implements AsyncDisposable {
     const [files, topic, reader, { scope }] = [this.#files, this.#topic, this.#reader, this.#expected];
     // Of no file there is no row.
     const inScope = scope === undefined ? 'true' : `file IN (${[-1, ...scope.files].join(', ')})`;
-    await files.db.run(`CREATE VIEW archived_rows AS SELECT p, o, t, whole AS h FROM hashed WHERE ${inScope}`);
+    const removable = removableRow(topic);
+    await files.db.run(
+      `CREATE VIEW archived_rows AS SELECT p, o, t, whole AS h, ${removable} AS removable FROM hashed WHERE ${inScope}`,
+    );
     const counts = await this.#loaded;
     await loadDead(this.#log, this.#schemas, topic, files, this.#expected);
     if (scope !== undefined) await files.db.run('DELETE FROM dead');
     const lost = await this.#expected.lost.excuse(files);
     const wrong = await files.query(`
       WITH found AS (
-        SELECT p, o, count(*) AS n, any_value(h) AS h, bool_or(dead) AS dead
-          FROM (SELECT p, o, h, false AS dead FROM archived_rows UNION ALL SELECT p, o, NULL::UBIGINT, true FROM dead) GROUP BY 1, 2),
+        SELECT p, o, count(*) AS n, any_value(h) AS h, bool_or(dead) AS dead, bool_and(removable) AS removable
+          FROM (SELECT p, o, h, false AS dead, removable FROM archived_rows
+                UNION ALL SELECT p, o, NULL::UBIGINT, true, ${compactionLag(topic) !== undefined} FROM dead) GROUP BY 1, 2),
       compared AS (
         SELECT coalesce(l.p, f.p) AS p, coalesce(l.o, f.o) AS o, coalesce(f.n, 0) AS n, l.o IS NOT NULL AS logged,
                f.n = 1 AND NOT f.dead AND f.h IS DISTINCT FROM l.h AS other_values
           FROM logged l FULL JOIN found f ON l.p = f.p AND l.o = f.o LEFT JOIN starts s ON s.p = f.p
-         WHERE f.n IS DISTINCT FROM 1 OR (l.o IS NULL AND f.o >= s.o) OR (l.o IS NOT NULL AND NOT f.dead AND f.h IS DISTINCT FROM l.h))
+         WHERE f.n IS DISTINCT FROM 1 OR (l.o IS NULL AND f.o >= s.o AND NOT f.removable) OR (l.o IS NOT NULL AND NOT f.dead AND f.h IS DISTINCT FROM l.h))
       SELECT *, count(*) OVER () AS total FROM compared ORDER BY p, o LIMIT ${maxExamples}`);
     for (const { p, o, n, logged, other_values } of wrong) {
       const at = `${topic}/${p} offset ${o}`;
@@ -106,14 +116,26 @@ export class LoggedProof implements AsyncDisposable {
     const book = new TallyBook('kafka', 'archive');
     book.addAll('kafka', await files.query(duckdbTally('(FROM logged WHERE h IS NOT NULL)')));
     // Of what the log has no more there is nothing to stand beside.
-    const kept = '(SELECT a.* FROM archived_rows a LEFT JOIN starts s ON s.p = a.p WHERE a.o >= coalesce(s.o, 0))';
+    const removed = await this.#removed();
+    const kept = `(SELECT a.* FROM archived_rows a LEFT JOIN starts s ON s.p = a.p WHERE a.o >= coalesce(s.o, 0)
+      ${removed === 0n ? '' : `AND NOT ${isRemoved}`})`;
     book.addAll('archive', await files.query(duckdbTally(kept)));
     const waiting = counts.waiting === 0 ? '' : `, ${counts.waiting} newer ones not archived yet`;
     const expired = counts.expired === 0 ? '' : `, ${counts.expired} given up with their days`;
     const gone = lost === 0 ? '' : `, ${lost} lost that the log has still`;
-    const subject = `${counts.committed - lost} records${waiting}${expired}${gone}`;
+    const compacted = removed === 0n ? '' : `, ${removed} archived ones that compaction removed from the log`;
+    const subject = `${counts.committed - lost} records${waiting}${expired}${gone}${compacted}`;
     const name = `${topic}: each record is archived once, with equal values`;
     return differences.check(name, subject, this.#startedMs, book.tallies(topic, 'data and lineage'));
+  }
+
+  /** Archived records that compaction removed from the log. */
+  async #removed(): Promise<bigint> {
+    if (compactionLag(this.#topic) === undefined) return 0n;
+    const [found] = await this.#files.query(
+      `SELECT count(*) AS n FROM archived_rows a LEFT JOIN starts s ON s.p = a.p WHERE a.o >= coalesce(s.o, 0) AND ${isRemoved}`,
+    );
+    return found?.['n'] as bigint;
   }
 
   /** Ends the reading. */
@@ -162,6 +184,21 @@ export class RowReader {
     });
   }
 }
+
+/** Milliseconds that compaction leaves a record in the log at least. Undefined: the topic is not compacted. */
+function compactionLag(topic: ArchivedTopic): number | undefined {
+  const { cleanup, compactionLagMs = 0 } = topicEntry(topic);
+  return cleanup === 'compact' ? compactionLagMs : undefined;
+}
+
+/** An expression of DuckDB over `hashed`: compaction may have removed the record. */
+function removableRow(topic: ArchivedTopic): string {
+  const lagMs = compactionLag(topic);
+  return lagMs === undefined ? 'false' : `epoch_ms(_timestamp) < ${Date.now() - lagMs}`;
+}
+
+/** A condition of DuckDB on a row `a` of `archived_rows` that is not older than the log. */
+const isRemoved = '(a.removable AND NOT EXISTS (SELECT 1 FROM logged l WHERE l.p = a.p AND l.o = a.o))';
 
 interface Counts {
   readonly committed: number;

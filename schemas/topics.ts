@@ -172,6 +172,7 @@ const list = [
   { name: 'aliases', ...compacted, key: null, value: 'alias' },
   { name: 'redrives', ...side, partitions: 1, key: null, value: 'redrive' },
   { name: 'archive.cdc.public.trades.objects', ...objects },
+  { name: 'archive.cdc.public.instruments.objects', ...objects },
   { name: 'archive.market.candles.objects', ...objects },
   { name: 'archive.market.anomalies.objects', ...objects },
   // One order of all replacements: what one lists, the next may replace.
@@ -201,7 +202,12 @@ export function isTopic(name: string): name is TopicName {
 }
 
 /** The topics whose records go to cold storage. */
-export const archivedTopics = Object.freeze(['cdc.public.trades', 'market.candles', 'market.anomalies'] as const);
+export const archivedTopics = Object.freeze([
+  'cdc.public.trades',
+  'cdc.public.instruments',
+  'market.candles',
+  'market.anomalies',
+] as const);
 
 export type ArchivedTopic = (typeof archivedTopics)[number];
 

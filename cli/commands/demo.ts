@@ -92,7 +92,7 @@ async function demo(keep: boolean, signal: AbortSignal): Promise<boolean> {
     await show(kafka, schemas);
     printRates(rows, loadSeconds, arrivals);
     const total = ((performance.now() - begunMs) / 1000).toFixed(0);
-    const archived = proof.checks.find(({ name }) => name.includes('each row of Postgres'));
+    const archived = proof.checks.find(({ name }) => name.startsWith('cdc.public.trades: the archive holds each row'));
     say(
       ok
         ? `\n✓ ${grouped(archived?.subject ?? '')} verified in Parquet, all candles equal, in ${total} s`

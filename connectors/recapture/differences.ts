@@ -66,7 +66,9 @@ export async function compare(
 }
 
 function onDays({ eventTime }: CapturedTable, days: readonly string[]): string {
-  const time = `t.${quoted(eventTime ?? '')}`;
+  // Of rows without an event time any may be lost.
+  if (eventTime === null) return 'true';
+  const time = `t.${quoted(eventTime)}`;
   const conditions = days.map(
     (day) => `(${time} >= '${day} 00:00:00+00' AND ${time} < '${day} 00:00:00+00'::timestamptz + interval '1 day')`,
   );

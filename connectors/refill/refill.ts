@@ -282,12 +282,22 @@ class Refill {
       this.#deleted++;
       return true;
     }
-    const time = after?.[tables[this.#topic].eventTime] ?? null;
-    const lost = time === null ? undefined : this.#lost.get(`${partition}/${formatDay(parseTimestamp(time))}`);
+    const lost = this.#lostOf(after, partition);
     if (lost === undefined || after === null) return false;
     const { columns } = tables[this.#topic];
     lost.again.add(columns, valuesOf(columns, after));
     return true;
+  }
+
+  /** The lost day that a row counts for. A row without an event time has no day: it counts for the newest lost one of its partition. */
+  #lostOf(row: Found['after'], partition: number) {
+    const { eventTime } = tables[this.#topic];
+    if (eventTime === null) {
+      const own = [...this.#lost.keys()].filter((id) => id.startsWith(`${partition}/`)).sort();
+      return this.#lost.get(own.at(-1) ?? '');
+    }
+    const time = row?.[eventTime] ?? null;
+    return time === null ? undefined : this.#lost.get(`${partition}/${formatDay(parseTimestamp(time))}`);
   }
 
   #days(): readonly RefilledDay[] {

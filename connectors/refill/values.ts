@@ -10,6 +10,7 @@ export function valuesOf(columns: readonly TypedColumn[], row: Readonly<Record<s
 
 function columnValue(type: ColumnType, text: Text): ColumnValue {
   if (text === null || type.kind === 'text') return text;
+  if (type.kind === 'boolean') return text === 't' || text === 'true';
   if (type.kind === 'int') return Number(text);
   if (type.kind === 'long') return BigInt(text);
   return type.kind === 'decimal' ? parseDecimal(text, type.scale) : parseTimestamp(text);

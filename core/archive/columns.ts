@@ -83,6 +83,7 @@ function scalar(name: string, type: unknown): ColumnType {
   const plain = typeof type === 'object' && type !== null ? (type as { type?: unknown }).type : type;
   if (plain === 'string' || plain === 'enum') return { kind: 'text' };
   if (plain === 'long') return { kind: 'long' };
+  if (plain === 'boolean') return { kind: 'boolean' };
   if (plain === 'int') return { kind: 'int' };
   throw new TypeError(`${name}: the archive has no column type for ${JSON.stringify(type)}`);
 }

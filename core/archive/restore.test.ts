@@ -2,6 +2,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { type Anomaly, anomalySchema } from '../../schemas/gen/anomaly.ts';
 import { type Candle, candleSchema } from '../../schemas/gen/candle.ts';
+import type { InstrumentChange, InstrumentRow } from '../../schemas/gen/instrument_change.ts';
 import { type TradeChange, type TradeRow, tradeChangeSchema } from '../../schemas/gen/trade_change.ts';
 import { avroType } from '../avro/types.ts';
 import type { ColumnValue } from '../rowhash.ts';
@@ -120,6 +121,29 @@ describe('a record made of its row', () => {
         const restored = again(tables['market.candles'], value);
         expect(restored).toEqual({ ...at, value });
         expect(type.toBuffer(restored.value).equals(type.toBuffer(value))).toBe(true);
+      }),
+    );
+  });
+
+  test('is the change of an instrument, booleans included', () => {
+    const row: fc.Arbitrary<InstrumentRow> = fc.record({
+      venue: fc.string(),
+      symbol: fc.string(),
+      base: fc.string(),
+      quote: fc.string(),
+      tick_size: decimal,
+      lot_size: decimal,
+      active: fc.boolean(),
+    });
+    fc.assert(
+      fc.property(row, row, fc.constantFrom('c', 'r', 'u', 'd'), instant, lsn, (before, after, op, time, lsn) => {
+        const value: InstrumentChange = {
+          before: op === 'u' || op === 'd' ? before : null,
+          after: op === 'd' ? null : after,
+          op,
+          source: { ts_us: time, snapshot: 'false', sequence: sequenceOf(0n, lsn), txId: 7n, lsn },
+        };
+        expect(again(tables['cdc.public.instruments'], value)).toEqual({ ...at, value });
       }),
     );
   });

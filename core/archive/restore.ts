@@ -1,4 +1,3 @@
-import type { TradeChange } from '../../schemas/gen/trade_change.ts';
 import { MillraceError } from '../errors.ts';
 import type { ColumnValue, TypedColumn } from '../rowhash.ts';
 import type { LogRecord } from '../runtime/log.ts';
@@ -7,7 +6,7 @@ import { formatTimestamp } from '../time.ts';
 import { damaged } from './damaged.ts';
 import { expectedRow, parseRest, sequenceOf } from './origin.ts';
 import { recordReader } from './records.ts';
-import { columnsWithLineage, type Table } from './tables.ts';
+import { type Change, columnsWithLineage, type Table } from './tables.ts';
 
 /** A record of the log as the archive's row gives it back: the value by the table's schema. */
 export interface Restored extends Pick<LogRecord, 'offset' | 'timestamp' | 'headers'> {
@@ -77,17 +76,17 @@ function change(table: Table, columns: readonly TypedColumn[], at: ReadonlyMap<s
     '_snapshot',
     '_rest',
   ].map((name) => indexOf(at, name)) as [number, number, number, number, number, number, number];
-  return (row, hasBefore): TradeChange => {
+  return (row, hasBefore): Change => {
     const op = row[opAt];
     if (typeof op !== 'string') throw damaged(`a change of ${table.topic} without its operation`);
     const lsn = row[lsnAt] as bigint | null;
     const commitLsn = row[commitAt] as bigint | null;
     const rest = parseRest(row[restAt] as string | null);
-    const data = readData(row) as TradeChange['after'];
+    const data = readData(row);
     const isBefore = (rest.row ?? expectedRow(op)) === 'before';
     if (!hasBefore && op === 'u' && !isBefore) throw withoutBefore(table.topic, row[indexOf(at, '_offset')]);
     return {
-      before: isBefore ? data : (readBefore(row) as TradeChange['before']),
+      before: isBefore ? data : readBefore(row),
       after: isBefore ? null : data,
       op,
       source: {

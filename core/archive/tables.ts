@@ -10,7 +10,7 @@ import type { ColumnValue, TypedColumn } from '../rowhash.ts';
 import type { LogRecord, TopicPartition } from '../runtime/log.ts';
 import { redrivenOf } from '../runtime/redriven.ts';
 import { parseTimestamp } from '../time.ts';
-import { type Column, columnsOf } from './columns.ts';
+import { type Column, type ColumnOptions, columnsOf } from './columns.ts';
 import { commitLsnOf, expectedRow, formatRest } from './origin.ts';
 
 /** Where a row comes from. Null where the topic has no such thing. */
@@ -43,8 +43,8 @@ export interface Table {
   readonly rowRecord: string;
   /** The row before a change; only of topics of changes. */
   before?(value: object): object | undefined;
-  /** The data column with the event time, which decides the day. */
-  readonly eventTime: string;
+  /** The data column with the event time, which decides the day. Null: the rows have none, and the commit time decides. */
+  readonly eventTime: string | null;
   lineage(value: object, record: Origin): Lineage;
 }
 
@@ -94,40 +94,64 @@ export function lineageValues(
   return [topic, partition, record.offset, lsn, op, sourceTime, txId, timestamp, commitLsn, snapshot, rest];
 }
 
-const tradeRowSchema = (
-  schemas.trade_change.fields[0].type as unknown as readonly [string, { readonly fields: readonly [] }]
-)[1];
+type CaptureSchema = typeof schemas.trade_change | typeof schemas.instrument_change;
 
-const trades: Table = {
+/** What is read of the envelope, which is the same for every captured table. */
+export type Change = Pick<TradeChange, 'op' | 'source'> & Readonly<Record<'before' | 'after', object | null>>;
+
+interface CapturedOptions extends Pick<Table, 'rowRecord' | 'eventTime'> {
+  readonly topic: Extract<ArchivedTopic, `cdc.${string}`>;
+  readonly schema: CaptureSchema;
+  /** As of `columnsOf`. */
+  readonly parse?: ColumnOptions['parse'];
+}
+
+/** The changes of a captured table. */
+function captured({ topic, schema, rowRecord, eventTime, parse = {} }: CapturedOptions): Table {
+  return {
+    topic,
+    schema,
+    columns: columnsOf(schema.fields[0].type[1], { parse }),
+    eventTime,
+    rowRecord,
+    row(value) {
+      const { after, before, op } = value as Change;
+      const row = after ?? before;
+      return row === null ? undefined : wholeRow(row, op);
+    },
+    before(value) {
+      const { before, op } = value as Change;
+      return before === null ? undefined : wholeRow(before, op);
+    },
+    lineage(value, { headers }) {
+      const { op, source, after, before } = value as Change;
+      const { lsn, txId, ts_us: sourceTime, sequence, snapshot } = source;
+      if (sourceTime === null) throw new MillraceError('BAD_RECORD', 'the change has no commit time (source.ts_us)');
+      const commitLsn = commitLsnOf(sequence, lsn);
+      const rest = formatRest({
+        redriven: redrivenOf(headers),
+        sequence: commitLsn === undefined ? (sequence ?? undefined) : undefined,
+        row: unexpectedRow(op, before, after),
+      });
+      return { op, lsn, sourceTime, txId, commitLsn: commitLsn ?? null, snapshot, rest };
+    },
+  };
+}
+
+const trades = captured({
   topic: 'cdc.public.trades',
   schema: schemas.trade_change,
-  columns: columnsOf(tradeRowSchema, {
-    parse: { executed_at: { type: { kind: 'timestamp' }, value: parseTimestamp } },
-  }),
-  eventTime: 'executed_at',
-  row(value) {
-    const { after, before, op } = value as TradeChange;
-    const row = after ?? before;
-    return row === null ? undefined : wholeRow(row, op);
-  },
   rowRecord: 'TradeRow',
-  before(value) {
-    const { before, op } = value as TradeChange;
-    return before === null ? undefined : wholeRow(before, op);
-  },
-  lineage(value, { headers }) {
-    const { op, source, after, before } = value as TradeChange;
-    const { lsn, txId, ts_us: sourceTime, sequence, snapshot } = source;
-    if (sourceTime === null) throw new MillraceError('BAD_RECORD', 'the change has no commit time (source.ts_us)');
-    const commitLsn = commitLsnOf(sequence, lsn);
-    const rest = formatRest({
-      redriven: redrivenOf(headers),
-      sequence: commitLsn === undefined ? (sequence ?? undefined) : undefined,
-      row: unexpectedRow(op, before, after),
-    });
-    return { op, lsn, sourceTime, txId, commitLsn: commitLsn ?? null, snapshot, rest };
-  },
-};
+  eventTime: 'executed_at',
+  parse: { executed_at: { type: { kind: 'timestamp' }, value: parseTimestamp } },
+});
+
+const instruments = captured({
+  topic: 'cdc.public.instruments',
+  schema: schemas.instrument_change,
+  rowRecord: 'InstrumentRow',
+  eventTime: null,
+});
 
 /** Which row the data columns are, where the operation does not say it. */
 function unexpectedRow(op: string, before: object | null, after: object | null): 'before' | 'after' | undefined {
@@ -164,6 +188,7 @@ const anomalies: Table = {
 
 export const tables: Readonly<Record<ArchivedTopic, Table>> = Object.freeze({
   'cdc.public.trades': trades,
+  'cdc.public.instruments': instruments,
   'market.candles': candles,
   'market.anomalies': anomalies,
 });

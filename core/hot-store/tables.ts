@@ -59,6 +59,8 @@ function sqlTypeOf(type: ColumnType): string {
   switch (type.kind) {
     case 'text':
       return 'text';
+    case 'boolean':
+      return 'boolean';
     case 'int':
       return 'integer';
     case 'long':

@@ -69,6 +69,11 @@ export class MemoryLog implements Log {
     this.#wake();
   }
 
+  /** Removes one record, as compaction does. */
+  remove({ offset, ...at }: TopicPartition & { readonly offset: bigint }): void {
+    this.#partition(at).slots[Number(offset)] = undefined;
+  }
+
   /** Deletes what is before an offset, as retention does. */
   trim(at: TopicPartition, start: bigint): void {
     this.#partition(at).start = start;

@@ -46,7 +46,7 @@ function instrument(fields: Partial<InstrumentRow> = {}): InstrumentRow {
 
 function tableChange(op: string, row: InstrumentRow): InstrumentChange {
   lsn += 1n;
-  const source = { sequence: `["${lsn}","${lsn}"]` };
+  const source = { ts_us: logTime, snapshot: 'false', sequence: `["${lsn}","${lsn}"]`, txId: null, lsn };
   return { before: op === 'd' ? row : null, after: op === 'd' ? null : row, op, source };
 }
 

@@ -32,8 +32,16 @@ export interface InstrumentRow {
 
 /** Where in Postgres the change is. */
 export interface InstrumentSource {
+  /** Commit time (log time), microseconds since 1970. */
+  readonly ts_us: bigint | null;
+  /** false for streamed changes; incremental, true, first, last and so on for rows of a snapshot. */
+  readonly snapshot: string | null;
   /** JSON array of the last committed LSN and this change's LSN. */
   readonly sequence: string | null;
+  /** Postgres transaction id. */
+  readonly txId: bigint | null;
+  /** LSN of the change. */
+  readonly lsn: bigint | null;
 }
 
 /** Avro schema instrument_change. What we read of a Debezium change of public.instruments. Names are matched without their namespace, which depends on the prefix. */
@@ -134,6 +142,24 @@ export const instrumentChangeSchema = {
         "doc": "Where in Postgres the change is.",
         "fields": [
           {
+            "name": "ts_us",
+            "type": [
+              "null",
+              "long"
+            ],
+            "default": null,
+            "doc": "Commit time (log time), microseconds since 1970."
+          },
+          {
+            "name": "snapshot",
+            "type": [
+              "null",
+              "string"
+            ],
+            "default": null,
+            "doc": "false for streamed changes; incremental, true, first, last and so on for rows of a snapshot."
+          },
+          {
             "name": "sequence",
             "type": [
               "null",
@@ -141,6 +167,24 @@ export const instrumentChangeSchema = {
             ],
             "default": null,
             "doc": "JSON array of the last committed LSN and this change's LSN."
+          },
+          {
+            "name": "txId",
+            "type": [
+              "null",
+              "long"
+            ],
+            "default": null,
+            "doc": "Postgres transaction id."
+          },
+          {
+            "name": "lsn",
+            "type": [
+              "null",
+              "long"
+            ],
+            "default": null,
+            "doc": "LSN of the change."
           }
         ]
       },

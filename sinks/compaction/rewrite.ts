@@ -172,7 +172,7 @@ class Rewriter {
   /** Key, then time: rows that are read together lie together. The offset makes it one order. */
   #order({ columns }: Shape): readonly string[] {
     const { eventTime } = tables[this.#options.group.topic];
-    const wanted = ['venue', 'symbol', 'interval', eventTime, '_offset'];
+    const wanted = ['venue', 'symbol', 'interval', eventTime ?? '_source_time', '_offset'];
     return wanted.filter((name) => columns.some((column) => column.name === name));
   }
 

@@ -75,5 +75,5 @@ const kinds: Readonly<Record<string, Exclude<FileType['kind'], 'decimal'>>> = {
 };
 
 function isHashed(type: FileType): type is ColumnType {
-  return type.kind !== 'boolean' && type.kind !== 'double';
+  return type.kind !== 'double';
 }

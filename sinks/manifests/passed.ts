@@ -13,6 +13,7 @@ export interface Reader {
 /** By archived topic: which readers have to be past a point of the log, one stage after the other, until its archive is. */
 export const ways: Readonly<Record<ArchivedTopic, readonly (readonly Reader[])[]>> = {
   'cdc.public.trades': [[{ name: 'parquet', topic: 'cdc.public.trades' }]],
+  'cdc.public.instruments': [[{ name: 'parquet', topic: 'cdc.public.instruments' }]],
   'market.candles': [[{ name: 'ohlcv', topic: 'cdc.public.trades' }], [{ name: 'parquet', topic: 'market.candles' }]],
   'market.anomalies': [
     [{ name: 'ohlcv', topic: 'cdc.public.trades' }],

@@ -1,4 +1,4 @@
-/** The Parquet archive: cdc.public.trades, market.candles and market.anomalies to date-partitioned objects in S3. */
+/** The Parquet archive: the archived topics (schemas/topics.ts) to date-partitioned objects in S3. */
 
 import { normalPrefix } from '../../core/archive/keys.ts';
 import { tables } from '../../core/archive/tables.ts';

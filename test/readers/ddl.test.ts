@@ -5,6 +5,7 @@ import { DuckDBInstance } from '@duckdb/node-api';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { duckdbScript, trinoScript } from '../../cli/archive/ddl.ts';
 import { trinoType } from '../../core/archive/reading/trino.ts';
+import { namings } from '../../core/archive/reading/views.ts';
 import { columnsWithLineage, tables } from '../../core/archive/tables.ts';
 import { parseConfig } from '../../core/config.ts';
 import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
@@ -77,7 +78,7 @@ describe('the script for Trino', () => {
 
   test.each(archivedTopics)("%s: has the columns of the files with exact types, the path's columns last", (topic) => {
     const script = trinoScript(archive.objects, config, 'cluster-1');
-    const name = { 'cdc.public.trades': 'trades', 'market.candles': 'candles', 'market.anomalies': 'anomalies' }[topic];
+    const name = namings[topic].all;
     expect(columnsIn(script, `${name}_files`)).toEqual([
       ...columnsWithLineage(tables[topic]).map((column) => `"${column.name}" ${trinoType(column.type)}`),
       '"year" varchar',
@@ -105,7 +106,9 @@ describe('the script for Trino', () => {
   test('reads each row once, and says that the files alone are at least once', () => {
     const script = trinoScript(archive.objects, config, 'cluster-1');
     expect(script).toContain('at least once');
-    expect(script.match(/PARTITION BY "year", "month", "day", "_topic", "_partition", "_offset"/g)).toHaveLength(3);
+    expect(script.match(/PARTITION BY "year", "month", "day", "_topic", "_partition", "_offset"/g)).toHaveLength(
+      archivedTopics.length,
+    );
     expect(script).toContain('PARTITION BY "venue", "symbol", "trade_id" ORDER BY "_offset" DESC');
   });
 

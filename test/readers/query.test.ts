@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { ArchiveQuery, topicsToFetch } from '../../core/archive/reading/query.ts';
+import { namings } from '../../core/archive/reading/views.ts';
 import { columnsWithLineage, tables } from '../../core/archive/tables.ts';
 import { MillraceError } from '../../core/errors.ts';
 import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
@@ -41,9 +42,7 @@ describe('the views', () => {
   test.each(archivedTopics)(
     '%s can be read by its own name and by its short one, with the same columns',
     async (topic) => {
-      const short = { 'cdc.public.trades': 'trades', 'market.candles': 'candles', 'market.anomalies': 'anomalies' }[
-        topic
-      ];
+      const { all: short, newest } = namings[topic];
       const described = await rows(`DESCRIBE ${short}`);
       expect(described.map(([name]) => name)).toEqual([
         ...columnsWithLineage(tables[topic]).map(({ name }) => name),
@@ -53,9 +52,7 @@ describe('the views', () => {
       ]);
       expect(await rows(`DESCRIBE ${topic}`)).toEqual(described);
       expect(await rows(`DESCRIBE "${topic}"`)).toEqual(described);
-      expect(await rows(`DESCRIBE ${topic === 'cdc.public.trades' ? 'trades_now' : `${short}_newest`}`)).toEqual(
-        described,
-      );
+      expect(await rows(`DESCRIBE ${newest}`)).toEqual(described);
     },
   );
 
@@ -223,7 +220,9 @@ describe('an error of the statement', () => {
     const error = await failure('SELECT *\n FROM trade');
     expect(error.message).toBe('Catalog Error: Table with name trade does not exist!');
     expect((error.cause as Error).message).toBe('LINE 2:  FROM trade\n              ^');
-    expect(error.remedy).toContain('trades, trades_now, candles, candles_newest, anomalies, anomalies_newest');
+    expect(error.remedy).toContain(
+      'trades, trades_now, instruments, instruments_now, candles, candles_newest, anomalies, anomalies_newest',
+    );
   });
 
   test("of its grammar is the parser's", async () => {

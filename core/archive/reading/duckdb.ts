@@ -9,6 +9,8 @@ export function duckdbType(type: ColumnType): string {
   switch (type.kind) {
     case 'text':
       return 'VARCHAR';
+    case 'boolean':
+      return 'BOOLEAN';
     case 'int':
       return 'INTEGER';
     case 'long':

@@ -11,6 +11,8 @@ export function trinoType(type: ColumnType): string {
   switch (type.kind) {
     case 'text':
       return 'varchar';
+    case 'boolean':
+      return 'boolean';
     case 'int':
       return 'integer';
     case 'long':

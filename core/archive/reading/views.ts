@@ -28,6 +28,14 @@ export const namings: Readonly<Record<ArchivedTopic, Naming>> = Object.freeze({
     alive: `"_op" NOT IN ('d', 't')`,
     oneDay: false,
   },
+  'cdc.public.instruments': {
+    all: 'instruments',
+    newest: 'instruments_now',
+    key: ['venue', 'symbol'],
+    order: '"_offset" DESC',
+    alive: `"_op" NOT IN ('d', 't')`,
+    oneDay: false,
+  },
   'market.candles': {
     all: 'candles',
     newest: 'candles_newest',

@@ -5,6 +5,7 @@ import { duckdbHash } from '../../../core/rowhash.ts';
 import { groupOf } from '../../../core/runtime/runner.ts';
 import { formatTimestamp } from '../../../core/time.ts';
 import type { ArchiveObject } from '../../../schemas/gen/archive_object.ts';
+import { topic as topicEntry } from '../../../schemas/topics.ts';
 import { Files } from '../../files.ts';
 import { RowReader } from '../../logged.ts';
 import { readRaw } from '../../topic.ts';
@@ -260,7 +261,7 @@ async function readRow(
   };
 }
 
-/** What the archive is to hold of a record; undefined when the log has deleted it, null when there is no such row. */
+/** What the archive is to hold of a record; undefined when the log has deleted it, compaction included; null when there is no such row. */
 async function recordAt(
   { log, schemas, signal }: TraceSources,
   topic: ObjectName['topic'],
@@ -277,6 +278,7 @@ async function recordAt(
     const [record] = records;
     const row = record === undefined ? undefined : reader.row(partition, record);
     if (row !== undefined) return textsOf(allColumns(topic), row);
+    if (record !== undefined) return null;
   }
-  return null;
+  return topicEntry(topic).cleanup === 'compact' ? undefined : null;
 }

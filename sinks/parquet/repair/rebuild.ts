@@ -4,12 +4,14 @@ import { TableDecoder } from '../../../core/archive/writing/decoder.ts';
 import { formOf, forms } from '../../../core/archive/writing/writer.ts';
 import { MillraceError } from '../../../core/errors.ts';
 import { readRange } from '../../../core/runtime/log.ts';
-import type { ArchivedTopic } from '../../../schemas/topics.ts';
+import { type ArchivedTopic, topic as topicEntry } from '../../../schemas/topics.ts';
 import { RecordBuffer } from '../buffer.ts';
 import { type BuiltObject, buildObjects } from '../build.ts';
 import type { RepairSources } from './examine.ts';
 
 const fetchOptions = { maxWaitMs: 250, maxBytesPerPartition: 512 * 1024 };
+
+const gone = 'the rows are gone from the log';
 
 /**
  * Makes objects of the sink again from the log: the records of the cut, the schema id and the writer version that their record names give
@@ -34,10 +36,7 @@ export class LogRebuild {
     }
     const start = (await this.#sources.log.starts(topic))[partition] ?? 0n;
     if (start > first_offset) {
-      throw impossible(
-        `${key}: ${topic}/${partition} is kept from offset ${start} on`,
-        'the rows are gone from the log',
-      );
+      throw impossible(`${key}: ${topic}/${partition} is kept from offset ${start} on`, gone);
     }
     const found: BuiltObject[] = [];
     // The range may begin with what was committed before without a row; of that only the sink knew where it ended.
@@ -54,6 +53,9 @@ export class LogRebuild {
         `${key}: the log gives the same rows in other bytes`,
         'another zstd compressed them: run the repair with the version of Node that the sink had then',
       );
+    }
+    if (topicEntry(topic as ArchivedTopic).cleanup === 'compact') {
+      throw impossible(`${key}: ${topic} is compacted, and the log has not all rows of its record`, gone);
     }
     throw impossible(
       `${key}: the log gives other rows than its record says`,

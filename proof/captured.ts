@@ -3,10 +3,12 @@ import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import type { Client } from 'pg';
 import { to as copyTo } from 'pg-copy-streams';
-import { tables } from '../core/archive/tables.ts';
+import { namings } from '../core/archive/reading/views.ts';
+import { type Table, tables } from '../core/archive/tables.ts';
 import { type Masks, maskedTable, noMasks } from '../core/masks.ts';
 import { partitionOf } from '../core/routing.ts';
 import { duckdbHash, postgresHash } from '../core/rowhash.ts';
+import { type ArchivedTopic, topic as topicEntry } from '../schemas/topics.ts';
 import { dayRange, onDay } from './day.ts';
 import type { GivenUp } from './expired.ts';
 import type { Files } from './files.ts';
@@ -16,19 +18,31 @@ import { nothingLostBefore } from './lost.ts';
 import { type Check, Differences, maxExamples } from './report.ts';
 import { duckdbTally, TallyBook } from './tally.ts';
 
-const topic = 'cdc.public.trades';
-const { columns } = tables[topic];
-const names = columns.map(({ name }) => name);
-const key = names.slice(0, 3);
+export type CapturedTopic = Extract<ArchivedTopic, `cdc.${string}`>;
 
-export interface TradesScope {
-  /** Rows of these days are not expected. */
+/** What the words of the two stores are made of. */
+interface Shape {
+  readonly topic: CapturedTopic;
+  /** Of the table in Postgres, with its schema. */
+  readonly name: string;
+  readonly columns: Table['columns'];
+  readonly key: readonly string[];
+  readonly eventTime: string | null;
+}
+
+function shapeOf(topic: CapturedTopic): Shape {
+  const { columns, eventTime } = tables[topic];
+  return { topic, name: topic.slice(topic.indexOf('.') + 1), columns, key: namings[topic].key, eventTime };
+}
+
+export interface CapturedScope {
+  /** Rows of these days are not expected. Of a table without event times nothing may be given up: its rows are of no day. */
   readonly given: GivenUp;
   /** What `db` sees: other changes do not count. Undefined: everything that is archived counts. */
   readonly snapshot: Snapshot | undefined;
   /** What of the table leaves Postgres masked. */
   readonly masks: Masks | undefined;
-  /** Only rows that are on it in the end, `YYYY-MM-DD`. Undefined: all. */
+  /** Only rows that are on it in the end, `YYYY-MM-DD`. Undefined: all, as for a table without event times. */
   readonly day: string | undefined;
   /** Of the topic: they say which partition a row of Postgres is captured into. */
   readonly partitions: number;
@@ -36,6 +50,7 @@ export interface TradesScope {
 
 /** Rows of one day, venue and symbol. */
 interface PostgresSum {
+  /** Empty without event times. */
   readonly day: string;
   readonly venue: string;
   readonly symbol: string;
@@ -44,34 +59,47 @@ interface PostgresSum {
 }
 
 /**
- * Compares the table in Postgres with what the archived changes of it come to: the last change of each key, unless that is a delete. Both
- * directions, all columns, exactly, by row hash; when the hashes differ the keys are named. No trade is created twice: a change that was
+ * Compares a captured table in Postgres with what the archived changes of it come to: the last change of each key, unless that is a delete. Both
+ * directions, all columns, exactly, by row hash; when the hashes differ the keys are named. No row is created twice: a change that was
  * captured twice (same LSN, operation and key) counts once and is told in the subject.
  */
-export class TradesProof {
+export class CapturedProof {
   /** What it needs `hashed` to have. */
-  static readonly columns: readonly string[] = [...key, '_op', '_lsn', '_tx_id'];
+  static columns(topic: CapturedTopic): readonly string[] {
+    return [...shapeOf(topic).key, '_op', '_lsn', '_tx_id'];
+  }
+
+  readonly #shape: Shape;
   readonly #db: Client;
-  readonly #scope: TradesScope;
+  readonly #scope: CapturedScope;
   readonly #table: string;
   readonly #expected: Promise<readonly PostgresSum[]>;
 
   /** Postgres begins to add up its rows. */
-  constructor(db: Client, scope: TradesScope) {
+  constructor(db: Client, topic: CapturedTopic, scope: CapturedScope) {
+    this.#shape = shapeOf(topic);
     this.#db = db;
     this.#scope = scope;
     const { given, masks = noMasks, day } = scope;
-    this.#table = `${maskedTable(masks, 'public.trades', names)} AS trades WHERE ${given.keeps('executed_at')} AND ${onDay('executed_at', day)}`;
+    const { name, columns, eventTime } = this.#shape;
+    const masked = maskedTable(
+      masks,
+      name,
+      columns.map((column) => column.name),
+    );
+    const wanted = eventTime === null ? 'true' : `${given.keeps(eventTime)} AND ${onDay(eventTime, day)}`;
+    this.#table = `${masked} AS captured WHERE ${wanted}`;
     this.#expected = this.#sum();
     // Whoever never comes to the check has failed for another reason.
     this.#expected.catch(() => undefined);
   }
 
   async #sum(): Promise<readonly PostgresSum[]> {
-    const day = `(executed_at AT TIME ZONE 'UTC')::date`;
+    const { columns, eventTime } = this.#shape;
+    const day = eventTime === null ? "''" : `to_char((${eventTime} AT TIME ZONE 'UTC')::date, 'YYYY-MM-DD')`;
     const { rows } = await this.#db.query<PostgresSum>(
-      `SELECT to_char(${day}, 'YYYY-MM-DD') AS day, venue, symbol, count(*) AS rows, ${postgresHash.sum(columns)} AS hash
-         FROM ${this.#table} GROUP BY ${day}, venue, symbol`,
+      `SELECT ${day} AS day, venue, symbol, count(*) AS rows, ${postgresHash.sum(columns)} AS hash
+         FROM ${this.#table} GROUP BY 1, venue, symbol`,
     );
     return rows;
   }
@@ -80,7 +108,9 @@ export class TradesProof {
     const startedMs = performance.now();
     const differences = new Differences();
     const { given, snapshot, day } = this.#scope;
-    const { redelivered, newer } = await fold(files, given, snapshot?.duckdb ?? 'true', day);
+    const shape = this.#shape;
+    const { topic, name, eventTime } = shape;
+    const { redelivered, newer } = await fold(files, shape, given, snapshot?.duckdb ?? 'true', day);
     const book = new TallyBook('postgres', 'archive');
     book.addAll('archive', await files.query(duckdbTally(`(FROM folded WHERE last_op <> 'd')`)));
     for (const { venue, symbol, ...sum } of await this.#expected) {
@@ -88,18 +118,19 @@ export class TradesProof {
     }
     const [expected, actual] = [book.total('postgres'), book.total('archive')];
     if (actual.rows !== expected.rows || actual.hash !== expected.hash) {
-      await locate(this.#db, files, differences, this.#table);
+      await locate(this.#db, files, shape, differences, this.#table);
     }
-    await doubled(files, given, differences);
+    await doubled(files, shape, given, differences);
     await files.db.run('DROP TABLE folded');
     const also =
       (redelivered === 0n ? '' : `, ${redelivered} changes captured twice`) +
       (newer === 0n ? '' : `, ${newer} changes are newer`);
     return differences.check(
-      'cdc.public.trades: the archive holds each row of Postgres once, with equal values',
-      `${actual.rows} of ${expected.rows} trades${also}`,
+      `${topic}: the archive holds each row of Postgres once, with equal values`,
+      `${actual.rows} of ${expected.rows} ${name.slice(name.indexOf('.') + 1)}${also}`,
       startedMs,
-      book.tallies(topic, 'data'),
+      // Rows of Postgres without an event time are of no day.
+      eventTime === null ? undefined : book.tallies(topic, 'data'),
     );
   }
 }
@@ -113,6 +144,7 @@ const shares = 4;
  */
 async function fold(
   files: Files,
+  { key }: Shape,
   given: GivenUp,
   visible: string,
   day: string | undefined,
@@ -142,21 +174,28 @@ async function fold(
 }
 
 /** A read that is not the first of its key tells of a row that is there already, or there again. */
-async function doubled(files: Files, given: GivenUp, differences: Differences): Promise<void> {
-  // The change that created a row may have been given up with the day it was on then, or be lost.
-  const known = `${nothingLostBefore} AND ${given.nothing ? 'true' : "first_op IN ('c', 'r')"}`;
+async function doubled(files: Files, { topic, key }: Shape, given: GivenUp, differences: Differences): Promise<void> {
+  // The change that created a row may have been given up with the day it was on then, be lost, or be compacted away before the archive began.
+  const whole = given.nothing && topicEntry(topic).cleanup !== 'compact';
+  const known = `${nothingLostBefore} AND ${whole ? 'true' : "first_op IN ('c', 'r')"}`;
   const wrong = await files.query(
     `SELECT ${key.join(', ')}, lives::INT AS lives, count(*) OVER () AS total FROM folded
       WHERE (lives > (last_op <> 'd')::INT OR lives + reads < (last_op <> 'd')::INT) AND ${known} ORDER BY ALL LIMIT ${maxExamples}`,
   );
-  for (const { lives, venue, symbol, trade_id } of wrong) {
-    differences.add(`${venue} ${symbol} ${trade_id}: created ${lives} times more than deleted`);
+  for (const row of wrong) {
+    differences.add(`${nameOf(key, row)}: created ${row['lives']} times more than deleted`);
   }
   differences.count += Number(wrong[0]?.['total'] ?? 0) - wrong.length;
 }
 
 /** Names the keys that differ. Only when something does: it brings every row of Postgres here, on disk. */
-async function locate(db: Client, files: Files, differences: Differences, table: string): Promise<void> {
+async function locate(
+  db: Client,
+  files: Files,
+  { columns, key }: Shape,
+  differences: Differences,
+  table: string,
+): Promise<void> {
   const path = join(files.dir, 'postgres.csv');
   const source = `SELECT ${key.join(', ')}, ${postgresHash.text(columns)} FROM ${table}`;
   await pipeline(db.query(copyTo(`COPY (${source}) TO STDOUT (FORMAT csv, FORCE_QUOTE *)`)), createWriteStream(path));
@@ -164,22 +203,27 @@ async function locate(db: Client, files: Files, differences: Differences, table:
     CREATE TABLE expected AS SELECT * FROM read_csv('${path}', header = false, delim = ',', quote = '"', escape = '"',
       auto_detect = false, allow_quoted_nulls = false, parallel = false, max_line_size = 16000000,
       columns = {${[...key, 'line'].map((name) => `'${name}': 'VARCHAR'`).join(', ')}})`);
-  const join3 = key.map((name) => `e.${name} = a.${name}`).join(' AND ');
+  const sameKey = key.map((name) => `e.${name} = a.${name}`).join(' AND ');
   const wrong = await files.query(`
     WITH actual AS (
       SELECT DISTINCT ${key.join(', ')}, ${duckdbHash.text(columns)} AS line
         FROM archived SEMI JOIN (SELECT ${key.join(', ')}, row_offset AS _offset FROM folded WHERE last_op <> 'd')
        USING (${key.join(', ')}, _offset))
     SELECT ${key.map((name) => `coalesce(e.${name}, a.${name}) AS ${name}`).join(', ')}, e.line AS expected, a.line AS actual, count(*) OVER () AS total
-      FROM expected e FULL JOIN actual a ON ${join3}
+      FROM expected e FULL JOIN actual a ON ${sameKey}
      WHERE e.line IS DISTINCT FROM a.line ORDER BY ALL LIMIT ${maxExamples}`);
-  for (const { venue, symbol, trade_id, expected, actual } of wrong) {
-    differences.add(`${venue} ${symbol} ${trade_id}: ${compare(expected as string | null, actual as string | null)}`);
+  for (const row of wrong) {
+    const difference = compare(columns, row['expected'] as string | null, row['actual'] as string | null);
+    differences.add(`${nameOf(key, row)}: ${difference}`);
   }
   differences.count += Number(wrong[0]?.['total'] ?? 0) - wrong.length;
 }
 
-function compare(expected: string | null, actual: string | null): string {
+function nameOf(key: readonly string[], row: Readonly<Record<string, unknown>>): string {
+  return key.map((name) => row[name]).join(' ');
+}
+
+function compare(columns: Table['columns'], expected: string | null, actual: string | null): string {
   if (expected === null) return 'archived, but not in Postgres';
   if (actual === null) return 'in Postgres, not in the archive';
   const should = expected.split('\u001f');
