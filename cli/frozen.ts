@@ -1,6 +1,6 @@
 /** Until which event time candles are frozen, by the committed state of `ohlcv`. */
 import type { Config } from '../core/config.ts';
-import { dispositionOf, MillraceError } from '../core/errors.ts';
+import { dispositionOf, isError, MillraceError } from '../core/errors.ts';
 import { watermarkAt } from '../core/processor/watermark.ts';
 import { type KeyProgress, keyStore } from '../core/processor/windows/aggregation.ts';
 import { partitionOf } from '../core/routing.ts';
@@ -14,7 +14,7 @@ import { withLog } from './log.ts';
 
 const processor = 'ohlcv';
 
-/** As `frozenTimes`, over the configured Kafka. @returns undefined when Kafka cannot be reached */
+/** As `frozenTimes`, over the configured Kafka. @returns undefined when Kafka cannot be reached, or the state is of another version of Millrace */
 export async function askCandles(
   config: Config,
   symbols: readonly SymbolName[],
@@ -24,7 +24,7 @@ export async function askCandles(
     return await withLog(config, (log) => frozenTimes(log, symbols, Date.now(), signal));
   } catch (error) {
     signal.throwIfAborted();
-    if (dispositionOf(error) === 'retry') return undefined;
+    if (dispositionOf(error) === 'retry' || isError(error, 'STATE_VERSION')) return undefined;
     throw error;
   }
 }

@@ -135,7 +135,8 @@ async function run(file: string, options: Options, command: Command): Promise<vo
       check: options.check === true,
       frozen: async (symbols) => {
         const frozen = await askCandles(config, symbols, signal);
-        if (frozen === undefined) process.stderr.write('Kafka cannot be reached: candles are not asked what is late\n');
+        if (frozen === undefined)
+          process.stderr.write('the state of ohlcv cannot be read: trades are compared with those of Postgres only\n');
         return frozen;
       },
       signal,
