@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { Registry } from '../../core/avro/registry.ts';
 import { formatDecimal, formatTrimmed, PRICE_SCALE } from '../../core/decimal.ts';
+import { MillraceError } from '../../core/errors.ts';
 import { KafkaLog } from '../../core/kafka/log.ts';
 import { formatTimestamp } from '../../core/time.ts';
 import type { Features } from '../../schemas/gen/features.ts';
@@ -42,8 +43,15 @@ export function register(program: Command): void {
         ...(at !== undefined && { at }),
       });
       if (options.json === true) printJson(rows.map(toJson));
-      else if (rows.length === 0) process.stdout.write(`no features of ${symbol}\n`);
-      else for (const row of rows) print(row);
+      else if (rows.length === 0) {
+        throw new MillraceError(
+          'CONFIG_INVALID',
+          `there are no features of ${symbol}${at === undefined ? '' : ' at that time'}`,
+          {
+            remedy: `\`millrace candles ${symbol}\` tells which symbols there are; \`millrace status\` tells how far features is.`,
+          },
+        );
+      } else for (const row of rows) print(row);
     });
 }
 

@@ -125,3 +125,11 @@ describe('millrace config', () => {
     expect(out).not.toContain('open-sesame');
   });
 });
+
+test('a home below a file is told with its remedy, and is not unexpected', async () => {
+  const file = join(home, 'file');
+  writeFileSync(file, '');
+  const { code, err } = await millrace(['up'], { MILLRACE_HOME: join(file, 'home') });
+  expect([code, err]).toEqual([1, expect.stringContaining('a part of this path is no folder [CONFIG_INVALID]')]);
+  expect(err).toContain('remedy: Correct the path.');
+});
