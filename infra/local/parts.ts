@@ -142,6 +142,9 @@ export const registry = {
     APICURIO_DATASOURCE_JDBC_INITIAL_SIZE: '2',
     APICURIO_DATASOURCE_JDBC_MIN_SIZE: '2',
     APICURIO_DATASOURCE_JDBC_MAX_SIZE: '20',
+    // The converter's HTTP client asks for an upgrade to HTTP/2 with its first request, and has no timeout. An upgraded POST was seen to get no body
+    // of its answer: the connector's task then waited for ever, RUNNING, and the slot stood still.
+    QUARKUS_HTTP_HTTP2: 'false',
   },
 } as const;
 
