@@ -1,5 +1,5 @@
-import { spawn } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -75,6 +75,17 @@ describe('on a fresh clone', () => {
 
   test('`test` runs the test runner', async () => {
     expect((await start('test', 'lint').done).out).toBe('test lint\n');
+  });
+
+  test('a command runs in the folder in which npm was called: its paths are of there', () => {
+    writeFileSync(at('cli/main.ts'), 'console.log(process.cwd());');
+    mkdirSync(at('below'));
+    const called = spawnSync(process.execPath, [at('infra/local/bootstrap.mjs'), 'load'], {
+      cwd: clone,
+      env: { ...process.env, npm_execpath: at('bin/npm-cli.js'), INIT_CWD: at('below') },
+      encoding: 'utf8',
+    });
+    expect(called.stdout.trim()).toBe(realpathSync(at('below')));
   });
 
   test('two commands at once install once', async () => {
