@@ -29,8 +29,8 @@ export function stackName(command: Command): string {
 }
 
 /** The folder of all local stacks of this clone. @throws MillraceError CONFIG_INVALID */
-export function stacksHome(env: NodeJS.ProcessEnv = process.env): string {
-  return folderOf(env, 'MILLRACE_HOME') ?? join(projectDir, '.millrace');
+export function stacksHome(): string {
+  return folderOf('MILLRACE_HOME') ?? join(projectDir, '.millrace');
 }
 
 /** @throws MillraceError CONFIG_INVALID: the folder of such a name could be any folder. */
@@ -38,9 +38,9 @@ export function stackDir(name: string): string {
   return join(stacksHome(), requireStackName(name));
 }
 
-/** Where set-up keeps what it installs, shared by all clones. @throws MillraceError CONFIG_INVALID */
-export function cacheDir(env: NodeJS.ProcessEnv = process.env): string {
-  return folderOf(env, 'MILLRACE_CACHE') ?? join(env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'millrace');
+/** The folder of everything that set-up installs, shared by all clones. @throws MillraceError CONFIG_INVALID */
+export function cacheDir(): string {
+  return folderOf('MILLRACE_CACHE') ?? join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'millrace');
 }
 
 function requireStackName(name: string): string {
@@ -50,8 +50,8 @@ function requireStackName(name: string): string {
   });
 }
 
-function folderOf(env: NodeJS.ProcessEnv, variable: string): string | undefined {
-  const folder = env[variable];
+function folderOf(variable: string): string | undefined {
+  const folder = process.env[variable];
   if (folder === undefined) return undefined;
   if (folder.trim() !== '' && resolve(folder) !== '/') return resolve(folder);
   throw new MillraceError('CONFIG_INVALID', `${variable} is ${JSON.stringify(folder)}, which is no folder of its own`, {

@@ -83,11 +83,8 @@ export function register(program: Command): void {
       const host = { env: process.env, cacheDir: cacheDir() };
       const machine = await runDoctor({ name, dir: stackDir(name), host });
       // A stack that was never started has nothing to be asked; its defaults would be the ports of another one.
-      const started = name === defaultStack || existsSync(stackDir(name));
-      const running = started
-        ? [...(await askKafka(loadConfig(command))), ...(await sourceRows(loadConfig(command)))]
-        : [];
-      printFindings([...machine, ...running], options.json === true);
+      const started = name === defaultStack || stackNames().includes(name);
+      printFindings([...machine, ...(started ? await askStack(loadConfig(command)) : [])], options.json === true);
     });
 
   program
@@ -115,6 +112,10 @@ async function confirmWipe(name: string): Promise<void> {
   } finally {
     terminal.close();
   }
+}
+
+async function askStack(config: Config): Promise<readonly Finding[]> {
+  return [...(await askKafka(config)), ...(await sourceRows(config))];
 }
 
 /** Nothing when no broker answers: the stack is not up yet. */

@@ -5,6 +5,7 @@ import { describeLine, differing } from '../../proof/tally.ts';
 import { dayOf } from '../archive/list.ts';
 import { loadConfig } from '../config.ts';
 import { withLog } from '../log.ts';
+import { portNumber } from '../options.ts';
 import { printJson } from '../print.ts';
 import { reconcile } from '../reconcile.ts';
 import { untilSignal } from '../signals.ts';
@@ -31,7 +32,7 @@ export function register(program: Command): void {
     .option('--day <day>', 'only rows whose event time is on this UTC day, YYYY-MM-DD', dayOf)
     .option('--wait <seconds>', 'longest wait without progress for the stages to take what Postgres shows', seconds, 60)
     .option('--every <seconds>', 'again and again, until a signal; the last verdict is served as metrics', seconds)
-    .option('--port <port>', 'with --every: port of /health, /ready and /metrics; 0 takes a free one', portOf, 0)
+    .option('--port <port>', 'with --every: port of /health, /ready and /metrics; 0 takes a free one', portNumber, 0)
     .option('--json', 'print JSON, with rows and row hashes by table, day and partition')
     .action(async (options: VerifyCommandOptions, command: Command) => {
       const config = loadConfig(command);
@@ -99,7 +100,7 @@ function printAside({ missing, behind, elsewhere, parked }: Verification): void 
 }
 
 /** By symbol, the greatest number first. */
-export function printMissing(missing: Verification['missing']): void {
+function printMissing(missing: Verification['missing']): void {
   const symbols = new Map<string, { text: string[]; most: number }>();
   for (const { venue, symbol, interval, reason, trades } of missing) {
     const of = symbols.get(`${venue} ${symbol}`) ?? { text: [], most: 0 };
@@ -145,10 +146,4 @@ function table(text: string, others: readonly TableName[]): readonly TableName[]
   const found = tableNames.find((name) => name === text);
   if (found === undefined) throw new InvalidArgumentError(`one of ${tableNames.join(', ')}`);
   return [...others, found];
-}
-
-function portOf(text: string): number {
-  const port = Number(text);
-  if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new InvalidArgumentError('a port, 0 to 65535');
-  return port;
 }

@@ -43,6 +43,20 @@ const decimal = /^\d+(\.\d+)?([eE][+-]?\d+)?$/;
 const epoch = /^\d{10,19}$/;
 const flag = /^(true|false)$/i;
 
+/** The archives of BitMEX and of Bybit have the same columns; their times have another unit. */
+const tradeArchive = {
+  signature: ['timestamp', 'symbol', 'side', 'size', 'price', 'trdmatchid'],
+  ofVenue: true,
+  columns: {
+    trade_id: ['trdmatchid'],
+    symbol: ['symbol'],
+    executed_at: ['timestamp'],
+    price: ['price'],
+    size: ['size'],
+    side: ['side'],
+  },
+} as const;
+
 export const formats = {
   auto: {
     about: 'one of the others if the header tells it; else common names of columns and units of time',
@@ -117,16 +131,7 @@ export const formats = {
     about: 'timestamp, symbol, side, size, price, trdMatchID: the archive of BitMEX',
     unit: 'auto',
     venue: 'bitmex',
-    signature: ['timestamp', 'symbol', 'side', 'size', 'price', 'trdmatchid'],
-    ofVenue: true,
-    columns: {
-      trade_id: ['trdmatchid'],
-      symbol: ['symbol'],
-      executed_at: ['timestamp'],
-      price: ['price'],
-      size: ['size'],
-      side: ['side'],
-    },
+    ...tradeArchive,
   },
   bitstamp: {
     about: 'timestamp (seconds), price, amount, and optionally id and type (0 buy, 1 sell)',
@@ -144,16 +149,7 @@ export const formats = {
     about: 'timestamp (seconds), symbol, side, size, price, trdMatchID: the archive of Bybit',
     unit: 's',
     venue: 'bybit',
-    signature: ['timestamp', 'symbol', 'side', 'size', 'price', 'trdmatchid'],
-    ofVenue: true,
-    columns: {
-      trade_id: ['trdmatchid'],
-      symbol: ['symbol'],
-      executed_at: ['timestamp'],
-      price: ['price'],
-      size: ['size'],
-      side: ['side'],
-    },
+    ...tradeArchive,
   },
   coinbase: {
     about: "trade_id, side, size, price, time; side is the maker's and is turned round",

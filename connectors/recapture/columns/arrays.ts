@@ -33,7 +33,7 @@ function quoted(text: string): string {
 }
 
 /** Elements of Postgres' text of an array of one dimension that begins at 1. */
-export function elementsOf(text: string): (string | null)[] {
+function elementsOf(text: string): (string | null)[] {
   const elements: (string | null)[] = [];
   const element = /"((?:[^"\\]|\\.)*)"|([^,{}]+)/gsy;
   for (let at = 1; at < text.length - 1; at = element.lastIndex + 1) {
