@@ -1,4 +1,4 @@
-/** Where each stage keeps its own positions: what `offsets restore` and `status` compare its group with. */
+/** The positions that each stage keeps itself; `offsets restore` and `status` compare its group with them. */
 import type { Schemas } from '../core/avro/schemas.ts';
 import type { Config } from '../core/config.ts';
 import { MillraceError } from '../core/errors.ts';

@@ -49,7 +49,7 @@ export interface StagesOptions {
   readonly log: Log;
   readonly stages: readonly Stage[];
   readonly eventTimeOf: EventTimeOf;
-  /** Where a stage keeps its own positions; asked where its group has no offset. Default: nowhere. */
+  /** The positions that a stage keeps itself; read only if its group has no offset. Default: none. */
   readonly positionsOf?: (stage: Stage) => OwnPositions | undefined;
   readonly signal?: AbortSignal;
 }

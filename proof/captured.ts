@@ -20,7 +20,7 @@ import { duckdbTally, TallyBook } from './tally.ts';
 
 export type CapturedTopic = Extract<ArchivedTopic, `cdc.${string}`>;
 
-/** What the words of the two stores are made of. */
+/** The topic and the table that are compared, with the columns, key and event time of both. */
 interface Shape {
   readonly topic: CapturedTopic;
   /** Of the table in Postgres, with its schema. */

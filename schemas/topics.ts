@@ -42,7 +42,7 @@ type Shape = Omit<Topic, 'name'>;
 
 /** Largest record that the connector sends of a captured table, bytes; an update has its row twice. */
 export const captureRecordBytes = 8_000_000;
-/** What our decoders take: such a record, also within a dead letter. */
+/** Limit of our decoders: such a record passes, also within a dead letter. */
 const captureBatchBytes = 8 * 1024 * 1024;
 
 const millrace = { partitions: PARTITIONS, compression: 'zstd', createdBy: 'millrace' } as const;

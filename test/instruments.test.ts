@@ -31,7 +31,7 @@ async function archived(...changes: readonly ReturnType<typeof instrument>[]): P
   return harness;
 }
 
-/** What Postgres answers that holds these rows. */
+/** The answers of a Postgres that holds these rows. */
 function holding(...rows: readonly InstrumentRow[]): Client {
   const sums = rows.map((row) => {
     const hash = new RowHash();

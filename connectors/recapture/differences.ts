@@ -66,7 +66,7 @@ export async function compare(
 }
 
 function onDays({ eventTime }: CapturedTable, days: readonly string[]): string {
-  // Of rows without an event time any may be lost.
+  // A row without event time may be a lost one, whatever its day.
   if (eventTime === null) return 'true';
   const time = `t.${quoted(eventTime)}`;
   const conditions = days.map(

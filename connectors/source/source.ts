@@ -7,7 +7,7 @@ export interface Wanted {
   readonly publication: string;
   /** Captured tables, with their schema. */
   readonly tables: readonly string[];
-  /** Where backfills are told; published, but without a topic. */
+  /** The table of backfill signals; it is published, but has no topic. */
   readonly signals: string | undefined;
   /** The replication role. */
   readonly role: string;

@@ -96,7 +96,7 @@ export function lineageValues(
 
 type CaptureSchema = typeof schemas.trade_change | typeof schemas.instrument_change;
 
-/** What is read of the envelope, which is the same for every captured table. */
+/** The fields that are read of the envelope; they are the same for every captured table. */
 export type Change = Pick<TradeChange, 'op' | 'source'> & Readonly<Record<'before' | 'after', object | null>>;
 
 interface CapturedOptions extends Pick<Table, 'rowRecord' | 'eventTime'> {

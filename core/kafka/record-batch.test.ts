@@ -13,7 +13,7 @@ interface Batch {
   readonly control?: 'commit' | 'abort';
   readonly codec?: 0 | 1 | 2 | 4;
   readonly timestamp?: bigint;
-  /** Of LogAppendTime. */
+  /** LogAppendTime of the batch, milliseconds. */
   readonly appended?: bigint;
 }
 

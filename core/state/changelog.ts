@@ -26,7 +26,7 @@ export interface TaskState {
   readonly identities: Readonly<Record<string, IdentitySnapshot>>;
   /** Where each table is read on: a position for each of its partitions. */
   readonly tables: Readonly<Record<string, readonly bigint[]>>;
-  /** Where each input is read on, by topic: the offsets of the same transaction. Undefined in state of a release that did not write them. */
+  /** Next offset of each input, by topic, as committed in the same transaction. Undefined in state of a release that did not write them. */
   readonly positions?: Readonly<Record<string, bigint>> | undefined;
   /** The settings that it works with; undefined if none were declared so far. */
   readonly settings?: JournalledSettings | undefined;

@@ -1,4 +1,4 @@
-/** Where a file's columns are and what they are used for. */
+/** The places of a file's columns, and their uses. */
 import { MillraceError } from '../../core/errors.ts';
 import {
   detectFormat,

@@ -38,7 +38,7 @@ async function sql(...statements: string[]): Promise<void> {
   }
 }
 
-/** Where Postgres' write-ahead log ends. */
+/** The end of Postgres' write-ahead log. */
 async function walEnd(): Promise<bigint> {
   await using db = await connectPostgres({ url: (await home.config()).postgres.url, name: 'disasters test' });
   const { rows: found } = await db.query<{ lsn: string }>(`SELECT (pg_current_wal_lsn() - '0/0')::text AS lsn`);

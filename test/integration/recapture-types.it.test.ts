@@ -190,7 +190,7 @@ async function insertAll(symbol: string): Promise<number> {
   return rows;
 }
 
-/** What was captured of each row, by its id. */
+/** The captured record of each row, by its id. */
 async function rowsOf(symbol: string): Promise<ReadonlyMap<string, Record<string, unknown>>> {
   const decoder = new AvroDecoder<{ after: Record<string, unknown> | null }>(captured.registry, null);
   const found = await captured.records('trades');

@@ -121,7 +121,7 @@ describe('a column', () => {
     const [column] = shown(type, pgType).columns;
     if (value !== undefined) expect(column?.toAvro(text)).toEqual(value);
     if (back !== undefined) expect(column?.toText(value)).toBe(back);
-    // What was written is held as what it was made of.
+    // A written value that is held as text gives the same value again.
     expect(column?.toAvro(column.toText(column.toAvro(text)))).toEqual(column?.toAvro(text));
   });
 

@@ -9,7 +9,7 @@ import { changelogTopic, readTask, taskKey } from '../../state/changelog.ts';
 /** By topic; 'unwritten': there is state, of a release that wrote no position into it. */
 export type TaskPositions = ReadonlyMap<string, bigint> | 'unwritten';
 
-/** Where a processor or sink keeps its positions itself, beside the offsets of its group. */
+/** The positions that a processor or sink keeps itself, beside the offsets of its group. */
 export interface OwnPositions {
   readonly name: string;
   /** Topics that a task reads together, the primary first. */

@@ -261,7 +261,7 @@ async function readRow(
   };
 }
 
-/** What the archive is to hold of a record; undefined when the log has deleted it, compaction included; null when there is no such row. */
+/** The archived row that a record must have; undefined when the log has deleted it, compaction included; null when there is no such row. */
 async function recordAt(
   { log, schemas, signal }: TraceSources,
   topic: ObjectName['topic'],

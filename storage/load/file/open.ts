@@ -11,7 +11,7 @@ export interface OpenFile {
   readonly stream: Readable;
   /** Bytes of the file read so far, as it is on disk. */
   readonly bytesRead: () => number;
-  /** Where in the file unpacking has come; undefined for a plain file. */
+  /** Bytes of the packed file that were unpacked so far; undefined for a plain file. */
   readonly unpacked: (() => number) | undefined;
 }
 

@@ -19,7 +19,7 @@ export interface SortOptions {
   readonly reverse?: boolean;
   /** Rows per run. Default 50,000. */
   readonly runRows?: number;
-  /** Where runs are kept. Default: the folder of temporary files. */
+  /** Folder of the sorted runs. Default: the folder of temporary files. */
   readonly dir?: string;
 }
 
