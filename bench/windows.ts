@@ -1,6 +1,6 @@
 /**
  * Candles from real Debezium envelopes: Millrace's ohlcv beside Kafka Streams on the same topic, alternating, each as a process of its own
- * with nothing left of the run before. See docs/benchmarks.md.
+ * with nothing left of the run before. See docs/reference/benchmarks.md.
  */
 import { parseArgs } from 'node:util';
 import { Registry } from '../core/avro/registry.ts';

@@ -22,7 +22,7 @@ import { caughtUp, seeded } from './load.ts';
 import { Market } from './market.ts';
 
 export interface Burst {
-  /** Its number in docs/faults.md. */
+  /** Its number in docs/reference/faults.md. */
   readonly fault: number;
   readonly title: string;
   /** How often it is injected unless told otherwise. */

@@ -7,7 +7,7 @@ import { splitPage } from './archive/page.ts';
 import type { Burst, Outcome } from './burst.ts';
 import { bursts } from './bursts/all.ts';
 
-const page = join(projectDir, 'docs', 'soak.md');
+const page = join(projectDir, 'docs', 'reference', 'soak.md');
 const stateFile = join(stacksHome(), 'soak.json');
 
 interface Result extends Outcome {
@@ -82,11 +82,16 @@ function render(results: readonly Result[], before: string): string {
   const machine = `${cpus().length} cores, ${Math.round(totalmem() / 1024 ** 3)} GiB, Node ${process.versions.node}`;
   return `# Results of the soak
 
-What \`npm run soak\` found, newest result of each burst; how it is done is in [faults.md](faults.md). Numbers of faults are that page's. A stack
-of real parts and everything that reads it, on one machine: ${machine}.
+Newest result of each burst of \`npm run soak\`. This page is written by the soak; do not edit it. Numbers of faults: [faults](faults.md). How they are injected
+and verified: [fault testing](../concepts/fault-testing.md). Each burst runs on a stack of real parts on one machine: ${machine}.
 
-Verified after each: I1 to I3 and I5 against the witness (fault 18: without it), then \`millrace verify\`; every process within 512 MiB. Settled is from the end of the load
-until all of that agreed; memory is the largest resident size of a Millrace process, WAL the most that Postgres kept for the capture.
+After each burst the invariants I1 to I3 and I5 are checked against the witness (fault 18: without it), then \`millrace verify\` runs. Every process must stay within 512 MiB.
+
+| column | meaning |
+|---|---|
+| settled s | from the end of the load until all checks agreed |
+| memory MiB | largest resident size of a Millrace process |
+| WAL MiB | most WAL that Postgres kept for the capture |
 
 | fault | what was injected | times | changes committed | violations | settled s | memory MiB | WAL MiB | took s | date |
 |---:|---|---:|---:|---|---:|---:|---:|---:|---|

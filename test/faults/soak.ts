@@ -8,12 +8,12 @@
  *   npm run soak -- faults 17 --keep                ends at a broken promise, and leaves the stack as it is then
  *   npm run soak -- archive --rows 2000000          the archive at length; --minutes ends its load earlier
  *   npm run soak -- simulation --seeds 10000        that many simulated schedules
- *   npm run soak -- simulation --seed 7             one of them, with its trace; docs/simulation.md
+ *   npm run soak -- simulation --seed 7             one of them, with its trace; docs/concepts/simulation.md
  *   npm run soak -- properties --seeds 20           property tests, with that many seeds by chance
  *   npm run soak -- properties --seed 7             with this one, as a failure is reported
  *
  * Bursts follow each other on one stack of their own, fresh at the beginning, after a broken promise and after what the witness cannot follow, and removed at the end. Results are kept in `.millrace/soak.json` after each burst, so what was
- * interrupted goes on when it is started again; docs/soak.md is written from them. Ends with an error when a promise was broken.
+ * interrupted goes on when it is started again; docs/reference/soak.md is written from them. Ends with an error when a promise was broken.
  */
 import { parseArgs } from 'node:util';
 import { untilSignal } from '../../cli/signals.ts';
@@ -93,7 +93,7 @@ async function faults(numbers: readonly number[], signal: AbortSignal): Promise<
   }
   await wipe();
   const { passed, failed } = results.count(bursts);
-  say(`${passed} bursts without a violation, ${failed} with one, of ${bursts.length}; see docs/soak.md`);
+  say(`${passed} bursts without a violation, ${failed} with one, of ${bursts.length}; see docs/reference/soak.md`);
   return failed === 0;
 }
 

@@ -25,7 +25,7 @@ import org.apache.parquet.schema.Type;
 
 /**
  * Reads archive files by Apache Parquet's own reader. For each file a line `file TAB rows TAB row hash`, and after it one line per row:
- * the canonical text of all columns, in Base64. The row hash is that of docs/archive.md, over the columns that are no lineage.
+ * the canonical text of all columns, in Base64. The row hash is that of docs/concepts/archive.md, over the columns that are no lineage.
  */
 public class Read {
   public static void main(String[] files) throws Exception {

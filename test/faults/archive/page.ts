@@ -1,4 +1,4 @@
-/** The section of docs/soak.md about the archive at length. Bursts have the rest of the page, and each leaves the other's as it is. */
+/** The section of docs/reference/soak.md about the archive at length. Bursts have the rest of the page, and each leaves the other's as it is. */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { projectDir } from '../../../cli/config.ts';
@@ -20,7 +20,7 @@ export interface ArchiveOutcome {
   readonly settleSeconds: number;
 }
 
-const page = join(projectDir, 'docs', 'soak.md');
+const page = join(projectDir, 'docs', 'reference', 'soak.md');
 const heading = '## The archive at length';
 
 export async function writeArchiveResult(outcome: ArchiveOutcome): Promise<void> {
@@ -64,8 +64,8 @@ export function renderArchive(outcome: ArchiveOutcome, at: Date): string {
   ];
   return `${heading}
 
-\`npm run soak -- archive\` ([faults.md](faults.md#the-archive-at-length)): rows inserted, updated and deleted at random while Kafka Connect, the broker, the processors and the sinks
-are killed. Newest result:
+\`npm run soak -- archive\` inserts, updates and deletes rows at random, while Kafka Connect, the broker, the processors and the sinks are killed. Method:
+[fault testing](../concepts/fault-testing.md#the-archive-at-length). Newest result:
 
 | | |
 |---|---|

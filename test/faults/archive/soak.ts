@@ -89,7 +89,7 @@ export async function soakArchive(options: ArchiveSoakOptions): Promise<boolean>
     const { insert, update, delete: deleted } = outcome.counts;
     const changes = (insert + update + deleted).toLocaleString('en-US');
     say(
-      `${sound ? '✓' : '✗'} ${changes} changes, ${outcome.checks} checks, ${outcome.violations.length} violations; see docs/soak.md`,
+      `${sound ? '✓' : '✗'} ${changes} changes, ${outcome.checks} checks, ${outcome.violations.length} violations; see docs/reference/soak.md`,
     );
   } catch (error) {
     if (!signal.aborted) throw error;
