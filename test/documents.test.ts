@@ -102,7 +102,7 @@ test('every link between documents leads to a file', async () => {
 });
 
 test('every requirement is listed once, with a status', async () => {
-  const text = await readFile(join(root, 'docs/requirements.md'), 'utf8');
+  const text = await readFile(join(root, 'docs/reference/requirements.md'), 'utf8');
   const rows = [...text.matchAll(/^\| ([ASNTE]-\d\d[^|]*) \| ([^|]+) \|/gm)];
   const ids: string[] = [];
   for (const [, cell = '', status = ''] of rows) {
