@@ -167,8 +167,10 @@ describe('topics', () => {
   });
 });
 
-describe('docs/schemas.md', () => {
-  const docs = readFileSync(join(here, '../docs/schemas.md'), 'utf8');
+describe('docs/reference', () => {
+  const docs = ['topics.md', 'schemas.md']
+    .map((page) => readFileSync(join(here, '../docs/reference', page), 'utf8'))
+    .join('\n');
 
   test('has every topic as it is in the list', () => {
     const kept = (ms: number) => (ms === -1 ? 'for ever' : `${ms / 86_400_000} days`);

@@ -84,8 +84,8 @@ describe('what documents and runbooks tell to type', () => {
   });
 });
 
-test('the page on operations lists every metric, and none that does not exist', async () => {
-  const text = await readFile(join(root, 'docs/operations.md'), 'utf8');
+test('the page on metrics lists every metric, and none that does not exist', async () => {
+  const text = await readFile(join(root, 'docs/reference/metrics.md'), 'utf8');
   const listed = [...text.matchAll(/`((?:millrace|cold_storage|kafka_connect|wal)_[a-z_]+)(?:\{[a-z,]+\})?`/g)];
   const metrics = new Metrics({ node: false }).registry.getMetricsAsArray().map(({ name }) => name);
   expect([...new Set(listed.map(([, name]) => name))].sort()).toEqual([...metrics].sort());
@@ -102,7 +102,7 @@ test('every link between documents leads to a file', async () => {
 });
 
 test('every requirement is listed once, with a status', async () => {
-  const text = await readFile(join(root, 'docs/requirements.md'), 'utf8');
+  const text = await readFile(join(root, 'docs/reference/requirements.md'), 'utf8');
   const rows = [...text.matchAll(/^\| ([ASNTE]-\d\d[^|]*) \| ([^|]+) \|/gm)];
   const ids: string[] = [];
   for (const [, cell = '', status = ''] of rows) {

@@ -14,7 +14,8 @@ export interface ColumnTrouble extends RefusedColumn {
   readonly table: string;
 }
 
-const remedy = 'Use a type of the table in docs/capture.md, in a column of another name, and drop this one.';
+const remedy =
+  'Use a type of the table in docs/reference/column-types.md, in a column of another name, and drop this one.';
 
 const failing = new Set(['"bit"[]', 'ltree[]']);
 
