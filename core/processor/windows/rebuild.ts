@@ -1,11 +1,11 @@
 import { unlessDead } from '../../errors.ts';
 import type { Context, InputRecord, Range } from '../define.ts';
 import { extend, nowhere, type Span } from './aggregation.ts';
-import type { Board } from './board.ts';
 import type { Owner } from './pane.ts';
 import type { Level } from './plan.ts';
 import type { Reading } from './recent.ts';
 import { Versions } from './versions.ts';
+import type { WindowStore } from './window-store.ts';
 import { endOf } from './windows.ts';
 
 /** Windows of one key that are to be made again from a range of the input. */
@@ -44,19 +44,19 @@ interface Place<A> {
  * A window that is not frozen is passed over, since it takes its records as they come. A window of a key without state is passed over, too.
  */
 export class Rebuild<R, A> {
-  readonly #board: Board<R, A>;
+  readonly #store: WindowStore<R, A>;
   readonly #context: Pick<Context, 'reread'>;
   readonly #reading: Pick<Reading<R>, 'version'>;
 
-  constructor(board: Board<R, A>, context: Pick<Context, 'reread'>, reading: Pick<Reading<R>, 'version'>) {
-    this.#board = board;
+  constructor(store: WindowStore<R, A>, context: Pick<Context, 'reread'>, reading: Pick<Reading<R>, 'version'>) {
+    this.#store = store;
     this.#context = context;
     this.#reading = reading;
   }
 
   /** Emits the windows when the current record of a table has returned. Only in `table`. */
   ask({ key, range, refused, windows }: RebuildRequest): void {
-    const owner = this.#board.owner(key);
+    const owner = this.#store.owner(key);
     if (owner === undefined) return;
     const places = this.#places(owner, windows);
     if (places.all.length === 0) return;
@@ -81,7 +81,7 @@ export class Rebuild<R, A> {
 
   /** Those of the requested windows that are frozen, smallest first, then by time. */
   #places(owner: Owner<A>, windows: readonly RequestedWindow[]): Places<A> {
-    const frozen = owner.frozen(this.#board.now);
+    const frozen = owner.frozen(this.#store.now);
     const places = windows.flatMap(({ level: name, start, revision }): Place<A>[] => {
       const level = owner.plan.level(name);
       const end = level === undefined ? undefined : endOf(level.windows, start);
@@ -92,13 +92,13 @@ export class Rebuild<R, A> {
   }
 
   #add(place: Place<A>, record: R): void {
-    const { aggregation } = this.#board.options;
+    const { aggregation } = this.#store.options;
     if (place.value === null) place.value = aggregation.create(record);
     else aggregation.add(place.value, record);
   }
 
   #emit(owner: Owner<A>, { level, start, end, revision: before, span, value }: Place<A>, { from, to }: Range): void {
-    const { aggregation, emit } = this.#board.options;
+    const { aggregation, emit } = this.#store.options;
     if (value === null && before === 0) return;
     // The sum of its records does not fit an output.
     if (unlessDead(() => aggregation.check?.(value, null, level.share) ?? true) === undefined) return;
@@ -106,7 +106,7 @@ export class Rebuild<R, A> {
     const pane = owner.lane(level).get(start);
     if (pane !== undefined) {
       pane.state.revision = revision;
-      this.#board.save(pane);
+      this.#store.save(pane);
     }
     emit({
       key: owner.tie,

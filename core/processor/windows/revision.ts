@@ -1,11 +1,11 @@
 import type { InputRecord } from '../define.ts';
 import { extend } from './aggregation.ts';
-import type { Board } from './board.ts';
 import type { Gaps } from './gaps.ts';
 import { keepOf, Owner, type Pane } from './pane.ts';
 import type { Level } from './plan.ts';
 import type { Recent } from './recent.ts';
 import type { Found } from './versions.ts';
+import type { WindowStore } from './window-store.ts';
 
 /** What a record did to a window that it did not simply join. */
 export interface WindowOutcome<R> {
@@ -52,14 +52,14 @@ interface Step<A> {
  * can be told; otherwise the smallest window that holds it is rebuilt from the log, and the larger ones are merged again.
  */
 export class Revision<R, A> {
-  readonly #board: Board<R, A>;
+  readonly #store: WindowStore<R, A>;
   readonly #gaps: Gaps<R, A>;
   readonly #recent: Recent<R> | undefined;
   readonly #outcome: (outcome: WindowOutcome<R>) => void;
   readonly #settle: (owner: Owner<A>) => void;
 
   constructor(parts: {
-    readonly board: Board<R, A>;
+    readonly store: WindowStore<R, A>;
     readonly gaps: Gaps<R, A>;
     /** Needed where something cannot be subtracted. */
     readonly recent: Recent<R> | undefined;
@@ -67,7 +67,7 @@ export class Revision<R, A> {
     /** Closes what is due after a change. */
     readonly settle: (owner: Owner<A>) => void;
   }) {
-    this.#board = parts.board;
+    this.#store = parts.store;
     this.#gaps = parts.gaps;
     this.#recent = parts.recent;
     this.#outcome = parts.outcome;
@@ -77,7 +77,7 @@ export class Revision<R, A> {
   /** A change of a key that has no windows: it never had the record. */
   unknown(key: string, change: Change<R>, at: InputRecord<unknown>, reason: WindowOutcome<R>['reason']): void {
     const progress = { max_event: 0, max_log: 0, floor: 0, lateness: 0, horizon: 0, frozen: 0, plan: '' };
-    const owner = new Owner<A>(key, progress, this.#board.options.plan(key));
+    const owner = new Owner<A>(key, progress, this.#store.options.plan(key));
     for (const step of this.#steps(owner, change, Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY)) {
       this.#report(owner, step, change, at, reason, { effect: 'NOT_APPLIED', reached: Number.NEGATIVE_INFINITY });
     }
@@ -89,7 +89,7 @@ export class Revision<R, A> {
    * @throws MillraceError BAD_RECORD, before anything has changed, when a window would become too great for its outputs.
    */
   apply(owner: Owner<A>, change: Change<R>, at: InputRecord<unknown>, reason: WindowOutcome<R>['reason']): boolean {
-    const { now } = this.#board;
+    const { now } = this.#store;
     const steps = this.#steps(owner, change, owner.reached(now), owner.frozen(now));
     for (const step of steps) this.#check(owner, step, change);
     const again = steps.flatMap((step) => {
@@ -107,7 +107,7 @@ export class Revision<R, A> {
     for (const { state } of again) if (state.from_offset < from) from = state.from_offset;
     const holds = (time: number) => again.some(({ start, end }) => start <= time && time < end);
     this.#recent.ask(
-      { topic: at.topic, from, to: at.offset + 1n, key: owner.tie, holds, oldest: () => this.#board.oldestOffset() },
+      { topic: at.topic, from, to: at.offset + 1n, key: owner.tie, holds, oldest: () => this.#store.oldestOffset() },
       finish,
     );
     return true;
@@ -118,13 +118,13 @@ export class Revision<R, A> {
     if (before === null || steps.length === 0) return true;
     return steps.some(({ level, start, holds, strange }) => {
       if (!strange) return true;
-      return holds.before && !this.#board.isEmpty(owner.lane(level).get(start)?.state.value ?? null);
+      return holds.before && !this.#store.isEmpty(owner.lane(level).get(start)?.state.value ?? null);
     });
   }
 
   /** Smallest windows first, so that a window is changed after all it is made of. */
   #steps(owner: Owner<A>, change: Change<R>, reached: number, frozen: number): Step<A>[] {
-    const { aggregation } = this.#board.options;
+    const { aggregation } = this.#store.options;
     const before = change.before === null ? Number.NaN : aggregation.time(change.before);
     const after = change.after === null ? Number.NaN : aggregation.time(change.after);
     const steps: Step<A>[] = [];
@@ -138,12 +138,12 @@ export class Revision<R, A> {
         const end = level.windows.end(start);
         const holds = { before: start <= before && before < end, after: start <= after && after < end };
         const pane = owner.lane(level).get(start);
-        const gone = keepUntil(owner, level, start, this.#board.options.fill > 0) <= frozen;
+        const gone = keepUntil(owner, level, start, this.#store.options.fill > 0) <= frozen;
         const strange = verdicts.get(leafOf(level)) === false;
         const untouched = gone || strange;
         const takes = {
           before:
-            !untouched && holds.before && direct.before && pane !== undefined && !this.#board.isEmpty(pane.state.value),
+            !untouched && holds.before && direct.before && pane !== undefined && !this.#store.isEmpty(pane.state.value),
           after: !untouched && holds.after && direct.after,
         };
         const removal =
@@ -163,16 +163,16 @@ export class Revision<R, A> {
       const leaf = leafOf(level);
       if (verdicts.has(leaf) || !isDirect(level, before, reached)) continue;
       for (const start of startsOf(level, before)) {
-        if (keepUntil(owner, level, start, this.#board.options.fill > 0) <= frozen) continue;
+        if (keepUntil(owner, level, start, this.#store.options.fill > 0) <= frozen) continue;
         const value = owner.lane(level).get(start)?.state.value ?? null;
-        verdicts.set(leaf, !this.#board.isEmpty(value));
+        verdicts.set(leaf, !this.#store.isEmpty(value));
       }
     }
     return verdicts;
   }
 
   #removal(pane: Pane<A>, change: Change<R>, frozen: number): Step<A>['removal'] {
-    const { aggregation } = this.#board.options;
+    const { aggregation } = this.#store.options;
     const value = pane.state.value as A;
     if (aggregation.count(value) === 1) return { how: 'emptied', value: null };
     const left = aggregation.copy(value);
@@ -185,12 +185,12 @@ export class Revision<R, A> {
   }
 
   #check(owner: Owner<A>, step: Step<A>, change: Change<R>): void {
-    const { check } = this.#board.options.aggregation;
+    const { check } = this.#store.options.aggregation;
     if (check === undefined || (!step.takes.before && !step.takes.after)) return;
     const value = step.takes.before
       ? step.removal.value
       : (owner.lane(step.level).get(step.start)?.state.value ?? null);
-    check(this.#board.isEmpty(value) ? null : value, step.takes.after ? change.after : null, step.level.share);
+    check(this.#store.isEmpty(value) ? null : value, step.takes.after ? change.after : null, step.level.share);
   }
 
   #finish(
@@ -201,7 +201,7 @@ export class Revision<R, A> {
     reason: WindowOutcome<R>['reason'],
     found: Found<R> | undefined,
   ): void {
-    const { now } = this.#board;
+    const { now } = this.#store;
     const reached = owner.reached(now);
     const frozen = owner.frozen(now);
     const changed = steps.map((step) => this.#change(owner, step, change, at, found, { reached, now }));
@@ -214,12 +214,12 @@ export class Revision<R, A> {
       if (pane === undefined) continue;
       if (effect === 'REVISED') {
         const why = reason === 'UPDATE' ? 'CORRECTION' : reason === 'DELETE' ? 'CANCEL' : 'LATE_TRADE';
-        const filled = pane.state.value !== null && this.#board.isEmpty(pane.state.value);
-        this.#board.emit(pane, filled ? 'FILLED' : 'REVISED', why);
-        this.#board.save(pane);
+        const filled = pane.state.value !== null && this.#store.isEmpty(pane.state.value);
+        this.#store.emit(pane, filled ? 'FILLED' : 'REVISED', why);
+        this.#store.save(pane);
         this.#gaps.follow(pane, now, why);
       } else {
-        this.#board.save(pane);
+        this.#store.save(pane);
       }
     }
     this.#settle(owner);
@@ -239,7 +239,7 @@ export class Revision<R, A> {
     const closed = end <= time.reached;
     const pane =
       owner.lane(level).get(start) ??
-      (closed ? this.#board.openClosed(owner, level, start) : this.#board.open(owner, level, start));
+      (closed ? this.#store.openClosed(owner, level, start) : this.#store.open(owner, level, start));
     const { state } = pane;
     if (removal.how === 'read' && found !== undefined) {
       this.#rebuild(pane, found, time.reached);
@@ -248,12 +248,12 @@ export class Revision<R, A> {
       else if (removal.how === 'emptied') state.value = this.#gaps.emptied(pane);
       if (removal.how === 'merged') {
         // The smaller windows have the record as it is now, if it is here.
-        this.#board.mergeAgain(pane);
+        this.#store.remerge(pane);
         if (state.value === null) state.value = this.#gaps.emptied(pane);
-      } else if (takes.after && change.after !== null) this.#board.add(pane, change.after, at);
+      } else if (takes.after && change.after !== null) this.#store.add(pane, change.after, at);
     }
     extend(state, at);
-    if (!closed) this.#board.touch(pane, time.now);
+    if (!closed) this.#store.touch(pane, time.now);
     return pane;
   }
 
@@ -261,7 +261,7 @@ export class Revision<R, A> {
   #rebuild(pane: Pane<A>, found: Found<R>, reached: number): void {
     const { start, end, level, state } = pane;
     const until = level.source === undefined ? end : Math.min(end, level.source.windows.at(reached));
-    const value = found.total(start, until, state.from_offset, this.#board.options.aggregation);
+    const value = found.total(start, until, state.from_offset, this.#store.options.aggregation);
     state.value = value ?? this.#gaps.emptied(pane);
   }
 
@@ -277,7 +277,7 @@ export class Revision<R, A> {
     if (reason === 'LATE' && step.end > found.reached) return;
     const record = step.holds.after ? change.after : change.before;
     if (record === null) return;
-    const behind = found.reached - this.#board.options.aggregation.time(record);
+    const behind = found.reached - this.#store.options.aggregation.time(record);
     this.#outcome({
       key: owner.tie,
       record,

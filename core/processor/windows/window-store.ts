@@ -23,7 +23,7 @@ import { type Retired, retire } from './retire.ts';
 import { floor } from './windows.ts';
 
 /** What windows are made of, and by which settings. */
-export interface BoardOptions<R, A> {
+export interface WindowStoreOptions<R, A> {
   readonly aggregation: Aggregation<R, A>;
   /** The windows of a key; the same object whenever they are the same. */
   readonly plan: (key: string) => Plan;
@@ -45,8 +45,8 @@ export interface BoardOptions<R, A> {
 }
 
 /** The state of an aggregate: keys, their windows, what is due, and what was emitted. */
-export class Board<R, A> {
-  readonly options: BoardOptions<R, A>;
+export class WindowStore<R, A> {
+  readonly options: WindowStoreOptions<R, A>;
   readonly #aggregation: Aggregation<R, A>;
   readonly #context: Pick<Context, 'logTime'>;
   readonly #progress: Store<KeyProgress>;
@@ -59,7 +59,7 @@ export class Board<R, A> {
   #openPanes = 0;
   readonly #idle: number;
 
-  constructor(options: BoardOptions<R, A>, context: Context) {
+  constructor(options: WindowStoreOptions<R, A>, context: Context) {
     this.options = options;
     this.#aggregation = options.aggregation;
     this.#idle = options.forget ?? forgetAfter;
@@ -328,7 +328,7 @@ export class Board<R, A> {
   }
 
   /** Puts a window together again from its smaller ones that have closed. */
-  mergeAgain(pane: Pane<A>): void {
+  remerge(pane: Pane<A>): void {
     const { owner, level, state } = pane;
     const { source } = level;
     if (source === undefined) throw new RangeError(`${level.windows.name} is not made of smaller windows`);
