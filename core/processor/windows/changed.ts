@@ -38,7 +38,7 @@ function addParents<A>(pane: Pane<A>, into: Set<Pane<A>>, open: Open<A>): void {
   for (const parent of level.parents) {
     const { windows } = parent;
     for (let at = windows.at(start); !Number.isNaN(at); at = windows.before(at, start)) {
-      const found = owner.lane(parent).get(at) ?? open(owner, parent, at);
+      const found = owner.panesOf(parent).get(at) ?? open(owner, parent, at);
       if (found.state.closed || into.has(found)) continue;
       into.add(found);
       addParents(found, into, open);

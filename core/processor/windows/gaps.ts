@@ -22,13 +22,13 @@ export class Gaps<R, A> {
     const { fill } = this.#store.options;
     if (fill === 0) return;
     const { owner, level } = pane;
-    const lane = owner.lane(level);
+    const panes = owner.panesOf(level);
     const frozen = owner.frozen(now);
     for (let from = pane; from.state.closed; ) {
       const start = level.windows.next(from.start);
       if (Number.isNaN(start)) return;
       const carried = this.#carry(from);
-      const found = lane.get(start);
+      const found = panes.get(start);
       if (found === undefined) {
         if (carried === null || start >= this.#lastTime(carried) + fill) return;
         const next = this.#store.open(owner, level, start);
@@ -50,7 +50,7 @@ export class Gaps<R, A> {
     const { fill } = this.#store.options;
     if (fill === 0) return null;
     const before = pane.level.windows.previous(pane.start);
-    const found = Number.isNaN(before) ? undefined : pane.owner.lane(pane.level).get(before);
+    const found = Number.isNaN(before) ? undefined : pane.owner.panesOf(pane.level).get(before);
     if (found?.state.closed !== true) return null;
     const carried = this.#carry(found);
     return carried !== null && pane.start < this.#lastTime(carried) + fill ? carried : null;

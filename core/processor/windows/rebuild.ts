@@ -103,7 +103,7 @@ export class Rebuild<R, A> {
     // The sum of its records does not fit an output.
     if (unlessDead(() => aggregation.check?.(value, null, level.share) ?? true) === undefined) return;
     const revision = before + 1;
-    const pane = owner.lane(level).get(start);
+    const pane = owner.panesOf(level).get(start);
     if (pane !== undefined) {
       pane.state.revision = revision;
       this.#store.save(pane);

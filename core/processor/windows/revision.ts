@@ -93,7 +93,7 @@ export class Revision<R, A> {
     const steps = this.#steps(owner, change, owner.reached(now), owner.frozen(now));
     for (const step of steps) this.#check(owner, step, change);
     const again = steps.flatMap((step) => {
-      const pane = step.removal.how === 'read' ? owner.lane(step.level).get(step.start) : undefined;
+      const pane = step.removal.how === 'read' ? owner.panesOf(step.level).get(step.start) : undefined;
       return pane === undefined ? [] : [pane];
     });
     const finish = (found?: Found<R>) => this.#finish(owner, steps, change, at, reason, found);
@@ -118,7 +118,7 @@ export class Revision<R, A> {
     if (before === null || steps.length === 0) return true;
     return steps.some(({ level, start, holds, strange }) => {
       if (!strange) return true;
-      return holds.before && !this.#store.isEmpty(owner.lane(level).get(start)?.state.value ?? null);
+      return holds.before && !this.#store.isEmpty(owner.panesOf(level).get(start)?.state.value ?? null);
     });
   }
 
@@ -137,7 +137,7 @@ export class Revision<R, A> {
       for (const start of startsOf(level, before, after)) {
         const end = level.windows.end(start);
         const holds = { before: start <= before && before < end, after: start <= after && after < end };
-        const pane = owner.lane(level).get(start);
+        const pane = owner.panesOf(level).get(start);
         const gone = keepUntil(owner, level, start, this.#store.options.fill > 0) <= frozen;
         const strange = verdicts.get(leafOf(level)) === false;
         const untouched = gone || strange;
@@ -164,7 +164,7 @@ export class Revision<R, A> {
       if (verdicts.has(leaf) || !isDirect(level, before, reached)) continue;
       for (const start of startsOf(level, before)) {
         if (keepUntil(owner, level, start, this.#store.options.fill > 0) <= frozen) continue;
-        const value = owner.lane(level).get(start)?.state.value ?? null;
+        const value = owner.panesOf(level).get(start)?.state.value ?? null;
         verdicts.set(leaf, !this.#store.isEmpty(value));
       }
     }
@@ -189,7 +189,7 @@ export class Revision<R, A> {
     if (check === undefined || (!step.takes.before && !step.takes.after)) return;
     const value = step.takes.before
       ? step.removal.value
-      : (owner.lane(step.level).get(step.start)?.state.value ?? null);
+      : (owner.panesOf(step.level).get(step.start)?.state.value ?? null);
     check(this.#store.isEmpty(value) ? null : value, step.takes.after ? change.after : null, step.level.share);
   }
 
@@ -238,7 +238,7 @@ export class Revision<R, A> {
     if (!takes.before && !takes.after) return undefined;
     const closed = end <= time.reached;
     const pane =
-      owner.lane(level).get(start) ??
+      owner.panesOf(level).get(start) ??
       (closed ? this.#store.openClosed(owner, level, start) : this.#store.open(owner, level, start));
     const { state } = pane;
     if (removal.how === 'read' && found !== undefined) {
@@ -312,5 +312,5 @@ function startsOf({ windows }: Level, ...times: readonly number[]): number[] {
 }
 
 function keepUntil<A>(owner: Owner<A>, level: Level, start: number, fills: boolean): number {
-  return owner.lane(level).get(start)?.keep ?? keepOf(level, start, level.windows.end(start), fills);
+  return owner.panesOf(level).get(start)?.keep ?? keepOf(level, start, level.windows.end(start), fills);
 }

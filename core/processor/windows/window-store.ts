@@ -93,8 +93,8 @@ export class WindowStore<R, A> {
   oldestOffset(): bigint {
     let oldest = -1n;
     for (const owner of this.#owners.values()) {
-      for (const lane of owner.lanes) {
-        for (const { state } of lane.values()) {
+      for (const panes of owner.panesByLevel) {
+        for (const { state } of panes.values()) {
           const { from_offset: from } = state;
           if (from >= 0n && (oldest < 0n || from < oldest)) oldest = from;
         }
@@ -148,7 +148,7 @@ export class WindowStore<R, A> {
    */
   open(owner: Owner<A>, level: Level, start: number, state?: PaneState<A>): Pane<A> {
     const pane = new Pane(owner, level, start, this.options.fill > 0, state);
-    owner.lane(level).add(pane);
+    owner.panesOf(level).add(pane);
     owner.open.set(pane, pane.end);
     this.#openPanes += 1;
     return pane;
@@ -158,7 +158,7 @@ export class WindowStore<R, A> {
   openClosed(owner: Owner<A>, level: Level, start: number): Pane<A> {
     const pane = new Pane<A>(owner, level, start, this.options.fill > 0, undefined);
     pane.state.closed = true;
-    owner.lane(level).add(pane);
+    owner.panesOf(level).add(pane);
     this.#keep(pane);
     return pane;
   }
@@ -238,7 +238,7 @@ export class WindowStore<R, A> {
     state.closed = true;
     if (value === null && state.revision === 0) {
       // Nobody has heard of it.
-      owner.lane(pane.level).delete(pane);
+      owner.panesOf(pane.level).delete(pane);
       this.#panes.delete(pane.key);
       return;
     }
@@ -255,7 +255,7 @@ export class WindowStore<R, A> {
     for (const parent of pane.level.parents) {
       const { windows } = parent;
       for (let at = windows.at(start); !Number.isNaN(at); at = windows.before(at, start)) {
-        const into = owner.lane(parent).get(at) ?? this.open(owner, parent, at);
+        const into = owner.panesOf(parent).get(at) ?? this.open(owner, parent, at);
         this.merge(into.state, value);
         cover(into.state, pane.state);
         if (due > 0 && into.state.partial_due === 0) this.#changed.add(into, due);
@@ -273,7 +273,7 @@ export class WindowStore<R, A> {
     const frozen = owner.frozen(now);
     for (let pane = owner.kept.first(); pane !== undefined && pane.keep <= frozen; pane = owner.kept.first()) {
       owner.kept.delete(pane);
-      owner.lane(pane.level).delete(pane);
+      owner.panesOf(pane.level).delete(pane);
       this.#panes.delete(pane.key);
     }
   }
@@ -312,12 +312,12 @@ export class WindowStore<R, A> {
     const { source } = level;
     if (source === undefined) return state;
     const total: PaneState<A> = { ...state, value: state.value === null ? null : this.#aggregation.copy(state.value) };
-    const lane = owner.lane(source);
+    const panes = owner.panesOf(source);
     const { windows } = source;
     // Closed ones are merged already, and those end at or before the watermark.
     const first = windows.at(Math.max(pane.start, owner.reached(now)));
-    for (let at = first; at < pane.end && at <= lane.greatest; at = windows.next(at)) {
-      const child = lane.get(at);
+    for (let at = first; at < pane.end && at <= panes.greatest; at = windows.next(at)) {
+      const child = panes.get(at);
       if (child === undefined || child.state.closed) continue;
       const { value, ...span } = this.total(child, now);
       if (value === null || this.isEmpty(value)) continue;
@@ -333,9 +333,9 @@ export class WindowStore<R, A> {
     const { source } = level;
     if (source === undefined) throw new RangeError(`${level.windows.name} is not made of smaller windows`);
     state.value = null;
-    const lane = owner.lane(source);
-    for (let at = source.windows.at(pane.start); at < pane.end && at <= lane.greatest; at = source.windows.next(at)) {
-      const child = lane.get(at)?.state;
+    const panes = owner.panesOf(source);
+    for (let at = source.windows.at(pane.start); at < pane.end && at <= panes.greatest; at = source.windows.next(at)) {
+      const child = panes.get(at)?.state;
       if (child?.closed !== true || child.value === null || this.isEmpty(child.value)) continue;
       this.merge(state, child.value);
     }
@@ -381,7 +381,7 @@ export class WindowStore<R, A> {
   #restorePane(owner: Owner<A>, level: Level, start: number, state: PaneState<A>): void {
     if (state.closed) {
       const pane = new Pane(owner, level, start, this.options.fill > 0, state);
-      owner.lane(level).add(pane);
+      owner.panesOf(level).add(pane);
       this.#keep(pane);
       return;
     }
@@ -399,12 +399,12 @@ export class WindowStore<R, A> {
     this.saveProgress(owner);
     retire(owner, retired, (level, start, { value, ...span }) => {
       if (value === null || this.isEmpty(value)) return;
-      const into = owner.lane(level).get(start) ?? this.open(owner, level, start);
+      const into = owner.panesOf(level).get(start) ?? this.open(owner, level, start);
       this.merge(into.state, value);
       cover(into.state, span);
     });
-    for (const lane of owner.lanes) {
-      for (const pane of lane.values()) {
+    for (const panes of owner.panesByLevel) {
+      for (const pane of panes.values()) {
         pane.state.opaque = true;
         this.save(pane);
       }

@@ -113,7 +113,7 @@ export class Windowed<R, A> {
       const { windows } = level;
       for (let start = windows.at(time); !Number.isNaN(start); start = windows.before(start, time)) {
         if (windows.end(start) <= reached) late = true;
-        const value = known?.lane(level).get(start)?.state.value ?? null;
+        const value = known?.panesOf(level).get(start)?.state.value ?? null;
         this.#aggregation.check?.(this.#store.isEmpty(value) ? null : value, record, level.share);
       }
     }
@@ -190,7 +190,7 @@ export class Windowed<R, A> {
       const level = leaves[index] as (typeof leaves)[number];
       const { windows } = level;
       for (let start = windows.at(time); !Number.isNaN(start); start = windows.before(start, time)) {
-        const pane = owner.lane(level).get(start) ?? this.#store.open(owner, level, start);
+        const pane = owner.panesOf(level).get(start) ?? this.#store.open(owner, level, start);
         this.#store.add(pane, record, at);
         this.#store.touch(pane, now);
         this.#store.save(pane);
