@@ -16,7 +16,7 @@ import {
   readPaneKey,
   type Span,
 } from './aggregation.ts';
-import { Changed } from './changed.ts';
+import { DirtyPanes } from './dirty-panes.ts';
 import { Owner, Pane } from './pane.ts';
 import type { Level, Plan } from './plan.ts';
 import { type Retired, retire } from './retire.ts';
@@ -55,7 +55,7 @@ export class WindowStore<R, A> {
   #latest: Owner<A> | undefined;
   /** Keys with windows, by the log time at which something happens to the first of them. */
   readonly #due = new Heap<Owner<A>>();
-  readonly #changed = new Changed<A>();
+  readonly #dirty = new DirtyPanes<A>();
   #openPanes = 0;
   readonly #idle: number;
 
@@ -127,7 +127,7 @@ export class WindowStore<R, A> {
 
   /** Earliest log time at which `advance` does something; infinite if never. */
   get deadline(): number {
-    return Math.min(this.#due.first()?.due ?? Number.POSITIVE_INFINITY, this.#changed.due);
+    return Math.min(this.#due.first()?.due ?? Number.POSITIVE_INFINITY, this.#dirty.due);
   }
 
   saveProgress(owner: Owner<A>): void {
@@ -182,7 +182,7 @@ export class WindowStore<R, A> {
   touch(pane: Pane<A>, now: number): void {
     const { partial } = this.options;
     if (partial === 0 || pane.state.partial_due > 0) return;
-    this.#changed.add(pane, floor(now, partial) + partial);
+    this.#dirty.add(pane, floor(now, partial) + partial);
   }
 
   emit(pane: Pane<A>, status: PaneStatus, reason: PaneReason, value = pane.state.value, span: Span = pane.state): void {
@@ -200,7 +200,7 @@ export class WindowStore<R, A> {
       this.settle(owner, now, closed);
       this.#dropIdle(owner, now);
     }
-    if (this.#changed.due <= now) this.#emitPartials(now);
+    if (this.#dirty.due <= now) this.#emitPartials(now);
   }
 
   /** In the order in which they are due. Each is settled once, which schedules it again. */
@@ -234,7 +234,7 @@ export class WindowStore<R, A> {
     owner.open.delete(pane);
     this.#openPanes -= 1;
     const { partial_due: due, value } = state;
-    this.#changed.delete(pane);
+    this.#dirty.delete(pane);
     state.closed = true;
     if (value === null && state.revision === 0) {
       // Nobody has heard of it.
@@ -258,7 +258,7 @@ export class WindowStore<R, A> {
         const into = owner.panesOf(parent).get(at) ?? this.open(owner, parent, at);
         this.merge(into.state, value);
         cover(into.state, pane.state);
-        if (due > 0 && into.state.partial_due === 0) this.#changed.add(into, due);
+        if (due > 0 && into.state.partial_due === 0) this.#dirty.add(into, due);
         this.save(into);
       }
     }
@@ -298,7 +298,7 @@ export class WindowStore<R, A> {
   }
 
   #emitPartials(now: number): void {
-    for (const pane of this.#changed.take((owner, level, start) => this.open(owner, level, start))) {
+    for (const pane of this.#dirty.take((owner, level, start) => this.open(owner, level, start))) {
       const total = this.total(pane, now);
       if (total.value !== null) this.emit(pane, 'PARTIAL', 'CADENCE', total.value, total);
       else if (pane.state.revision > 0) this.emit(pane, 'PARTIAL', 'CADENCE', null, total);
@@ -387,7 +387,7 @@ export class WindowStore<R, A> {
     }
     const pane = this.open(owner, level, start, state);
     if (state.partial_due === 0) return;
-    if (this.options.partial > 0) this.#changed.add(pane, state.partial_due);
+    if (this.options.partial > 0) this.#dirty.add(pane, state.partial_due);
     else state.partial_due = 0;
   }
   /**
