@@ -50,7 +50,7 @@ export { dueAt, observe, type Progress, startProgress, watermarkAt } from './cor
 /** Aggregates by key and window: late records and corrections revise them, larger windows are merged from smaller ones. */
 export type { Aggregation, Emission } from './core/processor/windows/aggregation.ts';
 export { Plan } from './core/processor/windows/plan.ts';
-export type { Reading } from './core/processor/windows/recent.ts';
+export type { VersionExtractor } from './core/processor/windows/reread-cache.ts';
 export type { Change, WindowOutcome } from './core/processor/windows/revision.ts';
 export { type Session, Sessions, type SessionsOptions, sessionStores } from './core/processor/windows/sessions.ts';
 export type { Version } from './core/processor/windows/versions.ts';

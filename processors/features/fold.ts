@@ -3,7 +3,7 @@ import type { Context, Fold, InputRecord, Store } from '../../core/processor/def
 import { Heap } from '../../core/processor/heap.ts';
 import { type StoredVersion, type Version, Versions } from '../../core/processor/joins/versions.ts';
 import { changeLateness, dueAt, micros, observe, startProgress, watermarkAt } from '../../core/processor/watermark.ts';
-import { Recent } from '../../core/processor/windows/recent.ts';
+import { RereadCache } from '../../core/processor/windows/reread-cache.ts';
 import type { Version as TradeVersion } from '../../core/processor/windows/versions.ts';
 import { floor } from '../../core/processor/windows/windows.ts';
 import type { Features } from '../../schemas/gen/features.ts';
@@ -42,7 +42,7 @@ export class FeaturesFold implements Fold<TradeChange> {
   readonly #states: Store<SymbolState>;
   readonly #refused: Store<{ readonly at: number }>;
   readonly #bars: Versions<Bar>;
-  readonly #recent: Recent<Trade>;
+  readonly #rereads: RereadCache<Trade>;
   readonly #symbols = new Map<string, SymbolEntry>();
   /** Symbols that have a next row, by the log time at which it is due. */
   readonly #due = new Heap<SymbolEntry>();
@@ -54,7 +54,7 @@ export class FeaturesFold implements Fold<TradeChange> {
     this.#states = context.store(symbolStore.name);
     this.#refused = context.store('refused');
     // A row that is not made yet is at most the lateness behind the newest trade, and looks back over its windows to the bar before them.
-    this.#recent = new Recent(context as Context, {
+    this.#rereads = new RereadCache(context as Context, {
       version: (record) => this.#version(record),
       held: (key) => this.#notHeld(key),
     });
@@ -175,7 +175,7 @@ export class FeaturesFold implements Fold<TradeChange> {
     const holds = (time: number) => start <= time && time < start + step;
     const range = { topic: record.topic, from: bar.from_offset, to: record.offset + 1n };
     const oldest = () => this.#oldestOffset(micros(record.logTime));
-    this.#recent.ask({ ...range, key, holds, oldest }, (found) => {
+    this.#rereads.ask({ ...range, key, holds, oldest }, (found) => {
       const inside = [...found.within(start, start + step, bar.from_offset)];
       const others = inside.filter(({ id }) => id !== before.id);
       const next = rebuilt(bar, others, record, digits);

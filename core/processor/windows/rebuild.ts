@@ -3,7 +3,7 @@ import type { Context, InputRecord, Range } from '../define.ts';
 import { extend, nowhere, type Span } from './aggregation.ts';
 import type { Owner } from './pane.ts';
 import type { Level } from './plan.ts';
-import type { Reading } from './recent.ts';
+import type { VersionExtractor } from './reread-cache.ts';
 import { Versions } from './versions.ts';
 import type { WindowStore } from './window-store.ts';
 import { endOf } from './windows.ts';
@@ -46,9 +46,13 @@ interface Place<A> {
 export class Rebuild<R, A> {
   readonly #store: WindowStore<R, A>;
   readonly #context: Pick<Context, 'reread'>;
-  readonly #reading: Pick<Reading<R>, 'version'>;
+  readonly #reading: Pick<VersionExtractor<R>, 'version'>;
 
-  constructor(store: WindowStore<R, A>, context: Pick<Context, 'reread'>, reading: Pick<Reading<R>, 'version'>) {
+  constructor(
+    store: WindowStore<R, A>,
+    context: Pick<Context, 'reread'>,
+    reading: Pick<VersionExtractor<R>, 'version'>,
+  ) {
     this.#store = store;
     this.#context = context;
     this.#reading = reading;

@@ -3,7 +3,7 @@ import { extend } from './aggregation.ts';
 import type { Gaps } from './gaps.ts';
 import { keepOf, Owner, type Pane } from './pane.ts';
 import type { Level } from './plan.ts';
-import type { Recent } from './recent.ts';
+import type { RereadCache } from './reread-cache.ts';
 import type { Found } from './versions.ts';
 import type { WindowStore } from './window-store.ts';
 
@@ -54,7 +54,7 @@ interface Step<A> {
 export class Revision<R, A> {
   readonly #store: WindowStore<R, A>;
   readonly #gaps: Gaps<R, A>;
-  readonly #recent: Recent<R> | undefined;
+  readonly #rereads: RereadCache<R> | undefined;
   readonly #outcome: (outcome: WindowOutcome<R>) => void;
   readonly #settle: (owner: Owner<A>) => void;
 
@@ -62,14 +62,14 @@ export class Revision<R, A> {
     readonly store: WindowStore<R, A>;
     readonly gaps: Gaps<R, A>;
     /** Needed where something cannot be subtracted. */
-    readonly recent: Recent<R> | undefined;
+    readonly rereads: RereadCache<R> | undefined;
     readonly outcome: (outcome: WindowOutcome<R>) => void;
     /** Closes what is due after a change. */
     readonly settle: (owner: Owner<A>) => void;
   }) {
     this.#store = parts.store;
     this.#gaps = parts.gaps;
-    this.#recent = parts.recent;
+    this.#rereads = parts.rereads;
     this.#outcome = parts.outcome;
     this.#settle = parts.settle;
   }
@@ -101,12 +101,12 @@ export class Revision<R, A> {
       finish();
       return this.#isKnown(owner, steps, change);
     }
-    if (this.#recent === undefined)
+    if (this.#rereads === undefined)
       throw new TypeError('an aggregation that cannot subtract everything needs `reading`');
     let from = at.offset;
     for (const { state } of again) if (state.from_offset < from) from = state.from_offset;
     const holds = (time: number) => again.some(({ start, end }) => start <= time && time < end);
-    this.#recent.ask(
+    this.#rereads.ask(
       { topic: at.topic, from, to: at.offset + 1n, key: owner.tie, holds, oldest: () => this.#store.oldestOffset() },
       finish,
     );

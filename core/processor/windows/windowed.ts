@@ -5,7 +5,7 @@ import { type Aggregation, type KeyProgress, keyStore, paneStore } from './aggre
 import { Gaps } from './gaps.ts';
 import type { Owner, Pane } from './pane.ts';
 import { Rebuild, type RebuildRequest } from './rebuild.ts';
-import { type Reading, Recent } from './recent.ts';
+import { RereadCache, type VersionExtractor } from './reread-cache.ts';
 import { type Change, Revision, type WindowOutcome } from './revision.ts';
 import { WindowStore, type WindowStoreOptions } from './window-store.ts';
 
@@ -16,7 +16,7 @@ export interface WindowedOptions<R, A> extends WindowStoreOptions<R, A> {
   /** Called for each window that a record did not simply join: late, corrected, cancelled, or outside every window of a level. */
   readonly outcome?: (outcome: WindowOutcome<R>) => void;
   /** Needed when records can be corrected and the aggregation cannot always subtract. */
-  readonly reading?: Reading<R>;
+  readonly reading?: VersionExtractor<R>;
 }
 
 /** The stores that an aggregate needs: part of the processor's declaration. */
@@ -55,7 +55,7 @@ export class Windowed<R, A> {
     this.#revision = new Revision({
       store: this.#store,
       gaps: this.#gaps,
-      recent: reading === undefined ? undefined : new Recent(context, reading),
+      rereads: reading === undefined ? undefined : new RereadCache(context, reading),
       outcome: (outcome) => options.outcome?.(outcome),
       settle: (owner) => this.#store.settle(owner, this.#store.now, this.#closed),
     });

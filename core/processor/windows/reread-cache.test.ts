@@ -2,7 +2,7 @@ import { expect, test } from '@jest/globals';
 import fc from '../../testing/property.ts';
 import type { Context, InputRecord } from '../define.ts';
 import { Cells, type Sums } from './cells.ts';
-import { Recent } from './recent.ts';
+import { RereadCache } from './reread-cache.ts';
 import { type Version, Versions } from './versions.ts';
 
 interface Row {
@@ -33,7 +33,7 @@ class Partition {
   readonly rows: Row[] = [];
   readonly reads: string[] = [];
   readonly held: Version<Pick<Row, 'id' | 'time' | 'price'>>[] = [];
-  readonly recent: Recent<Pick<Row, 'id' | 'time' | 'price'>>;
+  readonly rereads: RereadCache<Pick<Row, 'id' | 'time' | 'price'>>;
   #followers: ((record: InputRecord<unknown>) => void)[] = [];
   #waiting: (() => void)[] | undefined;
 
@@ -55,7 +55,7 @@ class Partition {
         };
       },
     };
-    this.recent = new Recent(context, { version, held: (key) => this.held.filter((each) => each.key === key) });
+    this.rereads = new RereadCache(context, { version, held: (key) => this.held.filter((each) => each.key === key) });
   }
 
   get followers(): number {
@@ -83,7 +83,7 @@ class Partition {
   ask(key: string, from: number, [start, end]: readonly [number, number] = [0, 100], oldest = 0): readonly Priced[] {
     const holds = (time: number) => start <= time && time < end;
     const inside: Priced[] = [];
-    this.recent.ask(
+    this.rereads.ask(
       {
         ...{ topic: 't', key, from: BigInt(from), to: BigInt(this.rows.length) },
         ...{ holds, oldest: () => BigInt(oldest) },

@@ -9,7 +9,7 @@ const mostRecords = 65_536;
 const readingCosts = 1_000n;
 
 /** How what was folded is read again. */
-export interface Reading<R> {
+export interface VersionExtractor<R> {
   /** What a record of the input says, by itself; undefined for one that says nothing of any record. */
   version(record: InputRecord<never>): Version<R> | undefined;
   /** Of a key: what windows hold of the records whose last change they did not take, refused or not applied. Asked when an answer is given. */
@@ -17,7 +17,7 @@ export interface Reading<R> {
 }
 
 /** Windows of one key, and the input that they were made of; `to` is the offset after the record that asks. */
-export interface Question extends Range {
+export interface RereadRequest extends Range {
   readonly key: string;
   /** Whether an instant, microseconds, is in any of them. */
   readonly holds: (time: number) => boolean;
@@ -32,18 +32,18 @@ export interface Question extends Range {
  * What is answered is the same either way. It is of the log from the window's own first offset on, and of the state: what a fold refused when it came
  * is not judged again, since by then it may be judged otherwise.
  */
-export class Recent<R> {
+export class RereadCache<R> {
   readonly #context: Pick<Context, 'reread' | 'follow'>;
-  readonly #reading: Reading<R>;
-  #kept: Kept<R> | undefined;
+  readonly #reading: VersionExtractor<R>;
+  #kept: CachedRange<R> | undefined;
 
-  constructor(context: Pick<Context, 'reread' | 'follow'>, reading: Reading<R>) {
+  constructor(context: Pick<Context, 'reread' | 'follow'>, reading: VersionExtractor<R>) {
     this.#context = context;
     this.#reading = reading;
   }
 
   /** Calls `done`, when the current record has returned, with what the records of the question's windows are after it. */
-  ask(question: Question, done: (found: Found<R>) => void): void {
+  ask(question: RereadRequest, done: (found: Found<R>) => void): void {
     const { topic, from, to, key } = question;
     const answer = (versions: Versions<R>): void => {
       const held = new Map<string, Version<R>>();
@@ -62,7 +62,7 @@ export class Recent<R> {
     }
   }
 
-  #askAlone({ topic, from, to, key, holds }: Question, answer: (versions: Versions<R>) => void): void {
+  #askAlone({ topic, from, to, key, holds }: RereadRequest, answer: (versions: Versions<R>) => void): void {
     const versions = new Versions<R>();
     const visit = (record: InputRecord<unknown>): void => {
       const version = this.#reading.version(record as InputRecord<never>);
@@ -72,8 +72,8 @@ export class Recent<R> {
     this.#context.reread({ topic, from, to }, visit, () => answer(versions));
   }
 
-  #keep(topic: string, from: bigint, to: bigint, done: (kept: Kept<R>) => void): void {
-    const kept = new Kept<R>(topic, from, to - from + readingCosts);
+  #keep(topic: string, from: bigint, to: bigint, done: (kept: CachedRange<R>) => void): void {
+    const kept = new CachedRange<R>(topic, from, to - from + readingCosts);
     const visit = (record: InputRecord<unknown>): void => {
       const version = this.#reading.version(record as InputRecord<never>);
       if (version !== undefined) kept.take(version, record);
@@ -97,7 +97,7 @@ export class Recent<R> {
 }
 
 /** All keys' records from an offset on. */
-class Kept<R> {
+class CachedRange<R> {
   readonly #topic: string;
   readonly #from: bigint;
   /** In records. */
@@ -145,7 +145,7 @@ class Kept<R> {
 }
 
 /** Where one question has not been enough, others will go back further. */
-function furthest({ from, to, oldest }: Question): bigint {
+function furthest({ from, to, oldest }: RereadRequest): bigint {
   const earliest = to - mostOffsets;
   const least = oldest();
   const begin = least > earliest ? least : earliest;
