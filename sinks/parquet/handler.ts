@@ -31,7 +31,7 @@ import type { Budget } from './budget.ts';
 import { RecordBuffer } from './buffer.ts';
 import { type Built, type BuiltObject, buildObjects, type Refused } from './build.ts';
 import { type Cut, formatCut, parseCut } from './cut.ts';
-import type { Turns } from './turns.ts';
+import type { Mutex } from './mutex.ts';
 
 export interface ParquetSettings {
   /** Records after which a cut is due. */
@@ -69,7 +69,7 @@ export interface ParquetEnvironment {
   readonly now: () => number;
   readonly budget: Budget;
   /** Partitions build their objects one after the other, so that memory is bounded by one cut. */
-  readonly turns: Turns;
+  readonly mutex: Mutex;
 }
 
 const rebuildFetch = { maxWaitMs: 250, maxBytesPerPartition: 512 * 1024 };
@@ -192,10 +192,10 @@ export class ParquetHandler implements Handler {
   }
 
   async #build(form: Form, schemaId?: number): Promise<Built> {
-    const { table, decoder, turns } = this.#env;
+    const { table, decoder, mutex } = this.#env;
     const { signal } = this.#own;
     const options = schemaId === undefined ? { form, signal } : { form, schemaId, signal };
-    return turns.take(() => buildObjects(table, this.#own, this.#buffer, decoder, options), signal);
+    return mutex.run(() => buildObjects(table, this.#own, this.#buffer, decoder, options), signal);
   }
 
   /** Steps 2 and 3. */
