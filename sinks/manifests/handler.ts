@@ -4,7 +4,7 @@ import { endOfReplacements, readReplacements, takesOff } from '../../core/archiv
 import type { AvroEncoder } from '../../core/avro/encoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
 import { MillraceError } from '../../core/errors.ts';
-import { inLanes } from '../../core/lanes.ts';
+import { mapConcurrently } from '../../core/map-concurrently.ts';
 import type { Metrics, TaskMetrics } from '../../core/observability/metrics.ts';
 import type { Beat, Handler, Ownership } from '../../core/runtime/handler.ts';
 import type { Fetched, OutRecord } from '../../core/runtime/log.ts';
@@ -47,7 +47,7 @@ const daysPerStep = 500;
 /** Replaced keys after which a step takes no further day: a compaction of many days while nobody wrote manifests. */
 const keysPerStep = 100_000;
 /** Days that are written side by side, each with one manifest in memory. */
-const lanes = 4;
+const concurrency = 4;
 /** A manifest lists the whole day, so days with many files are written less often: this many files an interval. */
 const filesPerInterval = 1_000;
 
@@ -286,11 +286,13 @@ export class ManifestHandler implements Handler {
     const { topic, complete, time } = plan;
     const days = this.#daysOf(topic);
     const touched = byDay(objects, replacements);
-    const listed = await inLanes([...touched], lanes, ([day, own]) =>
+    const listed = await mapConcurrently([...touched], concurrency, ([day, own]) =>
       this.#writer.list(topic, day, days.get(day), own, plan),
     );
     const due = complete === undefined ? [] : days.due(complete.through, touched);
-    const completed = await inLanes(due, lanes, (day) => this.#writer.complete(day, complete?.passed ?? 0n));
+    const completed = await mapConcurrently(due, concurrency, (day) =>
+      this.#writer.complete(day, complete?.passed ?? 0n),
+    );
     const changed = [...listed, ...completed];
     await this.#transact(changed.map((day) => this.#record(day, time)));
     days.committed(changed);

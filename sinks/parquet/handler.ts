@@ -8,7 +8,7 @@ import { buildOf, type Form, formOf, forms } from '../../core/archive/writing/wr
 import type { AvroEncoder } from '../../core/avro/encoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
 import { MillraceError } from '../../core/errors.ts';
-import { inLanes } from '../../core/lanes.ts';
+import { mapConcurrently } from '../../core/map-concurrently.ts';
 import type { Metrics, TaskMetrics } from '../../core/observability/metrics.ts';
 import { deadLetter } from '../../core/runtime/dead-letter.ts';
 import { prepareDecoder, valuesOf } from '../../core/runtime/decoding.ts';
@@ -202,8 +202,10 @@ export class ParquetHandler implements Handler {
   async #finish(cut: Cut, built: Built): Promise<void> {
     const keys = built.objects.map((object) => this.#key(object));
     const form = formOf(cut.writerVersion);
-    const lanes = this.#env.settings.uploads ?? 4;
-    const kept = await inLanes(built.objects, lanes, (object, i) => this.#put(form, object, keys[i] ?? ''));
+    const concurrency = this.#env.settings.uploads ?? 4;
+    const kept = await mapConcurrently(built.objects, concurrency, (object, i) =>
+      this.#put(form, object, keys[i] ?? ''),
+    );
     const timestamp = this.#buffer.lastTimestamp ?? 0n;
     const { since, deadLetters } = this.#unlisted ?? { since: this.#committed, deadLetters: 0 };
     const range = { from: since, deadLetters: deadLetters + built.refused.length };

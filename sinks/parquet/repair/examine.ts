@@ -2,7 +2,7 @@ import { dayOfKey, planOf } from '../../../core/archive/keys.ts';
 import { ObjectTable } from '../../../core/archive/listing/table.ts';
 import { type ListedObject, readListing, readObjects } from '../../../core/archive/objects.ts';
 import type { Schemas } from '../../../core/avro/schemas.ts';
-import { inLanes } from '../../../core/lanes.ts';
+import { mapConcurrently } from '../../../core/map-concurrently.ts';
 import type { Log } from '../../../core/runtime/log.ts';
 import type { ObjectStore } from '../../../core/s3/store.ts';
 import { sha256Of } from '../../../core/sha256.ts';
@@ -43,7 +43,7 @@ export interface Examined {
 }
 
 /** Whole objects in memory at once. */
-const lanes = 4;
+const concurrency = 4;
 
 /**
  * Reads every listed object and compares it with its record. Changes nothing.
@@ -66,7 +66,7 @@ export async function examine(options: ExamineOptions): Promise<Examined> {
   }
   const bad: { readonly object: ListedObject; readonly state: Finding['state'] }[] = [];
   let done = 0;
-  await inLanes(wanted, lanes, async (object) => {
+  await mapConcurrently(wanted, concurrency, async (object) => {
     signal.throwIfAborted();
     const state = await stateOf(store, object, signal);
     if (state !== 'good') bad.push({ object, state });
