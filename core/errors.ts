@@ -151,7 +151,7 @@ export function isError(error: unknown, code: ErrorCode): error is MillraceError
 }
 
 /** What was read; undefined where reading threw what processors and sinks put aside as a dead letter. For those who look at a record after them. */
-export function unlessDead<T>(read: () => T): T | undefined {
+export function undefinedIfDeadLetter<T>(read: () => T): T | undefined {
   try {
     return read();
   } catch (error) {

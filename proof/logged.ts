@@ -1,7 +1,7 @@
 import { lineageValues, type Table, tables } from '../core/archive/tables.ts';
 import { AvroDecoder } from '../core/avro/decoder.ts';
 import type { Schemas } from '../core/avro/schemas.ts';
-import { unlessDead } from '../core/errors.ts';
+import { undefinedIfDeadLetter } from '../core/errors.ts';
 import { type ColumnValue, canonicalText, duckdbHash, hashRow, type TypedColumn } from '../core/rowhash.ts';
 import type { Committed, Log, LogRecord } from '../core/runtime/log.ts';
 import type { DeadLetter } from '../schemas/gen/dead_letter.ts';
@@ -175,7 +175,7 @@ export class RowReader {
   row(partition: number, record: LogRecord): ColumnValue[] | undefined {
     const { value, unreadable } = record;
     if (value === null || unreadable !== undefined) return undefined;
-    return unlessDead(() => {
+    return undefinedIfDeadLetter(() => {
       const { table } = this;
       const decoded = this.#decoder.decode(value);
       const data = table.row(decoded);

@@ -1,4 +1,4 @@
-import { MillraceError, unlessDead } from '../../core/errors.ts';
+import { MillraceError, undefinedIfDeadLetter } from '../../core/errors.ts';
 import type { Context, Fold, InputRecord, Store } from '../../core/processor/define.ts';
 import { Heap } from '../../core/processor/heap.ts';
 import { type StoredVersion, type Version, Versions } from '../../core/processor/joins/versions.ts';
@@ -197,7 +197,7 @@ export class FeaturesFold implements Fold<TradeChange> {
 
   /** What a change says of its trade; undefined for a bad record, which changed nothing. */
   #version(record: TradeRecord): TradeVersion<Trade> | undefined {
-    return unlessDead(() => {
+    return undefinedIfDeadLetter(() => {
       const { before, after } = readChange(record.value);
       const trade = after ?? before;
       if (trade === null) return undefined;

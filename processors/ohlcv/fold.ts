@@ -1,4 +1,4 @@
-import { MillraceError, unlessDead } from '../../core/errors.ts';
+import { MillraceError, undefinedIfDeadLetter } from '../../core/errors.ts';
 import type { Context, Fold, InputRecord, Store, TableRecord } from '../../core/processor/define.ts';
 import type { Emission } from '../../core/processor/windows/aggregation.ts';
 import type { WindowOutcome } from '../../core/processor/windows/revision.ts';
@@ -143,7 +143,7 @@ export class OhlcvFold implements Fold<TradeChange> {
   /** What candles hold of the trade. A row that is no trade is in none. */
   #heldOf(row: TradeRow): Trade | null {
     const held = this.#held.get(keyOf(row));
-    if (held === undefined) return unlessDead(() => readTrade(row)) ?? null;
+    if (held === undefined) return undefinedIfDeadLetter(() => readTrade(row)) ?? null;
     return held.trade === null ? null : tradeOf(row.venue, row.symbol, row.trade_id, held.trade);
   }
 
@@ -166,7 +166,7 @@ export class OhlcvFold implements Fold<TradeChange> {
 
   /** What a change says, for reading it again; undefined for a bad record, which changed nothing. */
   #version({ value }: InputRecord<TradeChange>): Version<Trade> | undefined {
-    return unlessDead(() => {
+    return undefinedIfDeadLetter(() => {
       const { before, after } = rowsOf(value);
       const { venue, symbol, trade_id: id } = before === null ? after : before;
       const trade = after === null ? null : readTrade(after);

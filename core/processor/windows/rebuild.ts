@@ -1,4 +1,4 @@
-import { unlessDead } from '../../errors.ts';
+import { undefinedIfDeadLetter } from '../../errors.ts';
 import type { Context, InputRecord, Range } from '../define.ts';
 import { extend, nowhere, type Span } from './aggregation.ts';
 import type { Owner } from './pane.ts';
@@ -71,13 +71,13 @@ export class Rebuild<R, A> {
       if (version?.key !== key) return;
       const { record, time } = version;
       // No window holds what its calendar says nothing about.
-      const joined = record === null ? [] : (unlessDead(() => places.at(time)) ?? []);
+      const joined = record === null ? [] : (undefinedIfDeadLetter(() => places.at(time)) ?? []);
       for (const { span } of joined) extend(span, at);
       if (joined.length > 0 || versions.has(version.id)) versions.take(version, at);
     };
     this.#context.reread(range, visit, () => {
       for (const [record, time] of versions.records()) {
-        for (const place of unlessDead(() => places.at(time)) ?? []) this.#add(place, record);
+        for (const place of undefinedIfDeadLetter(() => places.at(time)) ?? []) this.#add(place, record);
       }
       for (const place of places.all) this.#emit(owner, place, range);
     });
@@ -105,7 +105,7 @@ export class Rebuild<R, A> {
     const { aggregation, emit } = this.#store.options;
     if (value === null && before === 0) return;
     // The sum of its records does not fit an output.
-    if (unlessDead(() => aggregation.check?.(value, null, level.share) ?? true) === undefined) return;
+    if (undefinedIfDeadLetter(() => aggregation.check?.(value, null, level.share) ?? true) === undefined) return;
     const revision = before + 1;
     const pane = owner.panesOf(level).get(start);
     if (pane !== undefined) {

@@ -1,5 +1,5 @@
 import { isBackfilled } from '../../../core/backfilled.ts';
-import { unlessDead } from '../../../core/errors.ts';
+import { undefinedIfDeadLetter } from '../../../core/errors.ts';
 import { readLetters } from '../../../core/operations/letters.ts';
 import { redrivenOf } from '../../../core/runtime/redriven.ts';
 import { schemas as contracts } from '../../../schemas/gen/index.ts';
@@ -64,13 +64,13 @@ function note(found: Map<string, Refused>, key: string, offset: bigint, op: stri
 }
 
 function count(of: TouchedSymbol, value: TradeChange, offset: bigint, counts: boolean): void {
-  const rows = unlessDead(() => rowsOf(value));
+  const rows = undefinedIfDeadLetter(() => rowsOf(value));
   if (rows === undefined) return;
   const time = (row: typeof rows.after): number | undefined =>
-    row === null ? undefined : unlessDead(() => readTrade(row).time);
+    row === null ? undefined : undefinedIfDeadLetter(() => readTrade(row).time);
   for (const [at, step] of [[time(rows.before), -1] as const, [time(rows.after), 1] as const]) {
     if (at === undefined) continue;
-    for (const window of unlessDead(() => windowsAt(of, at)) ?? []) {
+    for (const window of undefinedIfDeadLetter(() => windowsAt(of, at)) ?? []) {
       concern(window, offset);
       if (counts) window.found += step;
     }
