@@ -14,10 +14,10 @@ import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import type { ArchivePartition } from '../../schemas/gen/archive_partition.ts';
 import type { ArchiveReplacement } from '../../schemas/gen/archive_replacement.ts';
 import { type ArchivedTopic, archivedTopics, objectsTopic } from '../../schemas/topics.ts';
-import { PassedTime } from './passed.ts';
+import { ArchiveProgress } from './archive-progress.ts';
+import { nextRecords } from './next-records.ts';
 import { formatPlan, type Plan, parsePlan } from './plan.ts';
 import { byDay, type DayChanges, TopicDays } from './topic-days.ts';
-import { waitingOf } from './waiting.ts';
 import { DayWriter } from './writer.ts';
 
 export interface ManifestSettings {
@@ -64,7 +64,7 @@ const filesPerInterval = 1_000;
 export class ManifestHandler implements Handler {
   readonly #env: ManifestEnvironment;
   readonly #own: Ownership;
-  readonly #passed: PassedTime;
+  readonly #passed: ArchiveProgress;
   readonly #writer: DayWriter;
   readonly #topics = new Map<ArchivedTopic, TopicDays>();
   /** When the next step of a topic is due. */
@@ -77,7 +77,7 @@ export class ManifestHandler implements Handler {
     this.#own = ownership;
     this.#env = environment;
     const { signal } = ownership;
-    this.#passed = new PassedTime(ownership.log, signal);
+    this.#passed = new ArchiveProgress(ownership.log, signal);
     const { store, prefix, epoch, taskMetrics } = environment;
     this.#writer = new DayWriter({
       store,
@@ -323,7 +323,7 @@ export class ManifestHandler implements Handler {
     const { log, signal } = this.#own;
     await using fetcher = log.fetcher();
     const reader = { group: groupOf('parquet'), topic };
-    for await (const { partition, waiting } of waitingOf(log, fetcher, reader, await log.ends(topic), signal)) {
+    for await (const { partition, waiting } of nextRecords(log, fetcher, reader, await log.ends(topic), signal)) {
       const since = typeof waiting === 'string' ? undefined : Number(waiting.timestamp);
       this.#env.metrics.coldStorageOldest(topic, partition, since, 'log');
     }
