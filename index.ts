@@ -35,7 +35,7 @@ export { AsOfJoin, type AsOfOptions, type Waiting } from './core/processor/joins
 export { Dedup, type Seen } from './core/processor/joins/dedup.ts';
 export { byFields } from './core/processor/joins/repartition.ts';
 export { CapturedTable, type CapturedTableOptions, type Mark, type RowChange } from './core/processor/joins/table.ts';
-export { type Held, type StoredVersion, Versions } from './core/processor/joins/versions.ts';
+export { type AsOfResult, type StoredVersion, VersionedStore } from './core/processor/joins/versioned-store.ts';
 /** Patterns over events: sequences, counts, absence, within a time. */
 export { KeyedPattern } from './core/processor/pattern/keyed.ts';
 export {

@@ -1,7 +1,7 @@
 import { MillraceError, undefinedIfDeadLetter } from '../../core/errors.ts';
 import type { Context, Fold, InputRecord, Store } from '../../core/processor/define.ts';
 import { Heap } from '../../core/processor/heap.ts';
-import { type StoredVersion, type Version, Versions } from '../../core/processor/joins/versions.ts';
+import { type StoredVersion, VersionedStore, type VersionedValue } from '../../core/processor/joins/versioned-store.ts';
 import { changeLateness, dueAt, micros, observe, startProgress, watermarkAt } from '../../core/processor/watermark.ts';
 import { RereadCache } from '../../core/processor/windows/reread-cache.ts';
 import type { Version as TradeVersion } from '../../core/processor/windows/versions.ts';
@@ -41,7 +41,7 @@ export class FeaturesFold implements Fold<TradeChange> {
   readonly #context: Context<TradeChange>;
   readonly #states: Store<SymbolState>;
   readonly #refused: Store<{ readonly at: number }>;
-  readonly #bars: Versions<Bar>;
+  readonly #bars: VersionedStore<Bar>;
   readonly #rereads: RereadCache<Trade>;
   readonly #symbols = new Map<string, SymbolEntry>();
   /** Symbols that have a next row, by the log time at which it is due. */
@@ -58,7 +58,7 @@ export class FeaturesFold implements Fold<TradeChange> {
       version: (record) => this.#version(record),
       held: (key) => this.#notHeld(key),
     });
-    this.#bars = new Versions(context.store<StoredVersion<Bar>>(barStore.name), longest + lateness + step);
+    this.#bars = new VersionedStore(context.store<StoredVersion<Bar>>(barStore.name), longest + lateness + step);
   }
 
   restored(): void {
@@ -229,7 +229,7 @@ export class FeaturesFold implements Fold<TradeChange> {
     this.#refused.set(refusedKey(trade), { at: micros(record.logTime) });
   }
 
-  #barAt(key: string, start: number): Version<Bar> | undefined {
+  #barAt(key: string, start: number): VersionedValue<Bar> | undefined {
     const held = this.#bars.at(key, start);
     return held.kind === 'version' && held.version.time === start ? held.version : undefined;
   }

@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from '../../testing/property.ts';
 import { AsOfJoin, type Waiting } from './as-of.ts';
-import { type StoredVersion, Versions } from './versions.ts';
+import { type StoredVersion, VersionedStore } from './versioned-store.ts';
 
 interface Left {
   readonly id: string;
@@ -18,7 +18,7 @@ const nothing = (): State => ({ versions: new Map(), waiting: new Map() });
 
 function open(wait: number, decided: string[], state: State = nothing(), retention = 10_000): AsOfJoin<Left, string> {
   const join = new AsOfJoin<Left, string>({
-    versions: new Versions(state.versions, retention),
+    versions: new VersionedStore(state.versions, retention),
     waiting: state.waiting,
     wait,
     ask: (left) => left,
