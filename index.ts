@@ -49,11 +49,11 @@ export {
 export { dueAt, observe, type Progress, startProgress, watermarkAt } from './core/processor/watermark.ts';
 /** Aggregates by key and window: late records and corrections revise them, larger windows are merged from smaller ones. */
 export type { Aggregation, Emission } from './core/processor/windows/aggregation.ts';
+export type { RecordVersion } from './core/processor/windows/latest-versions.ts';
 export { Plan } from './core/processor/windows/plan.ts';
 export type { VersionExtractor } from './core/processor/windows/reread-cache.ts';
 export type { Change, WindowOutcome } from './core/processor/windows/revision.ts';
 export { type Session, Sessions, type SessionsOptions, sessionStores } from './core/processor/windows/sessions.ts';
-export type { Version } from './core/processor/windows/versions.ts';
 export { Windowed, type WindowedOptions, windowStores } from './core/processor/windows/windowed.ts';
 export {
   assign,

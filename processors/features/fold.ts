@@ -3,8 +3,8 @@ import type { Context, Fold, InputRecord, Store } from '../../core/processor/def
 import { Heap } from '../../core/processor/heap.ts';
 import { type StoredVersion, VersionedStore, type VersionedValue } from '../../core/processor/joins/versioned-store.ts';
 import { changeLateness, dueAt, micros, observe, startProgress, watermarkAt } from '../../core/processor/watermark.ts';
+import type { RecordVersion as TradeVersion } from '../../core/processor/windows/latest-versions.ts';
 import { RereadCache } from '../../core/processor/windows/reread-cache.ts';
-import type { Version as TradeVersion } from '../../core/processor/windows/versions.ts';
 import { floor } from '../../core/processor/windows/windows.ts';
 import type { Features } from '../../schemas/gen/features.ts';
 import type { FeaturesKey } from '../../schemas/gen/features_key.ts';

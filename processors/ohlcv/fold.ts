@@ -1,8 +1,8 @@
 import { MillraceError, undefinedIfDeadLetter } from '../../core/errors.ts';
 import type { Context, Fold, InputRecord, Store, TableRecord } from '../../core/processor/define.ts';
 import type { Emission } from '../../core/processor/windows/aggregation.ts';
+import type { RecordVersion } from '../../core/processor/windows/latest-versions.ts';
 import type { WindowOutcome } from '../../core/processor/windows/revision.ts';
-import type { Version } from '../../core/processor/windows/versions.ts';
 import { Windowed } from '../../core/processor/windows/windowed.ts';
 import type { CandleKey } from '../../schemas/gen/candle_key.ts';
 import type { RebuildOrder } from '../../schemas/gen/rebuild_order.ts';
@@ -148,7 +148,7 @@ export class OhlcvFold implements Fold<TradeChange> {
   }
 
   /** What candles hold of a symbol's trades whose last change they did not take. */
-  *#heldIn(key: string): IterableIterator<Version<Trade>> {
+  *#heldIn(key: string): IterableIterator<RecordVersion<Trade>> {
     const { venue, symbol } = this.#symbols.of(key);
     for (const [id, { trade }] of tradesOf(this.#held, key)) {
       const record = trade === null ? null : tradeOf(venue, symbol, id, trade);
@@ -165,7 +165,7 @@ export class OhlcvFold implements Fold<TradeChange> {
   }
 
   /** What a change says, for reading it again; undefined for a bad record, which changed nothing. */
-  #version({ value }: InputRecord<TradeChange>): Version<Trade> | undefined {
+  #version({ value }: InputRecord<TradeChange>): RecordVersion<Trade> | undefined {
     return undefinedIfDeadLetter(() => {
       const { before, after } = rowsOf(value);
       const { venue, symbol, trade_id: id } = before === null ? after : before;

@@ -1,10 +1,10 @@
 import { undefinedIfDeadLetter } from '../../errors.ts';
 import type { Context, InputRecord, Range } from '../define.ts';
 import { extend, nowhere, type Span } from './aggregation.ts';
+import { LatestVersions } from './latest-versions.ts';
 import type { Owner } from './pane.ts';
 import type { Level } from './plan.ts';
 import type { VersionExtractor } from './reread-cache.ts';
-import { Versions } from './versions.ts';
 import type { WindowStore } from './window-store.ts';
 import { endOf } from './windows.ts';
 
@@ -65,7 +65,7 @@ export class Rebuild<R, A> {
     const places = this.#places(owner, windows);
     if (places.all.length === 0) return;
     const skipped = new Set(refused);
-    const versions = new Versions<R>();
+    const versions = new LatestVersions<R>();
     const visit = (at: InputRecord<unknown>): void => {
       const version = skipped.has(at.offset) ? undefined : this.#reading.version(at as InputRecord<never>);
       if (version?.key !== key) return;

@@ -2,8 +2,8 @@ import { expect, test } from '@jest/globals';
 import fc from '../../testing/property.ts';
 import type { Context, InputRecord } from '../define.ts';
 import { Cells, type Sums } from './cells.ts';
+import { LatestVersions, type RecordVersion } from './latest-versions.ts';
 import { RereadCache } from './reread-cache.ts';
-import { type Version, Versions } from './versions.ts';
 
 interface Row {
   readonly key: string;
@@ -32,7 +32,7 @@ const lists: Sums<Pick<Row, 'id' | 'price'>, Priced[]> = {
 class Partition {
   readonly rows: Row[] = [];
   readonly reads: string[] = [];
-  readonly held: Version<Pick<Row, 'id' | 'time' | 'price'>>[] = [];
+  readonly held: RecordVersion<Pick<Row, 'id' | 'time' | 'price'>>[] = [];
   readonly rereads: RereadCache<Pick<Row, 'id' | 'time' | 'price'>>;
   #followers: ((record: InputRecord<unknown>) => void)[] = [];
   #waiting: (() => void)[] | undefined;
@@ -98,7 +98,7 @@ class Partition {
 
   /** The same by reading the log once more from there, and nothing that came before. */
   expected(key: string, from: number, [start, end]: readonly [number, number] = [0, 100]): readonly Priced[] {
-    const versions = new Versions<Pick<Row, 'id' | 'time' | 'price'>>();
+    const versions = new LatestVersions<Pick<Row, 'id' | 'time' | 'price'>>();
     for (let at = from; at < this.rows.length; at++) {
       const record = this.#record(at);
       const said = version(record as InputRecord<never>);

@@ -1,5 +1,5 @@
 import type { Context, InputRecord, Range } from '../define.ts';
-import { type Found, type Version, Versions } from './versions.ts';
+import { LatestVersions, type RecordVersion, type WindowRecords } from './latest-versions.ts';
 
 /** A range that is longer is read for one window alone, and not kept. */
 const mostOffsets = 32_768n;
@@ -11,9 +11,9 @@ const readingCosts = 1_000n;
 /** How what was folded is read again. */
 export interface VersionExtractor<R> {
   /** What a record of the input says, by itself; undefined for one that says nothing of any record. */
-  version(record: InputRecord<never>): Version<R> | undefined;
+  version(record: InputRecord<never>): RecordVersion<R> | undefined;
   /** Of a key: what windows hold of the records whose last change they did not take, refused or not applied. Asked when an answer is given. */
-  held(key: string): Iterable<Version<R>>;
+  held(key: string): Iterable<RecordVersion<R>>;
 }
 
 /** Windows of one key, and the input that they were made of; `to` is the offset after the record that asks. */
@@ -43,10 +43,10 @@ export class RereadCache<R> {
   }
 
   /** Calls `done`, when the current record has returned, with what the records of the question's windows are after it. */
-  ask(question: RereadRequest, done: (found: Found<R>) => void): void {
+  ask(question: RereadRequest, done: (found: WindowRecords<R>) => void): void {
     const { topic, from, to, key } = question;
-    const answer = (versions: Versions<R>): void => {
-      const held = new Map<string, Version<R>>();
+    const answer = (versions: LatestVersions<R>): void => {
+      const held = new Map<string, RecordVersion<R>>();
       for (const version of this.#reading.held(key)) held.set(version.id, version);
       done(versions.found(held));
     };
@@ -62,8 +62,8 @@ export class RereadCache<R> {
     }
   }
 
-  #askAlone({ topic, from, to, key, holds }: RereadRequest, answer: (versions: Versions<R>) => void): void {
-    const versions = new Versions<R>();
+  #askAlone({ topic, from, to, key, holds }: RereadRequest, answer: (versions: LatestVersions<R>) => void): void {
+    const versions = new LatestVersions<R>();
     const visit = (record: InputRecord<unknown>): void => {
       const version = this.#reading.version(record as InputRecord<never>);
       if (version?.key !== key) return;
@@ -102,7 +102,7 @@ class CachedRange<R> {
   readonly #from: bigint;
   /** In records. */
   readonly #cost: bigint;
-  readonly #keys = new Map<string, Versions<R>>();
+  readonly #keys = new Map<string, LatestVersions<R>>();
   #records = 0;
   /** Records since it was asked last. */
   #idle = 0n;
@@ -118,14 +118,14 @@ class CachedRange<R> {
     return topic === this.#topic && from >= this.#from;
   }
 
-  of(key: string): Versions<R> {
-    return this.#keys.get(key) ?? new Versions();
+  of(key: string): LatestVersions<R> {
+    return this.#keys.get(key) ?? new LatestVersions();
   }
 
-  take(version: Version<R>, at: InputRecord<unknown>): void {
+  take(version: RecordVersion<R>, at: InputRecord<unknown>): void {
     let versions = this.#keys.get(version.key);
     if (versions === undefined) {
-      versions = new Versions();
+      versions = new LatestVersions();
       this.#keys.set(version.key, versions);
     }
     this.#records -= versions.size;

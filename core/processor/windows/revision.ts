@@ -1,10 +1,10 @@
 import type { InputRecord } from '../define.ts';
 import { extend } from './aggregation.ts';
 import type { Gaps } from './gaps.ts';
+import type { WindowRecords } from './latest-versions.ts';
 import { keepOf, Owner, type Pane } from './pane.ts';
 import type { Level } from './plan.ts';
 import type { RereadCache } from './reread-cache.ts';
-import type { Found } from './versions.ts';
 import type { WindowStore } from './window-store.ts';
 
 /** What a record did to a window that it did not simply join. */
@@ -96,7 +96,7 @@ export class Revision<R, A> {
       const pane = step.removal.how === 'read' ? owner.panesOf(step.level).get(step.start) : undefined;
       return pane === undefined ? [] : [pane];
     });
-    const finish = (found?: Found<R>) => this.#finish(owner, steps, change, at, reason, found);
+    const finish = (found?: WindowRecords<R>) => this.#finish(owner, steps, change, at, reason, found);
     if (again.length === 0) {
       finish();
       return this.#isKnown(owner, steps, change);
@@ -199,7 +199,7 @@ export class Revision<R, A> {
     change: Change<R>,
     at: InputRecord<unknown>,
     reason: WindowOutcome<R>['reason'],
-    found: Found<R> | undefined,
+    found: WindowRecords<R> | undefined,
   ): void {
     const { now } = this.#store;
     const reached = owner.reached(now);
@@ -231,7 +231,7 @@ export class Revision<R, A> {
     step: Step<A>,
     change: Change<R>,
     at: InputRecord<unknown>,
-    found: Found<R> | undefined,
+    found: WindowRecords<R> | undefined,
     time: { readonly reached: number; readonly now: number },
   ): Pane<A> | undefined {
     const { level, start, end, takes, removal } = step;
@@ -258,7 +258,7 @@ export class Revision<R, A> {
   }
 
   /** A window anew, of the records that the log has for it; without those that a smaller window will bring when it closes. */
-  #rebuild(pane: Pane<A>, found: Found<R>, reached: number): void {
+  #rebuild(pane: Pane<A>, found: WindowRecords<R>, reached: number): void {
     const { start, end, level, state } = pane;
     const until = level.source === undefined ? end : Math.min(end, level.source.windows.at(reached));
     const value = found.total(start, until, state.from_offset, this.#store.options.aggregation);
