@@ -52,7 +52,7 @@ export type { Aggregation, Emission } from './core/processor/windows/aggregation
 export type { RecordVersion } from './core/processor/windows/latest-versions.ts';
 export { Plan } from './core/processor/windows/plan.ts';
 export type { VersionExtractor } from './core/processor/windows/reread-cache.ts';
-export type { Change, WindowOutcome } from './core/processor/windows/revision.ts';
+export type { RecordChange, WindowOutcome } from './core/processor/windows/revision.ts';
 export { type Session, Sessions, type SessionsOptions, sessionStores } from './core/processor/windows/sessions.ts';
 export { Windowed, type WindowedOptions, windowStores } from './core/processor/windows/windowed.ts';
 export {

@@ -6,7 +6,7 @@ import { formatTimestamp } from '../time.ts';
 import { damaged } from './damaged.ts';
 import { expectedRow, parseRest, sequenceOf } from './origin.ts';
 import { recordReader } from './records.ts';
-import { type Change, columnsWithLineage, type Table } from './tables.ts';
+import { type ChangeEnvelope, columnsWithLineage, type Table } from './tables.ts';
 
 /** A record of the log as the archive's row gives it back: the value by the table's schema. */
 export interface Restored extends Pick<LogRecord, 'offset' | 'timestamp' | 'headers'> {
@@ -76,7 +76,7 @@ function change(table: Table, columns: readonly TypedColumn[], at: ReadonlyMap<s
     '_snapshot',
     '_rest',
   ].map((name) => indexOf(at, name)) as [number, number, number, number, number, number, number];
-  return (row, hasBefore): Change => {
+  return (row, hasBefore): ChangeEnvelope => {
     const op = row[opAt];
     if (typeof op !== 'string') throw damaged(`a change of ${table.topic} without its operation`);
     const lsn = row[lsnAt] as bigint | null;

@@ -15,7 +15,7 @@ import { type LateOutcome, lateTrade } from '../late-trade.ts';
 import type { Trade } from '../trade.ts';
 import { readSymbolKey, symbolKey, tradeKey, tradesOf } from '../trade-key.ts';
 import { addTrade, type Bar, barOf, rebuilt, subtractTrade } from './bar.ts';
-import { type Change, readChange } from './change.ts';
+import { type ParsedChange, readChange } from './parsed-change.ts';
 import { figuresAt } from './rolling.ts';
 import type { Rules } from './settings.ts';
 import {
@@ -264,7 +264,7 @@ export class FeaturesFold implements Fold<TradeChange> {
     this.#context.emit('market.features', row, { ...row, ...rest, provenance } satisfies Features);
   }
 
-  #notNew(record: TradeRecord, { before, after }: Change, reason: 'SNAPSHOT' | 'DUPLICATE'): void {
+  #notNew(record: TradeRecord, { before, after }: ParsedChange, reason: 'SNAPSHOT' | 'DUPLICATE'): void {
     const trade = after ?? before;
     if (trade !== null) this.#late(record, trade, { reason, effect: 'NOT_APPLIED', window: null, lateness: null });
   }

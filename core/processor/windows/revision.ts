@@ -25,7 +25,7 @@ export interface WindowOutcome<R> {
 }
 
 /** A record that changed. Null: it was not there before, or is not any more. */
-export interface Change<R> {
+export interface RecordChange<R> {
   readonly before: R | null;
   readonly after: R | null;
 }
@@ -75,7 +75,7 @@ export class Revision<R, A> {
   }
 
   /** A change of a key that has no windows: it never had the record. */
-  unknown(key: string, change: Change<R>, at: InputRecord<unknown>, reason: WindowOutcome<R>['reason']): void {
+  unknown(key: string, change: RecordChange<R>, at: InputRecord<unknown>, reason: WindowOutcome<R>['reason']): void {
     const progress = { max_event: 0, max_log: 0, floor: 0, lateness: 0, horizon: 0, frozen: 0, plan: '' };
     const owner = new Owner<A>(key, progress, this.#store.options.plan(key));
     for (const step of this.#steps(owner, change, Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY)) {
@@ -88,7 +88,12 @@ export class Revision<R, A> {
    *
    * @throws MillraceError BAD_RECORD, before anything has changed, when a window would become too great for its outputs.
    */
-  apply(owner: Owner<A>, change: Change<R>, at: InputRecord<unknown>, reason: WindowOutcome<R>['reason']): boolean {
+  apply(
+    owner: Owner<A>,
+    change: RecordChange<R>,
+    at: InputRecord<unknown>,
+    reason: WindowOutcome<R>['reason'],
+  ): boolean {
     const { now } = this.#store;
     const steps = this.#steps(owner, change, owner.reached(now), owner.frozen(now));
     for (const step of steps) this.#check(owner, step, change);
@@ -114,7 +119,7 @@ export class Revision<R, A> {
   }
 
   /** Whether a window had the record, or may have had it and is frozen. */
-  #isKnown(owner: Owner<A>, steps: readonly Step<A>[], { before }: Change<R>): boolean {
+  #isKnown(owner: Owner<A>, steps: readonly Step<A>[], { before }: RecordChange<R>): boolean {
     if (before === null || steps.length === 0) return true;
     return steps.some(({ level, start, holds, strange }) => {
       if (!strange) return true;
@@ -123,7 +128,7 @@ export class Revision<R, A> {
   }
 
   /** Smallest windows first, so that a window is changed after all it is made of. */
-  #steps(owner: Owner<A>, change: Change<R>, reached: number, frozen: number): Step<A>[] {
+  #steps(owner: Owner<A>, change: RecordChange<R>, reached: number, frozen: number): Step<A>[] {
     const { aggregation } = this.#store.options;
     const before = change.before === null ? Number.NaN : aggregation.time(change.before);
     const after = change.after === null ? Number.NaN : aggregation.time(change.after);
@@ -171,7 +176,7 @@ export class Revision<R, A> {
     return verdicts;
   }
 
-  #removal(pane: Pane<A>, change: Change<R>, frozen: number): Step<A>['removal'] {
+  #removal(pane: Pane<A>, change: RecordChange<R>, frozen: number): Step<A>['removal'] {
     const { aggregation } = this.#store.options;
     const value = pane.state.value as A;
     if (aggregation.count(value) === 1) return { how: 'emptied', value: null };
@@ -184,7 +189,7 @@ export class Revision<R, A> {
     return { how: whole ? 'merged' : 'read', value };
   }
 
-  #check(owner: Owner<A>, step: Step<A>, change: Change<R>): void {
+  #check(owner: Owner<A>, step: Step<A>, change: RecordChange<R>): void {
     const { check } = this.#store.options.aggregation;
     if (check === undefined || (!step.takes.before && !step.takes.after)) return;
     const value = step.takes.before
@@ -196,7 +201,7 @@ export class Revision<R, A> {
   #finish(
     owner: Owner<A>,
     steps: readonly Step<A>[],
-    change: Change<R>,
+    change: RecordChange<R>,
     at: InputRecord<unknown>,
     reason: WindowOutcome<R>['reason'],
     found: WindowRecords<R> | undefined,
@@ -229,7 +234,7 @@ export class Revision<R, A> {
   #change(
     owner: Owner<A>,
     step: Step<A>,
-    change: Change<R>,
+    change: RecordChange<R>,
     at: InputRecord<unknown>,
     found: WindowRecords<R> | undefined,
     time: { readonly reached: number; readonly now: number },
@@ -268,7 +273,7 @@ export class Revision<R, A> {
   #report(
     owner: Owner<A>,
     step: Step<A>,
-    change: Change<R>,
+    change: RecordChange<R>,
     at: InputRecord<unknown>,
     reason: WindowOutcome<R>['reason'],
     found: { readonly effect: WindowOutcome<R>['effect']; readonly reached: number },

@@ -6,7 +6,7 @@ import { Gaps } from './gaps.ts';
 import type { Owner, Pane } from './pane.ts';
 import { Rebuild, type RebuildRequest } from './rebuild.ts';
 import { RereadCache, type VersionExtractor } from './reread-cache.ts';
-import { type Change, Revision, type WindowOutcome } from './revision.ts';
+import { type RecordChange, Revision, type WindowOutcome } from './revision.ts';
 import { WindowStore, type WindowStoreOptions } from './window-store.ts';
 
 /** What windows are made of, how late a record may be, and where they go. */
@@ -136,7 +136,7 @@ export class Windowed<R, A> {
    *   which the next correction of it and `reading` have to say.
    * @throws MillraceError as `add` does.
    */
-  correct(key: string, change: Change<R>, at: InputRecord<unknown>): boolean {
+  correct(key: string, change: RecordChange<R>, at: InputRecord<unknown>): boolean {
     const { before, after } = change;
     const recordLog = micros(at.logTime);
     const record = after ?? before;

@@ -19,7 +19,7 @@ import { numberIn, shown, tradeColumns } from '../texts.ts';
 import { type Finding, type Searched, Trail } from '../trail.ts';
 import { type Agreement, agreement } from './agreement.ts';
 import { type AnomalyView, findAnomalies } from './anomalies.ts';
-import { type Change, type ChangeRange, findChanges, partitionOfTrade, repeated } from './changes.ts';
+import { type ChangeRange, findChanges, partitionOfTrade, repeated, type TracedChange } from './changes.ts';
 import { type Located, locate } from './located.ts';
 import { notApplied, type Step, type Taken, windowKey, windowsTaken } from './membership.ts';
 import { findOutcomes, type LedgerEntry, type Outcome, type Placed, type Refusal } from './outcomes.ts';
@@ -123,7 +123,7 @@ interface Reconciling {
   readonly partition: number;
   readonly postgres: PostgresRow;
   /** What is captured meanwhile is added. */
-  readonly changes: Change[];
+  readonly changes: TracedChange[];
   readonly range: ChangeRange;
   readonly options: RowTraceOptions;
   readonly listing: Listing;
@@ -179,7 +179,7 @@ async function follow(
   trail: Trail,
   id: TradeId,
   partition: number,
-  changes: readonly Change[],
+  changes: readonly TracedChange[],
 ): Promise<Pick<RowTrace, 'changes' | 'anomalies'>> {
   const offsets = new Set(changes.map(({ offset }) => offset));
   const candles = await candlePlace(sources, id);
@@ -230,7 +230,7 @@ async function follow(
 }
 
 function viewOf(
-  { offset, source, texts, before, schemaId, redriven }: Change,
+  { offset, source, texts, before, schemaId, redriven }: TracedChange,
   partition: number,
 ): Omit<ChangeTrace, 'repeats' | 'archive' | 'candles' | keyof Outcome> {
   const lsn = numberIn(texts, '_lsn');
@@ -267,7 +267,11 @@ function changed(before: TradeRow, row: Readonly<Record<string, string | null>>)
 }
 
 /** What a candle can know of a change. */
-function stepOf({ offset, texts, before, redriven }: Change, outcome: Outcome | undefined, processor: string): Step {
+function stepOf(
+  { offset, texts, before, redriven }: TracedChange,
+  outcome: Outcome | undefined,
+  processor: string,
+): Step {
   const own = <T extends { readonly processor: string }>(entries: readonly T[] = []) =>
     entries.filter((each) => each.processor === processor);
   return {
@@ -309,7 +313,7 @@ function checkRevised(
 }
 
 /** A history that begins in the middle says so. */
-function incomplete(trail: Trail, changes: readonly Change[], partition: number): void {
+function incomplete(trail: Trail, changes: readonly TracedChange[], partition: number): void {
   const [first] = changes;
   const op = first?.texts['_op'];
   if (first !== undefined && op !== 'c' && op !== 'r') {
