@@ -40,9 +40,9 @@ export { type AsOfResult, type StoredVersion, VersionedStore } from './core/proc
 export { KeyedPattern } from './core/processor/pattern/keyed.ts';
 export {
   definePattern,
-  type Outcome,
   type Pattern,
   type PatternEvent,
+  type PatternOutcome,
   patternStateSchema,
 } from './core/processor/pattern/pattern.ts';
 /** How far event time has come, key by key. Microseconds. */

@@ -4,9 +4,9 @@ import { MillraceError } from '../../core/errors.ts';
 import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
 import {
   type CompactionProgress,
+  type CompactionResult,
   Compactor,
   type FailedCompaction,
-  type Outcome,
 } from '../../sinks/compaction/compactor.ts';
 import { readDue } from '../../sinks/compaction/due.ts';
 import { sumOf } from '../../sinks/compaction/groups.ts';
@@ -83,7 +83,7 @@ async function carryOut(
   { json }: CompactOptions,
 ): Promise<void> {
   const progress = new Progress('compacting');
-  let outcome: Outcome;
+  let outcome: CompactionResult;
   try {
     await using compactor = await Compactor.open({
       ...place,

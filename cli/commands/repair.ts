@@ -10,7 +10,7 @@ import { Compactor } from '../../sinks/compaction/compactor.ts';
 import { compactedOf, rebuildCompacted } from '../../sinks/compaction/rebuild.ts';
 import { examineDays, repairDay } from '../../sinks/manifests/repair.ts';
 import { type Examined, examine, type Finding } from '../../sinks/parquet/repair/examine.ts';
-import { lostOf, type Outcome, repair } from '../../sinks/parquet/repair/repair.ts';
+import { lostOf, type RepairResult, repair } from '../../sinks/parquet/repair/repair.ts';
 import { archivedTopic, dayOf } from '../archive/list.ts';
 import { type ArchivePlace, withArchive } from '../archive/place.ts';
 import { loadConfig } from '../config.ts';
@@ -124,7 +124,11 @@ async function lostForRefill(
   return [...lost, ...next.map(({ object }) => object)];
 }
 
-async function mend(place: ArchivePlace, findings: readonly Finding[], quiet: boolean): Promise<readonly Outcome[]> {
+async function mend(
+  place: ArchivePlace,
+  findings: readonly Finding[],
+  quiet: boolean,
+): Promise<readonly RepairResult[]> {
   const mending = new Progress('repairing');
   const outcomes = await repair({
     ...place,
@@ -142,8 +146,8 @@ async function mend(place: ArchivePlace, findings: readonly Finding[], quiet: bo
 async function giveUp(
   place: ArchivePlace,
   findings: readonly Finding[],
-  outcomes: readonly Outcome[],
-): Promise<readonly Outcome[]> {
+  outcomes: readonly RepairResult[],
+): Promise<readonly RepairResult[]> {
   const lost = lostOf(findings, outcomes);
   if (lost.length === 0) return outcomes;
   await using compactor = await Compactor.open(place);
@@ -194,7 +198,7 @@ function printPlan({ objects, findings, manifests }: Plan, givesUp: boolean): vo
   );
 }
 
-function printOutcomes(outcomes: readonly Outcome[]): void {
+function printOutcomes(outcomes: readonly RepairResult[]): void {
   const words = {
     repaired: '✓ repaired',
     good: '✓ is good already',

@@ -90,7 +90,7 @@ export interface PatternState<E> {
 }
 
 /** What an event, or the passing of time, gave. */
-export type Outcome<E> =
+export type PatternOutcome<E> =
   | {
       /** `match`: all steps are done. `timeout`: `within` ran out before. */
       readonly kind: 'match' | 'timeout';

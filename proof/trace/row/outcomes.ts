@@ -36,7 +36,7 @@ export interface Refusal extends Placed {
 }
 
 /** What processors said of one change, beside the candles it is in. */
-export interface Outcome {
+export interface ChangeOutcome {
   readonly ledger: LedgerEntry[];
   readonly refusals: Refusal[];
   /** The change with its instrument in `market.trades`. */
@@ -64,8 +64,8 @@ export async function findOutcomes(
   trail: Trail,
   asked: Asked,
   readers: Readers,
-): Promise<ReadonlyMap<bigint, Outcome>> {
-  const outcomes = new Map<bigint, Outcome>();
+): Promise<ReadonlyMap<bigint, ChangeOutcome>> {
+  const outcomes = new Map<bigint, ChangeOutcome>();
   for (const offset of asked.offsets) outcomes.set(offset, { ledger: [], refusals: [], enriched: [] });
   if (asked.offsets.size === 0) return outcomes;
   const bytes = asked.texts.map((text) => Buffer.from(text));
@@ -125,9 +125,9 @@ export async function since(
 }
 
 function outcomeOf(
-  outcomes: ReadonlyMap<bigint, Outcome>,
+  outcomes: ReadonlyMap<bigint, ChangeOutcome>,
   { partition }: Asked,
   origin: { readonly topic: string; readonly partition: number; readonly offset: bigint },
-): Outcome | undefined {
+): ChangeOutcome | undefined {
   return origin.topic === tradesTopic && origin.partition === partition ? outcomes.get(origin.offset) : undefined;
 }

@@ -22,7 +22,7 @@ import { type AnomalyView, findAnomalies } from './anomalies.ts';
 import { type ChangeRange, findChanges, partitionOfTrade, repeated, type TracedChange } from './changes.ts';
 import { type Located, locate } from './located.ts';
 import { notApplied, type Step, type Taken, windowKey, windowsTaken } from './membership.ts';
-import { findOutcomes, type LedgerEntry, type Outcome, type Placed, type Refusal } from './outcomes.ts';
+import { type ChangeOutcome, findOutcomes, type LedgerEntry, type Placed, type Refusal } from './outcomes.ts';
 import { type PostgresRow, readRow, untilCaptured } from './postgres.ts';
 
 /** The whole way of one row. Instants are ISO 8601 or, where a name says so, microseconds; decimals are texts. */
@@ -221,7 +221,7 @@ async function follow(
   return {
     changes: changes.map((change) => {
       const { offset } = change;
-      const outcome = outcomes.get(offset) as Outcome;
+      const outcome = outcomes.get(offset) as ChangeOutcome;
       const found = { ...outcome, candles: revisions.get(offset) ?? [], archive: located.get(offset) as Located };
       return { ...viewOf(change, partition), ...found, repeats: repeats.get(offset) ?? null };
     }),
@@ -232,7 +232,7 @@ async function follow(
 function viewOf(
   { offset, source, texts, before, schemaId, redriven }: TracedChange,
   partition: number,
-): Omit<ChangeTrace, 'repeats' | 'archive' | 'candles' | keyof Outcome> {
+): Omit<ChangeTrace, 'repeats' | 'archive' | 'candles' | keyof ChangeOutcome> {
   const lsn = numberIn(texts, '_lsn');
   const operation = operations[texts['_op'] ?? ''] ?? 'update';
   const row = shown(tradeColumns, texts);
@@ -269,7 +269,7 @@ function changed(before: TradeRow, row: Readonly<Record<string, string | null>>)
 /** What a candle can know of a change. */
 function stepOf(
   { offset, texts, before, redriven }: TracedChange,
-  outcome: Outcome | undefined,
+  outcome: ChangeOutcome | undefined,
   processor: string,
 ): Step {
   const own = <T extends { readonly processor: string }>(entries: readonly T[] = []) =>
@@ -289,7 +289,7 @@ function stepOf(
 function checkRevised(
   trail: Trail,
   id: TradeId,
-  outcomes: ReadonlyMap<bigint, Outcome>,
+  outcomes: ReadonlyMap<bigint, ChangeOutcome>,
   taken: ReadonlyMap<string, Taken>,
   revisions: ReadonlyMap<bigint, readonly WindowTrace[]>,
   processor: string,

@@ -4,7 +4,7 @@
  */
 import { type ConfigInput, configSchema } from '../../../core/config.ts';
 import { MillraceError } from '../../../core/errors.ts';
-import { isSecretSetting, type Outcome, ruleOf } from './rules.ts';
+import { isSecretSetting, ruleOf, type SettingEffect } from './rules.ts';
 
 /** What became of one setting. */
 export interface Taken {
@@ -59,7 +59,7 @@ export function mapConnector(json: unknown): Mapped {
   return { config, taken };
 }
 
-function judge(setting: string, value: string): Outcome {
+function judge(setting: string, value: string): SettingEffect {
   if (/\$\{.*\}/.test(value)) {
     return { refused: 'is a reference that only Kafka Connect resolves; remove it and set it in the environment' };
   }
