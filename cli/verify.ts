@@ -17,7 +17,7 @@ import type { MissingTrades } from '../proof/candles/missing.ts';
 import { dayRange } from '../proof/day.ts';
 import { type Elsewhere, elsewhere } from '../proof/epochs.ts';
 import { checkHot, type HotScope } from '../proof/hot-store/check.ts';
-import { type Behind, type Moment, type Step, takeMoment } from '../proof/live/moment.ts';
+import { type Behind, type Moment, type ReaderStage, takeMoment } from '../proof/live/moment.ts';
 import type { Reader } from '../proof/live/passing.ts';
 import { Snapshot } from '../proof/live/snapshot.ts';
 import type { Check } from '../proof/report.ts';
@@ -68,7 +68,7 @@ const topics: Readonly<Record<TableName, string>> = {
 };
 
 /** What has to take a row of these tables before it can be compared, in the order of its way. */
-function stepsOf(tables: ReadonlySet<TableName>): readonly Step[] {
+function stepsOf(tables: ReadonlySet<TableName>): readonly ReaderStage[] {
   const read = (name: string, table: TableName): Reader => ({ name, topic: topics[table] });
   const some = (wanted: boolean, ...readers: Reader[]): Reader[] => (wanted ? readers : []);
   const [candles, anomalies, features] = [tables.has('candles'), tables.has('anomalies'), tables.has('features')];

@@ -11,7 +11,7 @@ import { Settled } from './settled.ts';
 import { Snapshot } from './snapshot.ts';
 
 /** Readers of one topic, or of topics that are equally far down. Their goals are the ends of their topics when the step before is done. */
-export interface Step {
+export interface ReaderStage {
   /** Without these the proof would compare what is not there yet. */
   readonly needed: readonly Reader[];
   /** Of these the proof compares what they have taken; so they are waited for only while they run. */
@@ -22,7 +22,7 @@ export interface MomentOptions {
   readonly log: Log;
   readonly schemas: Schemas;
   readonly heartbeatTopic: string;
-  readonly steps: readonly Step[];
+  readonly steps: readonly ReaderStage[];
   /** Whether somebody is in a consumer group. */
   readonly isRunning: (group: string) => Promise<boolean>;
   /** Whether an operator has paused the task of a partition: it will not pass, however long it is waited for. Default: none is paused. */
@@ -95,7 +95,7 @@ export async function takeMoment(db: Client, other: Client, options: MomentOptio
     await passMarker(other, { log, schemas, topic, after: snapshot.parts.after, rows, onProgress, signal });
     return { snapshot, settled: settled.below(snapshot) };
   };
-  const pass = async (step: Step): Promise<readonly Behind[]> => {
+  const pass = async (step: ReaderStage): Promise<readonly Behind[]> => {
     const behind: Behind[] = [];
     const ends = new Map<string, readonly bigint[]>();
     for (const reader of [...step.needed, ...step.others]) {

@@ -32,7 +32,7 @@ export interface Base {
 }
 
 /** What a task took next. `position` is where it was in the primary input after it. */
-export type Step =
+export type HistoryEntry =
   | {
       readonly kind: 'records';
       readonly topic: string;
@@ -127,7 +127,7 @@ export async function* steps(
   history: History,
   to: bigint,
   signal?: AbortSignal,
-): AsyncGenerator<Step> {
+): AsyncGenerator<HistoryEntry> {
   const { processor, partition, inputs, base, committed, journal } = history;
   const primary = inputs[0] ?? '';
   await using readers = new Readers(log, partition, committed, signal);
@@ -174,7 +174,12 @@ function isIn({ task, positions }: Snapshot, entry: JournalEntry): boolean {
   }
 }
 
-async function* table(log: Log, entry: JournalEntry, position: bigint, signal?: AbortSignal): AsyncGenerator<Step> {
+async function* table(
+  log: Log,
+  entry: JournalEntry,
+  position: bigint,
+  signal?: AbortSignal,
+): AsyncGenerator<HistoryEntry> {
   const { topic, partition, from_offset: from, to_offset: to } = entry;
   if (partition === null || from === null || to === null) return;
   for await (const { records } of readRaw(log, topic, signal, { partition, from, to })) {

@@ -13,7 +13,7 @@ import type { TaskState } from '../../core/state/changelog.ts';
 import { Stores } from '../../core/state/stores.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import { Differences } from '../report.ts';
-import { type History, openHistory, type Step, steps } from './history.ts';
+import { type History, type HistoryEntry, openHistory, steps } from './history.ts';
 import { Letters } from './letters.ts';
 import { Match } from './match.ts';
 import { Published } from './published.ts';
@@ -255,7 +255,7 @@ class PartitionReplay<In> {
     }
   }
 
-  async #step(engine: Engine<In>, step: Exclude<Step, { kind: 'settings' }>): Promise<void> {
+  async #step(engine: Engine<In>, step: Exclude<HistoryEntry, { kind: 'settings' }>): Promise<void> {
     const { codecs, processor, total, differences, history, partitions, onProgress, signal } = this.#options;
     if (step.kind === 'beat') {
       total.beats++;

@@ -7,7 +7,7 @@ import {
   type PatternEvent,
   type PatternOutcome,
   type PatternState,
-  type Step,
+  type PatternStep,
   type Take,
   timesOf,
 } from './pattern.ts';
@@ -121,13 +121,13 @@ function step<E>(pattern: Pattern<E>, attempt: Attempt<E>, event: PatternEvent<E
   return fits(guard, event, matched) ? took(attempt.step + 1) : passed;
 }
 
-function fits<E>(candidate: Step<E> | undefined, event: PatternEvent<E>, matched: Matched<E>): boolean {
+function fits<E>(candidate: PatternStep<E> | undefined, event: PatternEvent<E>, matched: Matched<E>): boolean {
   return candidate !== undefined && isTake(candidate) && candidate.where(event, matched);
 }
 
 /** The attempt with the event taken by step `at`, which is left when it is full. */
 function take<E>(
-  steps: readonly Step<E>[],
+  steps: readonly PatternStep<E>[],
   attempt: Attempt<E>,
   at: number,
   event: PatternEvent<E>,

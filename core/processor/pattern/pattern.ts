@@ -44,13 +44,13 @@ export interface Absence<E> {
   readonly for?: bigint;
 }
 
-export type Step<E> = Take<E> | Absence<E>;
+export type PatternStep<E> = Take<E> | Absence<E>;
 
 /** A pattern: steps in their order, how long they may take, and what becomes of other attempts after a match. */
 export interface Pattern<E> {
   readonly name: string;
   /** The first one takes events. */
-  readonly steps: readonly Step<E>[];
+  readonly steps: readonly PatternStep<E>[];
   /** Longest time from the first event to the end of the match, inclusive, microseconds. It bounds what is kept. */
   readonly within: bigint;
   /** `relaxed` (default): events that fit nowhere are passed over. `strict`: such an event ends the attempt. */
@@ -107,7 +107,7 @@ export type PatternOutcome<E> =
       readonly event: PatternEvent<E>;
     };
 
-export function isTake<E>(step: Step<E>): step is Take<E> {
+export function isTake<E>(step: PatternStep<E>): step is Take<E> {
   return 'where' in step;
 }
 

@@ -31,7 +31,7 @@ export interface RecordChange<R> {
 }
 
 /** One window that a change is about. */
-interface Step<A> {
+interface AffectedWindow<A> {
   readonly level: Level;
   readonly start: number;
   readonly end: number;
@@ -119,7 +119,7 @@ export class Revision<R, A> {
   }
 
   /** Whether a window had the record, or may have had it and is frozen. */
-  #isKnown(owner: Owner<A>, steps: readonly Step<A>[], { before }: RecordChange<R>): boolean {
+  #isKnown(owner: Owner<A>, steps: readonly AffectedWindow<A>[], { before }: RecordChange<R>): boolean {
     if (before === null || steps.length === 0) return true;
     return steps.some(({ level, start, holds, strange }) => {
       if (!strange) return true;
@@ -128,11 +128,11 @@ export class Revision<R, A> {
   }
 
   /** Smallest windows first, so that a window is changed after all it is made of. */
-  #steps(owner: Owner<A>, change: RecordChange<R>, reached: number, frozen: number): Step<A>[] {
+  #steps(owner: Owner<A>, change: RecordChange<R>, reached: number, frozen: number): AffectedWindow<A>[] {
     const { aggregation } = this.#store.options;
     const before = change.before === null ? Number.NaN : aggregation.time(change.before);
     const after = change.after === null ? Number.NaN : aggregation.time(change.after);
-    const steps: Step<A>[] = [];
+    const steps: AffectedWindow<A>[] = [];
     const verdicts = this.#verdicts(owner, before, reached, frozen);
     for (const level of owner.plan.levels) {
       const direct = {
@@ -176,7 +176,7 @@ export class Revision<R, A> {
     return verdicts;
   }
 
-  #removal(pane: Pane<A>, change: RecordChange<R>, frozen: number): Step<A>['removal'] {
+  #removal(pane: Pane<A>, change: RecordChange<R>, frozen: number): AffectedWindow<A>['removal'] {
     const { aggregation } = this.#store.options;
     const value = pane.state.value as A;
     if (aggregation.count(value) === 1) return { how: 'emptied', value: null };
@@ -189,7 +189,7 @@ export class Revision<R, A> {
     return { how: whole ? 'merged' : 'read', value };
   }
 
-  #check(owner: Owner<A>, step: Step<A>, change: RecordChange<R>): void {
+  #check(owner: Owner<A>, step: AffectedWindow<A>, change: RecordChange<R>): void {
     const { check } = this.#store.options.aggregation;
     if (check === undefined || (!step.takes.before && !step.takes.after)) return;
     const value = step.takes.before
@@ -200,7 +200,7 @@ export class Revision<R, A> {
 
   #finish(
     owner: Owner<A>,
-    steps: readonly Step<A>[],
+    steps: readonly AffectedWindow<A>[],
     change: RecordChange<R>,
     at: InputRecord<unknown>,
     reason: WindowOutcome<R>['reason'],
@@ -233,7 +233,7 @@ export class Revision<R, A> {
   /** The window, if its value has changed. */
   #change(
     owner: Owner<A>,
-    step: Step<A>,
+    step: AffectedWindow<A>,
     change: RecordChange<R>,
     at: InputRecord<unknown>,
     found: WindowRecords<R> | undefined,
@@ -272,7 +272,7 @@ export class Revision<R, A> {
 
   #report(
     owner: Owner<A>,
-    step: Step<A>,
+    step: AffectedWindow<A>,
     change: RecordChange<R>,
     at: InputRecord<unknown>,
     reason: WindowOutcome<R>['reason'],

@@ -7,7 +7,7 @@ import { type CandleSettings, startsOf } from '../../windows.ts';
 import type { LedgerEntry, Refusal } from './outcomes.ts';
 
 /** One change, as far as windows are concerned. */
-export interface Step {
+export interface WindowChange {
   readonly offset: bigint;
   readonly venue: string;
   /** Event time after the change, microseconds; null after a delete. */
@@ -41,7 +41,7 @@ export function windowKey(interval: string, start: bigint): string {
  * @param rebuilt of candles that were rebuilt, the last offset of their input: up to there they hold what they had not taken before
  */
 export function windowsTaken(
-  steps: readonly Step[],
+  steps: readonly WindowChange[],
   settings: CandleSettings,
   rebuilt: ReadonlyMap<string, bigint> = new Map(),
 ): ReadonlyMap<string, Taken> {
@@ -76,7 +76,7 @@ export function notApplied(ledger: readonly LedgerEntry[]): string[] {
 }
 
 /** Whether no candle took the change at all: refused, delivered twice, a snapshot's row, no difference, or meant for another processor. */
-function isPassedOver({ ledger, refusals, foreign }: Step): boolean {
+function isPassedOver({ ledger, refusals, foreign }: WindowChange): boolean {
   return (
     foreign ||
     refusals.length > 0 ||

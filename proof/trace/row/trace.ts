@@ -21,7 +21,7 @@ import { type Agreement, agreement } from './agreement.ts';
 import { type AnomalyView, findAnomalies } from './anomalies.ts';
 import { type ChangeRange, findChanges, partitionOfTrade, repeated, type TracedChange } from './changes.ts';
 import { type Located, locate } from './located.ts';
-import { notApplied, type Step, type Taken, windowKey, windowsTaken } from './membership.ts';
+import { notApplied, type Taken, type WindowChange, windowKey, windowsTaken } from './membership.ts';
 import { type ChangeOutcome, findOutcomes, type LedgerEntry, type Placed, type Refusal } from './outcomes.ts';
 import { type PostgresRow, readRow, untilCaptured } from './postgres.ts';
 
@@ -271,7 +271,7 @@ function stepOf(
   { offset, texts, before, redriven }: TracedChange,
   outcome: ChangeOutcome | undefined,
   processor: string,
-): Step {
+): WindowChange {
   const own = <T extends { readonly processor: string }>(entries: readonly T[] = []) =>
     entries.filter((each) => each.processor === processor);
   return {
