@@ -10,7 +10,7 @@ export interface History {
   readonly candles: KeptCandle[];
 }
 
-export type Place = Pick<History, 'venue' | 'symbol' | 'interval'>;
+export type SeriesKey = Pick<History, 'venue' | 'symbol' | 'interval'>;
 
 /** Histories by venue, symbol and interval, one store entry for each candle: a new candle writes itself, not those before it. */
 export class Histories {
@@ -35,7 +35,7 @@ export class Histories {
     }
   }
 
-  of({ venue, symbol, interval }: Place): History {
+  of({ venue, symbol, interval }: SeriesKey): History {
     const key = JSON.stringify([venue, symbol, interval]);
     let history = this.#histories.get(key);
     if (history === undefined) {
@@ -99,6 +99,6 @@ export function baselineOf({ candles }: History, at: number, count: number): rea
   return found.reverse();
 }
 
-function storeKey({ venue, symbol, interval }: Place, { window_start }: KeptCandle): string {
+function storeKey({ venue, symbol, interval }: SeriesKey, { window_start }: KeptCandle): string {
   return JSON.stringify([venue, symbol, interval, window_start.toString()]);
 }

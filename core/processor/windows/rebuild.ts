@@ -28,7 +28,7 @@ export interface RequestedWindow {
 }
 
 /** One requested window while the input is read. */
-interface Place<A> {
+interface RebuildTarget<A> {
   readonly level: Level;
   readonly start: number;
   readonly end: number;
@@ -86,7 +86,7 @@ export class Rebuild<R, A> {
   /** Those of the requested windows that are frozen, smallest first, then by time. */
   #places(owner: Owner<A>, windows: readonly RequestedWindow[]): Places<A> {
     const frozen = owner.frozen(this.#store.now);
-    const places = windows.flatMap(({ level: name, start, revision }): Place<A>[] => {
+    const places = windows.flatMap(({ level: name, start, revision }): RebuildTarget<A>[] => {
       const level = owner.plan.level(name);
       const end = level === undefined ? undefined : endOf(level.windows, start);
       if (level === undefined || end === undefined || end > frozen) return [];
@@ -95,13 +95,17 @@ export class Rebuild<R, A> {
     return new Places(places.sort((a, b) => a.level.index - b.level.index || a.start - b.start));
   }
 
-  #add(place: Place<A>, record: R): void {
+  #add(place: RebuildTarget<A>, record: R): void {
     const { aggregation } = this.#store.options;
     if (place.value === null) place.value = aggregation.create(record);
     else aggregation.add(place.value, record);
   }
 
-  #emit(owner: Owner<A>, { level, start, end, revision: before, span, value }: Place<A>, { from, to }: Range): void {
+  #emit(
+    owner: Owner<A>,
+    { level, start, end, revision: before, span, value }: RebuildTarget<A>,
+    { from, to }: Range,
+  ): void {
     const { aggregation, emit } = this.#store.options;
     if (value === null && before === 0) return;
     // The sum of its records does not fit an output.
@@ -129,19 +133,19 @@ export class Rebuild<R, A> {
 
 /** Requested windows, by the instants that they hold. */
 class Places<A> {
-  readonly all: readonly Place<A>[];
-  readonly #levels = new Map<Level, Map<number, Place<A>>>();
+  readonly all: readonly RebuildTarget<A>[];
+  readonly #levels = new Map<Level, Map<number, RebuildTarget<A>>>();
 
-  constructor(all: readonly Place<A>[]) {
+  constructor(all: readonly RebuildTarget<A>[]) {
     this.all = all;
     for (const place of all) {
-      const starts = this.#levels.get(place.level) ?? new Map<number, Place<A>>();
+      const starts = this.#levels.get(place.level) ?? new Map<number, RebuildTarget<A>>();
       this.#levels.set(place.level, starts.set(place.start, place));
     }
   }
 
-  at(time: number): readonly Place<A>[] {
-    const found: Place<A>[] = [];
+  at(time: number): readonly RebuildTarget<A>[] {
+    const found: RebuildTarget<A>[] = [];
     for (const [{ windows }, starts] of this.#levels) {
       for (let start = windows.at(time); !Number.isNaN(start); start = windows.before(start, time)) {
         const place = starts.get(start);

@@ -13,7 +13,7 @@ import { boundsOf } from '../find.ts';
 import type { TraceSources, TradeId } from '../sources.ts';
 import { allColumns, differencesOf, readTexts, selectTexts, shown, type Texts, textsOf } from '../texts.ts';
 import { type Finding, Trail } from '../trail.ts';
-import { footer, type Place, parquetGroups, placeOf, type RowGroup } from './groups.ts';
+import { footer, parquetGroups, placeOf, type RowGroup, type RowPosition } from './groups.ts';
 import { Listing, type ObjectView, viewOf } from './listing.ts';
 import { Manifests, type ManifestView } from './manifest.ts';
 import type { ObjectName } from './name.ts';
@@ -54,7 +54,7 @@ export interface FileView {
 
 export interface RowInFile {
   readonly offset: bigint;
-  readonly place: Place | null;
+  readonly place: RowPosition | null;
   /** Data and lineage columns; null when the file does not hold the offset. */
   readonly row: Readonly<Record<string, string | null>> | null;
   /** The record in the log is equal; null when the log has deleted it. */

@@ -3,7 +3,7 @@ import { formatDay } from '../../../core/time.ts';
 import type { ArchiveObject } from '../../../schemas/gen/archive_object.ts';
 import { GivenUp } from '../../expired.ts';
 import { tradesTopic } from '../../topic.ts';
-import { type Place, parquetGroups, placeOf } from '../object/groups.ts';
+import { parquetGroups, placeOf, type RowPosition } from '../object/groups.ts';
 import { Listing, type ObjectView, viewOf } from '../object/listing.ts';
 import { Manifests, type ManifestView } from '../object/manifest.ts';
 import type { TraceSources } from '../sources.ts';
@@ -20,7 +20,7 @@ export interface Located {
   readonly state: 'listed' | 'waiting' | 'refused' | 'expired' | 'lost' | 'missing';
   readonly object: ObjectView | null;
   /** Where in the file; null when the file does not hold it. */
-  readonly place: Place | null;
+  readonly place: RowPosition | null;
   /** The newest manifest of the object's day; null without an object, or while the day has none. */
   readonly manifest: ManifestView | null;
   /** The row that is there equals the change in the log, column by column; null when the log has it no more. */
