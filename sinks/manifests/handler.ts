@@ -180,7 +180,7 @@ export class ManifestHandler implements Handler {
    * What a step takes from where the last one ended, at most so much that memory and a transaction hold it. Replacements come when all
    * object records are taken that were there before them: so what they replace is known.
    */
-  async #next(days: TopicDays): Promise<Taken & Pick<Plan, 'ends' | 'replacements' | 'time'>> {
+  async #next(days: TopicDays): Promise<ObjectBatch & Pick<Plan, 'ends' | 'replacements' | 'time'>> {
     const { log, signal } = this.#own;
     // In this order: what is replaced before this end is listed before the ends that are asked for next.
     const replaced = await endOfReplacements(log);
@@ -347,7 +347,7 @@ export class ManifestHandler implements Handler {
   }
 }
 
-interface Taken {
+interface ObjectBatch {
   readonly objects: readonly ArchiveObject[];
   readonly taken: readonly ArchiveReplacement[];
   /** There is more to take. */

@@ -66,7 +66,7 @@ export interface Pattern<E> {
 }
 
 /** An event with the step that took it and its number among all events of the key. */
-export interface Taken<E> {
+export interface TakenEvent<E> {
   readonly step: number;
   readonly sequence: bigint;
   readonly event: PatternEvent<E>;
@@ -78,7 +78,7 @@ export interface Attempt<E> {
   readonly step: number;
   /** When that step began: time of the last event taken, or the end of the absence before. */
   readonly since: bigint;
-  readonly taken: readonly Taken<E>[];
+  readonly taken: readonly TakenEvent<E>[];
 }
 
 /** All that a key's matching remembers: plain and serialisable (`patternStateSchema`). Attempts are oldest first. */

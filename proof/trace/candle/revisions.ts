@@ -5,7 +5,7 @@ import { formatTimestamp } from '../../../core/time.ts';
 import type { Candle } from '../../../schemas/gen/candle.ts';
 import { schemas as contracts } from '../../../schemas/gen/index.ts';
 import { find } from '../find.ts';
-import { madeWith, type Taken, windowKey } from '../row/membership.ts';
+import { madeWith, type WindowMembership, windowKey } from '../row/membership.ts';
 import { type Placed, since } from '../row/outcomes.ts';
 import type { TraceSources, TradeId } from '../sources.ts';
 import type { Trail } from '../trail.ts';
@@ -96,7 +96,7 @@ export async function findRevisions(
   sources: TraceSources,
   trail: Trail,
   id: TradeId,
-  taken: ReadonlyMap<string, Taken>,
+  taken: ReadonlyMap<string, WindowMembership>,
   at: {
     readonly topic: string;
     readonly partition: number;
@@ -156,7 +156,7 @@ export function nameOf({
 /** The trace of a window that a change is in, made at its first use. */
 function trace(
   traces: Map<bigint, Map<string, WindowTrace>>,
-  { interval, start }: Taken,
+  { interval, start }: WindowMembership,
   { offset, holds }: { readonly offset: bigint; readonly holds: boolean },
 ): WindowTrace {
   const windows = traces.get(offset) ?? new Map<string, WindowTrace>();

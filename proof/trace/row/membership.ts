@@ -22,7 +22,7 @@ export interface WindowChange {
 }
 
 /** What a window took of a trade's changes. */
-export interface Taken {
+export interface WindowMembership {
   readonly interval: string;
   /** Microseconds. */
   readonly start: bigint;
@@ -44,8 +44,8 @@ export function windowsTaken(
   steps: readonly WindowChange[],
   settings: CandleSettings,
   rebuilt: ReadonlyMap<string, bigint> = new Map(),
-): ReadonlyMap<string, Taken> {
-  const taken = new Map<string, Taken>();
+): ReadonlyMap<string, WindowMembership> {
+  const taken = new Map<string, WindowMembership>();
   // The first change that is known may be an update: then the row was somewhere before.
   let accepted = steps[0]?.before ?? null;
   for (const step of steps) {
@@ -91,7 +91,7 @@ function startsAt(interval: string, venue: string, time: bigint | null, { calend
 
 /** Which change of the trade a candle was made with: the newest one up to the end of its input. */
 export function madeWith(
-  { changes }: Taken,
+  { changes }: WindowMembership,
   input: { readonly from: bigint; readonly to: bigint },
 ): { readonly offset: bigint; readonly holds: boolean; readonly covered: boolean } | undefined {
   const newest = changes.findLast(({ offset }) => offset <= input.to);

@@ -21,7 +21,7 @@ import { type Agreement, agreement } from './agreement.ts';
 import { type AnomalyView, findAnomalies } from './anomalies.ts';
 import { type ChangeRange, findChanges, partitionOfTrade, repeated, type TracedChange } from './changes.ts';
 import { type Located, locate } from './located.ts';
-import { notApplied, type Taken, type WindowChange, windowKey, windowsTaken } from './membership.ts';
+import { notApplied, type WindowChange, type WindowMembership, windowKey, windowsTaken } from './membership.ts';
 import { type ChangeOutcome, findOutcomes, type LedgerEntry, type Placed, type Refusal } from './outcomes.ts';
 import { type PostgresRow, readRow, untilCaptured } from './postgres.ts';
 
@@ -290,7 +290,7 @@ function checkRevised(
   trail: Trail,
   id: TradeId,
   outcomes: ReadonlyMap<bigint, ChangeOutcome>,
-  taken: ReadonlyMap<string, Taken>,
+  taken: ReadonlyMap<string, WindowMembership>,
   revisions: ReadonlyMap<bigint, readonly WindowTrace[]>,
   processor: string,
 ): void {
