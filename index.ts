@@ -31,10 +31,15 @@ export {
 /** Deadlines in order, earliest first. */
 export { Heap, type HeapEntry } from './core/processor/heap.ts';
 /** Joins and their kin: the latest of another topic as of an event time, a captured table, each id once, another partitioning. */
-export { AsOfJoin, type AsOfOptions, type Waiting } from './core/processor/joins/as-of.ts';
-export { Dedup, type Seen } from './core/processor/joins/dedup.ts';
+export { AsOfJoin, type AsOfOptions, type PendingJoin } from './core/processor/joins/as-of.ts';
+export { Dedup, type FirstSeen } from './core/processor/joins/dedup.ts';
 export { byFields } from './core/processor/joins/repartition.ts';
-export { CapturedTable, type CapturedTableOptions, type Mark, type RowChange } from './core/processor/joins/table.ts';
+export {
+  CapturedTable,
+  type CapturedTableOptions,
+  type RowChange,
+  type TablePosition,
+} from './core/processor/joins/table.ts';
 export { type AsOfResult, type StoredVersion, VersionedStore } from './core/processor/joins/versioned-store.ts';
 /** Patterns over events: sequences, counts, absence, within a time. */
 export { KeyedPattern } from './core/processor/pattern/keyed.ts';

@@ -1,7 +1,7 @@
 import { fits } from '../../core/decimal.ts';
 import { MillraceError } from '../../core/errors.ts';
 import type { Context, Fold, InputRecord, TableRecord } from '../../core/processor/define.ts';
-import { CapturedTable, type Mark, type RowChange } from '../../core/processor/joins/table.ts';
+import { CapturedTable, type RowChange, type TablePosition } from '../../core/processor/joins/table.ts';
 import { parseTimestamp } from '../../core/time.ts';
 import type { InstrumentRow } from '../../schemas/gen/instrument_change.ts';
 import type { LateReason } from '../../schemas/gen/late_trade.ts';
@@ -34,7 +34,7 @@ export class EnrichmentFold implements Fold<TradeChange> {
     this.#context = context;
     this.#instruments = new CapturedTable({
       rows: context.store<InstrumentRow>(instrumentStore.name),
-      marks: context.store<Mark>(marksStore),
+      marks: context.store<TablePosition>(marksStore),
       keyOf: instrumentKey,
     });
   }

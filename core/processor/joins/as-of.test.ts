@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from '../../testing/property.ts';
-import { AsOfJoin, type Waiting } from './as-of.ts';
+import { AsOfJoin, type PendingJoin } from './as-of.ts';
 import { type StoredVersion, VersionedStore } from './versioned-store.ts';
 
 interface Left {
@@ -11,7 +11,7 @@ interface Left {
 
 interface State {
   readonly versions: Map<string, StoredVersion<string>>;
-  readonly waiting: Map<string, Waiting<Left>>;
+  readonly waiting: Map<string, PendingJoin<Left>>;
 }
 
 const nothing = (): State => ({ versions: new Map(), waiting: new Map() });

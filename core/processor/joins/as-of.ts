@@ -3,7 +3,7 @@ import { Heap, type HeapEntry } from '../heap.ts';
 import type { AsOfResult, VersionedStore } from './versioned-store.ts';
 
 /** A left record that waits, as its store keeps it. */
-export interface Waiting<L> {
+export interface PendingJoin<L> {
   readonly left: L;
   /** Log time at which it is decided, microseconds; exact to 2^53. */
   readonly due: number;
@@ -14,7 +14,7 @@ export interface AsOfOptions<L, R> {
   /** The right side. Its retention has to exceed the wait plus how far the right topic may be ahead. */
   readonly versions: VersionedStore<R>;
   /** Left records that are not decided yet; declared with `AsOfJoin.store`. */
-  readonly waiting: Store<Waiting<L>>;
+  readonly waiting: Store<PendingJoin<L>>;
   /**
    * How long a left record waits for earlier right ones, microseconds of log time; 0 decides at once. Right records that reach the task before
    * its log time has come so far count; so within the wait the order between the topics does not matter.
@@ -26,7 +26,7 @@ export interface AsOfOptions<L, R> {
   readonly decide: (left: L, held: AsOfResult<R>) => void;
 }
 
-interface Entry<L> extends HeapEntry, Waiting<L> {
+interface Entry<L> extends HeapEntry, PendingJoin<L> {
   readonly key: string;
   due: number;
 }

@@ -3,8 +3,8 @@ import { partitionOf } from '../../routing.ts';
 import { Driver, type Emitted } from '../../testing/driver.ts';
 import fc from '../../testing/property.ts';
 import { defineProcessor } from '../define.ts';
-import { AsOfJoin, type Waiting } from './as-of.ts';
-import { Dedup, type Seen } from './dedup.ts';
+import { AsOfJoin, type PendingJoin } from './as-of.ts';
+import { Dedup, type FirstSeen } from './dedup.ts';
 import { byFields } from './repartition.ts';
 import { type StoredVersion, VersionedStore } from './versioned-store.ts';
 
@@ -52,10 +52,10 @@ const price = defineProcessor<Entry>({
     Dedup.store('seen', ttlMs),
   ],
   create(context) {
-    const dedup = new Dedup(context.store<Seen>('seen'), ttlMs);
+    const dedup = new Dedup(context.store<FirstSeen>('seen'), ttlMs);
     const join = new AsOfJoin<Entry, number>({
       versions: new VersionedStore(context.store<StoredVersion<number>>('quotes'), 3_600_000_000),
-      waiting: context.store<Waiting<Entry>>('waiting'),
+      waiting: context.store<PendingJoin<Entry>>('waiting'),
       wait: waitMs * 1000,
       ask: ({ symbol, time }) => ({ key: symbol, time }),
       decide: ({ id, symbol }, held) => {

@@ -4,10 +4,10 @@ import { forgetAfter, micros } from '../watermark.ts';
 import { advance, offer, patternDeadline, type Result, startPattern } from './matcher.ts';
 import type { Pattern, PatternEvent, PatternOutcome, PatternState } from './pattern.ts';
 
-interface Due extends HeapEntry {
+interface KeyTimer extends HeapEntry {
   readonly tie: string;
   /** Where it is. */
-  heap: Heap<Due>;
+  heap: Heap<KeyTimer>;
 }
 
 /**
@@ -18,11 +18,11 @@ export class KeyedPattern<E> {
   readonly #pattern: Pattern<E>;
   readonly #store: Store<PatternState<E>>;
   readonly #forget: number;
-  readonly #dues = new Map<string, Due>();
+  readonly #dues = new Map<string, KeyTimer>();
   /** Keys with an attempt under way, by the time at which it changes. */
-  readonly #active = new Heap<Due>();
+  readonly #active = new Heap<KeyTimer>();
   /** The others, by the time at which they are forgotten. */
-  readonly #idle = new Heap<Due>();
+  readonly #idle = new Heap<KeyTimer>();
 
   /**
    * @param pattern a defined one (`definePattern`).
