@@ -17,7 +17,12 @@ import type { MissingTrades } from '../proof/candles/missing.ts';
 import { dayRange } from '../proof/day.ts';
 import { type Elsewhere, elsewhere } from '../proof/epochs.ts';
 import { checkHot, type HotScope } from '../proof/hot-store/check.ts';
-import { type Behind, type Moment, type ReaderStage, takeMoment } from '../proof/live/moment.ts';
+import {
+  type CapturedInstant,
+  type LaggingReader,
+  type ReaderStage,
+  takeCapturedInstant,
+} from '../proof/live/captured-instant.ts';
 import type { Reader } from '../proof/live/passing.ts';
 import { Snapshot } from '../proof/live/snapshot.ts';
 import type { Check } from '../proof/report.ts';
@@ -34,7 +39,7 @@ export interface Verification {
   /** The instant that was compared, as `pg_current_snapshot()` writes it. */
   readonly snapshot: string;
   /** Stages that do not run and have not taken everything: of them what they have taken was compared. */
-  readonly behind: readonly Behind[];
+  readonly behind: readonly LaggingReader[];
   /** What the bucket has of other logs. */
   readonly elsewhere: readonly Elsewhere[];
   /** Tables that are not captured by order, and therefore not proven, by name. */
@@ -135,7 +140,7 @@ export async function verify(
     onWait,
     ...signal,
   };
-  await using moment = await takeMoment(db, other, waiting);
+  await using moment = await takeCapturedInstant(db, other, waiting);
   const { snapshot, settled, passed } = moment;
   const [folded, archived] = passed;
   const sources = { db, log, schemas, store, snapshot, settled, masks: masksOf(config) };
@@ -181,7 +186,7 @@ export async function verify(
 /** Looks a candle takes to be shown: its PARTIAL comes at a cadence of log time, which heartbeats move. */
 const looks = 3;
 
-type CandleLook = CandleSources & Pick<Moment, 'snapshot' | 'settled'>;
+type CandleLook = CandleSources & Pick<CapturedInstant, 'snapshot' | 'settled'>;
 
 /** A window that is open shows what it has taken with its next PARTIAL. So a difference counts once it is still there some cadences later. */
 async function candlesShown(

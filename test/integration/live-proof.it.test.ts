@@ -12,7 +12,7 @@ import { ohlcv } from '../../processors/ohlcv/ohlcv.ts';
 import { Feed, SETTINGS, type TradeFields, time } from '../../processors/ohlcv/testing/fixture.ts';
 import { checkArchive } from '../../proof/archive.ts';
 import { checkCandles } from '../../proof/candles/candles.ts';
-import { type Behind, takeMoment } from '../../proof/live/moment.ts';
+import { type LaggingReader, takeCapturedInstant } from '../../proof/live/captured-instant.ts';
 import { Settled } from '../../proof/live/settled.ts';
 import { Snapshot } from '../../proof/live/snapshot.ts';
 import { findUnseen } from '../../proof/live/unseen.ts';
@@ -378,7 +378,7 @@ describe('the moment', () => {
   async function moment(
     log: MemoryLog,
     over: { capture?: boolean; waitMs?: number; running?: boolean; paused?: string } = {},
-  ): Promise<readonly Behind[]> {
+  ): Promise<readonly LaggingReader[]> {
     const { capture = true, waitMs = 5_000, running = true } = over;
     const harness = await Harness.open();
     const encoder = await AvroEncoder.open<HeartbeatChange>(harness.schemas, 'heartbeat', contracts.heartbeat_change);
@@ -396,7 +396,7 @@ describe('the moment', () => {
       if (capture && now[0] !== undefined && now[0].beat !== rows[0]?.beat) beat(BigInt(now[0].lsn));
     }, 20);
     try {
-      await using moment = await takeMoment(reader, other, {
+      await using moment = await takeCapturedInstant(reader, other, {
         log,
         schemas: harness.schemas,
         heartbeatTopic,

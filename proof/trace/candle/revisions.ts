@@ -6,14 +6,14 @@ import type { Candle } from '../../../schemas/gen/candle.ts';
 import { schemas as contracts } from '../../../schemas/gen/index.ts';
 import { find } from '../find.ts';
 import { madeWith, type WindowMembership, windowKey } from '../row/membership.ts';
-import { type Placed, since } from '../row/outcomes.ts';
+import { type RecordPosition, since } from '../row/outcomes.ts';
 import type { TraceSources, TradeId } from '../sources.ts';
 import type { Trail } from '../trail.ts';
 
 export const candlesTopic = 'market.candles';
 
 /** One emission of a candle. */
-export interface RevisionView extends Placed {
+export interface RevisionView extends RecordPosition {
   readonly status: Candle['status'];
   readonly revision: number;
   readonly reason: Candle['reason'];
@@ -138,7 +138,7 @@ export async function findRevisions(
   return new Map([...traces].map(([offset, windows]) => [offset, [...windows.values()]]));
 }
 
-export function revisionOf(candle: Candle, place: Placed, logTime: bigint): RevisionView {
+export function revisionOf(candle: Candle, place: RecordPosition, logTime: bigint): RevisionView {
   const { status, revision, reason, provenance } = candle;
   const input = provenance === null ? null : { from: provenance.from_offset, to: provenance.to_offset };
   return { ...place, status, revision, reason, input, logTime };

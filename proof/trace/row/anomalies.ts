@@ -5,10 +5,10 @@ import { find } from '../find.ts';
 import type { TraceSources, TradeId } from '../sources.ts';
 import type { Trail } from '../trail.ts';
 import { type WindowMembership, windowKey } from './membership.ts';
-import { type Placed, since } from './outcomes.ts';
+import { type RecordPosition, since } from './outcomes.ts';
 
 /** An anomaly that the trade has to do with. */
-export interface AnomalyView extends Placed {
+export interface AnomalyView extends RecordPosition {
   /** `trade`: it names the trade. `candle`: it judges a candle that the trade is or was in. */
   readonly because: 'trade' | 'candle';
   readonly type: string;

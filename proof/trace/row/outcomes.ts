@@ -8,14 +8,14 @@ import type { TraceSources } from '../sources.ts';
 import type { Trail } from '../trail.ts';
 
 /** A record and where it is. */
-export interface Placed {
+export interface RecordPosition {
   readonly topic: string;
   readonly partition: number;
   readonly offset: bigint;
 }
 
 /** A late record: what a processor did with a change that did not simply join. */
-export interface LedgerEntry extends Placed {
+export interface LedgerEntry extends RecordPosition {
   readonly processor: string;
   readonly reason: string;
   readonly effect: string;
@@ -28,7 +28,7 @@ export interface LedgerEntry extends Placed {
 }
 
 /** A dead letter: who refused a change, and why. */
-export interface Refusal extends Placed {
+export interface Refusal extends RecordPosition {
   readonly processor: string;
   readonly reason: string;
   readonly error: string;
@@ -40,7 +40,7 @@ export interface ChangeOutcome {
   readonly ledger: LedgerEntry[];
   readonly refusals: Refusal[];
   /** The change with its instrument in `market.trades`. */
-  readonly enriched: Placed[];
+  readonly enriched: RecordPosition[];
 }
 
 /** Changes whose outcomes are asked for. */

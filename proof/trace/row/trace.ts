@@ -22,7 +22,7 @@ import { type AnomalyView, findAnomalies } from './anomalies.ts';
 import { type ChangeRange, findChanges, partitionOfTrade, repeated, type TracedChange } from './changes.ts';
 import { type Located, locate } from './located.ts';
 import { notApplied, type WindowChange, type WindowMembership, windowKey, windowsTaken } from './membership.ts';
-import { type ChangeOutcome, findOutcomes, type LedgerEntry, type Placed, type Refusal } from './outcomes.ts';
+import { type ChangeOutcome, findOutcomes, type LedgerEntry, type RecordPosition, type Refusal } from './outcomes.ts';
 import { type PostgresRow, readRow, untilCaptured } from './postgres.ts';
 
 /** The whole way of one row. Instants are ISO 8601 or, where a name says so, microseconds; decimals are texts. */
@@ -49,7 +49,7 @@ export interface RowTrace {
   readonly ok: boolean;
 }
 
-export interface ChangeTrace extends Placed {
+export interface ChangeTrace extends RecordPosition {
   readonly operation: 'insert' | 'snapshot' | 'update' | 'delete';
   readonly source: 'log' | 'archive';
   readonly transaction: bigint | null;
@@ -67,7 +67,7 @@ export interface ChangeTrace extends Placed {
   readonly redrivenFor: string | null;
   readonly ledger: readonly LedgerEntry[];
   readonly refusals: readonly Refusal[];
-  readonly enriched: readonly Placed[];
+  readonly enriched: readonly RecordPosition[];
   readonly candles: readonly WindowTrace[];
   readonly archive: Located;
 }

@@ -18,7 +18,7 @@ export interface ReaderStage {
   readonly others: readonly Reader[];
 }
 
-export interface MomentOptions {
+export interface CapturedInstantOptions {
   readonly log: Log;
   readonly schemas: Schemas;
   readonly heartbeatTopic: string;
@@ -36,12 +36,12 @@ export interface MomentOptions {
 }
 
 /** A reader that has not passed the marker and was not waited for. */
-export interface Behind extends Reader {
+export interface LaggingReader extends Reader {
   readonly offsets: bigint;
 }
 
 /** One instant of Postgres that capture has passed. */
-export interface Moment extends AsyncDisposable {
+export interface CapturedInstant extends AsyncDisposable {
   readonly snapshot: Snapshot;
   /** Of the topic of trades, by partition: what is below is visible in the snapshot. Empty where that is not known. */
   readonly settled: readonly bigint[];
@@ -49,7 +49,7 @@ export interface Moment extends AsyncDisposable {
    * For each step, when its readers have passed: which of them have not, and were not waited for. A step begins when the one before is done, so that what
    * one has brought can be compared while the next is waited for. Rejects with STAGE_BEHIND; then the steps after it do, too. Nobody has to look at them.
    */
-  readonly passed: readonly Promise<readonly Behind[]>[];
+  readonly passed: readonly Promise<readonly LaggingReader[]>[];
   /** Ends the waiting. Not the transaction, which is its connection's. */
   [Symbol.asyncDispose](): Promise<void>;
 }
@@ -63,7 +63,11 @@ const pollMs = 250;
  * @param other another one to the same database
  * @throws MillraceError STAGE_BEHIND
  */
-export async function takeMoment(db: Client, other: Client, options: MomentOptions): Promise<Moment> {
+export async function takeCapturedInstant(
+  db: Client,
+  other: Client,
+  options: CapturedInstantOptions,
+): Promise<CapturedInstant> {
   const { log, schemas, heartbeatTopic: topic, onWait, clock = wallClock, isPaused = () => false } = options;
   const stands = ({ reader, partitions }: Passing) => partitions.some((partition) => isPaused(reader.name, partition));
   const [late, ended] = [new AbortController(), new AbortController()];
@@ -95,8 +99,8 @@ export async function takeMoment(db: Client, other: Client, options: MomentOptio
     await passMarker(other, { log, schemas, topic, after: snapshot.parts.after, rows, onProgress, signal });
     return { snapshot, settled: settled.below(snapshot) };
   };
-  const pass = async (step: ReaderStage): Promise<readonly Behind[]> => {
-    const behind: Behind[] = [];
+  const pass = async (step: ReaderStage): Promise<readonly LaggingReader[]> => {
+    const behind: LaggingReader[] = [];
     const ends = new Map<string, readonly bigint[]>();
     for (const reader of [...step.needed, ...step.others]) {
       if (!ends.has(reader.topic)) ends.set(reader.topic, await log.ends(reader.topic));
@@ -129,7 +133,7 @@ export async function takeMoment(db: Client, other: Client, options: MomentOptio
     }
   };
   const moment = await inTime(begin());
-  const passed: Promise<readonly Behind[]>[] = [];
+  const passed: Promise<readonly LaggingReader[]>[] = [];
   for (const step of options.steps) {
     const before = passed.at(-1) ?? Promise.resolve();
     passed.push(inTime(before.then(() => pass(step))));
