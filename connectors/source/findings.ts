@@ -1,6 +1,6 @@
 /** Compares what Postgres gives with what has to be captured. Pure; a connector that runs and a slot that is read say nothing about it. */
 import { quoted } from '../../core/sql.ts';
-import type { CaptureRecord, Missed, Seen } from './record.ts';
+import type { CaptureRecord, Missed, SeenRecord } from './record.ts';
 import { heartbeatTable, type Source, type SourceTable, type Wanted } from './source.ts';
 
 /**
@@ -51,8 +51,8 @@ export function missedNow(findings: readonly SourceFinding[], since: string): Mi
 }
 
 /** Identities of the publication and of its tables. */
-export function seenIn({ publication }: Wanted, source: Source): Seen {
-  const seen: Seen = {};
+export function seenIn({ publication }: Wanted, source: Source): SeenRecord {
+  const seen: SeenRecord = {};
   if (source.publication !== undefined) seen[publication] = { oid: source.publication.oid, entry: null };
   for (const { name, oid, entry, published } of source.tables) {
     if (oid !== null && published) seen[name] = { oid, entry };
@@ -83,7 +83,7 @@ function publicationFindings({ publication: name, tables, signals }: Wanted, sou
   ];
 }
 
-function tableFindings(wanted: Wanted, source: Source, table: SourceTable, seen: Seen): SourceFinding[] {
+function tableFindings(wanted: Wanted, source: Source, table: SourceTable, seen: SeenRecord): SourceFinding[] {
   const { name } = table;
   if (table.oid === null) {
     return [
@@ -103,7 +103,7 @@ function tableFindings(wanted: Wanted, source: Source, table: SourceTable, seen:
 }
 
 /** Parts of an existing table that are not published. */
-function publishedFindings(wanted: Wanted, source: Source, table: SourceTable, seen: Seen): SourceFinding[] {
+function publishedFindings(wanted: Wanted, source: Source, table: SourceTable, seen: SeenRecord): SourceFinding[] {
   const { name } = table;
   const publication = quoted(wanted.publication);
   const blind = (cause: string, remedy: string): SourceFinding => ({

@@ -14,7 +14,7 @@ import { presentRow, rowsOf, trades } from '../trade-change.ts';
 import { tradeKey, tradesOf } from '../trade-key.ts';
 import { type Accumulator, candles, sameTrade, toCandle } from './candle.ts';
 import type { Rules } from './settings.ts';
-import type { Held, HeldTrade } from './state.ts';
+import type { HeldEntry, HeldTrade } from './state.ts';
 import { Symbols } from './symbols.ts';
 
 /**
@@ -27,7 +27,7 @@ import { Symbols } from './symbols.ts';
 export class OhlcvFold implements Fold<TradeChange> {
   readonly #context: Context;
   readonly #symbols = new Symbols();
-  readonly #held: Store<Held>;
+  readonly #held: Store<HeldEntry>;
   readonly #windowed: Windowed<Trade, Accumulator>;
 
   constructor(rules: Rules, context: Context) {
