@@ -87,3 +87,17 @@ export { FoldHandler, type FoldSettings } from './core/runtime/fold-handler.ts';
 /** The log as the runtime sees it, and Kafka as that log. */
 export type { Fetched, Fetcher, Log, LogRecord, OutRecord, Writer } from './core/runtime/log.ts';
 export { Runner, type RunnerEvent, type RunnerOptions } from './core/runtime/runner.ts';
+
+// ---- Former names, for one release ----
+
+export {
+  type Change,
+  type Held,
+  type Mark,
+  type Outcome,
+  type Reading,
+  type Seen,
+  type Version,
+  Versions,
+  type Waiting,
+} from './deprecated.ts';
