@@ -145,7 +145,7 @@ async function ownOffsets(
   if (positions === undefined || primary === undefined) return found;
   for (let partition = 0; partition < partitions; partition++) {
     if (committed.has(partition)) continue;
-    const own = await positions.read(log, primary, partition, signal).catch(unlessMissing);
+    const own = await positions.read(log, primary, partition, signal).catch(undefinedIfMissing);
     const offset = own === 'unwritten' ? 0n : own?.get(topic);
     if (offset !== undefined) found.set(partition, offset);
   }
@@ -153,18 +153,18 @@ async function ownOffsets(
 }
 
 /** A group of a program that keeps no state by our names. */
-function unlessMissing(error: unknown): undefined {
+function undefinedIfMissing(error: unknown): undefined {
   if (!isError(error, 'TOPIC_MISSING')) throw error;
 }
 
-export interface Counted {
+export interface RecordCount {
   readonly records: number;
   /** Counting ended at the limit: there are at least so many. */
   readonly more: boolean;
 }
 
 /** Counts the records of a topic, such as a dead-letter topic; offsets would count transaction markers too. */
-export async function countRecords(log: Log, topic: string, limit: number, signal?: AbortSignal): Promise<Counted> {
+export async function countRecords(log: Log, topic: string, limit: number, signal?: AbortSignal): Promise<RecordCount> {
   const [starts, ends] = await Promise.all([log.starts(topic), log.ends(topic)]);
   await using fetcher = log.fetcher();
   let records = 0;

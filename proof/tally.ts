@@ -29,7 +29,7 @@ export interface Tallies {
 }
 
 /** Rows of one day and partition, as a query adds them up. */
-export interface Counted {
+export interface TallyRow {
   readonly day: string;
   readonly partition: number | null;
   readonly rows: bigint;
@@ -47,7 +47,7 @@ export class TallyBook {
     this.#places = places;
   }
 
-  add(place: TallySource, { day, partition, rows, hash }: Counted): void {
+  add(place: TallySource, { day, partition, rows, hash }: TallyRow): void {
     const id = `${day}/${partition}`;
     const line = this.#lines.get(id) ?? { day, partition, sums: new Map<TallySource, Sum>() };
     this.#lines.set(id, line);

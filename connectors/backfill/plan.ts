@@ -11,14 +11,14 @@ export interface Plan {
   readonly rows: number;
 }
 
-export interface Wanted {
+export interface BackfillRequest {
   /** With or without its schema. */
   readonly table: string;
   readonly where?: string;
 }
 
 /** @throws MillraceError CONFIG_INVALID: no such captured table, no primary key, no signal table, or a condition that Postgres refuses. */
-export async function planBackfill(db: Pick<Client, 'query'>, { table: name, where }: Wanted): Promise<Plan> {
+export async function planBackfill(db: Pick<Client, 'query'>, { table: name, where }: BackfillRequest): Promise<Plan> {
   const table = capturedTable(name);
   await requireReady(db, table);
   const condition = where?.trim() ?? '';
