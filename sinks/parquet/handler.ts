@@ -29,7 +29,7 @@ import type { DeadLetter } from '../../schemas/gen/dead_letter.ts';
 import { objectsTopic } from '../../schemas/topics.ts';
 import type { Budget } from './budget.ts';
 import { RecordBuffer } from './buffer.ts';
-import { type Built, type BuiltObject, buildObjects, type Refused } from './build.ts';
+import { type Built, type BuiltObject, buildObjects, type RefusedRecord } from './build.ts';
 import { type Cut, formatCut, parseCut } from './cut.ts';
 import type { Mutex } from './mutex.ts';
 
@@ -275,7 +275,7 @@ export class ParquetHandler implements Handler {
     return { topic: objectsTopic(table.topic), partition, key: null, value, timestamp };
   }
 
-  #deadLetter({ record, error }: Refused): OutRecord {
+  #deadLetter({ record, error }: RefusedRecord): OutRecord {
     const { topic, partition } = this.#own;
     const letter = deadLetter(this.#env.deadEncoder, {
       processor: this.#env.name,

@@ -1,4 +1,4 @@
-import type { Gap, Missing, SeenTrade, Sequence } from '../state.ts';
+import type { Gap, NumberRange, SeenTrade, Sequence } from '../state.ts';
 import type { Active, SequenceGap } from './rule.ts';
 import type { Details } from './verdict.ts';
 
@@ -82,7 +82,7 @@ function fill(before: Sequence, number: bigint): SequenceUpdate {
   return { sequence: { ...before, gaps }, changed, dropped: over ? [changed] : [] };
 }
 
-function without({ from, to }: Missing, number: bigint): Missing[] {
+function without({ from, to }: NumberRange, number: bigint): NumberRange[] {
   if (number < from || number > to) return [{ from, to }];
   const pieces = [
     { from, to: number - 1n },

@@ -5,7 +5,7 @@ import type { RebuildOrder } from '../../../schemas/gen/rebuild_order.ts';
 import { trades } from '../../trade-change.ts';
 import { rebuilds } from '../ohlcv.ts';
 import { type OhlcvSettings, toRules } from '../settings.ts';
-import { type Refused, readInput, readRefusedOffsets } from './input.ts';
+import { type RefusedChanges, readInput, readRefusedOffsets } from './input.ts';
 import { read, type Sources } from './reading.ts';
 import { readStanding, type Standing } from './standing.ts';
 import { readPublished, readTouched, type Scope, type Touched, type TouchedSymbol } from './touched.ts';
@@ -143,7 +143,7 @@ function takeIncomplete({ windows }: TouchedSymbol, start: bigint): PlannedSymbo
 function* ordersOf(
   { venue, symbol, partition }: TouchedSymbol,
   windows: readonly Touched[],
-  refused: Refused | undefined,
+  refused: RefusedChanges | undefined,
   position: bigint,
 ): Generator<Omit<RebuildOrder, 'ordered_at'>> {
   for (const some of portions(windows)) {

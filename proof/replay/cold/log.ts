@@ -17,7 +17,7 @@ import { partitionId, readRange } from '../../../core/runtime/log.ts';
 import type { ObjectStore } from '../../../core/s3/store.ts';
 import { type ArchivedTopic, archivedTopics, valueSubject } from '../../../schemas/topics.ts';
 import { requireReadable } from './fields.ts';
-import { Refused } from './refused.ts';
+import { RefusedRecords } from './refused.ts';
 import { Rows } from './rows.ts';
 import { type Range, readTiles, type Tiles } from './tiles.ts';
 
@@ -86,7 +86,7 @@ export class ColdLog implements Log {
         requireReadable(topic, schema, table.schema);
         const encoder = await AvroEncoder.open<object>(schemas, valueSubject(topic), table.schema);
         for (const [partition, tiles] of (await readTiles(log, schemas, topic, signal)).entries()) {
-          const refused = await Refused.open(log, schemas, { topic, partition }, signal);
+          const refused = await RefusedRecords.open(log, schemas, { topic, partition }, signal);
           partitions.push(new ColdPartition({ table, partition, tiles, refused, rows, encoder, windows }));
         }
       }
@@ -196,7 +196,7 @@ interface ColdPartitionOptions {
   readonly table: Table;
   readonly partition: number;
   readonly tiles: Tiles;
-  readonly refused: Refused;
+  readonly refused: RefusedRecords;
   readonly rows: Rows;
   readonly encoder: AvroEncoder<object>;
   readonly windows: Windows;
