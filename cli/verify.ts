@@ -15,7 +15,7 @@ import { type CandleProof, type CandleSources, checkCandles } from '../proof/can
 import type { Excluded } from '../proof/candles/excluded.ts';
 import type { MissingTrades } from '../proof/candles/missing.ts';
 import { dayRange } from '../proof/day.ts';
-import { type Elsewhere, elsewhere } from '../proof/epochs.ts';
+import { elsewhere, type ForeignEpoch } from '../proof/epochs.ts';
 import { checkHot, type HotScope } from '../proof/hot-store/check.ts';
 import {
   type CapturedInstant,
@@ -23,7 +23,7 @@ import {
   type ReaderStage,
   takeCapturedInstant,
 } from '../proof/live/captured-instant.ts';
-import type { Reader } from '../proof/live/passing.ts';
+import type { Reader } from '../proof/live/reader-progress.ts';
 import { Snapshot } from '../proof/live/snapshot.ts';
 import type { Check } from '../proof/report.ts';
 import { archivedTopics, hotTopics } from '../schemas/topics.ts';
@@ -41,7 +41,7 @@ export interface Verification {
   /** Stages that do not run and have not taken everything: of them what they have taken was compared. */
   readonly behind: readonly LaggingReader[];
   /** What the bucket has of other logs. */
-  readonly elsewhere: readonly Elsewhere[];
+  readonly elsewhere: readonly ForeignEpoch[];
   /** Tables that are not captured by order, and therefore not proven, by name. */
   readonly parked: Parked;
   readonly ok: boolean;

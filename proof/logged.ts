@@ -10,7 +10,7 @@ import { type ArchivedTopic, topic as topicEntry } from '../schemas/topics.ts';
 import { dayRange } from './day.ts';
 import type { GivenUp } from './expired.ts';
 import type { Files } from './files.ts';
-import type { Lost } from './lost.ts';
+import type { LostObjects } from './lost-objects.ts';
 import { type Check, Differences, maxExamples } from './report.ts';
 import { duckdbTally, TallyBook } from './tally.ts';
 import { readRaw, readTopic } from './topic.ts';
@@ -22,7 +22,7 @@ export interface Expected {
   /** What the sink has committed. */
   readonly positions: readonly Committed[];
   readonly given: GivenUp;
-  readonly lost: Lost;
+  readonly lost: LostObjects;
   readonly scope: LoggedScope | undefined;
 }
 

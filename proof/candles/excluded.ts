@@ -11,7 +11,7 @@ import { schemas as contracts } from '../../schemas/gen/index.ts';
 import type { LateTrade } from '../../schemas/gen/late_trade.ts';
 import type { TradeChange } from '../../schemas/gen/trade_change.ts';
 import { type Cell, copyRows } from '../copy.ts';
-import type { Unseen } from '../live/unseen.ts';
+import type { UnseenChanges } from '../live/unseen.ts';
 import { readTopic } from '../topic.ts';
 import type { CandleSettings } from '../windows.ts';
 import { keyOf, loadCorrected, placeOf } from './corrected.ts';
@@ -43,7 +43,7 @@ export async function loadExcluded(
   { db, log, schemas }: { readonly db: Client; readonly log: Log; readonly schemas: Schemas },
   settings: CandleSettings & { readonly processor: string },
   rebuilt: Rebuilt,
-  unseen?: Unseen,
+  unseen?: UnseenChanges,
 ): Promise<Excluded> {
   const { processor } = settings;
   await db.query(`CREATE TEMP TABLE excluded (venue text, symbol text, trade_id text, "interval" text, window_start timestamptz, reason text);

@@ -6,8 +6,8 @@ import type { Log } from '../../core/runtime/log.ts';
 import { groupOf } from '../../core/runtime/runner.ts';
 import { tradesTopic } from '../topic.ts';
 import { passMarker } from './marker.ts';
-import { Passing, type Reader } from './passing.ts';
-import { Settled } from './settled.ts';
+import { type Reader, ReaderProgress } from './reader-progress.ts';
+import { SettledOffsets } from './settled.ts';
 import { Snapshot } from './snapshot.ts';
 
 /** Readers of one topic, or of topics that are equally far down. Their goals are the ends of their topics when the step before is done. */
@@ -69,7 +69,8 @@ export async function takeCapturedInstant(
   options: CapturedInstantOptions,
 ): Promise<CapturedInstant> {
   const { log, schemas, heartbeatTopic: topic, onWait, clock = wallClock, isPaused = () => false } = options;
-  const stands = ({ reader, partitions }: Passing) => partitions.some((partition) => isPaused(reader.name, partition));
+  const stands = ({ reader, partitions }: ReaderProgress) =>
+    partitions.some((partition) => isPaused(reader.name, partition));
   const [late, ended] = [new AbortController(), new AbortController()];
   const timer = setTimeout(() => late.abort(), options.waitMs);
   const onProgress = () => {
@@ -92,7 +93,7 @@ export async function takeCapturedInstant(
     }
   };
   const begin = async () => {
-    const settled = await Settled.look(log, tradesTopic, other, { signal, clock });
+    const settled = await SettledOffsets.look(log, tradesTopic, other, { signal, clock });
     const snapshot = await Snapshot.take(db);
     onWait('capture has to pass the marker');
     const rows = [tradesTopic];
@@ -105,7 +106,7 @@ export async function takeCapturedInstant(
     for (const reader of [...step.needed, ...step.others]) {
       if (!ends.has(reader.topic)) ends.set(reader.topic, await log.ends(reader.topic));
     }
-    const passing = (reader: Reader) => new Passing(log, reader, ends.get(reader.topic) ?? []);
+    const passing = (reader: Reader) => new ReaderProgress(log, reader, ends.get(reader.topic) ?? []);
     let needed = step.needed.map(passing);
     let others = step.others.map(passing);
     for (let before: bigint | undefined; ; ) {
@@ -149,13 +150,13 @@ export async function takeCapturedInstant(
   };
 }
 
-async function notPassed(passing: readonly Passing[], signal: AbortSignal): Promise<Passing[]> {
-  const left: Passing[] = [];
+async function notPassed(passing: readonly ReaderProgress[], signal: AbortSignal): Promise<ReaderProgress[]> {
+  const left: ReaderProgress[] = [];
   for (const each of passing) if (!(await each.look(signal))) left.push(each);
   return left;
 }
 
-function pausedStage({ reader: { name, topic }, behind }: Passing): MillraceError {
+function pausedStage({ reader: { name, topic }, behind }: ReaderProgress): MillraceError {
   return new MillraceError('STAGE_BEHIND', `${name} is paused, with ${behind} offsets of ${topic} to go`, {
     remedy: `\`millrace task resume ${name}\` lets it go on; \`millrace task list\` tells why it was paused`,
   });

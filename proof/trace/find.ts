@@ -2,7 +2,7 @@ import { AvroDecoder } from '../../core/avro/decoder.ts';
 import { isError, MillraceError } from '../../core/errors.ts';
 import { type Log, type LogRecord, readRange } from '../../core/runtime/log.ts';
 import type { TraceSources } from './sources.ts';
-import type { Searched, Trail } from './trail.ts';
+import type { SearchedRange, Trail } from './trail.ts';
 
 /** One partition as it is now. */
 export interface Bounds {
@@ -42,7 +42,7 @@ export interface RecordFilter {
 export interface FoundRecord<T> {
   readonly record: LogRecord;
   readonly value: T;
-  readonly searched: Searched;
+  readonly searched: SearchedRange;
 }
 
 const fetch = { maxWaitMs: 500, maxBytesPerPartition: 1_048_576 };

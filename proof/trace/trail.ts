@@ -3,7 +3,7 @@
  */
 
 /** One place that was looked through. */
-export interface Searched {
+export interface SearchedRange {
   /** `cdc.public.trades/3`, `market.candles/3`, `archive of cdc.public.trades/3`, `Postgres public.trades`. */
   readonly where: string;
   /** What of it: offsets `[from, to)`; null where there are none. */
@@ -28,7 +28,7 @@ export interface Finding {
 }
 
 export class Trail {
-  readonly searched: Searched[] = [];
+  readonly searched: SearchedRange[] = [];
   readonly findings: Finding[] = [];
 
   search(
@@ -36,7 +36,7 @@ export class Trail {
     range: { readonly from: bigint; readonly to: bigint } | null,
     note: string | null = null,
     cut = false,
-  ): Searched {
+  ): SearchedRange {
     const searched = { where, from: range?.from ?? null, to: range?.to ?? null, records: 0, found: 0, note, cut };
     this.searched.push(searched);
     return searched;

@@ -6,7 +6,7 @@ import type { Client } from 'pg';
 import { MillraceError } from '../../core/errors.ts';
 import { parseLsn } from '../../core/lsn.ts';
 import { type Cell, copyRows } from '../copy.ts';
-import { PgOutput, type RowChange, type Tuple } from './pgoutput.ts';
+import { type DecodedChange, PgOutput, type Tuple } from './pgoutput.ts';
 
 export interface WitnessOptions {
   /** Of its replication slot, and of the schema that keeps what it saw. */
@@ -121,7 +121,7 @@ export class Witness {
 }
 
 /** An update of the primary key is what Debezium makes of it: a delete and a create. */
-function identities(change: RowChange | undefined): Cell[][] {
+function identities(change: DecodedChange | undefined): Cell[][] {
   if (change === undefined || change.table !== table) return [];
   const { op, before, after } = change;
   if (op === 'd' || after === undefined) return before === undefined ? [] : [row('d', before, false)];

@@ -13,7 +13,7 @@ import { Feed, SETTINGS, type TradeFields, time } from '../../processors/ohlcv/t
 import { checkArchive } from '../../proof/archive.ts';
 import { checkCandles } from '../../proof/candles/candles.ts';
 import { type LaggingReader, takeCapturedInstant } from '../../proof/live/captured-instant.ts';
-import { Settled } from '../../proof/live/settled.ts';
+import { SettledOffsets } from '../../proof/live/settled.ts';
 import { Snapshot } from '../../proof/live/snapshot.ts';
 import { findUnseen } from '../../proof/live/unseen.ts';
 import type { HeartbeatChange } from '../../schemas/gen/heartbeat_change.ts';
@@ -268,12 +268,15 @@ describe('what is settled before the snapshot', () => {
 
   /** Looks, and at each wait for open transactions does this instead. */
   const look = (meanwhile: () => Promise<unknown> = async () => undefined) =>
-    Settled.look(driver.log, topic, database.client, {
+    SettledOffsets.look(driver.log, topic, database.client, {
       clock: { now: () => 0, sleep: (ms) => meanwhile().then(() => wallClock.sleep(ms / 10)) },
     });
 
   /** Ids of the trades that the snapshot does not see; the same whether everything is looked at or not. And the least offset that was read. */
-  async function unseen(snapshot: Snapshot, settled: Settled): Promise<{ ids: unknown[]; from: bigint | undefined }> {
+  async function unseen(
+    snapshot: Snapshot,
+    settled: SettledOffsets,
+  ): Promise<{ ids: unknown[]; from: bigint | undefined }> {
     const { log, schemas } = driver;
     const all = await findUnseen(log, schemas, snapshot);
     let from: bigint | undefined;

@@ -12,7 +12,7 @@ import { boundsOf, find } from '../find.ts';
 import { Listing } from '../object/listing.ts';
 import { partitionOfTrade } from '../row/changes.ts';
 import type { TraceSources } from '../sources.ts';
-import { type Finding, type Searched, Trail } from '../trail.ts';
+import { type Finding, type SearchedRange, Trail } from '../trail.ts';
 import { type Figures, type Input, Recompute, type TradeInside } from './recompute.ts';
 import { candlePlace, collect, nameOf, type Partials, type RevisionView, revisionOf } from './revisions.ts';
 
@@ -37,7 +37,7 @@ export interface CandleTrace {
   readonly at: RevisionView | null;
   /** What it was made of; null for a candle without input. */
   readonly input: InputTrace | null;
-  readonly searched: readonly Searched[];
+  readonly searched: readonly SearchedRange[];
   readonly findings: readonly Finding[];
   readonly ok: boolean;
 }

@@ -12,7 +12,7 @@ import type { Trail } from '../trail.ts';
 import type { TracedChange } from './changes.ts';
 
 /** Where in the archive a change is. */
-export interface Located {
+export interface ChangeLocation {
   /**
    * `listed`: in an object. `waiting`: the sink has not committed so far. `refused`: a dead letter of the sink. `expired`: given up with its day. `lost`: its object is gone for good.
    * `missing`: nowhere, which must not be.
@@ -43,8 +43,8 @@ export async function locate(
   partition: number,
   changes: readonly TracedChange[],
   { committed, refused }: SinkState,
-): Promise<ReadonlyMap<bigint, Located>> {
-  const found = new Map<bigint, Located>();
+): Promise<ReadonlyMap<bigint, ChangeLocation>> {
+  const found = new Map<bigint, ChangeLocation>();
   if (changes.length === 0) return found;
   const listing = new Listing(sources, trail, tradesTopic);
   const objects = await listing.of(partition);
@@ -60,7 +60,7 @@ export async function locate(
     for (const object of own) byObject.set(object, [...(byObject.get(object) ?? []), change]);
   }
   const manifests = new Manifests(sources, trail);
-  const hits = new Map<TracedChange, Located[]>();
+  const hits = new Map<TracedChange, ChangeLocation[]>();
   let done = 0;
   for (const [object, held] of byObject) {
     sources.onProgress?.({ what: `archive of ${tradesTopic}/${partition}`, done: done++, total: byObject.size });
@@ -148,11 +148,11 @@ async function read(
   listing: Listing,
   object: ArchiveObject,
   changes: readonly TracedChange[],
-): Promise<Map<TracedChange, Omit<Located, 'manifest'>>> {
+): Promise<Map<TracedChange, Omit<ChangeLocation, 'manifest'>>> {
   await using files = await listing.open(object);
   const path = files.pathOf(0);
   const groups = files.differences.count > 0 ? await parquetGroups(files).catch(() => []) : await parquetGroups(files);
-  const found = new Map<TracedChange, Omit<Located, 'manifest'>>();
+  const found = new Map<TracedChange, Omit<ChangeLocation, 'manifest'>>();
   const view = viewOf(bucket, object);
   for (const change of changes) {
     const { offset } = change;

@@ -44,7 +44,7 @@ export interface ChangeOutcome {
 }
 
 /** Changes whose outcomes are asked for. */
-export interface Asked {
+export interface ChangeSelection {
   readonly partition: number;
   readonly offsets: ReadonlySet<bigint>;
   /** Texts that every late record of them has. */
@@ -62,7 +62,7 @@ export interface Readers {
 export async function findOutcomes(
   sources: TraceSources,
   trail: Trail,
-  asked: Asked,
+  asked: ChangeSelection,
   readers: Readers,
 ): Promise<ReadonlyMap<bigint, ChangeOutcome>> {
   const outcomes = new Map<bigint, ChangeOutcome>();
@@ -115,7 +115,7 @@ export async function findOutcomes(
 export async function since(
   sources: TraceSources,
   topic: string,
-  { partition }: Pick<Asked, 'partition'>,
+  { partition }: Pick<ChangeSelection, 'partition'>,
   millis: bigint | undefined,
 ): Promise<{ topic: string; partition: number; from?: bigint; note?: string }> {
   const from = await offsetAt(sources, topic, partition, millis);
@@ -126,7 +126,7 @@ export async function since(
 
 function outcomeOf(
   outcomes: ReadonlyMap<bigint, ChangeOutcome>,
-  { partition }: Asked,
+  { partition }: ChangeSelection,
   origin: { readonly topic: string; readonly partition: number; readonly offset: bigint },
 ): ChangeOutcome | undefined {
   return origin.topic === tradesTopic && origin.partition === partition ? outcomes.get(origin.offset) : undefined;

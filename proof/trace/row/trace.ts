@@ -16,11 +16,11 @@ import { boundsOf } from '../find.ts';
 import { Listing } from '../object/listing.ts';
 import type { TraceSources, TradeId } from '../sources.ts';
 import { numberIn, shown, tradeColumns } from '../texts.ts';
-import { type Finding, type Searched, Trail } from '../trail.ts';
+import { type Finding, type SearchedRange, Trail } from '../trail.ts';
 import { type Agreement, agreement } from './agreement.ts';
 import { type AnomalyView, findAnomalies } from './anomalies.ts';
 import { type ChangeRange, findChanges, partitionOfTrade, repeated, type TracedChange } from './changes.ts';
-import { type Located, locate } from './located.ts';
+import { type ChangeLocation, locate } from './located.ts';
 import { notApplied, type WindowChange, type WindowMembership, windowKey, windowsTaken } from './membership.ts';
 import { type ChangeOutcome, findOutcomes, type LedgerEntry, type RecordPosition, type Refusal } from './outcomes.ts';
 import { type PostgresRow, readRow, untilCaptured } from './postgres.ts';
@@ -43,7 +43,7 @@ export interface RowTrace {
   /** In offset order. */
   readonly changes: readonly ChangeTrace[];
   readonly anomalies: readonly AnomalyView[];
-  readonly searched: readonly Searched[];
+  readonly searched: readonly SearchedRange[];
   readonly findings: readonly Finding[];
   /** No two stores contradict each other. */
   readonly ok: boolean;
@@ -69,7 +69,7 @@ export interface ChangeTrace extends RecordPosition {
   readonly refusals: readonly Refusal[];
   readonly enriched: readonly RecordPosition[];
   readonly candles: readonly WindowTrace[];
-  readonly archive: Located;
+  readonly archive: ChangeLocation;
 }
 
 export interface RowTraceOptions {
@@ -222,7 +222,11 @@ async function follow(
     changes: changes.map((change) => {
       const { offset } = change;
       const outcome = outcomes.get(offset) as ChangeOutcome;
-      const found = { ...outcome, candles: revisions.get(offset) ?? [], archive: located.get(offset) as Located };
+      const found = {
+        ...outcome,
+        candles: revisions.get(offset) ?? [],
+        archive: located.get(offset) as ChangeLocation,
+      };
       return { ...viewOf(change, partition), ...found, repeats: repeats.get(offset) ?? null };
     }),
     anomalies,

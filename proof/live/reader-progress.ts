@@ -8,7 +8,7 @@ export interface Reader {
 }
 
 /** Tells whether a reader has passed a place in each partition of its topic. What it has passed once is not asked again. */
-export class Passing {
+export class ReaderProgress {
   readonly reader: Reader;
   readonly #log: Log;
   /** By partition; undefined where it is passed. */
