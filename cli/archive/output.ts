@@ -5,7 +5,7 @@ import type { Cell, QueryResult, ResultColumn } from '../../core/archive/reading
 
 export type Format = 'table' | 'csv' | 'json';
 
-export interface Printed {
+export interface PrintResult {
   readonly rows: number;
   /** Rows were left out because of the limit. */
   readonly more: boolean;
@@ -24,7 +24,7 @@ export async function printResult(
   format: Format,
   limit: number | undefined,
   out: Writable,
-): Promise<Printed> {
+): Promise<PrintResult> {
   const rows = format === 'json' ? result.json() : result.cells();
   const counted = new Counted(rows, limit);
   const writer =

@@ -14,7 +14,7 @@ import { cacheDir, loadConfig } from '../config.ts';
 import { Progress } from '../progress.ts';
 import { untilSignal } from '../signals.ts';
 import { type Days, dayOf, listed } from './list.ts';
-import { type Format, type Printed, printResult } from './output.ts';
+import { type Format, type PrintResult, printResult } from './output.ts';
 
 interface SqlOptions extends Days {
   readonly json?: boolean;
@@ -85,7 +85,7 @@ function report(progress: Progress, { objects, totalObjects, bytes, totalBytes }
 export function notes(
   statement: string,
   { columns }: Pick<QueryResult, 'columns'>,
-  { rows, more }: Printed,
+  { rows, more }: PrintResult,
   files: ReadonlyMap<ArchivedTopic, readonly string[]>,
   days: Days,
 ): string[] {

@@ -7,8 +7,8 @@ import { groupOf } from '../../core/runtime/runner.ts';
 import { formatTimestamp } from '../../core/time.ts';
 import {
   countRebuilt,
-  type Given,
   giveOrders,
+  type IssuedOrders,
   openOrders,
   untilTaken,
 } from '../../processors/ohlcv/rebuild/carry-out.ts';
@@ -112,7 +112,12 @@ async function runs({ kafka: { brokers, clientId } }: Config): Promise<boolean> 
   return (await groups.members(groupOf('ohlcv'))).length > 0;
 }
 
-async function follow(sources: Sources, plan: RebuildPlan, given: Given, options: RebuildOptions): Promise<number> {
+async function follow(
+  sources: Sources,
+  plan: RebuildPlan,
+  given: IssuedOrders,
+  options: RebuildOptions,
+): Promise<number> {
   const progress = new Progress('rebuilding');
   await untilTaken(sources, given, options.wait * 1000, ({ done, of }) => {
     if (options.json !== true) progress.update({ done, total: of, text: `${done} of ${of} orders` });

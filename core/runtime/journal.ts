@@ -1,7 +1,7 @@
 import type { JournalEntry } from '../../schemas/gen/journal_entry.ts';
 import type { Range } from '../processor/define.ts';
 import type { JournalledSettings } from '../state/changelog.ts';
-import type { Beat } from './handler.ts';
+import type { Heartbeat } from './handler.ts';
 
 /**
  * The journal of one task: whatever decides an output and is not in an input partition itself, in the order in which it happened, written
@@ -33,7 +33,7 @@ export class Journal {
     }
   }
 
-  beat({ offset }: Beat, at: JournalPosition): void {
+  beat({ offset }: Heartbeat, at: JournalPosition): void {
     this.#push({ ...empty, kind: 'HEARTBEAT', topic: this.#primary, heartbeat_offset: offset }, at);
   }
 

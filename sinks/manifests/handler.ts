@@ -6,7 +6,7 @@ import type { Schemas } from '../../core/avro/schemas.ts';
 import { MillraceError } from '../../core/errors.ts';
 import { mapConcurrently } from '../../core/map-concurrently.ts';
 import type { Metrics, TaskMetrics } from '../../core/observability/metrics.ts';
-import type { Beat, Handler, Ownership } from '../../core/runtime/handler.ts';
+import type { Handler, Heartbeat, Ownership } from '../../core/runtime/handler.ts';
 import type { Fetched, OutRecord } from '../../core/runtime/log.ts';
 import { groupOf } from '../../core/runtime/runner.ts';
 import type { ObjectStore } from '../../core/s3/store.ts';
@@ -111,7 +111,7 @@ export class ManifestHandler implements Handler {
     this.#position = fetched.next;
   }
 
-  async beat({ logTime }: Beat): Promise<void> {
+  async beat({ logTime }: Heartbeat): Promise<void> {
     this.#passed.beat(logTime);
   }
 

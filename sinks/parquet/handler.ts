@@ -22,7 +22,7 @@ import {
   type Transaction,
 } from '../../core/runtime/log.ts';
 import { isPassed, positionIn } from '../../core/runtime/position.ts';
-import { type Kept, putOnce } from '../../core/s3/put-once.ts';
+import { type PutOnceResult, putOnce } from '../../core/s3/put-once.ts';
 import type { ObjectStore } from '../../core/s3/store.ts';
 import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import type { DeadLetter } from '../../schemas/gen/dead_letter.ts';
@@ -210,7 +210,7 @@ export class ParquetHandler implements Handler {
     const { since, deadLetters } = this.#unlisted ?? { since: this.#committed, deadLetters: 0 };
     const range = { from: since, deadLetters: deadLetters + built.refused.length };
     const listed = built.objects.map((object, i) =>
-      this.#objectRecord(cut, object, keys[i] ?? '', kept[i] as Kept, range, timestamp),
+      this.#objectRecord(cut, object, keys[i] ?? '', kept[i] as PutOnceResult, range, timestamp),
     );
     const dead = built.refused.map((refused) => this.#deadLetter(refused));
     const unlisted = listed.length > 0 ? undefined : { since, deadLetters: range.deadLetters };
@@ -228,7 +228,7 @@ export class ParquetHandler implements Handler {
     this.#showOldest();
   }
 
-  async #put(form: Form, object: BuiltObject, key: string): Promise<Kept> {
+  async #put(form: Form, object: BuiltObject, key: string): Promise<PutOnceResult> {
     const { store, metrics, name, now } = this.#env;
     const { bytes, sha256, rows, rowHash } = object;
     const startedMs = now();
@@ -248,7 +248,7 @@ export class ParquetHandler implements Handler {
     cut: Cut,
     object: BuiltObject,
     key: string,
-    kept: Kept,
+    kept: PutOnceResult,
     range: { readonly from: bigint; readonly deadLetters: number },
     timestamp: bigint,
   ): OutRecord {

@@ -1,5 +1,5 @@
 import { type Listing as Listed, readListing } from '../../../core/archive/objects.ts';
-import type { Replaced } from '../../../core/archive/replacements.ts';
+import type { RemovedObject } from '../../../core/archive/replacements.ts';
 import type { ArchiveObject } from '../../../schemas/gen/archive_object.ts';
 import type { ArchivedTopic } from '../../../schemas/topics.ts';
 import { Files } from '../../files.ts';
@@ -78,7 +78,7 @@ export class Listing {
   }
 
   /** The replacement that took an object of a partition off the list; undefined without one. */
-  async replaced(partition: number, key: string): Promise<Replaced | undefined> {
+  async replaced(partition: number, key: string): Promise<RemovedObject | undefined> {
     return (await this.#read(partition)).replaced.get(key);
   }
 
