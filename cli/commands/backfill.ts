@@ -24,7 +24,7 @@ import { loadConfig } from '../config.ts';
 import { withLog } from '../log.ts';
 import { notConfirmed, waitSeconds } from '../options.ts';
 import { printJson, say } from '../print.ts';
-import { Progress } from '../progress.ts';
+import { ProgressLine } from '../progress.ts';
 import { untilSignal } from '../signals.ts';
 
 interface BackfillOptions {
@@ -165,7 +165,7 @@ async function hasEnded({ log, schemas, config, signal }: Context, found: Backfi
 async function follow(context: Context, found: Backfill): Promise<void> {
   const { config, options, ...sources } = context;
   const { table, where, rows, begun } = found;
-  const progress = new Progress('backfill');
+  const progress = new ProgressLine('backfill');
   const topic = `${config.capture.prefix}.${table}`;
   const { result, captured } = await followBackfill({
     ...sources,

@@ -19,7 +19,7 @@ import { loadConfig } from '../config.ts';
 import { withLog } from '../log.ts';
 import { notConfirmed, timeOf, waitSeconds } from '../options.ts';
 import { count, printJson, printTable, say } from '../print.ts';
-import { Progress } from '../progress.ts';
+import { ProgressLine } from '../progress.ts';
 import { untilSignal } from '../signals.ts';
 
 interface RebuildOptions {
@@ -80,7 +80,7 @@ async function rebuild(_: string, options: RebuildOptions, command: Command): Pr
 
 async function work(sources: Sources, config: Config, scope: Scope, options: RebuildOptions): Promise<void> {
   const json = options.json === true;
-  const reading = new Progress('reading');
+  const reading = new ProgressLine('reading');
   const onProgress = (records: number, offsets: number): void => {
     if (!json) reading.update({ done: records, total: offsets, text: `${count(records)} changes` });
   };
@@ -118,7 +118,7 @@ async function follow(
   given: IssuedOrders,
   options: RebuildOptions,
 ): Promise<number> {
-  const progress = new Progress('rebuilding');
+  const progress = new ProgressLine('rebuilding');
   await untilTaken(sources, given, options.wait * 1000, ({ done, of }) => {
     if (options.json !== true) progress.update({ done, total: of, text: `${done} of ${of} orders` });
   });

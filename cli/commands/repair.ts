@@ -16,7 +16,7 @@ import { type ArchivePlace, withArchive } from '../archive/place.ts';
 import { loadConfig } from '../config.ts';
 import { notConfirmed } from '../options.ts';
 import { printJson, printTable } from '../print.ts';
-import { Progress } from '../progress.ts';
+import { ProgressLine } from '../progress.ts';
 import { printRefilled, printRefillPlan, refillFromPostgres } from '../refill.ts';
 
 interface RepairCommandOptions {
@@ -58,7 +58,7 @@ async function repairCommand(
   await withArchive(command, async (place) => {
     const topics = topic === undefined ? archivedTopics : [topic];
     const quiet = options.json === true;
-    const reading = new Progress('reading');
+    const reading = new ProgressLine('reading');
     const examined = await examine({
       ...place,
       topics,
@@ -129,7 +129,7 @@ async function mend(
   findings: readonly Finding[],
   quiet: boolean,
 ): Promise<readonly RepairResult[]> {
-  const mending = new Progress('repairing');
+  const mending = new ProgressLine('repairing');
   const outcomes = await repair({
     ...place,
     findings,

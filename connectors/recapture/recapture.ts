@@ -43,10 +43,10 @@ export interface RecaptureOptions {
   /** Tables that are left out, by full name. Default: none. */
   readonly parked?: readonly string[];
   readonly signal?: AbortSignal;
-  readonly onProgress?: (progress: Progress) => void;
+  readonly onProgress?: (progress: RecaptureProgress) => void;
 }
 
-export interface Progress {
+export interface RecaptureProgress {
   readonly doing: 'reading' | 'moving' | 'comparing' | 'writing';
   /** Or the write-ahead log, whose bytes are then counted. */
   readonly topic: string;

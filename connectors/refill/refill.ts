@@ -52,10 +52,10 @@ export interface RefillOptions {
   readonly prefix: string;
   readonly masks: Masks;
   readonly signal: AbortSignal;
-  readonly onProgress?: (progress: Progress) => void;
+  readonly onProgress?: (progress: RefillProgress) => void;
 }
 
-export interface Progress {
+export interface RefillProgress {
   readonly doing: 'stopping' | 'fetching' | 'reading' | 'comparing' | 'writing';
   readonly done: number;
   readonly total: number;

@@ -41,11 +41,11 @@ export interface ReplayOptions<In> {
   readonly cold?: boolean;
   /** The settings of then, as the journal has them, or those that `processor` was made with. Default: then. */
   readonly settings?: 'then' | 'now';
-  readonly onProgress?: (progress: Progress) => void;
+  readonly onProgress?: (progress: ReplayProgress) => void;
   readonly signal?: AbortSignal;
 }
 
-export interface Progress {
+export interface ReplayProgress {
   readonly partition: number;
   readonly partitions: number;
   /** Input records folded so far, all partitions. */
