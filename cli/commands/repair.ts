@@ -155,13 +155,13 @@ async function giveUp(
   return outcomes.map((outcome) => (given.has(outcome.key) ? { key: outcome.key, result: 'lost' } : outcome));
 }
 
-interface Plan extends Examined {
+interface RepairPlan extends Examined {
   readonly manifests: readonly { readonly key: string; readonly state: string }[];
   /** Of what was lost, also in earlier runs, that which is read again from Postgres. */
   readonly toRefill: readonly ListedObject[];
 }
 
-function shown({ objects, bytes, findings, manifests, toRefill }: Plan): object {
+function shown({ objects, bytes, findings, manifests, toRefill }: RepairPlan): object {
   const found = findings.map(({ object, state, source, why }) => ({
     key: object.key,
     state,
@@ -174,7 +174,7 @@ function shown({ objects, bytes, findings, manifests, toRefill }: Plan): object 
   return { objects, bytes, findings: found, manifests, ...(lost.length === 0 ? {} : { lost }) };
 }
 
-function printPlan({ objects, findings, manifests }: Plan, givesUp: boolean): void {
+function printPlan({ objects, findings, manifests }: RepairPlan, givesUp: boolean): void {
   const bad = findings.length + manifests.length;
   if (bad === 0) {
     process.stdout.write(`✓ ${objects} files are what their records say, and so are the manifests\n`);

@@ -8,7 +8,7 @@ import { formatTimestamp, parseTimestamp } from '../../core/time.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import type { LateTrade } from '../../schemas/gen/late_trade.ts';
 import type { TradeChange, TradeRow } from '../../schemas/gen/trade_change.ts';
-import { type Cell, copyRows } from '../copy.ts';
+import { type CopyValue, copyRows } from '../copy.ts';
 import type { UnseenChanges } from '../live/unseen.ts';
 import { readRaw, readTopic, tradesTopic } from '../topic.ts';
 import { type CandleSettings, startsOf } from '../windows.ts';
@@ -46,9 +46,9 @@ export async function loadCorrected(db: Client, log: Log, schemas: Schemas, of: 
   const skipped = await notApplied(log, schemas, of);
   await notShown(db, of, skipped);
   const lives = await replay(log, schemas, of, skipped);
-  async function* rows(): AsyncGenerator<Cell[][]> {
+  async function* rows(): AsyncGenerator<CopyValue[][]> {
     yield [...lives.values()].flatMap(({ held }) =>
-      [...held].map(([place, row]): Cell[] => {
+      [...held].map(([place, row]): CopyValue[] => {
         const at = place.indexOf('|');
         const { venue, symbol, trade_id, venue_sequence, price, size, executed_at } = row;
         const exact = [formatDecimal(price, PRICE_SCALE), formatDecimal(size, PRICE_SCALE)] as const;

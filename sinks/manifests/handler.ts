@@ -16,7 +16,7 @@ import type { ArchiveReplacement } from '../../schemas/gen/archive_replacement.t
 import { type ArchivedTopic, archivedTopics, objectsTopic } from '../../schemas/topics.ts';
 import { ArchiveProgress } from './archive-progress.ts';
 import { nextRecords } from './next-records.ts';
-import { formatPlan, type Plan, parsePlan } from './plan.ts';
+import { formatPlan, type ManifestPlan, parsePlan } from './plan.ts';
 import { byDay, type DayChanges, TopicDays } from './topic-days.ts';
 import { DayWriter } from './writer.ts';
 
@@ -159,7 +159,7 @@ export class ManifestHandler implements Handler {
         days.passReplacements(range.replacements);
         break;
       }
-      const plan: Plan = { topic, complete, ...range };
+      const plan: ManifestPlan = { topic, complete, ...range };
       await this.#transact([], formatPlan(plan));
       files += await this.#finish(plan, objects, taken);
       quiet &&= objects.length === 0;
@@ -169,7 +169,7 @@ export class ManifestHandler implements Handler {
     return files;
   }
 
-  #completeness(topic: ArchivedTopic): Plan['complete'] {
+  #completeness(topic: ArchivedTopic): ManifestPlan['complete'] {
     const passed = this.#passed.of(topic);
     return passed === undefined
       ? undefined
@@ -180,7 +180,7 @@ export class ManifestHandler implements Handler {
    * What a step takes from where the last one ended, at most so much that memory and a transaction hold it. Replacements come when all
    * object records are taken that were there before them: so what they replace is known.
    */
-  async #next(days: TopicDays): Promise<ObjectBatch & Pick<Plan, 'ends' | 'replacements' | 'time'>> {
+  async #next(days: TopicDays): Promise<ObjectBatch & Pick<ManifestPlan, 'ends' | 'replacements' | 'time'>> {
     const { log, signal } = this.#own;
     // In this order: what is replaced before this end is listed before the ends that are asked for next.
     const replaced = await endOfReplacements(log);
@@ -223,7 +223,11 @@ export class ManifestHandler implements Handler {
   }
 
   /** What a planned step takes. */
-  async #take({ topic, ends, replacements }: Plan): Promise<[readonly ArchiveObject[], readonly ArchiveReplacement[]]> {
+  async #take({
+    topic,
+    ends,
+    replacements,
+  }: ManifestPlan): Promise<[readonly ArchiveObject[], readonly ArchiveReplacement[]]> {
     const days = this.#daysOf(topic);
     const objects = await this.#read(topic, days.positions, ends);
     const taken: ArchiveReplacement[] = [];
@@ -279,7 +283,7 @@ export class ManifestHandler implements Handler {
 
   /** Steps 2 and 3. Returns how many files were written into manifests. */
   async #finish(
-    plan: Plan,
+    plan: ManifestPlan,
     objects: readonly ArchiveObject[],
     replacements: readonly ArchiveReplacement[],
   ): Promise<number> {

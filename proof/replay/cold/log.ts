@@ -19,7 +19,7 @@ import { type ArchivedTopic, archivedTopics, valueSubject } from '../../../schem
 import { requireReadable } from './fields.ts';
 import { RefusedRecords } from './refused.ts';
 import { Rows } from './rows.ts';
-import { type Range, readTiles, type Tiles } from './tiles.ts';
+import { readTiles, type TileRange, type Tiles } from './tiles.ts';
 
 export interface ColdLogOptions {
   readonly log: Log;
@@ -149,7 +149,7 @@ export class ColdLog implements Log {
     return found;
   }
 
-  async #firstAt(range: TopicPartition & Range, millis: bigint): Promise<bigint> {
+  async #firstAt(range: TopicPartition & TileRange, millis: bigint): Promise<bigint> {
     for await (const records of readRange(this, range, { maxWaitMs: 0, maxBytesPerPartition: 1 << 20 })) {
       const found = records.find(({ timestamp }) => timestamp >= millis);
       if (found !== undefined) return found.offset;
@@ -273,7 +273,7 @@ class ColdPartition {
     return window;
   }
 
-  async #read(range: Range): Promise<readonly LogRecord[]> {
+  async #read(range: TileRange): Promise<readonly LogRecord[]> {
     const { table, partition, tiles, refused, rows, encoder } = this.#options;
     this.#requireWhole(range);
     const restored = await rows.read(table, partition, range, tiles.objects);
@@ -286,7 +286,7 @@ class ColdPartition {
   }
 
   /** @throws MillraceError REPLAY_IMPOSSIBLE when something of the range is neither a row nor a refused record. */
-  #requireWhole(range: Range): void {
+  #requireWhole(range: TileRange): void {
     const { tiles, refused } = this.#options;
     const gap = tiles.gaps.find(({ from, to }) => from < range.to && to > range.from);
     if (gap !== undefined) throw missing(this, gap, gap.why);
@@ -303,7 +303,7 @@ class ColdPartition {
   }
 }
 
-function missing({ topic, partition }: TopicPartition, { from, to }: Range, why: string): MillraceError {
+function missing({ topic, partition }: TopicPartition, { from, to }: TileRange, why: string): MillraceError {
   return new MillraceError(
     'REPLAY_IMPOSSIBLE',
     `offsets ${from} to ${to - 1n} of ${topic}/${partition} are missing: ${why}`,

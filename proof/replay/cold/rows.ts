@@ -14,7 +14,7 @@ import type { ColumnValue, TypedColumn } from '../../../core/rowhash.ts';
 import type { ObjectStore } from '../../../core/s3/store.ts';
 import { literal, quoted } from '../../../core/sql.ts';
 import type { ArchiveObject } from '../../../schemas/gen/archive_object.ts';
-import type { Range } from './tiles.ts';
+import type { TileRange } from './tiles.ts';
 
 const memoryBytes = 512 * 1024 ** 2;
 /** Files on local disk beyond these are removed, those first that were not read for longest. */
@@ -72,7 +72,7 @@ export class Rows implements AsyncDisposable {
    * @param objects those of the partition that may hold them
    * @throws MillraceError ARCHIVE_DAMAGED, REPLAY_IMPOSSIBLE, COPIES_FULL; what `ObjectStore` throws.
    */
-  async read(table: Table, partition: number, { from, to }: Range, objects: ObjectTable): Promise<Restored[]> {
+  async read(table: Table, partition: number, { from, to }: TileRange, objects: ObjectTable): Promise<Restored[]> {
     const wanted = objects.filter((object) => object.first_offset < to && object.last_offset >= from);
     if (wanted.length === 0) return [];
     const paths = await this.#fetch(wanted);
