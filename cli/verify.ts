@@ -23,7 +23,7 @@ import {
   type ReaderStage,
   takeCapturedInstant,
 } from '../proof/live/captured-instant.ts';
-import type { Reader } from '../proof/live/reader-progress.ts';
+import type { TopicReader } from '../proof/live/reader-progress.ts';
 import { Snapshot } from '../proof/live/snapshot.ts';
 import type { Check } from '../proof/report.ts';
 import { archivedTopics, hotTopics } from '../schemas/topics.ts';
@@ -74,8 +74,8 @@ const topics: Readonly<Record<TableName, string>> = {
 
 /** What has to take a row of these tables before it can be compared, in the order of its way. */
 function stepsOf(tables: ReadonlySet<TableName>): readonly ReaderStage[] {
-  const read = (name: string, table: TableName): Reader => ({ name, topic: topics[table] });
-  const some = (wanted: boolean, ...readers: Reader[]): Reader[] => (wanted ? readers : []);
+  const read = (name: string, table: TableName): TopicReader => ({ name, topic: topics[table] });
+  const some = (wanted: boolean, ...readers: TopicReader[]): TopicReader[] => (wanted ? readers : []);
   const [candles, anomalies, features] = [tables.has('candles'), tables.has('anomalies'), tables.has('features')];
   return [
     { needed: some(candles || anomalies, read('ohlcv', 'trades')), others: [] },

@@ -6,16 +6,16 @@ import type { Log } from '../../core/runtime/log.ts';
 import { groupOf } from '../../core/runtime/runner.ts';
 import { tradesTopic } from '../topic.ts';
 import { passMarker } from './marker.ts';
-import { type Reader, ReaderProgress } from './reader-progress.ts';
+import { ReaderProgress, type TopicReader } from './reader-progress.ts';
 import { SettledOffsets } from './settled.ts';
 import { Snapshot } from './snapshot.ts';
 
 /** Readers of one topic, or of topics that are equally far down. Their goals are the ends of their topics when the step before is done. */
 export interface ReaderStage {
   /** Without these the proof would compare what is not there yet. */
-  readonly needed: readonly Reader[];
+  readonly needed: readonly TopicReader[];
   /** Of these the proof compares what they have taken; so they are waited for only while they run. */
-  readonly others: readonly Reader[];
+  readonly others: readonly TopicReader[];
 }
 
 export interface CapturedInstantOptions {
@@ -36,7 +36,7 @@ export interface CapturedInstantOptions {
 }
 
 /** A reader that has not passed the marker and was not waited for. */
-export interface LaggingReader extends Reader {
+export interface LaggingReader extends TopicReader {
   readonly offsets: bigint;
 }
 
@@ -106,7 +106,7 @@ export async function takeCapturedInstant(
     for (const reader of [...step.needed, ...step.others]) {
       if (!ends.has(reader.topic)) ends.set(reader.topic, await log.ends(reader.topic));
     }
-    const passing = (reader: Reader) => new ReaderProgress(log, reader, ends.get(reader.topic) ?? []);
+    const passing = (reader: TopicReader) => new ReaderProgress(log, reader, ends.get(reader.topic) ?? []);
     let needed = step.needed.map(passing);
     let others = step.others.map(passing);
     for (let before: bigint | undefined; ; ) {

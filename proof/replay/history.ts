@@ -6,7 +6,7 @@ import { readSnapshot, type Snapshot } from '../../core/state/snapshots.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import type { JournalEntry } from '../../schemas/gen/journal_entry.ts';
 import { readRaw } from '../topic.ts';
-import { Reader } from './reader.ts';
+import { ReplayReader } from './reader.ts';
 
 /** One partition of a processor's life: what it took, in which order, as its journal has it. */
 export interface History {
@@ -193,7 +193,7 @@ class Readers implements AsyncDisposable {
   readonly #partition: number;
   readonly #ends: ReadonlyMap<string, bigint>;
   readonly #signal: AbortSignal | undefined;
-  readonly #readers = new Map<string, Reader>();
+  readonly #readers = new Map<string, ReplayReader>();
 
   constructor(log: Log, partition: number, ends: ReadonlyMap<string, bigint>, signal: AbortSignal | undefined) {
     this.#log = log;
@@ -202,11 +202,11 @@ class Readers implements AsyncDisposable {
     this.#signal = signal;
   }
 
-  of(topic: string, from: bigint): Reader {
+  of(topic: string, from: bigint): ReplayReader {
     let reader = this.#readers.get(topic);
     if (reader === undefined) {
       const at = { topic, partition: this.#partition };
-      reader = new Reader(this.#log, at, from, this.#ends.get(topic) ?? from, this.#signal);
+      reader = new ReplayReader(this.#log, at, from, this.#ends.get(topic) ?? from, this.#signal);
       this.#readers.set(topic, reader);
     }
     return reader;

@@ -24,7 +24,7 @@ export class PgOutput {
 
   /** Undefined for what is no change of a row: begin, commit, relation, truncate. @throws MillraceError BAD_RECORD */
   decode(message: Buffer): DecodedChange | undefined {
-    const reader = new Reader(message);
+    const reader = new MessageReader(message);
     switch (reader.char()) {
       case 'R': {
         const id = reader.int32();
@@ -68,7 +68,7 @@ export class PgOutput {
   }
 }
 
-class Reader {
+class MessageReader {
   readonly #buffer: Buffer;
   #at = 0;
 

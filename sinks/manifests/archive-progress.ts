@@ -4,14 +4,14 @@ import type { ArchivedTopic } from '../../schemas/topics.ts';
 import { nextRecords } from './next-records.ts';
 
 /** Who reads a topic, as its committed offsets tell. */
-export interface Reader {
+export interface StageReader {
   /** Processor or sink. */
   readonly name: string;
   readonly topic: string;
 }
 
 /** By archived topic: which readers have to be past a point of the log, one stage after the other, until its archive is. */
-export const pipelineStages: Readonly<Record<ArchivedTopic, readonly (readonly Reader[])[]>> = {
+export const pipelineStages: Readonly<Record<ArchivedTopic, readonly (readonly StageReader[])[]>> = {
   'cdc.public.trades': [[{ name: 'parquet', topic: 'cdc.public.trades' }]],
   'cdc.public.instruments': [[{ name: 'parquet', topic: 'cdc.public.instruments' }]],
   'market.candles': [[{ name: 'ohlcv', topic: 'cdc.public.trades' }], [{ name: 'parquet', topic: 'market.candles' }]],
@@ -88,11 +88,11 @@ export class ArchiveProgress {
     return { logTime, stage: 0, ends: await this.#ends(pipelineStages[topic][0] ?? []) };
   }
 
-  #ends(readers: readonly Reader[]): Promise<readonly (readonly bigint[])[]> {
+  #ends(readers: readonly StageReader[]): Promise<readonly (readonly bigint[])[]> {
     return Promise.all(readers.map(({ topic }) => this.#log.ends(topic)));
   }
 
-  async #isPast(readers: readonly Reader[], ends: Pending['ends']): Promise<boolean> {
+  async #isPast(readers: readonly StageReader[], ends: Pending['ends']): Promise<boolean> {
     await using fetcher = this.#log.fetcher();
     for (const [i, { name, topic }] of readers.entries()) {
       const reader = { group: groupOf(name), topic };

@@ -9,7 +9,7 @@ import type { LateTrade } from '../../../schemas/gen/late_trade.ts';
 import type { TradeChange } from '../../../schemas/gen/trade_change.ts';
 import { tradesTopic } from '../../topic.ts';
 import { boundsOf, find } from '../find.ts';
-import { Listing } from '../object/listing.ts';
+import { ObjectListing } from '../object/listing.ts';
 import { partitionOfTrade } from '../row/changes.ts';
 import type { TraceSources } from '../sources.ts';
 import { type Finding, type SearchedRange, Trail } from '../trail.ts';
@@ -208,7 +208,7 @@ async function fromArchive(
   const { from } = range;
   const to = range.to < start ? range.to : start;
   if (from >= to) return true;
-  const listing = new Listing(sources, trail, tradesTopic);
+  const listing = new ObjectListing(sources, trail, tradesTopic);
   const objects = (await listing.of(partition)).filter((each) => each.first_offset < to && each.last_offset >= from);
   const what = `archive of ${tradesTopic}/${partition}`;
   const searched = trail.search(what, { from, to }, `${objects.length} objects; the log begins at ${start}`);

@@ -50,7 +50,7 @@ export function viewOf(bucket: string, object: ArchiveObject): ObjectView {
 }
 
 /** Listed objects of a topic. The list of a partition is read once, at the first question; objects are fetched one at a time. */
-export class Listing {
+export class ObjectListing {
   readonly topic: ArchivedTopic;
   readonly #sources: TraceSources;
   readonly #trail: Trail;

@@ -14,7 +14,7 @@ import type { TraceSources, TradeId } from '../sources.ts';
 import { allColumns, differencesOf, readTexts, selectTexts, shown, type Texts, textsOf } from '../texts.ts';
 import { type Finding, Trail } from '../trail.ts';
 import { footer, parquetGroups, placeOf, type RowGroup, type RowPosition } from './groups.ts';
-import { Listing, type ObjectView, viewOf } from './listing.ts';
+import { ObjectListing, type ObjectView, viewOf } from './listing.ts';
 import { Manifests, type ManifestView } from './manifest.ts';
 import type { ObjectName } from './name.ts';
 
@@ -74,7 +74,7 @@ export interface RowInFile {
 export async function traceObject(sources: TraceSources, name: ObjectName, offset?: bigint): Promise<ObjectTrace> {
   const { log, bucket } = sources;
   const trail = new Trail();
-  const listing = new Listing(sources, trail, name.topic);
+  const listing = new ObjectListing(sources, trail, name.topic);
   const objects = await listing.of(name.partition);
   const record = objects.find(({ key }) => key === name.key);
   const siblings = objects.filter(
@@ -112,7 +112,7 @@ async function unlisted(
   { log, store }: TraceSources,
   trail: Trail,
   { key, topic, partition, epoch }: ObjectName,
-  listing: Listing,
+  listing: ObjectListing,
 ): Promise<void> {
   const by = await listing.replaced(partition, key);
   if (by !== undefined) {

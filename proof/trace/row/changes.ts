@@ -7,7 +7,7 @@ import type { TradeChange, TradeRow } from '../../../schemas/gen/trade_change.ts
 import { RowReader } from '../../logged.ts';
 import { tradesTopic } from '../../topic.ts';
 import { type Bounds, boundsOf, find } from '../find.ts';
-import type { Listing } from '../object/listing.ts';
+import type { ObjectListing } from '../object/listing.ts';
 import type { TraceSources, TradeId } from '../sources.ts';
 import { allColumns, readTexts, selectTexts, type Texts, textsOf } from '../texts.ts';
 import type { Trail } from '../trail.ts';
@@ -50,7 +50,7 @@ export async function partitionOfTrade(
 export async function findChanges(
   sources: TraceSources,
   trail: Trail,
-  listing: Listing,
+  listing: ObjectListing,
   id: TradeId,
   partition: number,
   range: ChangeRange = {},
@@ -85,7 +85,7 @@ export async function findChanges(
 async function fromArchive(
   { onProgress }: TraceSources,
   trail: Trail,
-  listing: Listing,
+  listing: ObjectListing,
   id: TradeId,
   partition: number,
   range: ChangeRange,

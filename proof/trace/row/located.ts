@@ -4,7 +4,7 @@ import type { ArchiveObject } from '../../../schemas/gen/archive_object.ts';
 import { GivenUp } from '../../expired.ts';
 import { tradesTopic } from '../../topic.ts';
 import { parquetGroups, placeOf, type RowPosition } from '../object/groups.ts';
-import { Listing, type ObjectView, viewOf } from '../object/listing.ts';
+import { ObjectListing, type ObjectView, viewOf } from '../object/listing.ts';
 import { Manifests, type ManifestView } from '../object/manifest.ts';
 import type { TraceSources } from '../sources.ts';
 import { allColumns, differencesOf, numberIn, readTexts, selectTexts } from '../texts.ts';
@@ -46,7 +46,7 @@ export async function locate(
 ): Promise<ReadonlyMap<bigint, ChangeLocation>> {
   const found = new Map<bigint, ChangeLocation>();
   if (changes.length === 0) return found;
-  const listing = new Listing(sources, trail, tradesTopic);
+  const listing = new ObjectListing(sources, trail, tradesTopic);
   const objects = await listing.of(partition);
   const searched = trail.search(`archive of ${tradesTopic}/${partition}`, null, 'objects');
   searched.records = objects.length;
@@ -145,7 +145,7 @@ function unlisted(
 async function read(
   { bucket }: TraceSources,
   trail: Trail,
-  listing: Listing,
+  listing: ObjectListing,
   object: ArchiveObject,
   changes: readonly TracedChange[],
 ): Promise<Map<TracedChange, Omit<ChangeLocation, 'manifest'>>> {

@@ -13,7 +13,7 @@ import {
   type WindowTrace,
 } from '../candle/revisions.ts';
 import { boundsOf } from '../find.ts';
-import { Listing } from '../object/listing.ts';
+import { ObjectListing } from '../object/listing.ts';
 import type { TraceSources, TradeId } from '../sources.ts';
 import { numberIn, shown, tradeColumns } from '../texts.ts';
 import { type Finding, type SearchedRange, Trail } from '../trail.ts';
@@ -90,7 +90,7 @@ const operations: Readonly<Record<string, ChangeTrace['operation']>> = {
 /** Follows a row from Postgres to its Parquet file. Reads only; memory is bounded by the row's own history. */
 export async function traceRow(sources: TraceSources, id: TradeId, options: RowTraceOptions): Promise<RowTrace> {
   const trail = new Trail();
-  const listing = new Listing(sources, trail, tradesTopic);
+  const listing = new ObjectListing(sources, trail, tradesTopic);
   const partition = await partitionOfTrade(sources, id);
   const searchedPostgres = trail.search('Postgres public.trades', null);
   const range = options.range?.(partition) ?? {};
@@ -126,7 +126,7 @@ interface Reconciling {
   readonly changes: TracedChange[];
   readonly range: ChangeRange;
   readonly options: RowTraceOptions;
-  readonly listing: Listing;
+  readonly listing: ObjectListing;
 }
 
 /**
@@ -158,7 +158,11 @@ async function reconcile(sources: TraceSources, trail: Trail, of: Reconciling): 
 }
 
 /** Why a change may be in neither: the log begins after it, and the archive did not take all that was before. */
-async function unreachable(sources: TraceSources, listing: Listing, partition: number): Promise<string | undefined> {
+async function unreachable(
+  sources: TraceSources,
+  listing: ObjectListing,
+  partition: number,
+): Promise<string | undefined> {
   const { start } = (await boundsOf(sources.log, tradesTopic, partition)) ?? { start: 0n };
   if (start === 0n) return undefined;
   const objects = await listing.of(partition);
