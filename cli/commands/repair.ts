@@ -9,7 +9,7 @@ import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
 import { Compactor } from '../../sinks/compaction/compactor.ts';
 import { compactedOf, rebuildCompacted } from '../../sinks/compaction/rebuild.ts';
 import { examineDays, repairDay } from '../../sinks/manifests/repair.ts';
-import { type Examined, examine, type Finding } from '../../sinks/parquet/repair/examine.ts';
+import { type Examined, examine, type ObjectFinding } from '../../sinks/parquet/repair/examine.ts';
 import { lostOf, type RepairResult, repair } from '../../sinks/parquet/repair/repair.ts';
 import { archivedTopic, dayOf } from '../archive/list.ts';
 import { type ArchivePlace, withArchive } from '../archive/place.ts';
@@ -116,7 +116,7 @@ async function repairCommand(
 async function lostForRefill(
   place: ArchivePlace,
   { capture: { prefix } }: Config,
-  findings: readonly Finding[],
+  findings: readonly ObjectFinding[],
 ): Promise<readonly ListedObject[]> {
   const lost = [...(await lostOfTables({ ...place, prefix })).values()].flat();
   const topics = capturedTables.map((table) => topicOf(prefix, table));
@@ -126,7 +126,7 @@ async function lostForRefill(
 
 async function mend(
   place: ArchivePlace,
-  findings: readonly Finding[],
+  findings: readonly ObjectFinding[],
   quiet: boolean,
 ): Promise<readonly RepairResult[]> {
   const mending = new ProgressLine('repairing');
@@ -145,7 +145,7 @@ async function mend(
 /** The outcomes, with that of each object that was given up. */
 async function giveUp(
   place: ArchivePlace,
-  findings: readonly Finding[],
+  findings: readonly ObjectFinding[],
   outcomes: readonly RepairResult[],
 ): Promise<readonly RepairResult[]> {
   const lost = lostOf(findings, outcomes);

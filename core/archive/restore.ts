@@ -9,7 +9,7 @@ import { recordReader } from './records.ts';
 import { type ChangeEnvelope, columnsWithLineage, type Table } from './tables.ts';
 
 /** A record of the log as the archive's row gives it back: the value by the table's schema. */
-export interface Restored extends Pick<LogRecord, 'offset' | 'timestamp' | 'headers'> {
+export interface RestoredRow extends Pick<LogRecord, 'offset' | 'timestamp' | 'headers'> {
   readonly value: object;
 }
 
@@ -18,7 +18,7 @@ export interface Restored extends Pick<LogRecord, 'offset' | 'timestamp' | 'head
  * @param hasBefore whether its file has the row before each change
  * @throws MillraceError ARCHIVE_DAMAGED: no row of ours; REPLAY_IMPOSSIBLE: an update in a file without the row before it.
  */
-export type Restore = (row: readonly ColumnValue[], hasBefore: boolean) => Restored;
+export type Restore = (row: readonly ColumnValue[], hasBefore: boolean) => RestoredRow;
 
 const beforePrefix = 'before_';
 

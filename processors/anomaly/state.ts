@@ -41,7 +41,7 @@ export interface PublishedAnomaly {
 }
 
 /** Hysteresis before the oldest candle that is kept. */
-export interface Level {
+export interface HysteresisLevel {
   /** Of the rule. */
   readonly version: bigint;
   readonly active: boolean;

@@ -9,7 +9,7 @@ import { readRaw } from '../topic.ts';
 import { ReplayReader } from './reader.ts';
 
 /** One partition of a processor's life: what it took, in which order, as its journal has it. */
-export interface History {
+export interface TaskHistory {
   readonly processor: string;
   readonly partition: number;
   /** Topics, the primary first. */
@@ -51,7 +51,7 @@ export type HistoryEntry =
     };
 
 /** Whose history, and how much of it is of interest. */
-export interface HistoryQuery extends Pick<History, 'processor' | 'partition' | 'inputs'> {
+export interface HistoryQuery extends Pick<TaskHistory, 'processor' | 'partition' | 'inputs'> {
   readonly version: string;
   /** What the primary input holds before this offset need not be run again if there is a snapshot. */
   readonly from: bigint | undefined;
@@ -68,7 +68,7 @@ export async function openHistory(
   log: Log,
   schemas: Schemas,
   { version, from, ...at }: HistoryQuery,
-): Promise<History | undefined> {
+): Promise<TaskHistory | undefined> {
   const { processor, partition, inputs } = at;
   const committed = new Map<string, bigint>();
   for (const topic of inputs) {
@@ -124,7 +124,7 @@ async function requireWhole(log: Log, topic: string, partition: number): Promise
 export async function* steps(
   log: Log,
   schemas: Schemas,
-  history: History,
+  history: TaskHistory,
   to: bigint,
   signal?: AbortSignal,
 ): AsyncGenerator<HistoryEntry> {

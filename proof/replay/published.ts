@@ -6,7 +6,7 @@ import { redrivenOf } from '../../core/runtime/redriven.ts';
 import type { Snapshot } from '../../core/state/snapshots.ts';
 import type { DeadLetter } from '../../schemas/gen/dead_letter.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
-import type { History } from './history.ts';
+import type { TaskHistory } from './history.ts';
 import { ReplayReader } from './reader.ts';
 
 /**
@@ -44,7 +44,7 @@ export class Published implements AsyncDisposable {
     log: Log,
     schemas: Schemas,
     topic: string,
-    { processor, partition, base }: History,
+    { processor, partition, base }: TaskHistory,
     { partly, signal }: { readonly partly: boolean; readonly signal?: AbortSignal | undefined },
   ): Promise<Published | undefined> {
     const [starts, ends] = await Promise.all([log.starts(topic), log.ends(topic)]);

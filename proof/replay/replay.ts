@@ -13,7 +13,7 @@ import type { TaskState } from '../../core/state/changelog.ts';
 import { Stores } from '../../core/state/stores.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import { Differences } from '../report.ts';
-import { type History, type HistoryEntry, openHistory, steps } from './history.ts';
+import { type HistoryEntry, openHistory, steps, type TaskHistory } from './history.ts';
 import { Letters } from './letters.ts';
 import { Match } from './match.ts';
 import { Published } from './published.ts';
@@ -138,7 +138,7 @@ interface TopicTotal {
 interface PartitionOptions<In> extends ReplayOptions<In> {
   readonly own: Schemas;
   readonly codecs: Codecs<In>;
-  readonly history: History;
+  readonly history: TaskHistory;
   readonly differences: Differences;
   readonly total: Totals;
   readonly partitions: number;

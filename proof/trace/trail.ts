@@ -18,7 +18,7 @@ export interface SearchedRange {
   readonly cut: boolean;
 }
 
-export interface Finding {
+export interface TraceFinding {
   /**
    * `difference`: two stores contradict each other, which must not be. `pending`: a later stage has not reached it yet. `gone`: retention has
    * deleted it, so nobody can tell any more.
@@ -29,7 +29,7 @@ export interface Finding {
 
 export class Trail {
   readonly searched: SearchedRange[] = [];
-  readonly findings: Finding[] = [];
+  readonly findings: TraceFinding[] = [];
 
   search(
     where: string,
@@ -59,7 +59,7 @@ export class Trail {
     return this.findings.every(({ kind }) => kind !== 'difference');
   }
 
-  #add(kind: Finding['kind'], what: string): void {
+  #add(kind: TraceFinding['kind'], what: string): void {
     if (!this.findings.some((each) => each.what === what)) this.findings.push({ kind, what });
   }
 }

@@ -79,7 +79,7 @@ export async function buildObjects(
   // Buffered records may be older than what the decoder remembers of ids that nobody knows.
   await prepareDecoder(decoder, records.headers.values(), signal);
   const projection = new Projection(table, decoder, records.headers.keys(), form);
-  const rows = new Rows(table, at, decoder, projection, form);
+  const rows = new RowBuilder(table, at, decoder, projection, form);
   for (const portion of portions(records)) {
     await prepareDecoder(decoder, valuesOf(portion), signal);
     for (const record of portion) {
@@ -133,7 +133,7 @@ function footerOf(
 }
 
 /** Makes rows of records, in the order of the projection's columns. There is one row, which is filled anew each time. */
-class Rows {
+class RowBuilder {
   readonly #table: Table;
   readonly #at: TopicPartition;
   readonly #decoder: TableDecoder;

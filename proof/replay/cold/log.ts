@@ -18,7 +18,7 @@ import type { ObjectStore } from '../../../core/s3/store.ts';
 import { type ArchivedTopic, archivedTopics, valueSubject } from '../../../schemas/topics.ts';
 import { requireReadable } from './fields.ts';
 import { RefusedRecords } from './refused.ts';
-import { Rows } from './rows.ts';
+import { ColdRows } from './rows.ts';
 import { readTiles, type TileRange, type Tiles } from './tiles.ts';
 
 export interface ColdLogOptions {
@@ -55,10 +55,10 @@ const recordsPerFetch = 5_000;
  */
 export class ColdLog implements Log {
   readonly #log: Log;
-  readonly #rows: Rows;
+  readonly #rows: ColdRows;
   readonly #partitions: ReadonlyMap<string, ColdPartition>;
 
-  private constructor(log: Log, rows: Rows, partitions: readonly ColdPartition[]) {
+  private constructor(log: Log, rows: ColdRows, partitions: readonly ColdPartition[]) {
     this.#log = log;
     this.#rows = rows;
     this.#partitions = new Map(partitions.map((each) => [partitionId(each), each]));
@@ -77,7 +77,7 @@ export class ColdLog implements Log {
         },
       );
     }
-    const rows = await Rows.open(store, signal);
+    const rows = await ColdRows.open(store, signal);
     try {
       const partitions: ColdPartition[] = [];
       const windows = new Windows();
@@ -197,7 +197,7 @@ interface ColdPartitionOptions {
   readonly partition: number;
   readonly tiles: Tiles;
   readonly refused: RefusedRecords;
-  readonly rows: Rows;
+  readonly rows: ColdRows;
   readonly encoder: AvroEncoder<object>;
   readonly windows: Windows;
 }

@@ -12,7 +12,7 @@ import { boundsOf, find } from '../find.ts';
 import { ObjectListing } from '../object/listing.ts';
 import { partitionOfTrade } from '../row/changes.ts';
 import type { TraceSources } from '../sources.ts';
-import { type Finding, type SearchedRange, Trail } from '../trail.ts';
+import { type SearchedRange, type TraceFinding, Trail } from '../trail.ts';
 import { type Figures, type Input, Recompute, type TradeInside } from './recompute.ts';
 import { candlePlace, collect, nameOf, type Partials, type RevisionView, revisionOf } from './revisions.ts';
 
@@ -38,7 +38,7 @@ export interface CandleTrace {
   /** What it was made of; null for a candle without input. */
   readonly input: InputTrace | null;
   readonly searched: readonly SearchedRange[];
-  readonly findings: readonly Finding[];
+  readonly findings: readonly TraceFinding[];
   readonly ok: boolean;
 }
 

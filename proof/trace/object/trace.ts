@@ -12,7 +12,7 @@ import { readRaw } from '../../topic.ts';
 import { boundsOf } from '../find.ts';
 import type { TraceSources, TradeId } from '../sources.ts';
 import { allColumns, differencesOf, readTexts, selectTexts, shown, type Texts, textsOf } from '../texts.ts';
-import { type Finding, Trail } from '../trail.ts';
+import { type TraceFinding, Trail } from '../trail.ts';
 import { footer, parquetGroups, placeOf, type RowGroup, type RowPosition } from './groups.ts';
 import { ObjectListing, type ObjectView, viewOf } from './listing.ts';
 import { Manifests, type ManifestView } from './manifest.ts';
@@ -33,7 +33,7 @@ export interface ObjectTrace {
   readonly log: { readonly start: bigint; readonly end: bigint; readonly holds: 'all' | 'some' | 'none' } | null;
   /** The row that was asked for. */
   readonly row: RowInFile | null;
-  readonly findings: readonly Finding[];
+  readonly findings: readonly TraceFinding[];
   readonly ok: boolean;
 }
 

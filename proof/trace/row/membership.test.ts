@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { parseTimestamp } from '../../../core/time.ts';
 import { madeWith, type WindowChange, windowsTaken } from './membership.ts';
-import type { LedgerEntry, Refusal } from './outcomes.ts';
+import type { LedgerEntry, TracedRefusal } from './outcomes.ts';
 
 const time = (clock: string): bigint => parseTimestamp(`2025-06-02T${clock}Z`);
 const settings = { intervals: ['1m', '5m'] };
@@ -67,7 +67,7 @@ describe('a change', () => {
   });
 
   test.each([
-    ['refused', { refusals: [{} as Refusal] }],
+    ['refused', { refusals: [{} as TracedRefusal] }],
     ['delivered twice', { ledger: [late('NOT_APPLIED')] }],
     ['without a difference', { ledger: [late('UNCHANGED')] }],
     ['sent again for another processor', { foreign: true }],

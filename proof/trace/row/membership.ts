@@ -4,7 +4,7 @@
  */
 import { formatTimestamp, parseTimestamp } from '../../../core/time.ts';
 import { type CandleSettings, startsOf } from '../../windows.ts';
-import type { LedgerEntry, Refusal } from './outcomes.ts';
+import type { LedgerEntry, TracedRefusal } from './outcomes.ts';
 
 /** One change, as far as windows are concerned. */
 export interface WindowChange {
@@ -18,7 +18,7 @@ export interface WindowChange {
   readonly foreign: boolean;
   /** What the candle processor said of it. */
   readonly ledger: readonly LedgerEntry[];
-  readonly refusals: readonly Refusal[];
+  readonly refusals: readonly TracedRefusal[];
 }
 
 /** What a window took of a trade's changes. */

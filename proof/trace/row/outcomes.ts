@@ -28,7 +28,7 @@ export interface LedgerEntry extends RecordPosition {
 }
 
 /** A dead letter: who refused a change, and why. */
-export interface Refusal extends RecordPosition {
+export interface TracedRefusal extends RecordPosition {
   readonly processor: string;
   readonly reason: string;
   readonly error: string;
@@ -38,7 +38,7 @@ export interface Refusal extends RecordPosition {
 /** What processors said of one change, beside the candles it is in. */
 export interface ChangeOutcome {
   readonly ledger: LedgerEntry[];
-  readonly refusals: Refusal[];
+  readonly refusals: TracedRefusal[];
   /** The change with its instrument in `market.trades`. */
   readonly enriched: RecordPosition[];
 }

@@ -16,13 +16,19 @@ import { boundsOf } from '../find.ts';
 import { ObjectListing } from '../object/listing.ts';
 import type { TraceSources, TradeId } from '../sources.ts';
 import { numberIn, shown, tradeColumns } from '../texts.ts';
-import { type Finding, type SearchedRange, Trail } from '../trail.ts';
+import { type SearchedRange, type TraceFinding, Trail } from '../trail.ts';
 import { type Agreement, agreement } from './agreement.ts';
 import { type AnomalyView, findAnomalies } from './anomalies.ts';
 import { type ChangeRange, findChanges, partitionOfTrade, repeated, type TracedChange } from './changes.ts';
 import { type ChangeLocation, locate } from './located.ts';
 import { notApplied, type WindowChange, type WindowMembership, windowKey, windowsTaken } from './membership.ts';
-import { type ChangeOutcome, findOutcomes, type LedgerEntry, type RecordPosition, type Refusal } from './outcomes.ts';
+import {
+  type ChangeOutcome,
+  findOutcomes,
+  type LedgerEntry,
+  type RecordPosition,
+  type TracedRefusal,
+} from './outcomes.ts';
 import { type PostgresRow, readRow, untilCaptured } from './postgres.ts';
 
 /** The whole way of one row. Instants are ISO 8601 or, where a name says so, microseconds; decimals are texts. */
@@ -44,7 +50,7 @@ export interface RowTrace {
   readonly changes: readonly ChangeTrace[];
   readonly anomalies: readonly AnomalyView[];
   readonly searched: readonly SearchedRange[];
-  readonly findings: readonly Finding[];
+  readonly findings: readonly TraceFinding[];
   /** No two stores contradict each other. */
   readonly ok: boolean;
 }
@@ -66,7 +72,7 @@ export interface ChangeTrace extends RecordPosition {
   /** Set when an operator sent the record again, for this processor alone. */
   readonly redrivenFor: string | null;
   readonly ledger: readonly LedgerEntry[];
-  readonly refusals: readonly Refusal[];
+  readonly refusals: readonly TracedRefusal[];
   readonly enriched: readonly RecordPosition[];
   readonly candles: readonly WindowTrace[];
   readonly archive: ChangeLocation;

@@ -27,7 +27,7 @@ export interface ExamineOptions extends RepairSources {
 }
 
 /** A listed object that the bucket does not have as its record says. */
-export interface Finding {
+export interface ObjectFinding {
   readonly object: ListedObject;
   readonly state: 'missing' | 'damaged';
   /** What it can be made from again: the log, the objects that a compaction put together, or nothing. */
@@ -39,7 +39,7 @@ export interface Finding {
 export interface Examined {
   readonly objects: number;
   readonly bytes: bigint;
-  readonly findings: readonly Finding[];
+  readonly findings: readonly ObjectFinding[];
 }
 
 /** Whole objects in memory at once. */
@@ -64,7 +64,7 @@ export async function examine(options: ExamineOptions): Promise<Examined> {
       bytes += object.bytes;
     }
   }
-  const bad: { readonly object: ListedObject; readonly state: Finding['state'] }[] = [];
+  const bad: { readonly object: ListedObject; readonly state: ObjectFinding['state'] }[] = [];
   let done = 0;
   await mapConcurrently(wanted, concurrency, async (object) => {
     signal.throwIfAborted();
@@ -73,7 +73,7 @@ export async function examine(options: ExamineOptions): Promise<Examined> {
     onProgress?.({ done: ++done, total: wanted.length, bad: bad.length });
   });
   const origins = new Origins(options);
-  const findings: Finding[] = [];
+  const findings: ObjectFinding[] = [];
   for (const each of bad.sort((a, b) => (a.object.key < b.object.key ? -1 : 1))) {
     findings.push({ ...each, ...(await origins.of(each.object)) });
   }
@@ -84,7 +84,7 @@ export async function stateOf(
   store: Pick<ObjectStore, 'get'>,
   { key, sha256 }: ListedObject,
   signal: AbortSignal,
-): Promise<'good' | Finding['state']> {
+): Promise<'good' | ObjectFinding['state']> {
   const stored = await store.get(key, signal);
   if (stored === undefined) return 'missing';
   return sha256Of(stored.bytes) === sha256 ? 'good' : 'damaged';
@@ -99,7 +99,7 @@ class Origins {
     this.#sources = sources;
   }
 
-  async of(object: ListedObject): Promise<Pick<Finding, 'source' | 'why'>> {
+  async of(object: ListedObject): Promise<Pick<ObjectFinding, 'source' | 'why'>> {
     if (planOf(object.key) === undefined) return this.#inLog(object);
     const { compactedOf, store, signal } = this.#sources;
     const inputs = await compactedOf(object);
@@ -112,7 +112,7 @@ class Origins {
     return { source: 'compaction' };
   }
 
-  async #inLog(object: ListedObject): Promise<Pick<Finding, 'source' | 'why'>> {
+  async #inLog(object: ListedObject): Promise<Pick<ObjectFinding, 'source' | 'why'>> {
     const { topic, partition, first_offset, last_offset } = object;
     let starts = this.#starts.get(topic);
     if (starts === undefined) {

@@ -6,12 +6,12 @@ import { putOnce } from '../../../core/s3/put-once.ts';
 import type { ObjectStore } from '../../../core/s3/store.ts';
 import { sha256Of } from '../../../core/sha256.ts';
 import type { ArchivedTopic } from '../../../schemas/topics.ts';
-import { type Finding, type RepairSources, stateOf, writtenObjects } from './examine.ts';
+import { type ObjectFinding, type RepairSources, stateOf, writtenObjects } from './examine.ts';
 import { LogRebuild } from './rebuild.ts';
 
 export interface RepairOptions extends RepairSources {
   /** What `examine` found. */
-  readonly findings: readonly Finding[];
+  readonly findings: readonly ObjectFinding[];
   /**
    * Makes an object that a compaction had made again, from the objects that it had put together.
    *
@@ -58,7 +58,7 @@ export async function repair(options: RepairOptions): Promise<readonly RepairRes
 }
 
 /** Of what was found, the objects that stayed as they are because there is nothing to make them from. They can be given up. */
-export function lostOf(findings: readonly Finding[], outcomes: readonly RepairResult[]): readonly ListedObject[] {
+export function lostOf(findings: readonly ObjectFinding[], outcomes: readonly RepairResult[]): readonly ListedObject[] {
   const failed = new Set(outcomes.filter(({ result }) => result === 'failed').map(({ key }) => key));
   return findings.flatMap(({ object, source }) => (source === 'none' && failed.has(object.key) ? [object] : []));
 }
