@@ -140,8 +140,8 @@ export async function verify(
     onWait,
     ...signal,
   };
-  await using moment = await takeCapturedInstant(db, other, waiting);
-  const { snapshot, settled, passed } = moment;
+  await using instant = await takeCapturedInstant(db, other, waiting);
+  const { snapshot, settled, passed } = instant;
   const [folded, archived] = passed;
   const sources = { db, log, schemas, store, snapshot, settled, masks: masksOf(config) };
   await Snapshot.share(db, other);

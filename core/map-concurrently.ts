@@ -1,6 +1,6 @@
 /**
- * Does work on items, a few at a time and begun in their order; what comes of it is in that order, too. When one fails none is begun any more, and
- * the failure is thrown once nothing is under way.
+ * Calls `work` for each item, at most `concurrency` at a time. Items begin in their order, and results are in that order. After a failure no item
+ * begins any more; the first failure is thrown once no call is under way.
  */
 export async function mapConcurrently<T, R>(
   items: { readonly length: number; at(index: number): T | undefined },

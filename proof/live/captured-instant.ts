@@ -106,9 +106,9 @@ export async function takeCapturedInstant(
     for (const reader of [...step.needed, ...step.others]) {
       if (!ends.has(reader.topic)) ends.set(reader.topic, await log.ends(reader.topic));
     }
-    const passing = (reader: TopicReader) => new ReaderProgress(log, reader, ends.get(reader.topic) ?? []);
-    let needed = step.needed.map(passing);
-    let others = step.others.map(passing);
+    const progress = (reader: TopicReader) => new ReaderProgress(log, reader, ends.get(reader.topic) ?? []);
+    let needed = step.needed.map(progress);
+    let others = step.others.map(progress);
     for (let before: bigint | undefined; ; ) {
       needed = await notPassed(needed, signal);
       others = await notPassed(others, signal);
@@ -133,7 +133,7 @@ export async function takeCapturedInstant(
       signal.throwIfAborted();
     }
   };
-  const moment = await inTime(begin());
+  const instant = await inTime(begin());
   const passed: Promise<readonly LaggingReader[]>[] = [];
   for (const step of options.steps) {
     const before = passed.at(-1) ?? Promise.resolve();
@@ -141,7 +141,7 @@ export async function takeCapturedInstant(
   }
   const done = Promise.allSettled(passed).then(() => clearTimeout(timer));
   return {
-    ...moment,
+    ...instant,
     passed,
     [Symbol.asyncDispose]: () => {
       ended.abort();
@@ -150,9 +150,9 @@ export async function takeCapturedInstant(
   };
 }
 
-async function notPassed(passing: readonly ReaderProgress[], signal: AbortSignal): Promise<ReaderProgress[]> {
+async function notPassed(progress: readonly ReaderProgress[], signal: AbortSignal): Promise<ReaderProgress[]> {
   const left: ReaderProgress[] = [];
-  for (const each of passing) if (!(await each.look(signal))) left.push(each);
+  for (const each of progress) if (!(await each.look(signal))) left.push(each);
   return left;
 }
 

@@ -3,14 +3,14 @@ import { groupOf } from '../../core/runtime/runner.ts';
 import type { ArchivedTopic } from '../../schemas/topics.ts';
 import { nextRecords } from './next-records.ts';
 
-/** Who reads a topic, as its committed offsets tell. */
+/** A consumer group and the topic it reads. */
 export interface StageReader {
   /** Processor or sink. */
   readonly name: string;
   readonly topic: string;
 }
 
-/** By archived topic: which readers have to be past a point of the log, one stage after the other, until its archive is. */
+/** Stages of readers by archived topic, upstream first. An archive has passed a point of the log when each stage has, one after the other. */
 export const pipelineStages: Readonly<Record<ArchivedTopic, readonly (readonly StageReader[])[]>> = {
   'cdc.public.trades': [[{ name: 'parquet', topic: 'cdc.public.trades' }]],
   'cdc.public.instruments': [[{ name: 'parquet', topic: 'cdc.public.instruments' }]],

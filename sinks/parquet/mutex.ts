@@ -1,8 +1,8 @@
-/** One at a time, in the order of asking. */
+/** An async mutex. Callers run one at a time, in the order of their calls. */
 export class Mutex {
   #last: Promise<unknown> = Promise.resolve();
 
-  /** Runs `work` when it is its turn. @throws what `work` throws, or the signal's reason if it is aborted while waiting. */
+  /** Runs `work` alone. @throws what `work` throws, or the signal's reason if it is aborted while waiting. */
   async run<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
     const turn = this.#last.then(() => {
       signal.throwIfAborted();

@@ -1,7 +1,7 @@
 import type { Owner, Pane } from './pane.ts';
 import type { Level } from './plan.ts';
 
-/** Open windows with a record that no PARTIAL has shown. They are all due at the same time: the cadence is a grid in log time. */
+/** Open windows that changed since their last PARTIAL. They are all due at the same time: the cadence is a grid in log time. */
 export class DirtyPanes<A> {
   readonly #panes = new Set<Pane<A>>();
   /** When the next PARTIALs are due, microseconds of log time; infinite if none are. */

@@ -26,11 +26,11 @@ export interface RereadRequest extends Range {
 }
 
 /**
- * What windows are made of, for those that have to be made again. Corrections come in crowds, and each of them may need the log since its window began: so what
- * was read is kept, and follows the log, for as long as that costs less than reading it again.
+ * A cache of input that was read again, for windows that have to be rebuilt. Corrections come in crowds, and each of them may need the log since its window
+ * began. So a range that was read stays in memory and follows the log, for as long as that costs less than reading it again.
  *
- * What is answered is the same either way. It is of the log from the window's own first offset on, and of the state: what a fold refused when it came
- * is not judged again, since by then it may be judged otherwise.
+ * Answers are the same with and without the cache. They come from the log, from the window's own first offset on, and from the state: a record that the fold
+ * refused is not judged again, since the verdict may be another by then.
  */
 export class RereadCache<R> {
   readonly #context: Pick<Context, 'reread' | 'follow'>;
@@ -144,7 +144,7 @@ class CachedRange<R> {
   }
 }
 
-/** Where one question has not been enough, others will go back further. */
+/** On a second request, read further back: more corrections are likely. */
 function furthest({ from, to, oldest }: RereadRequest): bigint {
   const earliest = to - mostOffsets;
   const least = oldest();

@@ -44,7 +44,7 @@ export interface WindowStoreOptions<R, A> {
   readonly forgotten?: (key: string) => void;
 }
 
-/** The state of an aggregate: keys, their windows, what is due, and what was emitted. */
+/** The state of an aggregate: keys, their windows, timers and revisions. It emits windows as they close and PARTIALs as they are due. */
 export class WindowStore<R, A> {
   readonly options: WindowStoreOptions<R, A>;
   readonly #aggregation: Aggregation<R, A>;
