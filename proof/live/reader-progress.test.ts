@@ -25,10 +25,10 @@ test('a reader has passed a place when it has committed everything before it', a
   const log = logOf(3);
   const progress = new ReaderProgress(log, { name: 'anomaly', topic }, await log.ends(topic));
   expect(await progress.look(signal)).toBe(false);
-  expect(passing).toMatchObject({ started: false, behind: 3n });
+  expect(progress).toMatchObject({ started: false, behind: 3n });
   await commit(log, 2n);
   expect(await progress.look(signal)).toBe(false);
-  expect(passing).toMatchObject({ started: true, behind: 1n });
+  expect(progress).toMatchObject({ started: true, behind: 1n });
   await commit(log, 3n);
   expect(await progress.look(signal)).toBe(true);
 });
