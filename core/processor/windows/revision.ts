@@ -78,8 +78,8 @@ export class Revision<R, A> {
   unknown(key: string, change: RecordChange<R>, at: InputRecord<unknown>, reason: WindowOutcome<R>['reason']): void {
     const progress = { max_event: 0, max_log: 0, floor: 0, lateness: 0, horizon: 0, frozen: 0, plan: '' };
     const owner = new Owner<A>(key, progress, this.#store.options.plan(key));
-    for (const step of this.#steps(owner, change, Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY)) {
-      this.#report(owner, step, change, at, reason, { effect: 'NOT_APPLIED', reached: Number.NEGATIVE_INFINITY });
+    for (const affected of this.#affectedWindows(owner, change, Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY)) {
+      this.#report(owner, affected, change, at, reason, { effect: 'NOT_APPLIED', reached: Number.NEGATIVE_INFINITY });
     }
   }
 
@@ -95,22 +95,22 @@ export class Revision<R, A> {
     reason: WindowOutcome<R>['reason'],
   ): boolean {
     const { now } = this.#store;
-    const steps = this.#steps(owner, change, owner.reached(now), owner.frozen(now));
-    for (const step of steps) this.#check(owner, step, change);
-    const again = steps.flatMap((step) => {
-      const pane = step.removal.how === 'read' ? owner.panesOf(step.level).get(step.start) : undefined;
+    const affectedWindows = this.#affectedWindows(owner, change, owner.reached(now), owner.frozen(now));
+    for (const affected of affectedWindows) this.#check(owner, affected, change);
+    const toReread = affectedWindows.flatMap((affected) => {
+      const pane = affected.removal.how === 'read' ? owner.panesOf(affected.level).get(affected.start) : undefined;
       return pane === undefined ? [] : [pane];
     });
-    const finish = (found?: WindowRecords<R>) => this.#finish(owner, steps, change, at, reason, found);
-    if (again.length === 0) {
+    const finish = (found?: WindowRecords<R>) => this.#finish(owner, affectedWindows, change, at, reason, found);
+    if (toReread.length === 0) {
       finish();
-      return this.#isKnown(owner, steps, change);
+      return this.#isKnown(owner, affectedWindows, change);
     }
     if (this.#rereads === undefined)
       throw new TypeError('an aggregation that cannot subtract everything needs `reading`');
     let from = at.offset;
-    for (const { state } of again) if (state.from_offset < from) from = state.from_offset;
-    const holds = (time: number) => again.some(({ start, end }) => start <= time && time < end);
+    for (const { state } of toReread) if (state.from_offset < from) from = state.from_offset;
+    const holds = (time: number) => toReread.some(({ start, end }) => start <= time && time < end);
     this.#rereads.ask(
       { topic: at.topic, from, to: at.offset + 1n, key: owner.tie, holds, oldest: () => this.#store.oldestOffset() },
       finish,
@@ -119,20 +119,20 @@ export class Revision<R, A> {
   }
 
   /** Whether a window had the record, or may have had it and is frozen. */
-  #isKnown(owner: Owner<A>, steps: readonly AffectedWindow<A>[], { before }: RecordChange<R>): boolean {
-    if (before === null || steps.length === 0) return true;
-    return steps.some(({ level, start, holds, strange }) => {
+  #isKnown(owner: Owner<A>, affectedWindows: readonly AffectedWindow<A>[], { before }: RecordChange<R>): boolean {
+    if (before === null || affectedWindows.length === 0) return true;
+    return affectedWindows.some(({ level, start, holds, strange }) => {
       if (!strange) return true;
       return holds.before && !this.#store.isEmpty(owner.panesOf(level).get(start)?.state.value ?? null);
     });
   }
 
   /** Smallest windows first, so that a window is changed after all it is made of. */
-  #steps(owner: Owner<A>, change: RecordChange<R>, reached: number, frozen: number): AffectedWindow<A>[] {
+  #affectedWindows(owner: Owner<A>, change: RecordChange<R>, reached: number, frozen: number): AffectedWindow<A>[] {
     const { aggregation } = this.#store.options;
     const before = change.before === null ? Number.NaN : aggregation.time(change.before);
     const after = change.after === null ? Number.NaN : aggregation.time(change.after);
-    const steps: AffectedWindow<A>[] = [];
+    const affectedWindows: AffectedWindow<A>[] = [];
     const verdicts = this.#verdicts(owner, before, reached, frozen);
     for (const level of owner.plan.levels) {
       const direct = {
@@ -155,10 +155,10 @@ export class Revision<R, A> {
           takes.before && pane !== undefined
             ? this.#removal(pane, change, frozen)
             : ({ how: 'none', value: null } as const);
-        steps.push({ level, start, end, holds, takes, strange, untouched, removal });
+        affectedWindows.push({ level, start, end, holds, takes, strange, untouched, removal });
       }
     }
-    return steps;
+    return affectedWindows;
   }
 
   /** Whether the record was ever there, by the leaf that a level is made of: the smallest window that is left knows. */
@@ -189,18 +189,18 @@ export class Revision<R, A> {
     return { how: whole ? 'merged' : 'read', value };
   }
 
-  #check(owner: Owner<A>, step: AffectedWindow<A>, change: RecordChange<R>): void {
+  #check(owner: Owner<A>, affected: AffectedWindow<A>, change: RecordChange<R>): void {
     const { check } = this.#store.options.aggregation;
-    if (check === undefined || (!step.takes.before && !step.takes.after)) return;
-    const value = step.takes.before
-      ? step.removal.value
-      : (owner.panesOf(step.level).get(step.start)?.state.value ?? null);
-    check(this.#store.isEmpty(value) ? null : value, step.takes.after ? change.after : null, step.level.share);
+    if (check === undefined || (!affected.takes.before && !affected.takes.after)) return;
+    const value = affected.takes.before
+      ? affected.removal.value
+      : (owner.panesOf(affected.level).get(affected.start)?.state.value ?? null);
+    check(this.#store.isEmpty(value) ? null : value, affected.takes.after ? change.after : null, affected.level.share);
   }
 
   #finish(
     owner: Owner<A>,
-    steps: readonly AffectedWindow<A>[],
+    affectedWindows: readonly AffectedWindow<A>[],
     change: RecordChange<R>,
     at: InputRecord<unknown>,
     reason: WindowOutcome<R>['reason'],
@@ -209,12 +209,14 @@ export class Revision<R, A> {
     const { now } = this.#store;
     const reached = owner.reached(now);
     const frozen = owner.frozen(now);
-    const changed = steps.map((step) => this.#change(owner, step, change, at, found, { reached, now }));
-    for (const [index, step] of steps.entries()) {
-      const closed = step.end <= reached;
-      const untouched = step.untouched || (closed && step.end <= frozen);
+    const changed = affectedWindows.map((affected) =>
+      this.#change(owner, affected, change, at, found, { reached, now }),
+    );
+    for (const [index, affected] of affectedWindows.entries()) {
+      const closed = affected.end <= reached;
+      const untouched = affected.untouched || (closed && affected.end <= frozen);
       const effect = untouched ? 'NOT_APPLIED' : closed ? 'REVISED' : 'APPLIED';
-      this.#report(owner, step, change, at, reason, { effect, reached });
+      this.#report(owner, affected, change, at, reason, { effect, reached });
       const pane = changed[index];
       if (pane === undefined) continue;
       if (effect === 'REVISED') {
@@ -233,13 +235,13 @@ export class Revision<R, A> {
   /** The window, if its value has changed. */
   #change(
     owner: Owner<A>,
-    step: AffectedWindow<A>,
+    affected: AffectedWindow<A>,
     change: RecordChange<R>,
     at: InputRecord<unknown>,
     found: WindowRecords<R> | undefined,
     time: { readonly reached: number; readonly now: number },
   ): Pane<A> | undefined {
-    const { level, start, end, takes, removal } = step;
+    const { level, start, end, takes, removal } = affected;
     if (!takes.before && !takes.after) return undefined;
     const closed = end <= time.reached;
     const pane =
@@ -272,15 +274,15 @@ export class Revision<R, A> {
 
   #report(
     owner: Owner<A>,
-    step: AffectedWindow<A>,
+    affected: AffectedWindow<A>,
     change: RecordChange<R>,
     at: InputRecord<unknown>,
     reason: WindowOutcome<R>['reason'],
     found: { readonly effect: WindowOutcome<R>['effect']; readonly reached: number },
   ): void {
     // A record that is late for one level simply joins the open windows of the others.
-    if (reason === 'LATE' && step.end > found.reached) return;
-    const record = step.holds.after ? change.after : change.before;
+    if (reason === 'LATE' && affected.end > found.reached) return;
+    const record = affected.holds.after ? change.after : change.before;
     if (record === null) return;
     const behind = found.reached - this.#store.options.aggregation.time(record);
     this.#outcome({
@@ -289,8 +291,8 @@ export class Revision<R, A> {
       at,
       reason,
       effect: found.effect,
-      level: step.level.windows.name,
-      start: step.start,
+      level: affected.level.windows.name,
+      start: affected.start,
       lateness: behind > 0 ? behind : null,
     });
   }
