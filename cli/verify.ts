@@ -73,7 +73,7 @@ const topics: Readonly<Record<TableName, string>> = {
 };
 
 /** What has to take a row of these tables before it can be compared, in the order of its way. */
-function stepsOf(tables: ReadonlySet<TableName>): readonly ReaderStage[] {
+function stagesOf(tables: ReadonlySet<TableName>): readonly ReaderStage[] {
   const read = (name: string, table: TableName): TopicReader => ({ name, topic: topics[table] });
   const some = (wanted: boolean, ...readers: TopicReader[]): TopicReader[] => (wanted ? readers : []);
   const [candles, anomalies, features] = [tables.has('candles'), tables.has('anomalies'), tables.has('features')];
@@ -133,7 +133,7 @@ export async function verify(
     log,
     schemas,
     heartbeatTopic,
-    steps: stepsOf(tables),
+    stages: stagesOf(tables),
     isRunning,
     isPaused,
     waitMs,

@@ -10,7 +10,7 @@ import { ReaderProgress, type TopicReader } from './reader-progress.ts';
 import { SettledOffsets } from './settled.ts';
 import { Snapshot } from './snapshot.ts';
 
-/** Readers of one topic, or of topics that are equally far down. Their goals are the ends of their topics when the step before is done. */
+/** Readers of one topic, or of topics that are equally far down. Their goals are the ends of their topics when the stage before is done. */
 export interface ReaderStage {
   /** Without these the proof would compare what is not there yet. */
   readonly needed: readonly TopicReader[];
@@ -22,7 +22,7 @@ export interface CapturedInstantOptions {
   readonly log: Log;
   readonly schemas: Schemas;
   readonly heartbeatTopic: string;
-  readonly steps: readonly ReaderStage[];
+  readonly stages: readonly ReaderStage[];
   /** Whether somebody is in a consumer group. */
   readonly isRunning: (group: string) => Promise<boolean>;
   /** Whether an operator has paused the task of a partition: it will not pass, however long it is waited for. Default: none is paused. */
@@ -46,8 +46,8 @@ export interface CapturedInstant extends AsyncDisposable {
   /** Of the topic of trades, by partition: what is below is visible in the snapshot. Empty where that is not known. */
   readonly settled: readonly bigint[];
   /**
-   * For each step, when its readers have passed: which of them have not, and were not waited for. A step begins when the one before is done, so that what
-   * one has brought can be compared while the next is waited for. Rejects with STAGE_BEHIND; then the steps after it do, too. Nobody has to look at them.
+   * For each stage, when its readers have passed: which of them have not, and were not waited for. A stage begins when the one before is done, so that what
+   * one has brought can be compared while the next is waited for. Rejects with STAGE_BEHIND; then the stages after it do, too. Nobody has to look at them.
    */
   readonly passed: readonly Promise<readonly LaggingReader[]>[];
   /** Ends the waiting. Not the transaction, which is its connection's. */
@@ -100,15 +100,15 @@ export async function takeCapturedInstant(
     await passMarker(other, { log, schemas, topic, after: snapshot.parts.after, rows, onProgress, signal });
     return { snapshot, settled: settled.below(snapshot) };
   };
-  const pass = async (step: ReaderStage): Promise<readonly LaggingReader[]> => {
+  const pass = async (stage: ReaderStage): Promise<readonly LaggingReader[]> => {
     const behind: LaggingReader[] = [];
     const ends = new Map<string, readonly bigint[]>();
-    for (const reader of [...step.needed, ...step.others]) {
+    for (const reader of [...stage.needed, ...stage.others]) {
       if (!ends.has(reader.topic)) ends.set(reader.topic, await log.ends(reader.topic));
     }
     const progress = (reader: TopicReader) => new ReaderProgress(log, reader, ends.get(reader.topic) ?? []);
-    let needed = step.needed.map(progress);
-    let others = step.others.map(progress);
+    let needed = stage.needed.map(progress);
+    let others = stage.others.map(progress);
     for (let before: bigint | undefined; ; ) {
       needed = await notPassed(needed, signal);
       others = await notPassed(others, signal);
@@ -135,9 +135,9 @@ export async function takeCapturedInstant(
   };
   const instant = await inTime(begin());
   const passed: Promise<readonly LaggingReader[]>[] = [];
-  for (const step of options.steps) {
+  for (const stage of options.stages) {
     const before = passed.at(-1) ?? Promise.resolve();
-    passed.push(inTime(before.then(() => pass(step))));
+    passed.push(inTime(before.then(() => pass(stage))));
   }
   const done = Promise.allSettled(passed).then(() => clearTimeout(timer));
   return {

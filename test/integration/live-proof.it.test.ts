@@ -403,7 +403,7 @@ describe('the moment', () => {
         log,
         schemas: harness.schemas,
         heartbeatTopic,
-        steps: [{ needed: [{ name: 'parquet', topic }], others: [{ name: 'anomaly', topic }] }],
+        stages: [{ needed: [{ name: 'parquet', topic }], others: [{ name: 'anomaly', topic }] }],
         isRunning: async () => running,
         isPaused: (name) => name === over.paused,
         waitMs,
