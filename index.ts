@@ -31,29 +31,34 @@ export {
 /** Deadlines in order, earliest first. */
 export { Heap, type HeapEntry } from './core/processor/heap.ts';
 /** Joins and their kin: the latest of another topic as of an event time, a captured table, each id once, another partitioning. */
-export { AsOfJoin, type AsOfOptions, type Waiting } from './core/processor/joins/as-of.ts';
-export { Dedup, type Seen } from './core/processor/joins/dedup.ts';
+export { AsOfJoin, type AsOfOptions, type PendingJoin } from './core/processor/joins/as-of.ts';
+export { Dedup, type FirstSeen } from './core/processor/joins/dedup.ts';
 export { byFields } from './core/processor/joins/repartition.ts';
-export { CapturedTable, type CapturedTableOptions, type Mark, type RowChange } from './core/processor/joins/table.ts';
-export { type Held, type StoredVersion, Versions } from './core/processor/joins/versions.ts';
+export {
+  CapturedTable,
+  type CapturedTableOptions,
+  type RowChange,
+  type TablePosition,
+} from './core/processor/joins/table.ts';
+export { type AsOfResult, type StoredVersion, VersionedStore } from './core/processor/joins/versioned-store.ts';
 /** Patterns over events: sequences, counts, absence, within a time. */
 export { KeyedPattern } from './core/processor/pattern/keyed.ts';
 export {
   definePattern,
-  type Outcome,
   type Pattern,
   type PatternEvent,
+  type PatternOutcome,
   patternStateSchema,
 } from './core/processor/pattern/pattern.ts';
 /** How far event time has come, key by key. Microseconds. */
 export { dueAt, observe, type Progress, startProgress, watermarkAt } from './core/processor/watermark.ts';
 /** Aggregates by key and window: late records and corrections revise them, larger windows are merged from smaller ones. */
 export type { Aggregation, Emission } from './core/processor/windows/aggregation.ts';
+export type { RecordVersion } from './core/processor/windows/latest-versions.ts';
 export { Plan } from './core/processor/windows/plan.ts';
-export type { Reading } from './core/processor/windows/recent.ts';
-export type { Change, WindowOutcome } from './core/processor/windows/revision.ts';
+export type { VersionExtractor } from './core/processor/windows/reread-cache.ts';
+export type { RecordChange, WindowOutcome } from './core/processor/windows/revision.ts';
 export { type Session, Sessions, type SessionsOptions, sessionStores } from './core/processor/windows/sessions.ts';
-export type { Version } from './core/processor/windows/versions.ts';
 export { Windowed, type WindowedOptions, windowStores } from './core/processor/windows/windowed.ts';
 export {
   assign,
@@ -82,3 +87,17 @@ export { FoldHandler, type FoldSettings } from './core/runtime/fold-handler.ts';
 /** The log as the runtime sees it, and Kafka as that log. */
 export type { Fetched, Fetcher, Log, LogRecord, OutRecord, Writer } from './core/runtime/log.ts';
 export { Runner, type RunnerEvent, type RunnerOptions } from './core/runtime/runner.ts';
+
+// ---- Former names, for one release ----
+
+export {
+  type Change,
+  type Held,
+  type Mark,
+  type Outcome,
+  type Reading,
+  type Seen,
+  type Version,
+  Versions,
+  type Waiting,
+} from './deprecated.ts';

@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
+import { pipelineStages } from '../sinks/manifests/archive-progress.ts';
 import { ManifestHarness, trades } from '../sinks/manifests/fixtures/harness.ts';
-import { ways } from '../sinks/manifests/passed.ts';
 import { readDayLines } from './archive-days.ts';
 import { stages } from './stages.ts';
 
@@ -22,8 +22,8 @@ test('a day stands as its newest manifest says, beside the files that are listed
 
 test('a topic is archived up to a point when every stage between Postgres and its archive is past it', () => {
   const sink = stages.find(({ name }) => name === 'parquet');
-  expect(Object.keys(ways).sort()).toEqual([...(sink?.inputs ?? [])].sort());
-  for (const [topic, way] of Object.entries(ways)) {
+  expect(Object.keys(pipelineStages).sort()).toEqual([...(sink?.inputs ?? [])].sort());
+  for (const [topic, way] of Object.entries(pipelineStages)) {
     expect(way.at(-1)).toEqual([{ name: 'parquet', topic }]);
     for (const readers of way.slice(0, -1)) {
       const inputs = stages.find(({ name }) => name === readers[0]?.name)?.inputs ?? [];

@@ -5,7 +5,7 @@ export interface ProgressState {
   readonly text: string;
 }
 
-export class Progress {
+export class ProgressLine {
   readonly #label: string;
   readonly #out: NodeJS.WriteStream;
   readonly #everyMs: number;

@@ -14,7 +14,7 @@ import { masksOf, requireComplete, slotState } from './capture.ts';
 import { withLog } from './log.ts';
 import { notConfirmed } from './options.ts';
 import { printJson, printTable, say } from './print.ts';
-import { Progress } from './progress.ts';
+import { ProgressLine } from './progress.ts';
 import { settleRecord } from './source/settle.ts';
 
 export interface RecaptureCommand {
@@ -45,7 +45,7 @@ export async function recaptureConnector(options: RecaptureCommand): Promise<voi
     await withLog(config, (_log, schemas) => requireWritable(config.postgres.url, schemas, prefix, tables));
     throw notConfirmed();
   }
-  const progress = new Progress('recapture');
+  const progress = new ProgressLine('recapture');
   const before = await client.status(definition.name, signal);
   const done = await withLog(config, (log, schemas) =>
     recapture({

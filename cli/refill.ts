@@ -14,7 +14,7 @@ import type { ObjectStore } from '../core/s3/store.ts';
 import { definitionOf, masksOf, slotLost, slotState } from './capture.ts';
 import { cacheDir } from './config.ts';
 import { count, printTable, say } from './print.ts';
-import { Progress } from './progress.ts';
+import { ProgressLine } from './progress.ts';
 
 export interface RefillCommand {
   readonly config: Config;
@@ -41,7 +41,7 @@ export async function refillFromPostgres({
   if (loss !== undefined) throw slotLost(loss.reason);
   const scratchDir = await mkdtemp(join(tmpdir(), 'millrace-refill-'));
   const copies = new Copies({ store, dir: join(cacheDir(), 'archive') });
-  const progress = new Progress('reading again');
+  const progress = new ProgressLine('reading again');
   try {
     return await refill({
       ...{ client, definition, log, schemas, slot, prefix, signal, copies, scratchDir, masks: masksOf(config) },

@@ -3,7 +3,7 @@ import { type AdminOptions, TopicAdmin } from '../core/kafka/admin.ts';
 import type { Processor } from '../core/processor/define.ts';
 
 /** Settings of a topic by their Kafka names, the broker's defaults included. */
-type Settings = Readonly<Record<string, string>>;
+type TopicSettings = Readonly<Record<string, string>>;
 
 /**
  * Compares how long inputs are kept with how far back a processor may have to read them again: a corrected trade of a window that is not frozen
@@ -30,7 +30,7 @@ export async function requireRetention<In>(processor: Processor<In>, options: Ad
 
 /** Why records may be gone that are younger than `neededMs`; undefined if none is. */
 export function shortfallOf(
-  settings: Settings,
+  settings: TopicSettings,
   neededMs: number,
 ): { readonly why: string; readonly remedy: string } | undefined {
   const policies = (settings['cleanup.policy'] ?? 'delete').split(',').map((each) => each.trim());

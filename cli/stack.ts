@@ -17,13 +17,13 @@ export interface UpOptions {
   readonly signal?: AbortSignal;
 }
 
-export interface Up {
+export interface RunningStack {
   readonly stack: Stack;
   readonly config: Config;
 }
 
 /** Starts what is missing of the named stack, brings it up to date, and returns when all of it answers. Idempotent. */
-export async function up(name: string, options: UpOptions = {}): Promise<Up> {
+export async function up(name: string, options: UpOptions = {}): Promise<RunningStack> {
   // A wrong setting is told before anything is started.
   configOf(name, process.env);
   const stack = await startStack({

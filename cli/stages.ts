@@ -99,7 +99,7 @@ async function readStage(options: StagesOptions, fetcher: Fetcher, stage: Stage,
     new Set(committed.map(({ partition }) => partition)),
     ends.length,
   );
-  const positions = ends.map((end, partition): Range => {
+  const positions = ends.map((end, partition): StageRange => {
     const start = starts[partition] ?? 0n;
     const offset = committed.find((each) => each.partition === partition)?.offset ?? own.get(partition) ?? start;
     return { topic, partition, offset: offset < start ? start : offset, end };
@@ -145,7 +145,7 @@ async function ownOffsets(
   if (positions === undefined || primary === undefined) return found;
   for (let partition = 0; partition < partitions; partition++) {
     if (committed.has(partition)) continue;
-    const own = await positions.read(log, primary, partition, signal).catch(unlessMissing);
+    const own = await positions.read(log, primary, partition, signal).catch(undefinedIfMissing);
     const offset = own === 'unwritten' ? 0n : own?.get(topic);
     if (offset !== undefined) found.set(partition, offset);
   }
@@ -153,18 +153,18 @@ async function ownOffsets(
 }
 
 /** A group of a program that keeps no state by our names. */
-function unlessMissing(error: unknown): undefined {
+function undefinedIfMissing(error: unknown): undefined {
   if (!isError(error, 'TOPIC_MISSING')) throw error;
 }
 
-export interface Counted {
+export interface RecordCount {
   readonly records: number;
   /** Counting ended at the limit: there are at least so many. */
   readonly more: boolean;
 }
 
 /** Counts the records of a topic, such as a dead-letter topic; offsets would count transaction markers too. */
-export async function countRecords(log: Log, topic: string, limit: number, signal?: AbortSignal): Promise<Counted> {
+export async function countRecords(log: Log, topic: string, limit: number, signal?: AbortSignal): Promise<RecordCount> {
   const [starts, ends] = await Promise.all([log.starts(topic), log.ends(topic)]);
   await using fetcher = log.fetcher();
   let records = 0;
@@ -176,13 +176,13 @@ export async function countRecords(log: Log, topic: string, limit: number, signa
   return { records: Math.min(records, limit), more: records >= limit };
 }
 
-interface Range extends Position {
+interface StageRange extends Position {
   readonly end: bigint;
 }
 
 async function firstRecords(
   fetcher: Fetcher,
-  ranges: readonly Range[],
+  ranges: readonly StageRange[],
   signal: AbortSignal | undefined,
 ): Promise<Map<number, LogRecord>> {
   const first = new Map<number, LogRecord>();
@@ -204,7 +204,7 @@ async function lastRecords(
   signal: AbortSignal | undefined,
 ): Promise<Map<number, LogRecord>> {
   const last = new Map<number, LogRecord>();
-  const ranges = ends.map((end, partition): Range => {
+  const ranges = ends.map((end, partition): StageRange => {
     const start = starts[partition] ?? 0n;
     return { topic, partition, offset: end - lookBack > start ? end - lookBack : start, end };
   });
@@ -222,7 +222,7 @@ const patienceMs = 500;
 /** Reads all ranges side by side until their ends, or until `take` answers false for a partition. */
 async function scan(
   fetcher: Fetcher,
-  ranges: readonly Range[],
+  ranges: readonly StageRange[],
   signal: AbortSignal | undefined,
   take: (records: readonly LogRecord[], partition: number) => boolean,
 ): Promise<void> {

@@ -15,7 +15,7 @@ import { join } from 'node:path';
 import { projectDir, stackDir, stacksHome } from './config.ts';
 import { untilSignal } from './signals.ts';
 
-interface Outcome {
+interface StepResult {
   readonly passed: number;
   readonly failed: number;
   readonly skipped: number;
@@ -23,13 +23,13 @@ interface Outcome {
   readonly output?: string;
 }
 
-interface Step {
+interface TestStep {
   readonly name: string;
-  run(): Promise<Outcome>;
+  run(): Promise<StepResult>;
 }
 
-const ok: Outcome = { passed: 1, failed: 0, skipped: 0 };
-const nothing: Outcome = { passed: 0, failed: 0, skipped: 0 };
+const ok: StepResult = { passed: 1, failed: 0, skipped: 0 };
+const nothing: StepResult = { passed: 0, failed: 0, skipped: 0 };
 const stackName = `test-${process.pid}`;
 /** How long a jest process may linger after its last test. */
 const lingerMs = 20_000;
@@ -42,7 +42,7 @@ const bin = (name: string): string => join(projectDir, 'node_modules', '.bin', n
 const main = join(projectDir, 'cli', 'main.ts');
 const node = ['--disable-warning=ExperimentalWarning'];
 
-function steps(patterns: readonly string[]): readonly Step[] {
+function steps(patterns: readonly string[]): readonly TestStep[] {
   return [
     { name: 'lint', run: () => check(bin('biome'), ['check', '--error-on-warnings', '.']) },
     { name: 'types', run: () => check(bin('tsc'), ['--noEmit', '-p', 'tsconfig.json']) },
@@ -63,13 +63,13 @@ function steps(patterns: readonly string[]): readonly Step[] {
 const integrationFiles = '\\.it\\.test\\.ts$';
 
 /** A command whose exit code says it all. */
-async function check(command: string, args: readonly string[]): Promise<Outcome> {
+async function check(command: string, args: readonly string[]): Promise<StepResult> {
   const { code, output } = await execute(command, args);
   return code === 0 ? ok : { ...nothing, failed: 1, output };
 }
 
 /** The tests that need the real stack share one, fresh each time; they run one after the other. */
-async function integration(patterns: readonly string[]): Promise<Outcome> {
+async function integration(patterns: readonly string[]): Promise<StepResult> {
   const only = ['--testMatch', '**/*.it.test.ts', '--runInBand'];
   const listed = await execute(process.execPath, [...jestCommand, '--listTests', ...only, ...patterns]);
   if (!listed.output.split('\n').some((line) => line.endsWith('.it.test.ts'))) return nothing;
@@ -119,7 +119,7 @@ interface JestReport {
   readonly numRuntimeErrorTestSuites: number;
 }
 
-async function jest(name: string, args: readonly string[], patterns: readonly string[]): Promise<Outcome> {
+async function jest(name: string, args: readonly string[], patterns: readonly string[]): Promise<StepResult> {
   const file = join(scratch, `${name}.json`);
   const report = ['--json', '--outputFile', file, '--passWithNoTests', '--seed', String(seed)];
   const { code, killed } = await execute(process.execPath, [...jestCommand, ...report, ...args, '--', ...patterns], {

@@ -15,10 +15,15 @@ import { type CandleProof, type CandleSources, checkCandles } from '../proof/can
 import type { Excluded } from '../proof/candles/excluded.ts';
 import type { MissingTrades } from '../proof/candles/missing.ts';
 import { dayRange } from '../proof/day.ts';
-import { type Elsewhere, elsewhere } from '../proof/epochs.ts';
+import { elsewhere, type ForeignEpoch } from '../proof/epochs.ts';
 import { checkHot, type HotScope } from '../proof/hot-store/check.ts';
-import { type Behind, type Moment, type Step, takeMoment } from '../proof/live/moment.ts';
-import type { Reader } from '../proof/live/passing.ts';
+import {
+  type CapturedInstant,
+  type LaggingReader,
+  type ReaderStage,
+  takeCapturedInstant,
+} from '../proof/live/captured-instant.ts';
+import type { TopicReader } from '../proof/live/reader-progress.ts';
 import { Snapshot } from '../proof/live/snapshot.ts';
 import type { Check } from '../proof/report.ts';
 import { archivedTopics, hotTopics } from '../schemas/topics.ts';
@@ -34,9 +39,9 @@ export interface Verification {
   /** The instant that was compared, as `pg_current_snapshot()` writes it. */
   readonly snapshot: string;
   /** Stages that do not run and have not taken everything: of them what they have taken was compared. */
-  readonly behind: readonly Behind[];
+  readonly behind: readonly LaggingReader[];
   /** What the bucket has of other logs. */
-  readonly elsewhere: readonly Elsewhere[];
+  readonly elsewhere: readonly ForeignEpoch[];
   /** Tables that are not captured by order, and therefore not proven, by name. */
   readonly parked: Parked;
   readonly ok: boolean;
@@ -68,9 +73,9 @@ const topics: Readonly<Record<TableName, string>> = {
 };
 
 /** What has to take a row of these tables before it can be compared, in the order of its way. */
-function stepsOf(tables: ReadonlySet<TableName>): readonly Step[] {
-  const read = (name: string, table: TableName): Reader => ({ name, topic: topics[table] });
-  const some = (wanted: boolean, ...readers: Reader[]): Reader[] => (wanted ? readers : []);
+function stagesOf(tables: ReadonlySet<TableName>): readonly ReaderStage[] {
+  const read = (name: string, table: TableName): TopicReader => ({ name, topic: topics[table] });
+  const some = (wanted: boolean, ...readers: TopicReader[]): TopicReader[] => (wanted ? readers : []);
   const [candles, anomalies, features] = [tables.has('candles'), tables.has('anomalies'), tables.has('features')];
   return [
     { needed: some(candles || anomalies, read('ohlcv', 'trades')), others: [] },
@@ -128,15 +133,15 @@ export async function verify(
     log,
     schemas,
     heartbeatTopic,
-    steps: stepsOf(tables),
+    stages: stagesOf(tables),
     isRunning,
     isPaused,
     waitMs,
     onWait,
     ...signal,
   };
-  await using moment = await takeMoment(db, other, waiting);
-  const { snapshot, settled, passed } = moment;
+  await using instant = await takeCapturedInstant(db, other, waiting);
+  const { snapshot, settled, passed } = instant;
   const [folded, archived] = passed;
   const sources = { db, log, schemas, store, snapshot, settled, masks: masksOf(config) };
   await Snapshot.share(db, other);
@@ -181,7 +186,7 @@ export async function verify(
 /** Looks a candle takes to be shown: its PARTIAL comes at a cadence of log time, which heartbeats move. */
 const looks = 3;
 
-type CandleLook = CandleSources & Pick<Moment, 'snapshot' | 'settled'>;
+type CandleLook = CandleSources & Pick<CapturedInstant, 'snapshot' | 'settled'>;
 
 /** A window that is open shows what it has taken with its next PARTIAL. So a difference counts once it is still there some cadences later. */
 async function candlesShown(

@@ -68,7 +68,7 @@ export interface CapturePosition {
 }
 
 /** What is left of Debezium's incremental snapshot. */
-export interface Unread {
+export interface SnapshotBacklog {
   /** How far the connector has come; 0n before it got anywhere. */
   readonly lsn: bigint;
   /**
@@ -207,7 +207,7 @@ export class ConnectClient {
   }
 
   /** What a backfill has still to read. */
-  async unread(name: string, signal?: AbortSignal): Promise<Unread> {
+  async unread(name: string, signal?: AbortSignal): Promise<SnapshotBacklog> {
     const offset = await this.#offset(name, signal);
     const lsn = positionOf(offset)?.lsn ?? 0n;
     const collections = offset?.incremental_snapshot_collections;

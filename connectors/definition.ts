@@ -15,7 +15,7 @@ export interface Definition {
 }
 
 /** Values for the placeholders of a definition. `satisfies` of capture settings, see settings.ts. */
-export type Settings = Readonly<Record<string, string>>;
+export type DefinitionValues = Readonly<Record<string, string>>;
 
 const shape = z.strictObject({
   name: z.string().regex(/^[a-z0-9][a-z0-9-]*$/),
@@ -27,7 +27,7 @@ const connects = /^\$\{(?:dir|file|env):[^}]+\}$/;
 const secretKey = /password|secret|\.credentials$/i;
 
 /** @throws MillraceError CONFIG_INVALID */
-export async function readDefinition(file: string, settings: Settings): Promise<Definition> {
+export async function readDefinition(file: string, settings: DefinitionValues): Promise<Definition> {
   let text: string;
   try {
     text = await readFile(file, 'utf8');
@@ -41,7 +41,7 @@ export async function readDefinition(file: string, settings: Settings): Promise<
  * @param source what to call the text in messages.
  * @throws MillraceError CONFIG_INVALID: no JSON, a wrong shape, a placeholder without a value, or a secret in plain text.
  */
-export function parseDefinition(text: string, source: string, settings: Settings): Definition {
+export function parseDefinition(text: string, source: string, settings: DefinitionValues): Definition {
   let json: unknown;
   try {
     json = JSON.parse(text);

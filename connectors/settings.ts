@@ -1,6 +1,6 @@
 /** What a connector definition needs to know about where it runs. */
 import { MillraceError } from '../core/errors.ts';
-import type { Settings } from './definition.ts';
+import type { DefinitionValues } from './definition.ts';
 
 export interface CaptureSettings {
   /** Of the captured database, as Kafka Connect reaches it; user and password in it are not used. */
@@ -19,7 +19,7 @@ export interface CaptureSettings {
 }
 
 /** Values for the placeholders. @throws MillraceError CONFIG_INVALID */
-export function captureSettings(capture: CaptureSettings): Settings {
+export function captureSettings(capture: CaptureSettings): DefinitionValues {
   let url: URL;
   try {
     url = new URL(capture.postgresUrl);

@@ -150,8 +150,12 @@ export function isError(error: unknown, code: ErrorCode): error is MillraceError
   return error instanceof MillraceError && error.code === code;
 }
 
-/** What was read; undefined where reading threw what processors and sinks put aside as a dead letter. For those who look at a record after them. */
-export function unlessDead<T>(read: () => T): T | undefined {
+/**
+ * Result of `read`; undefined if it threw an error whose disposition is `deadLetter`. For readers of records that processors may have refused.
+ *
+ * @throws every other error of `read`
+ */
+export function undefinedIfDeadLetter<T>(read: () => T): T | undefined {
   try {
     return read();
   } catch (error) {

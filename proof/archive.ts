@@ -18,7 +18,7 @@ import { GivenUp } from './expired.ts';
 import { Files } from './files.ts';
 import type { Snapshot } from './live/snapshot.ts';
 import { LoggedProof } from './logged.ts';
-import { Lost } from './lost.ts';
+import { LostObjects } from './lost-objects.ts';
 import { type Check, Differences } from './report.ts';
 import { TallyBook } from './tally.ts';
 
@@ -57,7 +57,7 @@ export async function checkArchive(
   const { log, schemas, store, db, snapshot, masks } = sources;
   const { objects: all, committed, unlisted, expired, lost: gone } = await standing(sources, topic);
   const given = new GivenUp(topic, expired);
-  const lost = new Lost(gone);
+  const lost = new LostObjects(gone);
   const counts = (object: ArchiveObject) => day === undefined || object.day === day;
   const folded = isFolded(topic, day, given) ? topic : undefined;
   const objects = folded === undefined ? all.where(counts) : all;

@@ -14,7 +14,7 @@ import type { GivenUp } from './expired.ts';
 import type { Files } from './files.ts';
 import type { Snapshot } from './live/snapshot.ts';
 import { readable } from './logged.ts';
-import { nothingLostBefore } from './lost.ts';
+import { nothingLostBefore } from './lost-objects.ts';
 import { type Check, Differences, maxExamples } from './report.ts';
 import { duckdbTally, TallyBook } from './tally.ts';
 

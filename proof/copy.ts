@@ -3,13 +3,13 @@ import { pipeline } from 'node:stream/promises';
 import type { Client } from 'pg';
 import { from as copyFrom } from 'pg-copy-streams';
 
-export type Cell = string | bigint | number | null;
+export type CopyValue = string | bigint | number | null;
 
 /** Streams rows into a table by COPY. Cells are given as Postgres' text format takes them; numbers only where they are exact. */
 export async function copyRows(
   db: Client,
   table: string,
-  rows: AsyncIterable<readonly (readonly Cell[])[]>,
+  rows: AsyncIterable<readonly (readonly CopyValue[])[]>,
 ): Promise<number> {
   let count = 0;
   async function* lines(): AsyncGenerator<string> {
@@ -22,7 +22,7 @@ export async function copyRows(
   return count;
 }
 
-function cell(value: Cell): string {
+function cell(value: CopyValue): string {
   if (value === null) return '\\N';
   return String(value).replace(
     /[\\\t\n\r]/g,

@@ -1,7 +1,7 @@
 import type { ObjectStore } from '../core/s3/store.ts';
 
 /** What the bucket has of one other log. */
-export interface Elsewhere {
+export interface ForeignEpoch {
   /** Cluster id of that log. */
   readonly epoch: string;
   readonly objects: number;
@@ -19,8 +19,8 @@ export async function elsewhere(
   prefix: string,
   epoch: string,
   signal?: AbortSignal,
-): Promise<readonly Elsewhere[]> {
-  const found: Elsewhere[] = [];
+): Promise<readonly ForeignEpoch[]> {
+  const found: ForeignEpoch[] = [];
   for (const other of await store.folders(prefix, signal)) {
     if (other === encodeURIComponent(epoch)) continue;
     const tree = `${prefix}${other}/`;

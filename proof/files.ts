@@ -4,7 +4,7 @@ import type { ObjectList } from '../core/archive/listing/table.ts';
 import { duckdbType } from '../core/archive/reading/duckdb.ts';
 import { fileColumn } from '../core/archive/reading/views.ts';
 import { columnsWithLineage, type Table, tables } from '../core/archive/tables.ts';
-import { inLanes } from '../core/lanes.ts';
+import { mapConcurrently } from '../core/map-concurrently.ts';
 import { duckdbHash, duckdbRowHash, type TypedColumn } from '../core/rowhash.ts';
 import type { ObjectStore } from '../core/s3/store.ts';
 import { sha256Of } from '../core/sha256.ts';
@@ -51,7 +51,9 @@ export class Files extends Scratch {
 
   /** The paths of the objects that can be read. */
   async #fetchAll(store: ObjectStore, objects: ObjectList): Promise<string[]> {
-    const readable = await inLanes(objects, downloads, (object, i) => this.#fetch(store, object, this.pathOf(i)));
+    const readable = await mapConcurrently(objects, downloads, (object, i) =>
+      this.#fetch(store, object, this.pathOf(i)),
+    );
     return readable.flatMap((isReadable, i) => (isReadable ? [this.pathOf(i)] : []));
   }
 

@@ -1,7 +1,7 @@
 import { lineageValues, type Table, tables } from '../core/archive/tables.ts';
 import { AvroDecoder } from '../core/avro/decoder.ts';
 import type { Schemas } from '../core/avro/schemas.ts';
-import { unlessDead } from '../core/errors.ts';
+import { undefinedIfDeadLetter } from '../core/errors.ts';
 import { type ColumnValue, canonicalText, duckdbHash, hashRow, type TypedColumn } from '../core/rowhash.ts';
 import type { Committed, Log, LogRecord } from '../core/runtime/log.ts';
 import type { DeadLetter } from '../schemas/gen/dead_letter.ts';
@@ -10,7 +10,7 @@ import { type ArchivedTopic, topic as topicEntry } from '../schemas/topics.ts';
 import { dayRange } from './day.ts';
 import type { GivenUp } from './expired.ts';
 import type { Files } from './files.ts';
-import type { Lost } from './lost.ts';
+import type { LostObjects } from './lost-objects.ts';
 import { type Check, Differences, maxExamples } from './report.ts';
 import { duckdbTally, TallyBook } from './tally.ts';
 import { readRaw, readTopic } from './topic.ts';
@@ -22,7 +22,7 @@ export interface Expected {
   /** What the sink has committed. */
   readonly positions: readonly Committed[];
   readonly given: GivenUp;
-  readonly lost: Lost;
+  readonly lost: LostObjects;
   readonly scope: LoggedScope | undefined;
 }
 
@@ -175,7 +175,7 @@ export class RowReader {
   row(partition: number, record: LogRecord): ColumnValue[] | undefined {
     const { value, unreadable } = record;
     if (value === null || unreadable !== undefined) return undefined;
-    return unlessDead(() => {
+    return undefinedIfDeadLetter(() => {
       const { table } = this;
       const decoded = this.#decoder.decode(value);
       const data = table.row(decoded);

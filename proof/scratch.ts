@@ -30,9 +30,9 @@ export class Scratch implements AsyncDisposable {
   }
 
   /** On a connection of its own: what `db` does meanwhile does not hold it up. */
-  async appendTo(table: string): Promise<Rows> {
+  async appendTo(table: string): Promise<RowAppender> {
     const db = await this.#instance.connect();
-    return new Rows(db, await db.createAppender(table));
+    return new RowAppender(db, await db.createAppender(table));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -46,7 +46,7 @@ export class Scratch implements AsyncDisposable {
 const chunkRows = 2048;
 
 /** Rows on their way into a table, column by column: a call into DuckDB for each value takes as long as it takes to hash it. */
-export class Rows {
+export class RowAppender {
   readonly #db: DuckDBConnection;
   readonly #appender: DuckDBAppender;
   readonly #columns: DuckDBValue[][];

@@ -1,7 +1,7 @@
 import { addRowHashes, duckdbSum, formatRowHash } from '../core/rowhash.ts';
 
 /** Who says what is there. `objects` are the object records of the archive, `archive` is what the listed files hold. */
-export type Place = 'postgres' | 'kafka' | 'objects' | 'archive' | 'hotStore';
+export type TallySource = 'postgres' | 'kafka' | 'objects' | 'archive' | 'hotStore';
 
 export interface Tally {
   readonly rows: number;
@@ -15,7 +15,7 @@ export interface TallyLine {
   readonly day: string;
   /** Null for rows that the topic does not have. */
   readonly partition: number | null;
-  readonly places: Readonly<Partial<Record<Place, Tally>>>;
+  readonly places: Readonly<Partial<Record<TallySource, Tally>>>;
 }
 
 /** Places that hold the same rows have equal tallies; where they differ, rows and row hash say on which day, in which partition. */
@@ -29,7 +29,7 @@ export interface Tallies {
 }
 
 /** Rows of one day and partition, as a query adds them up. */
-export interface Counted {
+export interface TallyRow {
   readonly day: string;
   readonly partition: number | null;
   readonly rows: bigint;
@@ -38,25 +38,25 @@ export interface Counted {
 
 /** Puts the tallies of several places side by side. In memory is a line per day and partition. */
 export class TallyBook {
-  readonly #places: readonly Place[];
-  readonly #lines = new Map<string, { day: string; partition: number | null; sums: Map<Place, Sum> }>();
-  readonly #totals = new Map<Place, Sum>();
+  readonly #places: readonly TallySource[];
+  readonly #lines = new Map<string, { day: string; partition: number | null; sums: Map<TallySource, Sum> }>();
+  readonly #totals = new Map<TallySource, Sum>();
 
   /** @param places those that are compared */
-  constructor(...places: readonly Place[]) {
+  constructor(...places: readonly TallySource[]) {
     this.#places = places;
   }
 
-  add(place: Place, { day, partition, rows, hash }: Counted): void {
+  add(place: TallySource, { day, partition, rows, hash }: TallyRow): void {
     const id = `${day}/${partition}`;
-    const line = this.#lines.get(id) ?? { day, partition, sums: new Map<Place, Sum>() };
+    const line = this.#lines.get(id) ?? { day, partition, sums: new Map<TallySource, Sum>() };
     this.#lines.set(id, line);
     line.sums.set(place, plus(line.sums.get(place), rows, hash));
     this.#totals.set(place, plus(this.#totals.get(place), rows, hash));
   }
 
   /** What DuckDB gives for `duckdbTally`. */
-  addAll(place: Place, found: readonly Record<string, unknown>[]): void {
+  addAll(place: TallySource, found: readonly Record<string, unknown>[]): void {
     for (const { day, partition, rows, hash } of found) {
       this.add(place, {
         day: String(day),
@@ -68,7 +68,7 @@ export class TallyBook {
   }
 
   /** Of all days and partitions. */
-  total(place: Place): Sum {
+  total(place: TallySource): Sum {
     return this.#totals.get(place) ?? nothing;
   }
 

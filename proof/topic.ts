@@ -4,7 +4,7 @@ import { type Log, type LogRecord, readRange } from '../core/runtime/log.ts';
 
 export const tradesTopic = 'cdc.public.trades';
 
-export interface Read<T> {
+export interface TopicRecord<T> {
   readonly partition: number;
   readonly record: LogRecord;
   readonly value: T;
@@ -19,7 +19,7 @@ export async function* readTopic<T>(
   topic: string,
   reader: object,
   signal?: AbortSignal,
-): AsyncGenerator<Read<T>[]> {
+): AsyncGenerator<TopicRecord<T>[]> {
   const decoder = new AvroDecoder<T>(schemas, reader);
   for await (const { partition, records } of readRaw(log, topic, signal)) {
     const missing = decoder.missing(records.map(({ value }) => value));

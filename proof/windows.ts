@@ -1,7 +1,7 @@
 import type { Client } from 'pg';
 import { type Calendar, calendar } from '../core/processor/calendars/calendar.ts';
 import { formatTimestamp, parseInterval, parseTimestamp } from '../core/time.ts';
-import { type Cell, copyRows } from './copy.ts';
+import { type CopyValue, copyRows } from './copy.ts';
 
 /** What candles are configured to be. */
 export interface CandleSettings {
@@ -49,7 +49,7 @@ export async function loadSessions(db: Client, { intervals, calendars = {} }: Ca
   );
   const { from, to } = rows[0] ?? {};
   if (from === undefined || to === undefined || from === null || to === null) return;
-  async function* all(): AsyncGenerator<Cell[][]> {
+  async function* all(): AsyncGenerator<CopyValue[][]> {
     for (const name of new Set([usual, ...Object.values(calendars)])) {
       // By local years: those around the new year are another in UTC.
       for (let year = (from ?? 0) - 1; year <= (to ?? 0) + 1; year++) {
@@ -59,7 +59,7 @@ export async function loadSessions(db: Client, { intervals, calendars = {} }: Ca
     }
   }
   await copyRows(db, 'sessions', all());
-  async function* venues(): AsyncGenerator<Cell[][]> {
+  async function* venues(): AsyncGenerator<CopyValue[][]> {
     yield Object.entries(calendars);
   }
   await copyRows(db, 'venue_calendars', venues());

@@ -114,6 +114,7 @@ test('the public interface is what it is meant to be: a change of it is a decisi
         'watermarkAt',
         'Plan',
         'Sessions',
+        'VersionedStore',
         'Versions',
         'Windowed',
         'sessionStores',

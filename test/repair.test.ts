@@ -13,7 +13,7 @@ import { compactedOf, rebuildCompacted } from '../sinks/compaction/rebuild.ts';
 import { examineDays, repairDay } from '../sinks/manifests/repair.ts';
 import { Harness, trade } from '../sinks/parquet/fixtures/harness.ts';
 import { type Examined, examine } from '../sinks/parquet/repair/examine.ts';
-import { type Outcome, repair } from '../sinks/parquet/repair/repair.ts';
+import { type RepairResult, repair } from '../sinks/parquet/repair/repair.ts';
 
 const topic = 'cdc.public.trades';
 const scratchDir = mkdtempSync(join(tmpdir(), 'millrace-repair-'));
@@ -34,7 +34,7 @@ const look = (archive: Archive, over: { day?: string; keys?: ReadonlySet<string>
     ...over,
   });
 
-async function mend(archive: Archive, { findings }: Pick<Examined, 'findings'>): Promise<readonly Outcome[]> {
+async function mend(archive: Archive, { findings }: Pick<Examined, 'findings'>): Promise<readonly RepairResult[]> {
   const sources = sourcesOf(archive);
   return repair({
     ...sources,

@@ -7,7 +7,7 @@ import { type Expiry, readExpiries } from '../../sinks/compaction/expiry.ts';
 import { loadConfig } from '../config.ts';
 import { notConfirmed } from '../options.ts';
 import { count, printJson, printTable, say } from '../print.ts';
-import { Progress } from '../progress.ts';
+import { ProgressLine } from '../progress.ts';
 import { archivedTopic, dayOf } from './list.ts';
 import { type ArchivePlace, withArchive } from './place.ts';
 
@@ -57,7 +57,7 @@ async function expire(topic: ArchivedTopic | undefined, options: ExpireOptions, 
 }
 
 async function give(place: ArchivePlace, expiries: readonly Expiry[]): Promise<readonly Expiry[]> {
-  const progress = new Progress('expiring');
+  const progress = new ProgressLine('expiring');
   try {
     await using compactor = await Compactor.open(place);
     return await compactor.expire(expiries, (done) =>

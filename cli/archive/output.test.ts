@@ -1,7 +1,7 @@
 import { Writable } from 'node:stream';
 import type { Json } from '@duckdb/node-api';
 import { describe, expect, test } from '@jest/globals';
-import type { Cell, QueryResult, ResultColumn } from '../../core/archive/reading/query.ts';
+import type { QueryResult, QueryValue, ResultColumn } from '../../core/archive/reading/query.ts';
 import { type Format, printResult } from './output.ts';
 import { notes } from './sql.ts';
 
@@ -24,7 +24,7 @@ class Sink extends Writable {
 const text = (name: string): ResultColumn => ({ name, type: 'VARCHAR', numeric: false, inexact: false });
 const number = (name: string): ResultColumn => ({ name, type: 'DECIMAL(20,8)', numeric: true, inexact: false });
 
-function result(columns: readonly ResultColumn[], ...portions: (readonly (readonly Cell[])[])[]): QueryResult {
+function result(columns: readonly ResultColumn[], ...portions: (readonly (readonly QueryValue[])[])[]): QueryResult {
   async function* each() {
     yield* portions;
   }

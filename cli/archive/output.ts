@@ -1,11 +1,11 @@
 /** Prints a query's rows while they come: as a table, as CSV or as JSON. */
 import { once } from 'node:events';
 import type { Writable } from 'node:stream';
-import type { Cell, QueryResult, ResultColumn } from '../../core/archive/reading/query.ts';
+import type { QueryResult, QueryValue, ResultColumn } from '../../core/archive/reading/query.ts';
 
 export type Format = 'table' | 'csv' | 'json';
 
-export interface Printed {
+export interface PrintResult {
   readonly rows: number;
   /** Rows were left out because of the limit. */
   readonly more: boolean;
@@ -24,7 +24,7 @@ export async function printResult(
   format: Format,
   limit: number | undefined,
   out: Writable,
-): Promise<Printed> {
+): Promise<PrintResult> {
   const rows = format === 'json' ? result.json() : result.cells();
   const counted = new Counted(rows, limit);
   const writer =
@@ -130,7 +130,9 @@ async function* table(
     return text;
   };
   for await (const rows of portions) {
-    const cells = rows.map((row) => row.map((value) => (value === null ? 'NULL' : visible(value as Cell & string))));
+    const cells = rows.map((row) =>
+      row.map((value) => (value === null ? 'NULL' : visible(value as QueryValue & string))),
+    );
     if (widths !== undefined) {
       yield cells.map(line).join('');
       continue;

@@ -11,10 +11,10 @@ import { MillraceError } from '../../core/errors.ts';
 import { openStore } from '../../core/s3/open.ts';
 import type { ArchivedTopic } from '../../schemas/topics.ts';
 import { cacheDir, loadConfig } from '../config.ts';
-import { Progress } from '../progress.ts';
+import { ProgressLine } from '../progress.ts';
 import { untilSignal } from '../signals.ts';
 import { type Days, dayOf, listed } from './list.ts';
-import { type Format, type Printed, printResult } from './output.ts';
+import { type Format, type PrintResult, printResult } from './output.ts';
 
 interface SqlOptions extends Days {
   readonly json?: boolean;
@@ -47,7 +47,7 @@ async function sql(given: string, options: SqlOptions, command: Command): Promis
   await using store = openStore(config.s3);
   const copies = new Copies({ store, dir: join(cacheDir(), 'archive') });
   const files = new Map<ArchivedTopic, readonly string[]>();
-  const progress = new Progress('fetching');
+  const progress = new ProgressLine('fetching');
   try {
     for (const [topic, found] of objects) {
       const onProgress = (at: FetchProgress): void => report(progress, at);
@@ -70,7 +70,7 @@ async function sql(given: string, options: SqlOptions, command: Command): Promis
   await copies.prune();
 }
 
-function report(progress: Progress, { objects, totalObjects, bytes, totalBytes }: FetchProgress): void {
+function report(progress: ProgressLine, { objects, totalObjects, bytes, totalBytes }: FetchProgress): void {
   // A few files are there before one has read the line.
   if (totalObjects < 8) return;
   const megabytes = (count: bigint): string => (Number(count) / 1e6).toFixed(1);
@@ -85,7 +85,7 @@ function report(progress: Progress, { objects, totalObjects, bytes, totalBytes }
 export function notes(
   statement: string,
   { columns }: Pick<QueryResult, 'columns'>,
-  { rows, more }: Printed,
+  { rows, more }: PrintResult,
   files: ReadonlyMap<ArchivedTopic, readonly string[]>,
   days: Days,
 ): string[] {

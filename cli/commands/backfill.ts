@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import type { Client } from 'pg';
 import { followBackfill, requireRunning } from '../../connectors/backfill/follow.ts';
 import { Notices } from '../../connectors/backfill/notices.ts';
-import { type Plan, planBackfill } from '../../connectors/backfill/plan.ts';
+import { type BackfillPlan, planBackfill } from '../../connectors/backfill/plan.ts';
 import {
   type Backfill,
   begin,
@@ -24,7 +24,7 @@ import { loadConfig } from '../config.ts';
 import { withLog } from '../log.ts';
 import { notConfirmed, waitSeconds } from '../options.ts';
 import { printJson, say } from '../print.ts';
-import { Progress } from '../progress.ts';
+import { ProgressLine } from '../progress.ts';
 import { untilSignal } from '../signals.ts';
 
 interface BackfillOptions {
@@ -165,7 +165,7 @@ async function hasEnded({ log, schemas, config, signal }: Context, found: Backfi
 async function follow(context: Context, found: Backfill): Promise<void> {
   const { config, options, ...sources } = context;
   const { table, where, rows, begun } = found;
-  const progress = new Progress('backfill');
+  const progress = new ProgressLine('backfill');
   const topic = `${config.capture.prefix}.${table}`;
   const { result, captured } = await followBackfill({
     ...sources,
@@ -194,7 +194,7 @@ async function follow(context: Context, found: Backfill): Promise<void> {
   }
 }
 
-function printPlan({ table: { name }, where, rows }: Plan, topic: string, connector: string): void {
+function printPlan({ table: { name }, where, rows }: BackfillPlan, topic: string, connector: string): void {
   say(`backfill of ${name}${where === null ? '' : ` where ${where}`}: ${rows} rows match`);
   if (rows === 0) {
     say('nothing to do');
@@ -213,6 +213,6 @@ function printPlan({ table: { name }, where, rows }: Plan, topic: string, connec
   );
 }
 
-function shown({ table, where, rows }: Plan): object {
+function shown({ table, where, rows }: BackfillPlan): object {
   return { table: table.name, where, rows };
 }

@@ -4,9 +4,9 @@ import { MillraceError } from '../../core/errors.ts';
 import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
 import {
   type CompactionProgress,
+  type CompactionResult,
   Compactor,
   type FailedCompaction,
-  type Outcome,
 } from '../../sinks/compaction/compactor.ts';
 import { readDue } from '../../sinks/compaction/due.ts';
 import { sumOf } from '../../sinks/compaction/groups.ts';
@@ -14,7 +14,7 @@ import { readSweepable, type Sweepable, sweep } from '../../sinks/compaction/swe
 import { archivedTopic, type Days, dayOf, daysOf } from '../archive/list.ts';
 import { type ArchivePlace, withArchive } from '../archive/place.ts';
 import { count, printJson, printTable, say } from '../print.ts';
-import { Progress } from '../progress.ts';
+import { ProgressLine } from '../progress.ts';
 
 interface CompactOptions extends Days {
   readonly dryRun?: boolean;
@@ -82,8 +82,8 @@ async function carryOut(
   within: Within,
   { json }: CompactOptions,
 ): Promise<void> {
-  const progress = new Progress('compacting');
-  let outcome: Outcome;
+  const progress = new ProgressLine('compacting');
+  let outcome: CompactionResult;
   try {
     await using compactor = await Compactor.open({
       ...place,
@@ -142,7 +142,7 @@ async function sweepable(place: ArchivePlace, topics: readonly ArchivedTopic[]):
 
 async function remove({ store, signal }: ArchivePlace, swept: readonly Sweepable[]): Promise<void> {
   const objects = swept.flatMap(({ removable }) => removable);
-  const progress = new Progress('removing');
+  const progress = new ProgressLine('removing');
   try {
     await sweep(store, objects, signal, (removed) =>
       progress.update({ done: removed, total: objects.length, text: `${removed} of ${objects.length} files` }),

@@ -14,7 +14,13 @@ import {
   readLetter,
   readLetters,
 } from '../../core/operations/letters.ts';
-import { type Planned, planRedrive, readRedrives, redrive, type Verdict } from '../../core/operations/redrive.ts';
+import {
+  type PlannedRedrive,
+  planRedrive,
+  readRedrives,
+  redrive,
+  type Verdict,
+} from '../../core/operations/redrive.ts';
 import { formatTimestamp } from '../../core/time.ts';
 import { loadConfig } from '../config.ts';
 import { withLog } from '../log.ts';
@@ -201,7 +207,7 @@ async function redriveCommand(name: string, options: RedriveCommandOptions, comm
   });
 }
 
-function planRow({ letter, verdict }: Planned, carriedOut: boolean) {
+function planRow({ letter, verdict }: PlannedRedrive, carriedOut: boolean) {
   const { origin, reason } = letter;
   const what = {
     redrive: () => (carriedOut ? 'sent' : 'send'),

@@ -19,7 +19,7 @@ import { Bars } from '../demo/bars.ts';
 import { type Arrival, follow } from '../demo/follow.ts';
 import { Pipeline } from '../demo/pipeline.ts';
 import { say } from '../print.ts';
-import { Progress } from '../progress.ts';
+import { ProgressLine } from '../progress.ts';
 import { untilSignal } from '../signals.ts';
 import { attach, stackOptions, up } from '../stack.ts';
 import { verify } from '../verify.ts';
@@ -115,7 +115,7 @@ async function isRunning(): Promise<boolean> {
 }
 
 async function load(config: Config, file: string, signal: AbortSignal): Promise<number> {
-  const progress = new Progress('  loading');
+  const progress = new ProgressLine('  loading');
   const result = await loadTrades({
     url: config.postgres.url,
     file,

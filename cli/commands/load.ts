@@ -11,7 +11,7 @@ import { askCandles } from '../frozen.ts';
 import { describeFindings, describeLate } from '../load-findings.ts';
 import { wholeNumber } from '../options.ts';
 import { count, printJson, say } from '../print.ts';
-import { Progress } from '../progress.ts';
+import { ProgressLine } from '../progress.ts';
 import { untilSignal } from '../signals.ts';
 
 interface Options {
@@ -191,7 +191,7 @@ function tooMany({ rejected, inserted, present, rejectFile }: LoadResult, maxRej
 /** One line of progress for each phase. */
 class PhaseProgress {
   #phase: LoadProgress['phase'] | undefined;
-  #line = new Progress('');
+  #line = new ProgressLine('');
   /** Since the phase began; the one before ended then. */
   #start = performance.now();
   #last = this.#start;
@@ -200,7 +200,7 @@ class PhaseProgress {
     if (phase !== this.#phase) {
       this.end();
       this.#phase = phase;
-      this.#line = new Progress(phase);
+      this.#line = new ProgressLine(phase);
       this.#start = this.#last;
     }
     this.#last = performance.now();

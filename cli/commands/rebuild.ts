@@ -7,8 +7,8 @@ import { groupOf } from '../../core/runtime/runner.ts';
 import { formatTimestamp } from '../../core/time.ts';
 import {
   countRebuilt,
-  type Given,
   giveOrders,
+  type IssuedOrders,
   openOrders,
   untilTaken,
 } from '../../processors/ohlcv/rebuild/carry-out.ts';
@@ -19,7 +19,7 @@ import { loadConfig } from '../config.ts';
 import { withLog } from '../log.ts';
 import { notConfirmed, timeOf, waitSeconds } from '../options.ts';
 import { count, printJson, printTable, say } from '../print.ts';
-import { Progress } from '../progress.ts';
+import { ProgressLine } from '../progress.ts';
 import { untilSignal } from '../signals.ts';
 
 interface RebuildOptions {
@@ -80,7 +80,7 @@ async function rebuild(_: string, options: RebuildOptions, command: Command): Pr
 
 async function work(sources: Sources, config: Config, scope: Scope, options: RebuildOptions): Promise<void> {
   const json = options.json === true;
-  const reading = new Progress('reading');
+  const reading = new ProgressLine('reading');
   const onProgress = (records: number, offsets: number): void => {
     if (!json) reading.update({ done: records, total: offsets, text: `${count(records)} changes` });
   };
@@ -112,8 +112,13 @@ async function runs({ kafka: { brokers, clientId } }: Config): Promise<boolean> 
   return (await groups.members(groupOf('ohlcv'))).length > 0;
 }
 
-async function follow(sources: Sources, plan: RebuildPlan, given: Given, options: RebuildOptions): Promise<number> {
-  const progress = new Progress('rebuilding');
+async function follow(
+  sources: Sources,
+  plan: RebuildPlan,
+  given: IssuedOrders,
+  options: RebuildOptions,
+): Promise<number> {
+  const progress = new ProgressLine('rebuilding');
   await untilTaken(sources, given, options.wait * 1000, ({ done, of }) => {
     if (options.json !== true) progress.update({ done, total: of, text: `${done} of ${of} orders` });
   });

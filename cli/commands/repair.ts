@@ -9,14 +9,14 @@ import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
 import { Compactor } from '../../sinks/compaction/compactor.ts';
 import { compactedOf, rebuildCompacted } from '../../sinks/compaction/rebuild.ts';
 import { examineDays, repairDay } from '../../sinks/manifests/repair.ts';
-import { type Examined, examine, type Finding } from '../../sinks/parquet/repair/examine.ts';
-import { lostOf, type Outcome, repair } from '../../sinks/parquet/repair/repair.ts';
+import { type Examined, examine, type ObjectFinding } from '../../sinks/parquet/repair/examine.ts';
+import { lostOf, type RepairResult, repair } from '../../sinks/parquet/repair/repair.ts';
 import { archivedTopic, dayOf } from '../archive/list.ts';
 import { type ArchivePlace, withArchive } from '../archive/place.ts';
 import { loadConfig } from '../config.ts';
 import { notConfirmed } from '../options.ts';
 import { printJson, printTable } from '../print.ts';
-import { Progress } from '../progress.ts';
+import { ProgressLine } from '../progress.ts';
 import { printRefilled, printRefillPlan, refillFromPostgres } from '../refill.ts';
 
 interface RepairCommandOptions {
@@ -58,7 +58,7 @@ async function repairCommand(
   await withArchive(command, async (place) => {
     const topics = topic === undefined ? archivedTopics : [topic];
     const quiet = options.json === true;
-    const reading = new Progress('reading');
+    const reading = new ProgressLine('reading');
     const examined = await examine({
       ...place,
       topics,
@@ -116,7 +116,7 @@ async function repairCommand(
 async function lostForRefill(
   place: ArchivePlace,
   { capture: { prefix } }: Config,
-  findings: readonly Finding[],
+  findings: readonly ObjectFinding[],
 ): Promise<readonly ListedObject[]> {
   const lost = [...(await lostOfTables({ ...place, prefix })).values()].flat();
   const topics = capturedTables.map((table) => topicOf(prefix, table));
@@ -124,8 +124,12 @@ async function lostForRefill(
   return [...lost, ...next.map(({ object }) => object)];
 }
 
-async function mend(place: ArchivePlace, findings: readonly Finding[], quiet: boolean): Promise<readonly Outcome[]> {
-  const mending = new Progress('repairing');
+async function mend(
+  place: ArchivePlace,
+  findings: readonly ObjectFinding[],
+  quiet: boolean,
+): Promise<readonly RepairResult[]> {
+  const mending = new ProgressLine('repairing');
   const outcomes = await repair({
     ...place,
     findings,
@@ -141,9 +145,9 @@ async function mend(place: ArchivePlace, findings: readonly Finding[], quiet: bo
 /** The outcomes, with that of each object that was given up. */
 async function giveUp(
   place: ArchivePlace,
-  findings: readonly Finding[],
-  outcomes: readonly Outcome[],
-): Promise<readonly Outcome[]> {
+  findings: readonly ObjectFinding[],
+  outcomes: readonly RepairResult[],
+): Promise<readonly RepairResult[]> {
   const lost = lostOf(findings, outcomes);
   if (lost.length === 0) return outcomes;
   await using compactor = await Compactor.open(place);
@@ -151,13 +155,13 @@ async function giveUp(
   return outcomes.map((outcome) => (given.has(outcome.key) ? { key: outcome.key, result: 'lost' } : outcome));
 }
 
-interface Plan extends Examined {
+interface RepairPlan extends Examined {
   readonly manifests: readonly { readonly key: string; readonly state: string }[];
   /** Of what was lost, also in earlier runs, that which is read again from Postgres. */
   readonly toRefill: readonly ListedObject[];
 }
 
-function shown({ objects, bytes, findings, manifests, toRefill }: Plan): object {
+function shown({ objects, bytes, findings, manifests, toRefill }: RepairPlan): object {
   const found = findings.map(({ object, state, source, why }) => ({
     key: object.key,
     state,
@@ -170,7 +174,7 @@ function shown({ objects, bytes, findings, manifests, toRefill }: Plan): object 
   return { objects, bytes, findings: found, manifests, ...(lost.length === 0 ? {} : { lost }) };
 }
 
-function printPlan({ objects, findings, manifests }: Plan, givesUp: boolean): void {
+function printPlan({ objects, findings, manifests }: RepairPlan, givesUp: boolean): void {
   const bad = findings.length + manifests.length;
   if (bad === 0) {
     process.stdout.write(`✓ ${objects} files are what their records say, and so are the manifests\n`);
@@ -194,7 +198,7 @@ function printPlan({ objects, findings, manifests }: Plan, givesUp: boolean): vo
   );
 }
 
-function printOutcomes(outcomes: readonly Outcome[]): void {
+function printOutcomes(outcomes: readonly RepairResult[]): void {
   const words = {
     repaired: '✓ repaired',
     good: '✓ is good already',

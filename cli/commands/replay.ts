@@ -7,7 +7,7 @@ import type { Log } from '../../core/runtime/log.ts';
 import { openStore } from '../../core/s3/open.ts';
 import { ColdLog, type ColdPart } from '../../proof/replay/cold/log.ts';
 import { openCold } from '../../proof/replay/cold/open.ts';
-import { type Progress as ReplayPosition, type ReplayResult, replay } from '../../proof/replay/replay.ts';
+import { type ReplayProgress as ReplayPosition, type ReplayResult, replay } from '../../proof/replay/replay.ts';
 import { sideTopic } from '../../proof/replay/schemas.ts';
 import { loadConfig } from '../config.ts';
 import { withLog } from '../log.ts';
@@ -15,7 +15,7 @@ import { loadProcessor } from '../module.ts';
 import { partitionNumber } from '../options.ts';
 import { printJson, printTable, say } from '../print.ts';
 import { outputTopics } from '../processors.ts';
-import { Progress, type ProgressState } from '../progress.ts';
+import { ProgressLine, type ProgressState } from '../progress.ts';
 import { untilSignal } from '../signals.ts';
 
 interface ReplayCommandOptions {
@@ -95,7 +95,7 @@ async function replayCommand(name: string | undefined, options: ReplayCommandOpt
       await using admin = await TopicAdmin.open({ brokers, clientId });
       await prepareSideTopics(admin, log, outputTopics(processor), into, options.replace === true);
     }
-    const progress = options.json === true ? undefined : new Progress(`replay ${processor.name}`);
+    const progress = options.json === true ? undefined : new ProgressLine(`replay ${processor.name}`);
     const result = await replay({
       ...sources,
       processor,

@@ -8,7 +8,7 @@ import type { Config } from '../../core/config.ts';
 import { isError, MillraceError } from '../../core/errors.ts';
 import { TopicAdmin } from '../../core/kafka/admin.ts';
 import { maskText } from '../../core/observability/mask.ts';
-import { type Finding, runDoctor } from '../../infra/local/doctor.ts';
+import { type DoctorFinding, runDoctor } from '../../infra/local/doctor.ts';
 import { stopStack } from '../../infra/local/stack.ts';
 import { tailOf } from '../../infra/local/start.ts';
 import { captureHint } from '../capture-hint.ts';
@@ -114,12 +114,12 @@ async function confirmWipe(name: string): Promise<void> {
   }
 }
 
-async function askStack(config: Config): Promise<readonly Finding[]> {
+async function askStack(config: Config): Promise<readonly DoctorFinding[]> {
   return [...(await askKafka(config)), ...(await sourceRows(config))];
 }
 
 /** Nothing when no broker answers: the stack is not up yet. */
-async function askKafka({ kafka }: Config): Promise<readonly Finding[]> {
+async function askKafka({ kafka }: Config): Promise<readonly DoctorFinding[]> {
   try {
     await using admin = await TopicAdmin.open({ ...kafka, timeoutMs: 2_000 });
     const what = 'offsets of groups';
@@ -180,7 +180,7 @@ async function followLog(log: string, from: number, prefix: string, signal: Abor
   }
 }
 
-function printFindings(findings: readonly Finding[], json: boolean): void {
+function printFindings(findings: readonly DoctorFinding[], json: boolean): void {
   if (json) printJson(findings);
   else {
     const marks = { ok: 'ok', warning: 'warn', failed: 'FAIL' } as const;

@@ -4,7 +4,7 @@ import { formatMillis } from '../../core/operations/letters.ts';
 import {
   type CommittedEntry,
   readCommitted,
-  Shower,
+  StateFormatter,
   type StoreSummary,
   summarize,
 } from '../../core/state/committed.ts';
@@ -63,7 +63,7 @@ async function show(
       for (const entry of each.entries) if (found.length < limit) found.push(entry);
     }
     if (key === undefined && options.store === undefined) return printSummary(summaries, options.json === true);
-    const shower = new Shower(processor.stores);
+    const shower = new StateFormatter(processor.stores);
     const shown = found.map((entry) => ({ ...entry, ...shower.show(entry) }));
     if (options.json === true) return printJson(shown.map(asJson));
     if (key !== undefined) return printEntries(shown);
@@ -76,7 +76,7 @@ async function show(
   });
 }
 
-type Shown = CommittedEntry & ReturnType<Shower['show']>;
+type Shown = CommittedEntry & ReturnType<StateFormatter['show']>;
 
 function printSummary(summaries: readonly StoreSummary[], json: boolean): void {
   if (json) {

@@ -29,7 +29,15 @@ import { offsetRetentionDays, offsetRetentionWarning } from '../retention.ts';
 import { untilSignal } from '../signals.ts';
 import { connectorLines, findingLines, isWhole, parkedLines } from '../source/lines.ts';
 import { attach } from '../stack.ts';
-import { type Counted, countRecords, otherStages, readStages, type Stage, type StageLag, stages } from '../stages.ts';
+import {
+  countRecords,
+  otherStages,
+  type RecordCount,
+  readStages,
+  type Stage,
+  type StageLag,
+  stages,
+} from '../stages.ts';
 
 const sideTopics = [
   ...['ohlcv', 'anomaly', 'enrichment', 'features'].flatMap((name) => [`${name}.late`, `${name}.dead`]),
@@ -157,8 +165,8 @@ async function readOffsetRetention({ kafka }: Config): Promise<number> {
   return await offsetRetentionDays(admin);
 }
 
-async function readSide(log: KafkaLog, signal: AbortSignal): Promise<Record<string, Counted>> {
-  const counted: Record<string, Counted> = {};
+async function readSide(log: KafkaLog, signal: AbortSignal): Promise<Record<string, RecordCount>> {
+  const counted: Record<string, RecordCount> = {};
   for (const topic of sideTopics) counted[topic] = await countRecords(log, topic, countLimit, signal);
   return counted;
 }
@@ -252,7 +260,7 @@ function printCapture(connectors: Asked<readonly ConnectorStatus[]>, capture: As
   say();
 }
 
-function printStages(lags: Asked<readonly ShownLag[]>, side: Asked<Record<string, Counted>>): void {
+function printStages(lags: Asked<readonly ShownLag[]>, side: Asked<Record<string, RecordCount>>): void {
   if (isError(lags)) {
     printProblem('stages', lags.error);
     return;
@@ -301,7 +309,7 @@ function printProblem(what: string, error: MillraceError): void {
   if (error.remedy !== undefined) say(`  remedy: ${error.remedy}`);
 }
 
-function count(counted: Counted | undefined): string {
+function count(counted: RecordCount | undefined): string {
   if (counted === undefined) return '';
   return counted.more ? `${counted.records} or more` : `${counted.records}`;
 }

@@ -19,7 +19,7 @@ import { masksOf } from '../capture.ts';
 import { loadConfig } from '../config.ts';
 import { timeOf, wholeNumber } from '../options.ts';
 import { printJson } from '../print.ts';
-import { Progress } from '../progress.ts';
+import { ProgressLine } from '../progress.ts';
 import { untilSignal } from '../signals.ts';
 import { candleLines } from '../trace/candle.ts';
 import { readable } from '../trace/json.ts';
@@ -200,7 +200,7 @@ async function withSources(
   await using groups = await GroupAdmin.open({ brokers, clientId });
   await using store = openStore(config.s3);
   await using db = await connectPostgres({ url: config.postgres.url, name: 'millrace trace', signal });
-  let progress: { readonly what: string; readonly line: Progress; readonly since: number } | undefined;
+  let progress: { readonly what: string; readonly line: ProgressLine; readonly since: number } | undefined;
   const done = (): void => {
     progress?.line.end();
     progress = undefined;
@@ -219,7 +219,7 @@ async function withSources(
       onProgress: ({ what, done: at, total }: { what: string; done: number; total: number }) => {
         if (progress?.what !== what) {
           done();
-          progress = { what, line: new Progress('trace'), since: performance.now() };
+          progress = { what, line: new ProgressLine('trace'), since: performance.now() };
         }
         if (performance.now() - progress.since > quietMs) progress.line.update({ done: at, total, text: what });
       },

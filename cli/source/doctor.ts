@@ -2,11 +2,11 @@
 import type { Config } from '../../core/config.ts';
 import { isError } from '../../core/errors.ts';
 import { connectPostgres } from '../../core/postgres.ts';
-import type { Finding } from '../../infra/local/doctor.ts';
+import type { DoctorFinding } from '../../infra/local/doctor.ts';
 import { definitionOf, sourceState } from '../capture.ts';
 
 /** One row when all is captured, or when nothing can be asked; else one for each finding. */
-export async function sourceRows(config: Config): Promise<readonly Finding[]> {
+export async function sourceRows(config: Config): Promise<readonly DoctorFinding[]> {
   const what = 'capture';
   try {
     await using db = await connectPostgres({
@@ -17,7 +17,7 @@ export async function sourceRows(config: Config): Promise<readonly Finding[]> {
     const { findings, record, source } = await sourceState(db, config, await definitionOf(config));
     const begun = source.publication !== undefined || record.seen !== undefined;
     if (!begun) return [{ what, state: 'ok', found: 'the database has no publication yet: nothing to check' }];
-    const rows: Finding[] = findings.map(({ effect, cause, remedy, loses }) => ({
+    const rows: DoctorFinding[] = findings.map(({ effect, cause, remedy, loses }) => ({
       what,
       state: effect === 'weak' ? 'warning' : 'failed',
       found: cause,

@@ -2,7 +2,7 @@
 import { formatTimestamp } from '../../core/time.ts';
 import type { RevisionView } from '../../proof/trace/candle/revisions.ts';
 import type { ManifestView } from '../../proof/trace/object/manifest.ts';
-import type { Finding, Searched } from '../../proof/trace/trail.ts';
+import type { SearchedRange, TraceFinding } from '../../proof/trace/trail.ts';
 
 /** Lines under a label that is written once: `label     first` and `          second`. */
 export function labelled(label: string, lines: readonly string[], indent = 2, width = 10): string[] {
@@ -68,7 +68,7 @@ export function manifestLine(manifest: ManifestView | null): string {
   return `manifest ${number} ${lists ? 'lists it' : 'does not list it'}; the day is ${state}, revision ${revision}`;
 }
 
-export function searchedLines(searched: readonly Searched[]): string[] {
+export function searchedLines(searched: readonly SearchedRange[]): string[] {
   return aligned(
     searched.map(({ where, from, to, records, found, note }) => [
       where,
@@ -79,10 +79,10 @@ export function searchedLines(searched: readonly Searched[]): string[] {
   );
 }
 
-const signs: Readonly<Record<Finding['kind'], string>> = { difference: '✗', pending: '…', gone: '–' };
+const signs: Readonly<Record<TraceFinding['kind'], string>> = { difference: '✗', pending: '…', gone: '–' };
 
 /** The verdict, and everything that is to be said of it. */
-export function findingLines(findings: readonly Finding[], equal: string): string[] {
+export function findingLines(findings: readonly TraceFinding[], equal: string): string[] {
   const differences = findings.filter(({ kind }) => kind === 'difference').length;
   const lines = findings.map(({ kind, what }) => `${signs[kind]} ${what}`);
   const verdict =

@@ -1,7 +1,7 @@
 /** The trace of a row, for people. */
 import type { Partials, WindowTrace } from '../../proof/trace/candle/revisions.ts';
 import type { AnomalyView } from '../../proof/trace/row/anomalies.ts';
-import type { Located } from '../../proof/trace/row/located.ts';
+import type { ChangeLocation } from '../../proof/trace/row/located.ts';
 import type { ChangeTrace, RowTrace } from '../../proof/trace/row/trace.ts';
 import {
   aligned,
@@ -116,7 +116,7 @@ function ledgerLines({ ledger }: ChangeTrace): string[] {
   });
 }
 
-const states: Readonly<Record<Located['state'], string>> = {
+const states: Readonly<Record<ChangeLocation['state'], string>> = {
   listed: 'listed',
   waiting: 'not yet: the sink has not committed so far',
   refused: 'a dead letter of the sink, so not a row',
@@ -125,7 +125,10 @@ const states: Readonly<Record<Located['state'], string>> = {
   missing: 'in no listed object',
 };
 
-function archiveLines({ state, object, place, equal, manifest }: Located, sameObject: bigint | undefined): string[] {
+function archiveLines(
+  { state, object, place, equal, manifest }: ChangeLocation,
+  sameObject: bigint | undefined,
+): string[] {
   if (object === null) return [states[state]];
   const row =
     place === null

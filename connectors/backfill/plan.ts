@@ -3,7 +3,7 @@ import { type Client, DatabaseError, type QueryConfig } from 'pg';
 import { MillraceError } from '../../core/errors.ts';
 import { type CapturedTable, capturedTables } from '../recapture/tables.ts';
 
-export interface Plan {
+export interface BackfillPlan {
   readonly table: CapturedTable;
   /** A condition as after WHERE; null for all rows. */
   readonly where: string | null;
@@ -11,14 +11,17 @@ export interface Plan {
   readonly rows: number;
 }
 
-export interface Wanted {
+export interface BackfillRequest {
   /** With or without its schema. */
   readonly table: string;
   readonly where?: string;
 }
 
 /** @throws MillraceError CONFIG_INVALID: no such captured table, no primary key, no signal table, or a condition that Postgres refuses. */
-export async function planBackfill(db: Pick<Client, 'query'>, { table: name, where }: Wanted): Promise<Plan> {
+export async function planBackfill(
+  db: Pick<Client, 'query'>,
+  { table: name, where }: BackfillRequest,
+): Promise<BackfillPlan> {
   const table = capturedTable(name);
   await requireReady(db, table);
   const condition = where?.trim() ?? '';

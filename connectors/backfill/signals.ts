@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto';
 import type { Client } from 'pg';
 import { z } from 'zod';
 import { tryLock } from '../../core/postgres.ts';
-import type { Plan } from './plan.ts';
+import type { BackfillPlan } from './plan.ts';
 
 type Db = Pick<Client, 'query'>;
 
@@ -40,7 +40,7 @@ export interface Backfill {
 /** Tells the connector. @param places where the topics end before that */
 export async function begin(
   db: Db,
-  { table: { name }, where, rows }: Plan,
+  { table: { name }, where, rows }: BackfillPlan,
   places: Pick<Backfill, 'from' | 'notified'>,
 ): Promise<Backfill> {
   const backfill = {

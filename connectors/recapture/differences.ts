@@ -18,7 +18,7 @@ export interface Counts {
 }
 
 /** A difference, and the partition of the row's newest record; null when there is none. */
-export interface Found extends Difference {
+export interface LocatedDifference extends Difference {
   readonly partition: number | null;
 }
 
@@ -95,7 +95,7 @@ export async function* readDifferences(
   table: CapturedTable,
   columns: readonly RowColumn[],
   bounds: { readonly from: bigint; readonly to: bigint },
-): AsyncGenerator<readonly Found[]> {
+): AsyncGenerator<readonly LocatedDifference[]> {
   const cursor = `${temporary('differences', table)}_cursor`;
   const portion = await portionOf(db, table);
   await db.query('BEGIN');

@@ -9,7 +9,7 @@ import { quoted } from '../../core/sql.ts';
 import type { RowColumn, Text } from './columns/row.ts';
 import type { CapturedTable } from './tables.ts';
 
-interface Change {
+interface CapturedChange {
   readonly before: Readonly<Record<string, unknown>> | null;
   readonly after: Readonly<Record<string, unknown>> | null;
   readonly op: string;
@@ -84,7 +84,7 @@ export async function makeKnown(db: Client, table: CapturedTable): Promise<void>
 export async function loadRecords(options: KnownOptions): Promise<Newest> {
   const { db, log, topic, table, columns, from: first = () => 0n } = options;
   const read = temporary('read', table);
-  const decoder = new AvroDecoder<Change>(options.schemas, options.schema);
+  const decoder = new AvroDecoder<CapturedChange>(options.schemas, options.schema);
   const [starts, ends] = await Promise.all([log.starts(topic), log.ends(topic)]);
   const ranges = ends.map((to, partition) => {
     const [start, from] = [starts[partition] ?? 0n, first(partition) ?? to];

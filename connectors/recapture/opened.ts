@@ -1,7 +1,7 @@
 /** Captured tables with their newest registered schema. */
 import type { Client } from 'pg';
 import { AvroEncoder } from '../../core/avro/encoder.ts';
-import type { Version } from '../../core/avro/registry.ts';
+import type { RegisteredSchema } from '../../core/avro/registry.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
 import { MillraceError } from '../../core/errors.ts';
 import { keySubject, valueSubject } from '../../schemas/topics.ts';
@@ -10,7 +10,7 @@ import { type RefusedColumn, type RowColumn, rowColumns } from './columns/row.ts
 import { type CapturedTable, topicOf } from './tables.ts';
 
 /** With the newest version of a subject. */
-export type CaptureSchemas = Schemas & { latest(subject: string): Promise<Version | undefined> };
+export type CaptureSchemas = Schemas & { latest(subject: string): Promise<RegisteredSchema | undefined> };
 
 /** A table of which something was captured. */
 export interface OpenedTable {

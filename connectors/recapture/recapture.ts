@@ -43,10 +43,10 @@ export interface RecaptureOptions {
   /** Tables that are left out, by full name. Default: none. */
   readonly parked?: readonly string[];
   readonly signal?: AbortSignal;
-  readonly onProgress?: (progress: Progress) => void;
+  readonly onProgress?: (progress: RecaptureProgress) => void;
 }
 
-export interface Progress {
+export interface RecaptureProgress {
   readonly doing: 'reading' | 'moving' | 'comparing' | 'writing';
   /** Or the write-ahead log, whose bytes are then counted. */
   readonly topic: string;
@@ -66,10 +66,10 @@ export interface Recaptured {
   readonly moved: bigint;
   readonly tables: readonly (Counts & { readonly table: string })[];
   /** Tables whose rows come with their next change, because nothing of them was captured before. */
-  readonly untold: readonly Untold[];
+  readonly untold: readonly UncapturedTable[];
 }
 
-export interface Untold {
+export interface UncapturedTable {
   readonly table: string;
   readonly rows: number;
 }
@@ -88,7 +88,7 @@ export async function recapture(options: RecaptureOptions): Promise<Recaptured> 
     await alone(db, slot);
     await requireWritable(postgresUrl, options.schemas, prefix, tablesWithout(options.parked));
     await bringToRest(options);
-    const untold: Untold[] = [];
+    const untold: UncapturedTable[] = [];
     const tables = await open(options, db, untold);
     const newest = [await newestHeartbeat(options), ...tables.map((table) => table.newest)];
     const from = greatest(newest.map(({ time }) => time));
@@ -159,7 +159,7 @@ interface Opened extends OpenedTable {
   readonly newest: Newest;
 }
 
-async function open(options: RecaptureOptions, db: Client, untold: Untold[]): Promise<readonly Opened[]> {
+async function open(options: RecaptureOptions, db: Client, untold: UncapturedTable[]): Promise<readonly Opened[]> {
   const { log, schemas, prefix, signal, parked } = options;
   const wanted = tablesWithout(parked);
   const captured = await openTables(db, schemas, prefix, wanted);

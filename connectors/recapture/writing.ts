@@ -4,7 +4,7 @@ import type { Log, OutRecord } from '../../core/runtime/log.ts';
 import { literal } from '../../core/sql.ts';
 import { captureRecordBytes } from '../../schemas/topics.ts';
 import type { RowColumn, Text } from './columns/row.ts';
-import type { Found } from './differences.ts';
+import type { LocatedDifference } from './differences.ts';
 import { type EnvelopeOptions, envelopeOf } from './envelope.ts';
 import type { OpenedTable } from './opened.ts';
 import type { CapturedTable } from './tables.ts';
@@ -18,7 +18,7 @@ export interface WriteOptions {
   readonly postgresUrl: string;
   readonly signal: AbortSignal | undefined;
   /** Which of the differences are written. Default: all. */
-  readonly wanted?: (found: Found, partition: number) => boolean;
+  readonly wanted?: (found: LocatedDifference, partition: number) => boolean;
   /** How many differences were seen. */
   readonly onProgress: (done: number) => void;
 }
@@ -27,7 +27,7 @@ export interface WriteOptions {
 export async function writeChanges(
   { log, name, prefix, postgresUrl, signal, wanted = () => true, onProgress }: WriteOptions,
   { table, topic, columns, values, keys }: OpenedTable,
-  differences: AsyncIterable<readonly Found[]>,
+  differences: AsyncIterable<readonly LocatedDifference[]>,
   at: Pick<EnvelopeOptions, 'lsn' | 'place' | 'tx' | 'at' | 'snapshot'>,
 ): Promise<void> {
   const partitions = (await log.ends(topic)).length;

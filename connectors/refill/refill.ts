@@ -27,7 +27,7 @@ import { formatDay, parseTimestamp } from '../../core/time.ts';
 import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
 import type { ConnectClient } from '../client.ts';
 import type { Definition } from '../definition.ts';
-import { compare, type Found, readDifferences } from '../recapture/differences.ts';
+import { compare, type LocatedDifference, readDifferences } from '../recapture/differences.ts';
 import { loadRecords, makeKnown, makeRead } from '../recapture/known.ts';
 import { type CaptureSchemas, type OpenedTable, openTables } from '../recapture/opened.ts';
 import { requireWritable } from '../recapture/preflight.ts';
@@ -52,10 +52,10 @@ export interface RefillOptions {
   readonly prefix: string;
   readonly masks: Masks;
   readonly signal: AbortSignal;
-  readonly onProgress?: (progress: Progress) => void;
+  readonly onProgress?: (progress: RefillProgress) => void;
 }
 
-export interface Progress {
+export interface RefillProgress {
   readonly doing: 'stopping' | 'fetching' | 'reading' | 'comparing' | 'writing';
   readonly done: number;
   readonly total: number;
@@ -277,7 +277,7 @@ class Refill {
   }
 
   /** Whether it was lost: a row of a lost day and partition, or a deletion in a lost partition. Counts it. */
-  #take({ op, after }: Found, partition: number): boolean {
+  #take({ op, after }: LocatedDifference, partition: number): boolean {
     if (op === 'd') {
       this.#deleted++;
       return true;
@@ -290,7 +290,7 @@ class Refill {
   }
 
   /** The lost day that a row counts for. A row without an event time has no day: it counts for the newest lost one of its partition. */
-  #lostOf(row: Found['after'], partition: number) {
+  #lostOf(row: LocatedDifference['after'], partition: number) {
     const { eventTime } = tables[this.#topic];
     if (eventTime === null) {
       const own = [...this.#lost.keys()].filter((id) => id.startsWith(`${partition}/`)).sort();
@@ -313,7 +313,9 @@ class Refill {
 }
 
 /** A changed row is how it is, as a missing one; what it was in between is not known. */
-async function* asReads(portions: AsyncIterable<readonly Found[]>): AsyncGenerator<readonly Found[]> {
+async function* asReads(
+  portions: AsyncIterable<readonly LocatedDifference[]>,
+): AsyncGenerator<readonly LocatedDifference[]> {
   for await (const portion of portions) {
     yield portion.map((found) => (found.op === 'u' ? { ...found, op: 'r', before: null } : found));
   }

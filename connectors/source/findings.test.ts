@@ -1,9 +1,9 @@
 import { describe, expect, test } from '@jest/globals';
 import { findingsOf, missedNow, seenIn } from './findings.ts';
 import type { CaptureRecord } from './record.ts';
-import { type Source, type SourceTable, type Wanted, wantedOf } from './source.ts';
+import { type Source, type SourceDefinition, type SourceTable, wantedOf } from './source.ts';
 
-const wanted: Wanted = wantedOf({
+const wanted: SourceDefinition = wantedOf({
   'publication.name': 'millrace',
   'table.include.list': 'public.trades,public.heartbeat',
   'signal.data.collection': 'public.capture_signals',

@@ -1,7 +1,7 @@
 /** Compares what Postgres gives with what has to be captured. Pure; a connector that runs and a slot that is read say nothing about it. */
 import { quoted } from '../../core/sql.ts';
-import type { CaptureRecord, Missed, Seen } from './record.ts';
-import { heartbeatTable, type Source, type SourceTable, type Wanted } from './source.ts';
+import type { CaptureRecord, Missed, TableIdentities } from './record.ts';
+import { heartbeatTable, type Source, type SourceDefinition, type SourceTable } from './source.ts';
 
 /**
  * `blind`: changes are not captured, or not as a whole. `refused`: Postgres refuses statements of the application because of the capture.
@@ -28,7 +28,7 @@ const recapture = 'millrace connectors recapture';
 const generatedVersion = 180_000;
 
 /** The worst first. Of parked tables only what the application notices. */
-export function findingsOf(wanted: Wanted, source: Source, record: CaptureRecord): readonly SourceFinding[] {
+export function findingsOf(wanted: SourceDefinition, source: Source, record: CaptureRecord): readonly SourceFinding[] {
   const parked = record.parked ?? {};
   const now = [
     ...publicationFindings(wanted, source),
@@ -51,8 +51,8 @@ export function missedNow(findings: readonly SourceFinding[], since: string): Mi
 }
 
 /** Identities of the publication and of its tables. */
-export function seenIn({ publication }: Wanted, source: Source): Seen {
-  const seen: Seen = {};
+export function seenIn({ publication }: SourceDefinition, source: Source): TableIdentities {
+  const seen: TableIdentities = {};
   if (source.publication !== undefined) seen[publication] = { oid: source.publication.oid, entry: null };
   for (const { name, oid, entry, published } of source.tables) {
     if (oid !== null && published) seen[name] = { oid, entry };
@@ -60,7 +60,10 @@ export function seenIn({ publication }: Wanted, source: Source): Seen {
   return seen;
 }
 
-function publicationFindings({ publication: name, tables, signals }: Wanted, source: Source): SourceFinding[] {
+function publicationFindings(
+  { publication: name, tables, signals }: SourceDefinition,
+  source: Source,
+): SourceFinding[] {
   const { publication } = source;
   if (publication === undefined) {
     const all = [...tables, ...(signals === undefined ? [] : [signals])].join(', ');
@@ -83,7 +86,12 @@ function publicationFindings({ publication: name, tables, signals }: Wanted, sou
   ];
 }
 
-function tableFindings(wanted: Wanted, source: Source, table: SourceTable, seen: Seen): SourceFinding[] {
+function tableFindings(
+  wanted: SourceDefinition,
+  source: Source,
+  table: SourceTable,
+  seen: TableIdentities,
+): SourceFinding[] {
   const { name } = table;
   if (table.oid === null) {
     return [
@@ -103,7 +111,12 @@ function tableFindings(wanted: Wanted, source: Source, table: SourceTable, seen:
 }
 
 /** Parts of an existing table that are not published. */
-function publishedFindings(wanted: Wanted, source: Source, table: SourceTable, seen: Seen): SourceFinding[] {
+function publishedFindings(
+  wanted: SourceDefinition,
+  source: Source,
+  table: SourceTable,
+  seen: TableIdentities,
+): SourceFinding[] {
   const { name } = table;
   const publication = quoted(wanted.publication);
   const blind = (cause: string, remedy: string): SourceFinding => ({
@@ -179,7 +192,7 @@ function namesOf(tables: readonly { readonly name: string }[]): string {
 }
 
 /** A replica identity of all columns asks for all of them in the publication. */
-function refusedFindings(wanted: Wanted, source: Source, table: SourceTable): SourceFinding[] {
+function refusedFindings(wanted: SourceDefinition, source: Source, table: SourceTable): SourceFinding[] {
   const { name, generated, unpublished, partial, published } = table;
   if (partial.length > 0 || !published) return [];
   const refused = (cause: string, remedy: string): SourceFinding => ({
@@ -215,12 +228,12 @@ function refusedFindings(wanted: Wanted, source: Source, table: SourceTable): So
   return found;
 }
 
-function again({ publication }: Wanted, name: string): string {
+function again({ publication }: SourceDefinition, name: string): string {
   const of = quoted(publication);
   return `BEGIN; ALTER PUBLICATION ${of} DROP TABLE ${name}; ALTER PUBLICATION ${of} ADD TABLE ${name}; COMMIT;`;
 }
 
-function weakFindings({ role }: Wanted, table: SourceTable): SourceFinding[] {
+function weakFindings({ role }: SourceDefinition, table: SourceTable): SourceFinding[] {
   const { name } = table;
   const weak = (cause: string, remedy: string): SourceFinding => ({
     ...{ effect: 'weak', subject: name, loses: false },
@@ -264,7 +277,7 @@ function rightsRemedy(role: string, { name, lackingRights }: SourceTable): strin
 }
 
 /** Backfills are told through it. */
-function signalFindings(wanted: Wanted, source: Source, table: SourceTable): SourceFinding[] {
+function signalFindings(wanted: SourceDefinition, source: Source, table: SourceTable): SourceFinding[] {
   if (table.oid === null || (source.publication !== undefined && !table.published)) {
     return [
       {
@@ -301,7 +314,11 @@ function databaseFindings({ heartbeat, walLimited }: Source): SourceFinding[] {
 }
 
 /** Gaps that were noticed before, and gaps that other identities tell: a table or an entry that was made anew between two looks. */
-function missedFindings(wanted: Wanted, source: Source, { missed = {}, seen = {} }: CaptureRecord): SourceFinding[] {
+function missedFindings(
+  wanted: SourceDefinition,
+  source: Source,
+  { missed = {}, seen = {} }: CaptureRecord,
+): SourceFinding[] {
   const found: SourceFinding[] = [];
   const add = (subject: string, cause: string): void => {
     if (found.some((each) => each.subject === subject)) return;

@@ -32,7 +32,7 @@ const shapes = {
 export type RecordKind = keyof typeof shapes;
 type Shape<K extends RecordKind> = z.output<(typeof shapes)[K]>;
 
-export type Seen = Shape<'seen'>;
+export type TableIdentities = Shape<'seen'>;
 export type Missed = Shape<'missed'>;
 export type Parked = Shape<'parked'>;
 export type GuardState = Shape<'guard'>;

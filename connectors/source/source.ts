@@ -3,7 +3,7 @@ import type { Client } from 'pg';
 import type { ConnectorConfig } from '../definition.ts';
 
 /** The source as the connector's definition asks for it. */
-export interface Wanted {
+export interface SourceDefinition {
   readonly publication: string;
   /** Captured tables, with their schema. */
   readonly tables: readonly string[];
@@ -65,7 +65,7 @@ export interface Publication {
 }
 
 /** Tables, publication and signal table of a definition. */
-export function wantedOf(config: ConnectorConfig): Wanted {
+export function wantedOf(config: ConnectorConfig): SourceDefinition {
   return {
     publication: config['publication.name'] ?? '',
     tables: (config['table.include.list'] ?? '').split(',').filter((name) => name !== ''),
@@ -78,7 +78,7 @@ export const heartbeatTable = 'public.heartbeat';
 
 type Database = Pick<Client, 'query'>;
 
-export async function readSource(db: Database, wanted: Wanted): Promise<Source> {
+export async function readSource(db: Database, wanted: SourceDefinition): Promise<Source> {
   const { publication: name, tables, signals, role } = wanted;
   const { rows: settings } = await db.query<{ version: number; limited: boolean; heartbeat: boolean }>(
     `SELECT current_setting('server_version_num')::int AS version, current_setting('max_slot_wal_keep_size') <> '-1' AS limited,

@@ -9,7 +9,7 @@ import { ObjectTable } from './listing/table.ts';
 import {
   endOfReplacements,
   objectsOf,
-  type Replaced,
+  type RemovedObject,
   type ReplacementHead,
   readReplacements,
   takesOff,
@@ -84,7 +84,7 @@ export interface Listing {
   /** In order of partition, then of the first offset of the cut, then of the day. */
   readonly objects: ObjectTable;
   /** They may be in the bucket for a while. */
-  readonly replaced: KeyMap<Replaced>;
+  readonly replaced: KeyMap<RemovedObject>;
   /** Those of them whose rows are in no other object: they were given up with their day. */
   readonly expired: ObjectTable;
   /** Those that were given up because they were gone or damaged, and nothing could make them again. */
@@ -118,7 +118,7 @@ export async function readListing(
   signal: AbortSignal = new AbortController().signal,
 ): Promise<Listing> {
   const { days, partition: only } = range;
-  const replaced = new KeyMap<Replaced>();
+  const replaced = new KeyMap<RemovedObject>();
   const replacing = new ObjectTable();
   const end = range.replacements ?? (await endOfReplacements(log));
   const own = (head: ReplacementHead): boolean => head.topic === topic && days?.(head.day) !== false;

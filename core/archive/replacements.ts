@@ -62,12 +62,12 @@ export async function* readReplacements(
 }
 
 /** What a record does that takes objects off the list; undefined of one that does not. */
-export function takesOff({ kind }: Pick<ArchiveReplacement, 'kind'>): Replaced['kind'] | undefined {
+export function takesOff({ kind }: Pick<ArchiveReplacement, 'kind'>): RemovedObject['kind'] | undefined {
   return kind === 'COMPACTED' || kind === 'EXPIRED' || kind === 'LOST' ? kind : undefined;
 }
 
 /** An object that is listed no more. */
-export interface Replaced {
+export interface RemovedObject {
   /** `COMPACTED`: its rows are in another. `EXPIRED`: they were given up with their day. `LOST`: nothing could make it again. */
   readonly kind: 'COMPACTED' | 'EXPIRED' | 'LOST';
   /** Of the record in archive.replacements. */

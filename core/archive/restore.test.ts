@@ -11,7 +11,7 @@ import { redrivenHeaders } from '../runtime/redriven.ts';
 import fc from '../testing/property.ts';
 import { formatTimestamp } from '../time.ts';
 import { sequenceOf } from './origin.ts';
-import { type Restored, restoredColumns, restorer } from './restore.ts';
+import { type RestoredRow, restoredColumns, restorer } from './restore.ts';
 import { lineageValues, type Table, tables } from './tables.ts';
 
 const at = { offset: 42n, timestamp: 1_700_000_000_123n };
@@ -29,7 +29,7 @@ function rowOf(
   return [...values, ...lineageValues(table, { topic: table.topic, partition: 3 }, record, value), ...before];
 }
 
-function again(table: Table, value: object, headers?: LogRecord['headers']): Restored {
+function again(table: Table, value: object, headers?: LogRecord['headers']): RestoredRow {
   return restorer(table)(rowOf(table, value, headers === undefined ? at : { ...at, headers }), true);
 }
 

@@ -6,10 +6,10 @@ import { formatTimestamp } from '../time.ts';
 import { damaged } from './damaged.ts';
 import { expectedRow, parseRest, sequenceOf } from './origin.ts';
 import { recordReader } from './records.ts';
-import { type Change, columnsWithLineage, type Table } from './tables.ts';
+import { type ChangeEnvelope, columnsWithLineage, type Table } from './tables.ts';
 
 /** A record of the log as the archive's row gives it back: the value by the table's schema. */
-export interface Restored extends Pick<LogRecord, 'offset' | 'timestamp' | 'headers'> {
+export interface RestoredRow extends Pick<LogRecord, 'offset' | 'timestamp' | 'headers'> {
   readonly value: object;
 }
 
@@ -18,7 +18,7 @@ export interface Restored extends Pick<LogRecord, 'offset' | 'timestamp' | 'head
  * @param hasBefore whether its file has the row before each change
  * @throws MillraceError ARCHIVE_DAMAGED: no row of ours; REPLAY_IMPOSSIBLE: an update in a file without the row before it.
  */
-export type Restore = (row: readonly ColumnValue[], hasBefore: boolean) => Restored;
+export type Restore = (row: readonly ColumnValue[], hasBefore: boolean) => RestoredRow;
 
 const beforePrefix = 'before_';
 
@@ -76,7 +76,7 @@ function change(table: Table, columns: readonly TypedColumn[], at: ReadonlyMap<s
     '_snapshot',
     '_rest',
   ].map((name) => indexOf(at, name)) as [number, number, number, number, number, number, number];
-  return (row, hasBefore): Change => {
+  return (row, hasBefore): ChangeEnvelope => {
     const op = row[opAt];
     if (typeof op !== 'string') throw damaged(`a change of ${table.topic} without its operation`);
     const lsn = row[lsnAt] as bigint | null;

@@ -97,7 +97,7 @@ export function lineageValues(
 type CaptureSchema = typeof schemas.trade_change | typeof schemas.instrument_change;
 
 /** The fields that are read of the envelope; they are the same for every captured table. */
-export type Change = Pick<TradeChange, 'op' | 'source'> & Readonly<Record<'before' | 'after', object | null>>;
+export type ChangeEnvelope = Pick<TradeChange, 'op' | 'source'> & Readonly<Record<'before' | 'after', object | null>>;
 
 interface CapturedOptions extends Pick<Table, 'rowRecord' | 'eventTime'> {
   readonly topic: Extract<ArchivedTopic, `cdc.${string}`>;
@@ -115,16 +115,16 @@ function captured({ topic, schema, rowRecord, eventTime, parse = {} }: CapturedO
     eventTime,
     rowRecord,
     row(value) {
-      const { after, before, op } = value as Change;
+      const { after, before, op } = value as ChangeEnvelope;
       const row = after ?? before;
       return row === null ? undefined : wholeRow(row, op);
     },
     before(value) {
-      const { before, op } = value as Change;
+      const { before, op } = value as ChangeEnvelope;
       return before === null ? undefined : wholeRow(before, op);
     },
     lineage(value, { headers }) {
-      const { op, source, after, before } = value as Change;
+      const { op, source, after, before } = value as ChangeEnvelope;
       const { lsn, txId, ts_us: sourceTime, sequence, snapshot } = source;
       if (sourceTime === null) throw new MillraceError('BAD_RECORD', 'the change has no commit time (source.ts_us)');
       const commitLsn = commitLsnOf(sequence, lsn);

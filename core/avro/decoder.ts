@@ -5,7 +5,7 @@
  * fields are skipped, not decoded.
  */
 import { wallClock } from '../clock.ts';
-import { isError, MillraceError, unlessDead } from '../errors.ts';
+import { isError, MillraceError, undefinedIfDeadLetter } from '../errors.ts';
 import { mismatchOf, sharesName } from './compatibility.ts';
 import { type Guard, guardOf } from './guard.ts';
 import { defaultLagMs, type Schemas } from './schemas.ts';
@@ -205,7 +205,7 @@ export class AvroDecoder<T> {
    * @throws Error when its schema was not prepared.
    */
   decodeIfReadable(value: Buffer | null): T | undefined {
-    return value === null ? undefined : unlessDead(() => this.decode(value));
+    return value === null ? undefined : undefinedIfDeadLetter(() => this.decode(value));
   }
 
   async #open(id: number): Promise<Reader | MillraceError> {

@@ -35,7 +35,7 @@ export interface Check {
   readonly reason?: string;
 }
 
-export interface Version {
+export interface RegisteredSchema {
   readonly id: number;
   /** Counts from 1 within the subject. */
   readonly version: number;
@@ -119,7 +119,7 @@ export class Registry implements Schemas, AsyncDisposable {
   }
 
   /** The newest version of a subject, or undefined when there is none. @throws MillraceError REGISTRY_UNREACHABLE */
-  async latest(subject: string): Promise<Version | undefined> {
+  async latest(subject: string): Promise<RegisteredSchema | undefined> {
     const { status, body } = await this.#call('GET', `/subjects/${encodeURIComponent(subject)}/versions/latest`);
     if (status === 404 && body.error_code !== undefined) return undefined;
     if (status !== 200) throw this.#unexpected(subject, status, body);

@@ -1,6 +1,6 @@
 import type { RunningStates } from '../state/running.ts';
 
-export interface Answer {
+export interface StateResponse {
   readonly status: number;
   readonly body: object;
 }
@@ -12,7 +12,7 @@ const greatestLimit = 1_000;
  * Answers `/state`, `/state/<processor>`, `/state/<processor>/<store>?limit=&after=` and `/state/<processor>/<store>/<key>`; parts are
  * URL-encoded. Undefined for another path.
  */
-export async function answerState(states: RunningStates, url: string): Promise<Answer | undefined> {
+export async function answerState(states: RunningStates, url: string): Promise<StateResponse | undefined> {
   const [path = '', query = ''] = url.split('?', 2);
   if (path !== '/state' && !path.startsWith('/state/')) return undefined;
   const parts = decode(path.slice('/state/'.length));
@@ -32,7 +32,12 @@ export async function answerState(states: RunningStates, url: string): Promise<A
   return { status: 200, body: { processor, store, entries } };
 }
 
-async function list(states: RunningStates, processor: string, store: string, query: URLSearchParams): Promise<Answer> {
+async function list(
+  states: RunningStates,
+  processor: string,
+  store: string,
+  query: URLSearchParams,
+): Promise<StateResponse> {
   const limit = Number(query.get('limit') ?? defaultLimit);
   if (!Number.isInteger(limit) || limit < 1 || limit > greatestLimit) {
     return { status: 400, body: { status: 'error', error: `limit is a number from 1 to ${greatestLimit}` } };
@@ -41,7 +46,7 @@ async function list(states: RunningStates, processor: string, store: string, que
   return { status: 200, body: { processor, store, entries } };
 }
 
-function missing(error: string, known: readonly string[]): Answer {
+function missing(error: string, known: readonly string[]): StateResponse {
   return { status: 404, body: { status: 'error', error, known } };
 }
 

@@ -8,7 +8,7 @@ export interface Verdict {
 }
 
 /** Trades that are in no candle of an interval. */
-export interface Missing {
+export interface MissingTradeCount {
   readonly interval: string;
   readonly reason: string;
   readonly trades: number;
@@ -64,7 +64,7 @@ export class VerificationMetrics {
     this.#now = now;
   }
 
-  verdict(checks: readonly Verdict[], missing: readonly Missing[], seconds: number): void {
+  verdict(checks: readonly Verdict[], missing: readonly MissingTradeCount[], seconds: number): void {
     this.#differences.reset();
     for (const { name, differences, skipped } of checks) {
       if (skipped !== true) this.#differences.set({ check: name }, differences);

@@ -2,9 +2,9 @@ import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { Control } from '../runtime/control.ts';
 import { Driver } from '../testing/driver.ts';
 import { pause, readControl, resume } from './control.ts';
-import { type Change, counter } from './fixtures/counter.ts';
+import { type CounterChange, counter } from './fixtures/counter.ts';
 
-let driver: Driver<Change>;
+let driver: Driver<CounterChange>;
 
 beforeEach(async () => {
   driver = await Driver.open(counter({ amount: 1n }));

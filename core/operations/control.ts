@@ -22,7 +22,7 @@ export async function readControl(log: Log, schemas: Schemas): Promise<readonly 
   return standing.entries();
 }
 
-export interface Order {
+export interface PauseTarget {
   readonly name: string;
   /** Null: all partitions. */
   readonly partition: number | null;
@@ -32,7 +32,7 @@ export interface Order {
 export async function pause(
   log: Log,
   schemas: Schemas,
-  { name, partition, reason, nowMicros }: Order & { readonly reason: string | null; readonly nowMicros: bigint },
+  { name, partition, reason, nowMicros }: PauseTarget & { readonly reason: string | null; readonly nowMicros: bigint },
 ): Promise<void> {
   const encoder = await AvroEncoder.open<ControlEntry>(schemas, `${controlTopic}-value`, contracts.control_entry);
   const value = encoder.encode({ name, partition, reason, paused_at: nowMicros });
@@ -43,7 +43,7 @@ export async function pause(
 export async function resume(
   log: Log,
   schemas: Schemas,
-  { name, partition, nowMicros }: Order & { readonly nowMicros: bigint },
+  { name, partition, nowMicros }: PauseTarget & { readonly nowMicros: bigint },
 ): Promise<readonly ControlEntry[]> {
   const entries = await readControl(log, schemas);
   const taken = entries.filter((entry) => entry.name === name && (partition === null || entry.partition === partition));
@@ -51,7 +51,7 @@ export async function resume(
   return taken;
 }
 
-async function write(log: Log, orders: readonly Order[], value: Buffer | null, nowMicros: bigint): Promise<void> {
+async function write(log: Log, orders: readonly PauseTarget[], value: Buffer | null, nowMicros: bigint): Promise<void> {
   await using writer = await log.writer(writerId);
   const timestamp = nowMicros / 1000n;
   await writer.transact({

@@ -101,7 +101,7 @@ export function firstOrigin({ origin, redriven }: Letter): string {
 }
 
 /** What can be said of the refused record's bytes: as its own schema reads them, else as they are. */
-export interface Content {
+export interface LetterContent {
   /** Undefined when they could not be decoded; `problem` says why. */
   readonly decoded: unknown;
   readonly problem: string | undefined;
@@ -109,7 +109,7 @@ export interface Content {
 }
 
 /** @throws MillraceError REGISTRY_UNREACHABLE */
-export async function contentOf(schemas: Schemas, bytes: Buffer): Promise<Content> {
+export async function contentOf(schemas: Schemas, bytes: Buffer): Promise<LetterContent> {
   try {
     const decoder = new AvroDecoder<unknown>(schemas, null);
     const id = schemaIdOf(bytes);

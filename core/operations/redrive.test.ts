@@ -4,12 +4,12 @@ import { schemas as contracts } from '../../schemas/gen/index.ts';
 import { AvroEncoder } from '../avro/encoder.ts';
 import { Driver } from '../testing/driver.ts';
 import { parseFilter } from './filter.ts';
-import { type Change, change, counter, input, output } from './fixtures/counter.ts';
+import { type CounterChange, change, counter, input, output } from './fixtures/counter.ts';
 import { firstOrigin, type Letter, letterId, parseLetterId, readLetter, readLetters } from './letters.ts';
 import { planRedrive, type RedriveOptions, redrive, type Verdict } from './redrive.ts';
 
 let limit: { amount: bigint };
-let driver: Driver<Change>;
+let driver: Driver<CounterChange>;
 
 beforeEach(async () => {
   limit = { amount: 10n };

@@ -29,7 +29,7 @@ export type Verdict =
   | { readonly action: 'done'; readonly atMicros: bigint }
   | { readonly action: 'refuse'; readonly why: string };
 
-export interface Planned {
+export interface PlannedRedrive {
   readonly letter: Letter;
   readonly verdict: Verdict;
 }
@@ -58,7 +58,7 @@ export async function readRedrives(
 }
 
 /** What redriving would do, letter by letter. Changes nothing. */
-export async function* planRedrive(options: RedriveOptions): AsyncGenerator<Planned> {
+export async function* planRedrive(options: RedriveOptions): AsyncGenerator<PlannedRedrive> {
   const { log, schemas, processor, filter, maxAttempts, signal } = options;
   const done = await readRedrives(log, schemas, deadTopic(processor));
   for await (const letter of readLetters(log, schemas, processor, signal)) {
@@ -86,13 +86,15 @@ function judge(letter: Letter, done: ReadonlyMap<string, Redrive>, maxAttempts: 
  * @yields what became of each letter, once that is committed.
  * @throws MillraceError FENCED when somebody else began to redrive meanwhile; what was sent until then is noted.
  */
-export async function* redrive(options: RedriveOptions & { readonly nowMicros: bigint }): AsyncGenerator<Planned> {
+export async function* redrive(
+  options: RedriveOptions & { readonly nowMicros: bigint },
+): AsyncGenerator<PlannedRedrive> {
   const { log, schemas, nowMicros } = options;
   const encoder = await AvroEncoder.open<Redrive>(schemas, `${redrivesTopic}-value`, contracts.redrive);
   // Opened before the notes are read: from here on no other run adds to them.
   await using writer = await log.writer(writerId);
   let portion: Letter[] = [];
-  const send = async (): Promise<Planned[]> => {
+  const send = async (): Promise<PlannedRedrive[]> => {
     const sent = portion;
     portion = [];
     const notes = sent.map((letter) => noteOf(letter, nowMicros, encoder));

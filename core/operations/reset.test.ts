@@ -4,11 +4,11 @@ import type { JournalEntry } from '../../schemas/gen/journal_entry.ts';
 import { AvroDecoder } from '../avro/decoder.ts';
 import { groupOf } from '../runtime/runner.ts';
 import { Driver } from '../testing/driver.ts';
-import { type Change, change, counter, input, output } from './fixtures/counter.ts';
+import { type CounterChange, change, counter, input, output } from './fixtures/counter.ts';
 import type { Groups } from './groups.ts';
 import { parseTarget, planReset, type ResetOptions, reset } from './reset.ts';
 
-let driver: Driver<Change>;
+let driver: Driver<CounterChange>;
 let members: string[];
 
 beforeEach(async () => {

@@ -3,7 +3,7 @@ import { describe, expect, test } from '@jest/globals';
 import { Driver } from '../testing/driver.ts';
 import { type Context, defineProcessor, type Fold, type StoreDefinition } from './define.ts';
 import { KeyedPattern } from './pattern/keyed.ts';
-import { definePattern, type Outcome, patternStateSchema } from './pattern/pattern.ts';
+import { definePattern, type PatternOutcome, patternStateSchema } from './pattern/pattern.ts';
 import type { Aggregation } from './windows/aggregation.ts';
 import { Plan } from './windows/plan.ts';
 import { Sessions, sessionStores } from './windows/sessions.ts';
@@ -109,7 +109,8 @@ const kinds: Readonly<
         afterMatch: 'skip past last',
       });
       const keyed = new KeyedPattern(pattern, context.store('states'));
-      const tell = (key: string, { kind }: Outcome<Tick>) => say(`${key} ${kind === 'late' ? 'NOT_APPLIED' : kind}`);
+      const tell = (key: string, { kind }: PatternOutcome<Tick>) =>
+        say(`${key} ${kind === 'late' ? 'NOT_APPLIED' : kind}`);
       return {
         restored: () => keyed.restored(),
         deadline: () => keyed.deadline(),

@@ -1,4 +1,4 @@
-import { type ErrorOrigin, MillraceError, unlessDead } from '../errors.ts';
+import { type ErrorOrigin, MillraceError, undefinedIfDeadLetter } from '../errors.ts';
 import type { Context, Fold, Input, InputRecord, Processor, Range, Store, TableRecord } from '../processor/define.ts';
 import { partitionOf } from '../routing.ts';
 import type { TaskState } from '../state/changelog.ts';
@@ -326,7 +326,7 @@ export class Engine<In> {
   /** A bad record has become a dead letter when it was folded: reading it again says nothing new. */
   #readable(input: Input<In>, raw: LogRecord): InputRecord<In> | undefined {
     if (this.#isOthers(redrivenOf(raw.headers))) return undefined;
-    const read = unlessDead(() => this.#read(input, raw));
+    const read = undefinedIfDeadLetter(() => this.#read(input, raw));
     return read?.backfilled === true ? undefined : read?.record;
   }
 

@@ -10,7 +10,7 @@ import type { Codecs } from './codecs.ts';
 import { Committer } from './commit.ts';
 import { keysOf, prepareDecoder, valuesOf } from './decoding.ts';
 import { Engine } from './engine.ts';
-import type { Beat, Handler, Ownership } from './handler.ts';
+import type { Handler, Heartbeat, Ownership } from './handler.ts';
 import { Journal } from './journal.ts';
 import {
   type Fetched,
@@ -144,7 +144,7 @@ export class FoldHandler<In> implements Handler {
     if (this.#committer.due()) await this.#commit();
   }
 
-  async beat(beat: Beat): Promise<void> {
+  async beat(beat: Heartbeat): Promise<void> {
     const engine = this.#opened();
     if (!engine.beat(beat.logTime)) return;
     this.#journal.beat(beat, this.#place());

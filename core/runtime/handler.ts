@@ -24,7 +24,7 @@ export interface Ownership extends InputPosition {
 }
 
 /** A heartbeat row as read from the log. */
-export interface Beat {
+export interface Heartbeat {
   /** Commit time of the heartbeat row, microseconds. */
   readonly logTime: bigint;
   /** Its offset in the heartbeat topic. */
@@ -45,7 +45,7 @@ export interface Handler {
   /** Called about every 20 ms of wall time, also when nothing arrives: due commits, rotation by time. */
   tick(nowMs: number): Promise<void>;
   /** A heartbeat whose partition end has been reached: log time may advance to it. */
-  beat?(beat: Beat): Promise<void>;
+  beat?(beat: Heartbeat): Promise<void>;
   /** Tables have grown: their ends, by topic and partition. */
   tables?(ends: ReadonlyMap<string, readonly bigint[]>): Promise<void>;
   /** Orderly end: commit what is done. Not called after a failure. */

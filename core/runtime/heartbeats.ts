@@ -1,6 +1,6 @@
 import { type Clock, wallClock } from '../clock.ts';
 import { dispositionOf } from '../errors.ts';
-import type { Beat } from './handler.ts';
+import type { Heartbeat } from './handler.ts';
 import type { Log } from './log.ts';
 
 export interface HeartbeatOptions {
@@ -9,7 +9,7 @@ export interface HeartbeatOptions {
   readonly topic: string;
   /** Log time of a heartbeat record in microseconds. May be asynchronous: the first one fetches its schema. */
   readonly read: (value: Buffer) => Promise<bigint>;
-  readonly onBeat: (beat: Beat) => void;
+  readonly onBeat: (beat: Heartbeat) => void;
   readonly onError: (error: unknown) => void;
   readonly clock?: Clock;
 }

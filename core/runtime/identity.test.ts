@@ -1,9 +1,13 @@
 import { expect, test } from '@jest/globals';
 import fc from '../testing/property.ts';
-import { type Change, ChangeIdentity, parseSequence, type Sequence } from './identity.ts';
+import { ChangeIdentity, type IdentifiedChange, parseSequence, type Sequence } from './identity.ts';
 
 const at = (text: string): Sequence => parseSequence(text) as Sequence;
-const change = (text: string, id: string, operation = 'c'): Change => ({ sequence: at(text), operation, row: { id } });
+const change = (text: string, id: string, operation = 'c'): IdentifiedChange => ({
+  sequence: at(text),
+  operation,
+  row: { id },
+});
 
 test('a sequence is two LSNs; the first is null before the first commit that was seen', () => {
   expect(parseSequence('["24023119","24023128"]')).toEqual({ commit: '24023119', lsn: '24023128' });

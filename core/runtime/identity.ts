@@ -9,7 +9,7 @@ export class ChangeIdentity {
   readonly #columns: readonly string[];
   #sequence: Sequence;
   /** The one change at the sequence, as it came: most sequences have one, and it is hardly ever asked for by name. */
-  #only: Change | undefined;
+  #only: IdentifiedChange | undefined;
   /** All changes at the sequence but `#only`, by name. */
   readonly #seen: Set<string>;
 
@@ -21,7 +21,7 @@ export class ChangeIdentity {
   }
 
   /** Whether the change is new; if so it is remembered. */
-  admit(change: Change): boolean {
+  admit(change: IdentifiedChange): boolean {
     const order = compareSequences(change.sequence, this.#sequence);
     if (order < 0) return false;
     if (order > 0) {
@@ -41,7 +41,7 @@ export class ChangeIdentity {
     return { ...this.#sequence, seen: [...only, ...this.#seen] };
   }
 
-  #name({ operation, row }: Change): string {
+  #name({ operation, row }: IdentifiedChange): string {
     return operation + this.#columns.map((column) => String(row?.[column])).join('\u001f');
   }
 }
@@ -51,7 +51,7 @@ export interface IdentitySnapshot extends Sequence {
 }
 
 /** What names a change: its place, what it did, and to which row. */
-export interface Change {
+export interface IdentifiedChange {
   readonly sequence: Sequence;
   readonly operation: string;
   /** The row after the change, or before it if it is gone. */

@@ -1,7 +1,7 @@
 import { isBackfilled } from '../backfilled.ts';
 import { MillraceError } from '../errors.ts';
 import type { Input, InputRecord } from '../processor/define.ts';
-import { type Change, parseSequence } from './identity.ts';
+import { type IdentifiedChange, parseSequence } from './identity.ts';
 import type { LogRecord } from './log.ts';
 
 /** The year 2200 in microseconds. Log time never goes back, so one absurd value would hold it for ever. */
@@ -23,7 +23,7 @@ interface Envelope {
 export interface ReadInput<In> {
   readonly record: InputRecord<In>;
   /** How to recognise the change again; undefined for input that needs no dedup. */
-  readonly change: Change | undefined;
+  readonly change: IdentifiedChange | undefined;
   /** It repeats what the log had, and is not folded. */
   readonly backfilled: boolean;
 }

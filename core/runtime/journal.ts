@@ -1,7 +1,7 @@
 import type { JournalEntry } from '../../schemas/gen/journal_entry.ts';
 import type { Range } from '../processor/define.ts';
 import type { JournalledSettings } from '../state/changelog.ts';
-import type { Beat } from './handler.ts';
+import type { Heartbeat } from './handler.ts';
 
 /**
  * The journal of one task: whatever decides an output and is not in an input partition itself, in the order in which it happened, written
@@ -22,7 +22,7 @@ export class Journal {
   }
 
   /** Records of an input were taken. */
-  ran({ topic, from, to }: Range, at: Place): void {
+  ran({ topic, from, to }: Range, at: JournalPosition): void {
     if (!this.#several || from === to) return;
     const last = this.#entries.at(-1);
     if (last?.kind === 'RUN' && last.topic === topic) {
@@ -33,12 +33,12 @@ export class Journal {
     }
   }
 
-  beat({ offset }: Beat, at: Place): void {
+  beat({ offset }: Heartbeat, at: JournalPosition): void {
     this.#push({ ...empty, kind: 'HEARTBEAT', topic: this.#primary, heartbeat_offset: offset }, at);
   }
 
   /** Records of a table were taken. Those that follow each other with nothing between are one entry. */
-  table({ topic, from, to }: Range, partition: number, at: Place): void {
+  table({ topic, from, to }: Range, partition: number, at: JournalPosition): void {
     const last = this.#entries.at(-1);
     const goesOn = last?.topic === topic && last.partition === partition && last.to_offset === from;
     if (last?.kind === 'TABLE' && goesOn && last.next_offset === at.next) {
@@ -50,7 +50,7 @@ export class Journal {
   }
 
   /** From here on the task works with other settings. */
-  settings({ text, ordinal }: JournalledSettings, at: Place): void {
+  settings({ text, ordinal }: JournalledSettings, at: JournalPosition): void {
     this.#push({ ...empty, kind: 'SETTINGS', topic: this.#primary, settings: text, ordinal }, at);
   }
 
@@ -61,13 +61,13 @@ export class Journal {
     return entries;
   }
 
-  #push(entry: Omit<JournalEntry, 'next_offset' | 'log_time'>, { next, logTime }: Place): void {
+  #push(entry: Omit<JournalEntry, 'next_offset' | 'log_time'>, { next, logTime }: JournalPosition): void {
     this.#entries.push({ ...entry, next_offset: next, log_time: logTime });
   }
 }
 
 /** Where a task is after what is journalled. */
-interface Place {
+interface JournalPosition {
   /** Position in the primary input. */
   readonly next: bigint;
   /** Microseconds. */

@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts';
 import type { Fetched } from './log.ts';
 
-interface Lane {
+interface InputQueue {
   readonly items: Fetched[];
   records: number;
   bytes: number;
@@ -31,33 +31,33 @@ function bytesOf(fetched: Fetched): number {
  * A task's fetched portions, oldest first for each input. It refuses nothing: the task looks at `records` and `bytes`, and stops fetching in time.
  */
 export class Queue {
-  readonly #lanes = new Map<string, Lane>();
+  readonly #inputs = new Map<string, InputQueue>();
   #waiting: AbortController | undefined;
 
   /** Of one input. */
   records(topic: string): number {
-    return this.#lanes.get(topic)?.records ?? 0;
+    return this.#inputs.get(topic)?.records ?? 0;
   }
 
   /** Memory that one input's portions take. */
   bytes(topic: string): number {
-    return this.#lanes.get(topic)?.bytes ?? 0;
+    return this.#inputs.get(topic)?.bytes ?? 0;
   }
 
   get empty(): boolean {
-    for (const { items } of this.#lanes.values()) if (items.length > 0) return false;
+    for (const { items } of this.#inputs.values()) if (items.length > 0) return false;
     return true;
   }
 
   push(fetched: Fetched): void {
-    let lane = this.#lanes.get(fetched.topic);
-    if (lane === undefined) {
-      lane = { items: [], records: 0, bytes: 0 };
-      this.#lanes.set(fetched.topic, lane);
+    let input = this.#inputs.get(fetched.topic);
+    if (input === undefined) {
+      input = { items: [], records: 0, bytes: 0 };
+      this.#inputs.set(fetched.topic, input);
     }
-    lane.items.push(fetched);
-    lane.records += sizeOf(fetched);
-    lane.bytes += bytesOf(fetched);
+    input.items.push(fetched);
+    input.records += sizeOf(fetched);
+    input.bytes += bytesOf(fetched);
     this.wake();
   }
 
@@ -66,21 +66,21 @@ export class Queue {
    * inputs' next records. A portion without records goes first.
    */
   shift(): Fetched | undefined {
-    let chosen: Lane | undefined;
+    let chosen: InputQueue | undefined;
     let earliest: bigint | undefined;
     let second: bigint | undefined;
-    for (const lane of this.#lanes.values()) {
-      const head = lane.items[0];
+    for (const input of this.#inputs.values()) {
+      const head = input.items[0];
       if (head === undefined) continue;
       // With one input there is nothing to compare: it is read when it is folded.
-      const timestamp = this.#lanes.size === 1 ? 0n : (head.records[0]?.timestamp ?? -1n);
+      const timestamp = this.#inputs.size === 1 ? 0n : (head.records[0]?.timestamp ?? -1n);
       if (earliest !== undefined && timestamp >= earliest) {
         if (second === undefined || timestamp < second) second = timestamp;
         continue;
       }
       second = earliest;
       earliest = timestamp;
-      chosen = lane;
+      chosen = input;
     }
     const fetched = chosen?.items.shift();
     if (chosen === undefined || fetched === undefined) return undefined;

@@ -1,7 +1,7 @@
 import { type Clock, wallClock } from '../clock.ts';
 import { dispositionOf, located, MillraceError } from '../errors.ts';
 import type { TaskMetrics } from '../observability/metrics.ts';
-import type { Beat, HandlerFactory } from './handler.ts';
+import type { HandlerFactory, Heartbeat } from './handler.ts';
 import { type Fetcher, type Log, partitionId, type TopicPartition } from './log.ts';
 import { Task, type TaskEvent } from './task.ts';
 
@@ -96,7 +96,7 @@ export class Runner implements AsyncDisposable {
    * Tells all tasks of a heartbeat, with the ends of their partitions as they are now: a record that was appended before the heartbeat
    * is before the end, whether its transaction's marker has been written yet or not.
    */
-  async beat(beat: Beat): Promise<void> {
+  async beat(beat: Heartbeat): Promise<void> {
     const ends = new Map<string, readonly bigint[]>();
     for (const topic of this.#options.inputs.flat()) ends.set(topic, await this.#options.log.ends(topic));
     for (const task of this.#tasks.values()) {

@@ -1,7 +1,7 @@
 import type { Handler, HandlerFactory, InputPosition } from './handler.ts';
 import type { Log, TopicPartition, Writer } from './log.ts';
 
-export interface Taken {
+export interface Takeover {
   readonly handler: Handler;
   readonly writer: Writer;
   /** Where to read on, in the order of the topics. */
@@ -32,7 +32,7 @@ export function transactionalId(group: string, at: TopicPartition): string {
  *   3. open the handler: it writes its barrier and restores what is committed up to it (processors), or finishes a planned cut (sinks)
  *   4. the caller reads on from the positions the handler returns, and only from there
  */
-export async function takeOver(options: TakeoverOptions): Promise<Taken> {
+export async function takeOver(options: TakeoverOptions): Promise<Takeover> {
   const { log, group, topics, partition, factory, signal, ending = signal } = options;
   const topic = topics[0] as string;
   const writer = await log.writer(transactionalId(group, { topic, partition }));

@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts';
 import { MillraceError } from '../errors.ts';
 import type { TaskMetrics } from '../observability/metrics.ts';
-import type { Beat, Handler, HandlerFactory } from './handler.ts';
+import type { Handler, HandlerFactory, Heartbeat } from './handler.ts';
 import { type Fetched, type Log, type Position, partitionId, type TopicPartition } from './log.ts';
 import { Queue } from './queue.ts';
 import { takeOver } from './takeover.ts';
@@ -54,7 +54,7 @@ export class Task implements AsyncDisposable {
   #fetchAt: Map<string, bigint> | undefined;
   /** Of each input, as the last fetch told. */
   readonly #ends = new Map<string, bigint>();
-  #beat: { readonly beat: Beat; readonly ends: Ends } | undefined;
+  #beat: { readonly beat: Heartbeat; readonly ends: Ends } | undefined;
   #tables: ReadonlyMap<string, readonly bigint[]> | undefined;
   #closing = false;
   #paused = false;
@@ -104,7 +104,7 @@ export class Task implements AsyncDisposable {
   }
 
   /** @param ends the ends of the inputs, asked for after the heartbeat was seen: records before them precede the heartbeat. */
-  beat(beat: Beat, ends: Ends): void {
+  beat(beat: Heartbeat, ends: Ends): void {
     if (this.#fetchAt === undefined || this.#beat !== undefined) return;
     this.#beat = { beat, ends };
     this.#queue.wake();
@@ -222,7 +222,7 @@ export class Task implements AsyncDisposable {
   }
 
   /** The waiting heartbeat, once everything before it is processed. */
-  #takeBeat(reached: ReadonlyMap<string, bigint>): Beat | undefined {
+  #takeBeat(reached: ReadonlyMap<string, bigint>): Heartbeat | undefined {
     if (this.#beat === undefined) return undefined;
     const { beat, ends } = this.#beat;
     for (const [topic, at] of reached) if (at < (ends.get(topic) ?? 0n)) return undefined;

@@ -1,14 +1,14 @@
 import { MillraceError } from '../errors.ts';
 
 /** Where the calls go, for messages; never the password. */
-export interface Place {
+export interface S3Endpoint {
   readonly endpoint: string;
   readonly bucket: string;
   readonly accessKeyId: string;
 }
 
 /** What a failed S3 call means for us. A MillraceError stays what it is. */
-export function toS3Error(error: unknown, what: string, place: Place): MillraceError {
+export function toS3Error(error: unknown, what: string, place: S3Endpoint): MillraceError {
   if (error instanceof MillraceError) return error;
   const { name, message } = error as Error;
   const status = (error as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode;

@@ -10,7 +10,7 @@ import {
   UploadPartCommand,
 } from '@aws-sdk/client-s3';
 import { MillraceError } from '../errors.ts';
-import { inLanes } from '../lanes.ts';
+import { mapConcurrently } from '../map-concurrently.ts';
 
 /** Sends one request: retried, with a timeout, its errors in our words. */
 export type Call = <T>(what: string, send: (signal: AbortSignal) => Promise<T>) => Promise<T>;
@@ -23,7 +23,7 @@ export interface LargeObject {
   readonly partSize: number;
 }
 
-const lanes = 4;
+const concurrency = 4;
 const tries = 3;
 
 /**
@@ -84,7 +84,7 @@ export async function putLarge(client: S3Client, object: LargeObject, call: Call
 async function sendParts(client: S3Client, object: LargeObject, UploadId: string | undefined, call: Call) {
   const { bucket, key, bytes, partSize } = object;
   const numbers = Array.from({ length: Math.ceil(bytes.length / partSize) }, (_, i) => i + 1);
-  return inLanes(numbers, lanes, async (PartNumber): Promise<CompletedPart> => {
+  return mapConcurrently(numbers, concurrency, async (PartNumber): Promise<CompletedPart> => {
     const Body = bytes.subarray((PartNumber - 1) * partSize, PartNumber * partSize);
     const ChecksumSHA256 = createHash('sha256').update(Body).digest('base64');
     const part = { Bucket: bucket, Key: key, UploadId, PartNumber, Body, ChecksumSHA256 };

@@ -2,9 +2,9 @@ import { createHash } from 'node:crypto';
 import { describe, expect, test } from '@jest/globals';
 import { isError, MillraceError } from '../errors.ts';
 import { MemoryStore } from './memory.ts';
-import { type Once, putOnce } from './put-once.ts';
+import { type PutOnceRequest, putOnce } from './put-once.ts';
 
-function once(text: string, over: Partial<Once> = {}): Once {
+function once(text: string, over: Partial<PutOnceRequest> = {}): PutOnceRequest {
   const bytes = Buffer.from(text);
   const sha256 = createHash('sha256').update(bytes).digest('hex');
   return { key: 'a/b', bytes, sha256, content: { rows: '3', 'row-hash': 'ff' }, build: '1/zstd-1', ...over };

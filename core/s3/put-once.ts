@@ -3,7 +3,7 @@ import { sha256Of } from '../sha256.ts';
 import type { ObjectStore } from './store.ts';
 
 /** What is to be stored, and by what two stores of the same rows in other bytes are recognised. */
-export interface Once {
+export interface PutOnceRequest {
   readonly key: string;
   readonly bytes: Buffer;
   /** Of the bytes, hexadecimal. */
@@ -15,7 +15,7 @@ export interface Once {
 }
 
 /** What is stored under the key now. */
-export interface Kept {
+export interface PutOnceResult {
   readonly sha256: string;
   readonly bytes: number;
   /** False when it was there already. */
@@ -28,7 +28,7 @@ export interface Kept {
  *
  * @throws MillraceError S3_CONFLICT: something else is under the key; what `ObjectStore` throws.
  */
-export async function putOnce(store: ObjectStore, once: Once, signal?: AbortSignal): Promise<Kept> {
+export async function putOnce(store: ObjectStore, once: PutOnceRequest, signal?: AbortSignal): Promise<PutOnceResult> {
   const metadata = { ...once.content, build: once.build };
   const options = signal === undefined ? { metadata } : { metadata, signal };
   if ((await store.putIfAbsent(once.key, once.bytes, options)) === 'created') {

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { type CommittedPartition, readCommitted, Shower, summarize } from './committed.ts';
+import { type CommittedPartition, readCommitted, StateFormatter, summarize } from './committed.ts';
 import { Owners } from './fixture.ts';
 
 const long = { type: 'long' };
@@ -35,7 +35,7 @@ async function read(owners: Owners, query: object = {}): Promise<readonly Commit
 
 test('the newest committed value of each key is read, whether a task runs or not', async () => {
   const owners = await history();
-  const shower = new Shower(owners.definitions);
+  const shower = new StateFormatter(owners.definitions);
   const [partition] = await read(owners);
   const shown = partition?.entries.map((each) => [each.store, each.key, shower.show(each).value, each.timestamp]);
   expect(shown).toEqual([

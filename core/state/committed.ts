@@ -97,7 +97,7 @@ export function summarize({ partition, entries }: CommittedPartition): readonly 
 }
 
 /** Shows values as JSON, by the schemas of the declaration. */
-export class Shower {
+export class StateFormatter {
   readonly #codecs: ReadonlyMap<string, ValueCodec<unknown>>;
 
   constructor(definitions: readonly StoreDefinition<never>[]) {

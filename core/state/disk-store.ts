@@ -1,6 +1,6 @@
 import type { InputRecord, Store, StoreDefinition } from '../processor/define.ts';
 import type { Disk, DiskOperation } from './disk.ts';
-import { type Change, changeKey, type KeyedState, type StoredEntry } from './keyed.ts';
+import { type ChangelogEntry, changeKey, type KeyedState, type StoredEntry } from './keyed.ts';
 import { ValueCodec } from './value.ts';
 
 /** Prefixes of a task's database: its copy of the changelog, and what is due when. */
@@ -105,9 +105,9 @@ export class DiskStore<V> implements Store<V>, KeyedState {
     if (this.#ttl !== undefined) await this.#sweep(this.#ttl);
   }
 
-  takeChanges(): Change[] {
+  takeChanges(): ChangelogEntry[] {
     const generation = new Map<string, Entry<V> & { bytes: Buffer | null }>();
-    const changes: Change[] = [];
+    const changes: ChangelogEntry[] = [];
     for (const [key, entry] of this.#active) {
       const { value, setAt } = entry;
       const bytes =

@@ -1,5 +1,5 @@
 /** One entry of the changelog: a null value is a tombstone. */
-export interface Change {
+export interface ChangelogEntry {
   readonly key: Buffer;
   readonly value: Buffer | null;
 }
@@ -20,7 +20,7 @@ export interface KeyedState {
   /** Log time, microseconds: entries that have outlived their time to live are gone. */
   advance(logTime: bigint): void;
   /** Takes the changes since the last call, encoded now: the fold may go on while they are being written. */
-  takeChanges(): Change[];
+  takeChanges(): ChangelogEntry[];
   /** For people, never for a fold: it may read the disk. */
   lookup(key: string): StoredEntry | undefined;
 }

@@ -1,5 +1,5 @@
 import type { Store, StoreDefinition } from '../processor/define.ts';
-import { type Change, changeKey, type KeyedState, type StoredEntry } from './keyed.ts';
+import { type ChangelogEntry, changeKey, type KeyedState, type StoredEntry } from './keyed.ts';
 import { ValueCodec } from './value.ts';
 
 /** A store whose entries are all in memory, decoded. */
@@ -72,8 +72,8 @@ export class MemoryStore<V> implements Store<V>, KeyedState {
     }
   }
 
-  takeChanges(): Change[] {
-    const changes: Change[] = [];
+  takeChanges(): ChangelogEntry[] {
+    const changes: ChangelogEntry[] = [];
     for (const key of this.#dirty) {
       const value = this.#entries.get(key);
       const bytes = value === undefined ? null : this.codec.encode(key, value, this.#timeOf(key));
@@ -117,7 +117,7 @@ export class MemoryStore<V> implements Store<V>, KeyedState {
     }
   }
 
-  *encoded(): IterableIterator<Change> {
+  *encoded(): IterableIterator<ChangelogEntry> {
     for (const [key, value] of this.#entries) {
       yield { key: changeKey(this.codec.store, key), value: this.codec.encode(key, value, this.#timeOf(key)) };
     }

@@ -2,7 +2,7 @@ import { MillraceError } from '../errors.ts';
 import { type Log, type LogRecord, type OutRecord, readRange, type TopicPartition } from '../runtime/log.ts';
 import { DAY } from '../time.ts';
 import { readTask, type TaskState, taskValue } from './changelog.ts';
-import type { Change } from './keyed.ts';
+import type { ChangelogEntry } from './keyed.ts';
 import type { Stores } from './stores.ts';
 
 /**
@@ -40,7 +40,7 @@ export interface Snapshot {
   readonly positions: ReadonlyMap<string, bigint>;
   readonly task: TaskState;
   /** For `Stores.load`. */
-  readonly entries: readonly Change[];
+  readonly entries: readonly ChangelogEntry[];
 }
 
 export interface Snapshotted {
@@ -135,7 +135,7 @@ export async function readSnapshot(log: Log, query: SnapshotQuery): Promise<Snap
   }
   if (chosen === undefined) return undefined;
   const { offset, closing } = chosen;
-  const entries: Change[] = [];
+  const entries: ChangelogEntry[] = [];
   for await (const records of readRange(log, { ...at, from: offset - BigInt(closing.chunks), to: offset }, options)) {
     for (const { value } of records) entries.push(...entriesOf(value ?? Buffer.alloc(0)));
   }
@@ -159,7 +159,7 @@ function parseClosing(at: TopicPartition, { offset, value }: LogRecord): Closing
   return closing;
 }
 
-function* entriesOf(chunk: Buffer): Generator<Change> {
+function* entriesOf(chunk: Buffer): Generator<ChangelogEntry> {
   for (let at = 0; at < chunk.length; ) {
     const key = part(chunk, at);
     const value = part(chunk, at + 4 + key.length);

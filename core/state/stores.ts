@@ -1,7 +1,7 @@
 import type { InputRecord, Store, StoreDefinition } from '../processor/define.ts';
 import type { Disk, DiskOperation } from './disk.ts';
 import { DiskStore } from './disk-store.ts';
-import { type Change, type KeyedState, parseKey, type StoredEntry } from './keyed.ts';
+import { type ChangelogEntry, type KeyedState, parseKey, type StoredEntry } from './keyed.ts';
 import { MemoryStore } from './memory-store.ts';
 import { corruptState, type ValueCodec } from './value.ts';
 
@@ -93,7 +93,7 @@ export class Stores {
    * Takes the changes since the last call, encoded now: the fold may go on while they are being written. When they are committed `committing`
    * and `committed` follow; when they are not, the stores are thrown away.
    */
-  takeChanges(): Change[] {
+  takeChanges(): ChangelogEntry[] {
     const changes = this.#memory.flatMap((store) => store.takeChanges());
     if (this.#disk.length === 0) return changes;
     this.#flying.push(changes.map(({ key, value }) => ({ key: `d${key.toString('utf8')}`, value })));
@@ -176,7 +176,7 @@ export class Stores {
   }
 
   /** All entries as the changelog has them. Only with everything in memory. */
-  *encoded(): IterableIterator<Change> {
+  *encoded(): IterableIterator<ChangelogEntry> {
     for (const store of this.#memory) yield* store.encoded();
   }
 

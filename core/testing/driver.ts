@@ -29,7 +29,7 @@ export interface DriverOptions {
 }
 
 /** Where a record goes. */
-export interface Place {
+export interface SendOptions {
   /** Default: the primary input. */
   readonly topic?: string;
   /** Default 0. */
@@ -117,7 +117,7 @@ export class Driver<In> implements AsyncDisposable {
   }
 
   /** Appends an input record; it is processed by the next `run`. Returns its offset. */
-  send(value: In, at: Place = {}): bigint {
+  send(value: In, at: SendOptions = {}): bigint {
     const encoder = this.#inputs.get(at.topic ?? this.#processor.inputs[0].topic);
     if (encoder === undefined) throw new TypeError(`${at.topic} is no input of ${this.#processor.name}`);
     return this.sendBytes(encoder.encode(value), at);
@@ -137,7 +137,7 @@ export class Driver<In> implements AsyncDisposable {
   }
 
   /** Appends an input record as bytes, for hostile input. */
-  sendBytes(value: Buffer | null, at: Place = {}): bigint {
+  sendBytes(value: Buffer | null, at: SendOptions = {}): bigint {
     const topic = at.topic ?? this.#processor.inputs[0].topic;
     return this.log.append({ topic, partition: at.partition ?? 0, key: null, value, timestamp: at.timestamp ?? 0n });
   }

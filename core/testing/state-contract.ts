@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals';
 import type { InputRecord, StoreDefinition } from '../processor/define.ts';
 import type { Disk } from '../state/disk.ts';
-import type { Change } from '../state/keyed.ts';
+import type { ChangelogEntry } from '../state/keyed.ts';
 import { Stores } from '../state/stores.ts';
 import fc from './property.ts';
 
@@ -175,7 +175,7 @@ class Task implements AsyncDisposable {
   #disk: Disk | undefined;
   readonly #kind: StoreKind;
   readonly #definition: StoreDefinition<string>;
-  readonly #flying: Change[][] = [];
+  readonly #flying: ChangelogEntry[][] = [];
   readonly #changelog = new Map<string, Buffer | null>();
   #now = 0n;
   #size = 0;
@@ -206,7 +206,7 @@ class Task implements AsyncDisposable {
   }
 
   /** Begins a transaction. */
-  begin(): readonly Change[] {
+  begin(): readonly ChangelogEntry[] {
     const changes = this.stores.takeChanges();
     this.#flying.push(changes);
     return changes;
@@ -225,7 +225,7 @@ class Task implements AsyncDisposable {
     return true;
   }
 
-  async cycle(): Promise<readonly Change[]> {
+  async cycle(): Promise<readonly ChangelogEntry[]> {
     const changes = this.begin();
     await this.commit();
     return changes;
@@ -309,6 +309,6 @@ function record(value: string): InputRecord<string> {
   return { value, topic: 'input', partition: 0, offset: 0n, logTime: 0n, lsn: null };
 }
 
-function text(changes: readonly Change[]): string[] {
+function text(changes: readonly ChangelogEntry[]): string[] {
   return changes.map(({ key, value }) => `${key.toString().split('\u0000')[1]}=${value === null ? 'gone' : 'value'}`);
 }

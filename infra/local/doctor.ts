@@ -12,7 +12,7 @@ import { isAlive } from './process.ts';
 import { servicesOf } from './stack.ts';
 import { portsOf, readRecord } from './state.ts';
 
-export interface Finding {
+export interface DoctorFinding {
   readonly what: string;
   readonly state: 'ok' | 'warning' | 'failed';
   readonly found: string;
@@ -28,7 +28,7 @@ export interface DoctorOptions {
 
 const gib = 1024 ** 3;
 
-export async function runDoctor(options: DoctorOptions): Promise<readonly Finding[]> {
+export async function runDoctor(options: DoctorOptions): Promise<readonly DoctorFinding[]> {
   const { host, dir } = options;
   return [
     node(process.versions.node),
@@ -46,7 +46,7 @@ export async function runDoctor(options: DoctorOptions): Promise<readonly Findin
   ];
 }
 
-export function node(version: string): Finding {
+export function node(version: string): DoctorFinding {
   const ok = Number(version.split('.')[0]) >= 24;
   return {
     what: 'Node',
@@ -56,7 +56,7 @@ export function node(version: string): Finding {
   };
 }
 
-async function java(env: Host['env']): Promise<Finding> {
+async function java(env: Host['env']): Promise<DoctorFinding> {
   try {
     const { major, home } = await findJava(minimumJava, env);
     return { what: 'JDK', state: 'ok', found: `Java ${major} in ${home}` };
@@ -66,7 +66,13 @@ async function java(env: Host['env']): Promise<Finding> {
   }
 }
 
-async function tool(what: string, command: string, host: Host, without: string, remedy: string): Promise<Finding> {
+async function tool(
+  what: string,
+  command: string,
+  host: Host,
+  without: string,
+  remedy: string,
+): Promise<DoctorFinding> {
   const found = await findOnPath(command, host.env);
   if (found !== undefined) return { what, state: 'ok', found };
   return {
@@ -77,14 +83,14 @@ async function tool(what: string, command: string, host: Host, without: string, 
   };
 }
 
-async function minioOrGo(host: Host): Promise<Finding> {
+async function minioOrGo(host: Host): Promise<DoctorFinding> {
   const minio = await findOnPath('minio', host.env);
   if (minio !== undefined) return { what: 'MinIO', state: 'ok', found: minio };
   if (await isMinioInstalled(host)) return { what: 'MinIO', state: 'ok', found: 'in the cache; Go is not needed' };
   return tool('Go, for MinIO', 'go', host, 'MinIO cannot be built', 'Install MinIO, or Go 1.24 or newer.');
 }
 
-async function writable(what: string, folder: string): Promise<Finding> {
+async function writable(what: string, folder: string): Promise<DoctorFinding> {
   try {
     await access(await nearest(folder), constants.W_OK);
     return { what, state: 'ok', found: folder };
@@ -106,7 +112,7 @@ async function nearest(folder: string): Promise<string> {
   return '/';
 }
 
-async function disk(folder: string, wantedGib: number): Promise<Finding> {
+async function disk(folder: string, wantedGib: number): Promise<DoctorFinding> {
   try {
     const { bavail, bsize } = await statfs(await nearest(folder));
     const free = (bavail * bsize) / gib;
@@ -119,7 +125,7 @@ async function disk(folder: string, wantedGib: number): Promise<Finding> {
 }
 
 /** @param running whether the stack has its memory already. Default: false. */
-export function memory(free: number, total: number, running = false): Finding {
+export function memory(free: number, total: number, running = false): DoctorFinding {
   const found = `${(free / gib).toFixed(1)} of ${(total / gib).toFixed(1)} GiB free`;
   if (running || free >= 3 * gib) return { what: 'memory', state: 'ok', found };
   return { what: 'memory', state: 'warning', found, remedy: 'The stack takes about 2.5 GiB; close other programs.' };
@@ -130,13 +136,13 @@ async function isUp(dir: string): Promise<boolean> {
   return parts.length > 0 && (await Promise.all(parts.map(isAlive))).every(Boolean);
 }
 
-async function ports({ name, dir }: DoctorOptions): Promise<Finding[]> {
+async function ports({ name, dir }: DoctorOptions): Promise<DoctorFinding[]> {
   const record = await readRecord(dir);
   if (record === undefined && name !== 'dev') {
     return [{ what: 'ports', state: 'ok', found: 'free ones are chosen at the first start' }];
   }
   const wanted = await portsOf(name, record);
-  const findings: Finding[] = [];
+  const findings: DoctorFinding[] = [];
   for (const service of servicesOf(record?.brokers ?? 1)) {
     const part = record?.parts[service.name];
     const running = part !== undefined && (await isAlive(part));
@@ -146,7 +152,7 @@ async function ports({ name, dir }: DoctorOptions): Promise<Finding[]> {
   return findings;
 }
 
-async function portFinding(title: string, port: PortName, number: number, running: boolean): Promise<Finding> {
+async function portFinding(title: string, port: PortName, number: number, running: boolean): Promise<DoctorFinding> {
   const what = `port ${number}`;
   if (running) return { what, state: 'ok', found: `${title} of this stack runs there` };
   if (await isFree(number)) return { what, state: 'ok', found: `free for ${title} (${port})` };

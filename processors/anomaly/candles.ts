@@ -3,7 +3,7 @@ import { formatTimestamp } from '../../core/time.ts';
 import type { AnomalyKey } from '../../schemas/gen/anomaly_key.ts';
 import type { Candle } from '../../schemas/gen/candle.ts';
 import type { RuleBook } from './book.ts';
-import { baselineOf, type Histories, type History, position } from './history.ts';
+import { baselineOf, type CandleHistory, type Histories, position } from './history.ts';
 import type { Anomalies, Facts } from './life.ts';
 import { isTraded, type Traded } from './rules/measure.ts';
 import { priceJump } from './rules/price-jump.ts';
@@ -12,14 +12,14 @@ import { levelOf, threshold } from './rules/threshold.ts';
 import type { Details, Verdict } from './rules/verdict.ts';
 import { volumeSpike } from './rules/volume-spike.ts';
 import { zScore } from './rules/z-score.ts';
-import type { KeptCandle, Level } from './state.ts';
+import type { HysteresisLevel, KeptCandle } from './state.ts';
 
 export interface CandleJudgeOptions {
   readonly context: Context;
   readonly book: RuleBook;
   readonly histories: Histories;
   readonly anomalies: Anomalies;
-  readonly levels: Store<Level>;
+  readonly levels: Store<HysteresisLevel>;
   /** Candles that can be judged again, on top of those that a baseline needs. */
   readonly revisable: number;
 }
@@ -73,12 +73,12 @@ export class CandleJudge {
   }
 
   /** Position of the oldest candle that is judged again; before it only baselines change. */
-  #revisableFrom({ candles }: History): number {
+  #revisableFrom({ candles }: CandleHistory): number {
     return candles.length - 1 - this.#options.revisable;
   }
 
   /** Judges the candle there, and those after it that are compared with it. */
-  #judgeFrom(history: History, changed: number): void {
+  #judgeFrom(history: CandleHistory, changed: number): void {
     const { book } = this.#options;
     const { candles } = history;
     const from = this.#revisableFrom(history);
@@ -95,7 +95,7 @@ export class CandleJudge {
     }
   }
 
-  #judge(history: History, at: number, active: Active<CandleRule>): void {
+  #judge(history: CandleHistory, at: number, active: Active<CandleRule>): void {
     const candle = history.candles[at] as KeptCandle;
     const key = keyOf(history, candle, active.rule);
     const { anomalies } = this.#options;
@@ -115,7 +115,7 @@ export class CandleJudge {
     active: Active<CandleRule>,
     candle: Traded,
     baseline: readonly Traded[],
-    history: History,
+    history: CandleHistory,
     at: number,
   ): Verdict | undefined {
     const { rule } = active;
@@ -132,7 +132,7 @@ export class CandleJudge {
   }
 
   /** Whether the limit was crossed, and not cleared, before the candle: the last candle that says either way decides. */
-  #wasActive(history: History, at: number, rule: Threshold, version: bigint): boolean {
+  #wasActive(history: CandleHistory, at: number, rule: Threshold, version: bigint): boolean {
     const { book, levels } = this.#options;
     for (let before = at - 1; before >= 0; before--) {
       const candle = history.candles[before] as KeptCandle;
@@ -145,7 +145,7 @@ export class CandleJudge {
   }
 
   /** Lets go of what is beyond what can be judged again. */
-  #trim(history: History): void {
+  #trim(history: CandleHistory): void {
     const { book, histories, anomalies, levels, revisable } = this.#options;
     const most = book.lookback() + revisable + 1;
     while (history.candles.length > most) {
@@ -169,15 +169,15 @@ export class CandleJudge {
   }
 }
 
-function applies(rule: CandleRule, history: History): boolean {
+function applies(rule: CandleRule, history: CandleHistory): boolean {
   return concerns(rule, history) && (rule.intervals.size === 0 || rule.intervals.has(history.interval));
 }
 
-function keyOf({ venue, symbol, interval }: History, { window_start }: KeptCandle, rule: CandleRule): AnomalyKey {
+function keyOf({ venue, symbol, interval }: CandleHistory, { window_start }: KeptCandle, rule: CandleRule): AnomalyKey {
   return { venue, symbol, interval, window_start, type: rule.type, rule: rule.id, event: '' };
 }
 
-function levelKey(rule: CandleRule, { venue, symbol, interval }: History): string {
+function levelKey(rule: CandleRule, { venue, symbol, interval }: CandleHistory): string {
   return JSON.stringify([rule.id, venue, symbol, interval]);
 }
 

@@ -3,19 +3,19 @@ import { isTraded, type Traded } from './rules/measure.ts';
 import type { KeptCandle } from './state.ts';
 
 /** The candles of one venue, symbol and interval that are kept, oldest first. */
-export interface History {
+export interface CandleHistory {
   readonly venue: string;
   readonly symbol: string;
   readonly interval: string;
   readonly candles: KeptCandle[];
 }
 
-export type Place = Pick<History, 'venue' | 'symbol' | 'interval'>;
+export type SeriesKey = Pick<CandleHistory, 'venue' | 'symbol' | 'interval'>;
 
 /** Histories by venue, symbol and interval, one store entry for each candle: a new candle writes itself, not those before it. */
 export class Histories {
   readonly #store: Store<KeptCandle>;
-  readonly #histories = new Map<string, History>();
+  readonly #histories = new Map<string, CandleHistory>();
 
   constructor(store: Store<KeptCandle>) {
     this.#store = store;
@@ -35,7 +35,7 @@ export class Histories {
     }
   }
 
-  of({ venue, symbol, interval }: Place): History {
+  of({ venue, symbol, interval }: SeriesKey): CandleHistory {
     const key = JSON.stringify([venue, symbol, interval]);
     let history = this.#histories.get(key);
     if (history === undefined) {
@@ -46,7 +46,7 @@ export class Histories {
   }
 
   /** Puts the candle in its place, instead of an earlier revision if there is one. Returns the place. */
-  put(history: History, candle: KeptCandle): number {
+  put(history: CandleHistory, candle: KeptCandle): number {
     const { candles } = history;
     const at = position(candles, candle.window_start);
     candles.splice(at, candles[at]?.window_start === candle.window_start ? 1 : 0, candle);
@@ -55,7 +55,7 @@ export class Histories {
   }
 
   /** Takes out the oldest one. */
-  shift(history: History): KeptCandle | undefined {
+  shift(history: CandleHistory): KeptCandle | undefined {
     const oldest = history.candles.shift();
     if (oldest !== undefined) this.#store.delete(storeKey(history, oldest));
     return oldest;
@@ -89,7 +89,7 @@ export function position(candles: readonly KeptCandle[], windowStart: bigint): n
  * The `count` candles with trades before position `at`, oldest first; fewer if there never were more. Undefined when there were, and they are not
  * kept any more: then nothing can be said.
  */
-export function baselineOf({ candles }: History, at: number, count: number): readonly Traded[] | undefined {
+export function baselineOf({ candles }: CandleHistory, at: number, count: number): readonly Traded[] | undefined {
   const found: Traded[] = [];
   for (let before = at - 1; before >= 0 && found.length < count; before--) {
     const candle = candles[before] as KeptCandle;
@@ -99,6 +99,6 @@ export function baselineOf({ candles }: History, at: number, count: number): rea
   return found.reverse();
 }
 
-function storeKey({ venue, symbol, interval }: Place, { window_start }: KeptCandle): string {
+function storeKey({ venue, symbol, interval }: SeriesKey, { window_start }: KeptCandle): string {
   return JSON.stringify([venue, symbol, interval, window_start.toString()]);
 }

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Context, Store } from '../../core/processor/define.ts';
 import type { Anomaly } from '../../schemas/gen/anomaly.ts';
 import type { AnomalyKey } from '../../schemas/gen/anomaly_key.ts';
-import type { Said } from './state.ts';
+import type { PublishedAnomaly } from './state.ts';
 
 /** Everything of an anomaly but its place in its own life. */
 export type Facts = Omit<Anomaly, 'status' | 'revision'>;
@@ -13,9 +13,9 @@ export type Facts = Omit<Anomaly, 'status' | 'revision'>;
  */
 export class Anomalies {
   readonly #context: Context;
-  readonly #said: Store<Said>;
+  readonly #said: Store<PublishedAnomaly>;
 
-  constructor(context: Context, said: Store<Said>) {
+  constructor(context: Context, said: Store<PublishedAnomaly>) {
     this.#context = context;
     this.#said = said;
   }

@@ -33,7 +33,7 @@ export interface RuleVersion {
 }
 
 /** What was last said of an anomaly. */
-export interface Said {
+export interface PublishedAnomaly {
   readonly revision: number;
   readonly status: string;
   /** Of its figures: equal ones are not said twice. */
@@ -41,7 +41,7 @@ export interface Said {
 }
 
 /** Hysteresis before the oldest candle that is kept. */
-export interface Level {
+export interface HysteresisLevel {
   /** Of the rule. */
   readonly version: bigint;
   readonly active: boolean;
@@ -69,7 +69,7 @@ export interface Stall {
 }
 
 /** Numbers that are missing, inclusive. */
-export interface Missing {
+export interface NumberRange {
   readonly from: bigint;
   readonly to: bigint;
 }
@@ -85,7 +85,7 @@ export interface Gap {
   /** The numbers on both sides of it. */
   readonly low: bigint;
   readonly high: bigint;
-  readonly missing: readonly Missing[];
+  readonly missing: readonly NumberRange[];
 }
 
 export interface Sequence {

@@ -1,7 +1,7 @@
 import { MillraceError } from '../../core/errors.ts';
 import type { Context, InputRecord, Store } from '../../core/processor/define.ts';
 import { KeyedPattern } from '../../core/processor/pattern/keyed.ts';
-import type { Outcome, PatternState } from '../../core/processor/pattern/pattern.ts';
+import type { PatternOutcome, PatternState } from '../../core/processor/pattern/pattern.ts';
 import { DAY, floorTo, parseTimestamp } from '../../core/time.ts';
 import type { Severity } from '../../schemas/gen/anomaly.ts';
 import type { AnomalyKey } from '../../schemas/gen/anomaly_key.ts';
@@ -142,7 +142,7 @@ export class TradeWatch {
     }
   }
 
-  #silent({ rule, version }: Active<StaleFeed>, key: string, outcome: Outcome<SeenTrade>): void {
+  #silent({ rule, version }: Active<StaleFeed>, key: string, outcome: PatternOutcome<SeenTrade>): void {
     const last = outcome.kind === 'match' ? outcome.matched('last trade')[0]?.value : undefined;
     if (last === undefined) return;
     const stall: Stall = { version, severity: rule.severity, after: rule.after, last };

@@ -1,7 +1,7 @@
 import { fits } from '../../core/decimal.ts';
 import { MillraceError } from '../../core/errors.ts';
 import type { Context, Fold, InputRecord, TableRecord } from '../../core/processor/define.ts';
-import { CapturedTable, type Mark, type RowChange } from '../../core/processor/joins/table.ts';
+import { CapturedTable, type RowChange, type TablePosition } from '../../core/processor/joins/table.ts';
 import { parseTimestamp } from '../../core/time.ts';
 import type { InstrumentRow } from '../../schemas/gen/instrument_change.ts';
 import type { LateReason } from '../../schemas/gen/late_trade.ts';
@@ -16,7 +16,7 @@ import { instrumentKey, instrumentStore, marksStore } from './state.ts';
 const OPERATIONS: Readonly<Record<string, TradeOperation>> = { c: 'CREATE', r: 'READ', u: 'UPDATE', d: 'DELETE' };
 
 /** A change of a trade, read. */
-interface Change {
+interface ParsedTrade {
   readonly row: TradeRow;
   readonly operation: TradeOperation;
   /** Event time, microseconds. */
@@ -34,7 +34,7 @@ export class EnrichmentFold implements Fold<TradeChange> {
     this.#context = context;
     this.#instruments = new CapturedTable({
       rows: context.store<InstrumentRow>(instrumentStore.name),
-      marks: context.store<Mark>(marksStore),
+      marks: context.store<TablePosition>(marksStore),
       keyOf: instrumentKey,
     });
   }
@@ -64,7 +64,7 @@ export class EnrichmentFold implements Fold<TradeChange> {
     return { instruments: this.#instruments.size };
   }
 
-  #enriched(record: InputRecord<TradeChange>, { row, operation, time, notional }: Change): MarketTrade {
+  #enriched(record: InputRecord<TradeChange>, { row, operation, time, notional }: ParsedTrade): MarketTrade {
     const known = this.#instruments.get(row);
     const instrument: Instrument | null = known === undefined ? null : instrumentOf(known);
     return {
@@ -89,7 +89,7 @@ export class EnrichmentFold implements Fold<TradeChange> {
     };
   }
 
-  #notNew(record: InputRecord<TradeChange>, { row, time }: Change, reason: LateReason): void {
+  #notNew(record: InputRecord<TradeChange>, { row, time }: ParsedTrade, reason: LateReason): void {
     const { venue, symbol, trade_id: id, venue_sequence: sequence } = row;
     const outcome = { reason, effect: 'NOT_APPLIED', window: null, lateness: null } as const;
     const late = lateTrade(record, { ...row, id, sequence, time }, outcome);
@@ -98,7 +98,7 @@ export class EnrichmentFold implements Fold<TradeChange> {
 }
 
 /** @throws MillraceError BAD_RECORD for a change that is not of one trade, or whose notional has no place in DECIMAL(38,16). */
-function readChange({ op, before, after }: TradeChange): Change {
+function readChange({ op, before, after }: TradeChange): ParsedTrade {
   const operation = OPERATIONS[op];
   if (operation === undefined) throw unknownOperation(op);
   const row = presentRow(op === 'd' ? before : after, op);

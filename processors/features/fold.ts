@@ -1,10 +1,10 @@
-import { MillraceError, unlessDead } from '../../core/errors.ts';
+import { MillraceError, undefinedIfDeadLetter } from '../../core/errors.ts';
 import type { Context, Fold, InputRecord, Store } from '../../core/processor/define.ts';
 import { Heap } from '../../core/processor/heap.ts';
-import { type StoredVersion, type Version, Versions } from '../../core/processor/joins/versions.ts';
+import { type StoredVersion, VersionedStore, type VersionedValue } from '../../core/processor/joins/versioned-store.ts';
 import { changeLateness, dueAt, micros, observe, startProgress, watermarkAt } from '../../core/processor/watermark.ts';
-import { Recent } from '../../core/processor/windows/recent.ts';
-import type { Version as TradeVersion } from '../../core/processor/windows/versions.ts';
+import type { RecordVersion as TradeVersion } from '../../core/processor/windows/latest-versions.ts';
+import { RereadCache } from '../../core/processor/windows/reread-cache.ts';
 import { floor } from '../../core/processor/windows/windows.ts';
 import type { Features } from '../../schemas/gen/features.ts';
 import type { FeaturesKey } from '../../schemas/gen/features_key.ts';
@@ -15,7 +15,7 @@ import { type LateOutcome, lateTrade } from '../late-trade.ts';
 import type { Trade } from '../trade.ts';
 import { readSymbolKey, symbolKey, tradeKey, tradesOf } from '../trade-key.ts';
 import { addTrade, type Bar, barOf, rebuilt, subtractTrade } from './bar.ts';
-import { type Change, readChange } from './change.ts';
+import { type ParsedChange, readChange } from './parsed-change.ts';
 import { figuresAt } from './rolling.ts';
 import type { Rules } from './settings.ts';
 import {
@@ -41,8 +41,8 @@ export class FeaturesFold implements Fold<TradeChange> {
   readonly #context: Context<TradeChange>;
   readonly #states: Store<SymbolState>;
   readonly #refused: Store<{ readonly at: number }>;
-  readonly #bars: Versions<Bar>;
-  readonly #recent: Recent<Trade>;
+  readonly #bars: VersionedStore<Bar>;
+  readonly #rereads: RereadCache<Trade>;
   readonly #symbols = new Map<string, SymbolEntry>();
   /** Symbols that have a next row, by the log time at which it is due. */
   readonly #due = new Heap<SymbolEntry>();
@@ -54,11 +54,11 @@ export class FeaturesFold implements Fold<TradeChange> {
     this.#states = context.store(symbolStore.name);
     this.#refused = context.store('refused');
     // A row that is not made yet is at most the lateness behind the newest trade, and looks back over its windows to the bar before them.
-    this.#recent = new Recent(context as Context, {
+    this.#rereads = new RereadCache(context as Context, {
       version: (record) => this.#version(record),
       held: (key) => this.#notHeld(key),
     });
-    this.#bars = new Versions(context.store<StoredVersion<Bar>>(barStore.name), longest + lateness + step);
+    this.#bars = new VersionedStore(context.store<StoredVersion<Bar>>(barStore.name), longest + lateness + step);
   }
 
   restored(): void {
@@ -175,7 +175,7 @@ export class FeaturesFold implements Fold<TradeChange> {
     const holds = (time: number) => start <= time && time < start + step;
     const range = { topic: record.topic, from: bar.from_offset, to: record.offset + 1n };
     const oldest = () => this.#oldestOffset(micros(record.logTime));
-    this.#recent.ask({ ...range, key, holds, oldest }, (found) => {
+    this.#rereads.ask({ ...range, key, holds, oldest }, (found) => {
       const inside = [...found.within(start, start + step, bar.from_offset)];
       const others = inside.filter(({ id }) => id !== before.id);
       const next = rebuilt(bar, others, record, digits);
@@ -197,7 +197,7 @@ export class FeaturesFold implements Fold<TradeChange> {
 
   /** What a change says of its trade; undefined for a bad record, which changed nothing. */
   #version(record: TradeRecord): TradeVersion<Trade> | undefined {
-    return unlessDead(() => {
+    return undefinedIfDeadLetter(() => {
       const { before, after } = readChange(record.value);
       const trade = after ?? before;
       if (trade === null) return undefined;
@@ -229,7 +229,7 @@ export class FeaturesFold implements Fold<TradeChange> {
     this.#refused.set(refusedKey(trade), { at: micros(record.logTime) });
   }
 
-  #barAt(key: string, start: number): Version<Bar> | undefined {
+  #barAt(key: string, start: number): VersionedValue<Bar> | undefined {
     const held = this.#bars.at(key, start);
     return held.kind === 'version' && held.version.time === start ? held.version : undefined;
   }
@@ -264,7 +264,7 @@ export class FeaturesFold implements Fold<TradeChange> {
     this.#context.emit('market.features', row, { ...row, ...rest, provenance } satisfies Features);
   }
 
-  #notNew(record: TradeRecord, { before, after }: Change, reason: 'SNAPSHOT' | 'DUPLICATE'): void {
+  #notNew(record: TradeRecord, { before, after }: ParsedChange, reason: 'SNAPSHOT' | 'DUPLICATE'): void {
     const trade = after ?? before;
     if (trade !== null) this.#late(record, trade, { reason, effect: 'NOT_APPLIED', window: null, lateness: null });
   }

@@ -1,5 +1,5 @@
 import { divide, divideRounded, fits, PRICE_SCALE, pow10, rescale } from '../../core/decimal.ts';
-import type { Version, Versions } from '../../core/processor/joins/versions.ts';
+import type { VersionedStore, VersionedValue } from '../../core/processor/joins/versioned-store.ts';
 import type { Features, ProfileBucket, WindowFeatures } from '../../schemas/gen/features.ts';
 import type { Bar } from './bar.ts';
 import { edgesOf } from './profile.ts';
@@ -22,7 +22,7 @@ export type Figures = Pick<Features, 'price' | 'price_time' | 'windows' | 'profi
  *
  * `asOf` and all window lengths are multiples of the step, so a bar is either inside a window or outside.
  */
-export function figuresAt(bars: Versions<Bar>, key: string, asOf: number, rules: Rules): Figures | undefined {
+export function figuresAt(bars: VersionedStore<Bar>, key: string, asOf: number, rules: Rules): Figures | undefined {
   const inside = bars.between(key, asOf - rules.longest, asOf);
   const last = inside.at(-1);
   if (last === undefined) return undefined;
@@ -47,8 +47,8 @@ export function figuresAt(bars: Versions<Bar>, key: string, asOf: number, rules:
 
 /** One pass from the newest bar back: each longer window goes on where the shorter one ended. */
 function windowsOf(
-  inside: readonly Version<Bar>[],
-  earlier: Version<Bar> | undefined,
+  inside: readonly VersionedValue<Bar>[],
+  earlier: VersionedValue<Bar> | undefined,
   asOf: number,
   rules: Rules,
 ): readonly WindowFeatures[] {
@@ -57,8 +57,8 @@ function windowsOf(
   let squares: bigint | undefined = 0n;
   let at = inside.length;
   return rules.windows.map(({ name, length }) => {
-    for (; at > 0 && (inside[at - 1] as Version<Bar>).time >= asOf - length; at--) {
-      const { value: bar } = inside[at - 1] as Version<Bar>;
+    for (; at > 0 && (inside[at - 1] as VersionedValue<Bar>).time >= asOf - length; at--) {
+      const { value: bar } = inside[at - 1] as VersionedValue<Bar>;
       volume += bar.buy + bar.sell + bar.unknown;
       buy += bar.buy;
       sell += bar.sell;
@@ -84,7 +84,7 @@ function windowsOf(
   });
 }
 
-function profileOf(inside: readonly Version<Bar>[], digits: number): readonly ProfileBucket[] {
+function profileOf(inside: readonly VersionedValue<Bar>[], digits: number): readonly ProfileBucket[] {
   const volumes = new Map<bigint, bigint>();
   for (const { value } of inside) {
     for (const { edge, volume } of value.profile) volumes.set(edge, (volumes.get(edge) ?? 0n) + volume);

@@ -1,6 +1,6 @@
 import type { StoreDefinition } from '../../core/processor/define.ts';
 import type { HeapEntry } from '../../core/processor/heap.ts';
-import { Versions } from '../../core/processor/joins/versions.ts';
+import { VersionedStore } from '../../core/processor/joins/versioned-store.ts';
 import type { Progress } from '../../core/processor/watermark.ts';
 import type { Rules } from './settings.ts';
 
@@ -11,7 +11,7 @@ import type { Rules } from './settings.ts';
 const decimal = { type: 'bytes', logicalType: 'decimal', precision: 38, scale: 8 } as const;
 
 /** One bar per symbol and step with trades, as long as a window can reach it. Value: `Bar`. */
-export const barStore: StoreDefinition = Versions.store('bars', {
+export const barStore: StoreDefinition = VersionedStore.store('bars', {
   type: 'record',
   name: 'Bar',
   fields: [

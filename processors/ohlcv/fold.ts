@@ -1,8 +1,8 @@
-import { MillraceError, unlessDead } from '../../core/errors.ts';
+import { MillraceError, undefinedIfDeadLetter } from '../../core/errors.ts';
 import type { Context, Fold, InputRecord, Store, TableRecord } from '../../core/processor/define.ts';
 import type { Emission } from '../../core/processor/windows/aggregation.ts';
+import type { RecordVersion } from '../../core/processor/windows/latest-versions.ts';
 import type { WindowOutcome } from '../../core/processor/windows/revision.ts';
-import type { Version } from '../../core/processor/windows/versions.ts';
 import { Windowed } from '../../core/processor/windows/windowed.ts';
 import type { CandleKey } from '../../schemas/gen/candle_key.ts';
 import type { RebuildOrder } from '../../schemas/gen/rebuild_order.ts';
@@ -14,7 +14,7 @@ import { presentRow, rowsOf, trades } from '../trade-change.ts';
 import { tradeKey, tradesOf } from '../trade-key.ts';
 import { type Accumulator, candles, sameTrade, toCandle } from './candle.ts';
 import type { Rules } from './settings.ts';
-import type { Held, HeldTrade } from './state.ts';
+import type { HeldEntry, HeldTrade } from './state.ts';
 import { Symbols } from './symbols.ts';
 
 /**
@@ -27,7 +27,7 @@ import { Symbols } from './symbols.ts';
 export class OhlcvFold implements Fold<TradeChange> {
   readonly #context: Context;
   readonly #symbols = new Symbols();
-  readonly #held: Store<Held>;
+  readonly #held: Store<HeldEntry>;
   readonly #windowed: Windowed<Trade, Accumulator>;
 
   constructor(rules: Rules, context: Context) {
@@ -143,12 +143,12 @@ export class OhlcvFold implements Fold<TradeChange> {
   /** What candles hold of the trade. A row that is no trade is in none. */
   #heldOf(row: TradeRow): Trade | null {
     const held = this.#held.get(keyOf(row));
-    if (held === undefined) return unlessDead(() => readTrade(row)) ?? null;
+    if (held === undefined) return undefinedIfDeadLetter(() => readTrade(row)) ?? null;
     return held.trade === null ? null : tradeOf(row.venue, row.symbol, row.trade_id, held.trade);
   }
 
   /** What candles hold of a symbol's trades whose last change they did not take. */
-  *#heldIn(key: string): IterableIterator<Version<Trade>> {
+  *#heldIn(key: string): IterableIterator<RecordVersion<Trade>> {
     const { venue, symbol } = this.#symbols.of(key);
     for (const [id, { trade }] of tradesOf(this.#held, key)) {
       const record = trade === null ? null : tradeOf(venue, symbol, id, trade);
@@ -165,8 +165,8 @@ export class OhlcvFold implements Fold<TradeChange> {
   }
 
   /** What a change says, for reading it again; undefined for a bad record, which changed nothing. */
-  #version({ value }: InputRecord<TradeChange>): Version<Trade> | undefined {
-    return unlessDead(() => {
+  #version({ value }: InputRecord<TradeChange>): RecordVersion<Trade> | undefined {
+    return undefinedIfDeadLetter(() => {
       const { before, after } = rowsOf(value);
       const { venue, symbol, trade_id: id } = before === null ? after : before;
       const trade = after === null ? null : readTrade(after);

@@ -32,7 +32,7 @@ export const accumulatorSchema = {
 };
 
 /** What candles hold of a trade whose last change was refused, or not applied because none had it: not what Postgres has now. Null: nothing. */
-export interface Held {
+export interface HeldEntry {
   readonly trade: HeldTrade | null;
 }
 

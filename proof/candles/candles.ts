@@ -19,7 +19,7 @@ export interface CandleSources {
   readonly schemas: Schemas;
   /** What `db` sees, when trades are written meanwhile. Default: everything in the log. */
   readonly snapshot?: Snapshot;
-  /** What of the trades it sees without a look at each, as `Moment` has it. Default: nothing. */
+  /** What of the trades it sees without a look at each, as `CapturedInstant` has it. Default: nothing. */
   readonly settled?: readonly bigint[];
 }
 

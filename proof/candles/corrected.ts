@@ -8,8 +8,8 @@ import { formatTimestamp, parseTimestamp } from '../../core/time.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import type { LateTrade } from '../../schemas/gen/late_trade.ts';
 import type { TradeChange, TradeRow } from '../../schemas/gen/trade_change.ts';
-import { type Cell, copyRows } from '../copy.ts';
-import type { Unseen } from '../live/unseen.ts';
+import { type CopyValue, copyRows } from '../copy.ts';
+import type { UnseenChanges } from '../live/unseen.ts';
 import { readRaw, readTopic, tradesTopic } from '../topic.ts';
 import { type CandleSettings, startsOf } from '../windows.ts';
 import type { Rebuilt } from './rebuilt.ts';
@@ -24,7 +24,7 @@ export interface Corrections {
   /** Whether anything but the unseen inserts is touched: then the whole log is read, not only what comes after the first of them. */
   readonly history: boolean;
   /** Changes that are not in Postgres' snapshot. */
-  readonly unseen: Unseen | undefined;
+  readonly unseen: UnseenChanges | undefined;
   readonly rebuilt: Rebuilt;
 }
 
@@ -46,9 +46,9 @@ export async function loadCorrected(db: Client, log: Log, schemas: Schemas, of: 
   const skipped = await notApplied(log, schemas, of);
   await notShown(db, of, skipped);
   const lives = await replay(log, schemas, of, skipped);
-  async function* rows(): AsyncGenerator<Cell[][]> {
+  async function* rows(): AsyncGenerator<CopyValue[][]> {
     yield [...lives.values()].flatMap(({ held }) =>
-      [...held].map(([place, row]): Cell[] => {
+      [...held].map(([place, row]): CopyValue[] => {
         const at = place.indexOf('|');
         const { venue, symbol, trade_id, venue_sequence, price, size, executed_at } = row;
         const exact = [formatDecimal(price, PRICE_SCALE), formatDecimal(size, PRICE_SCALE)] as const;
@@ -155,7 +155,7 @@ async function replay(
 }
 
 /** What came later than the unseen changes were looked for is in no candle that was read before. */
-async function* readChanges(log: Log, history: boolean, unseen: Unseen | undefined): ReturnType<typeof readRaw> {
+async function* readChanges(log: Log, history: boolean, unseen: UnseenChanges | undefined): ReturnType<typeof readRaw> {
   if (unseen === undefined) {
     yield* readRaw(log, tradesTopic);
     return;

@@ -10,8 +10,8 @@ import type { DeadLetter } from '../../schemas/gen/dead_letter.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import type { LateTrade } from '../../schemas/gen/late_trade.ts';
 import type { TradeChange } from '../../schemas/gen/trade_change.ts';
-import { type Cell, copyRows } from '../copy.ts';
-import type { Unseen } from '../live/unseen.ts';
+import { type CopyValue, copyRows } from '../copy.ts';
+import type { UnseenChanges } from '../live/unseen.ts';
 import { readTopic } from '../topic.ts';
 import type { CandleSettings } from '../windows.ts';
 import { keyOf, loadCorrected, placeOf } from './corrected.ts';
@@ -43,7 +43,7 @@ export async function loadExcluded(
   { db, log, schemas }: { readonly db: Client; readonly log: Log; readonly schemas: Schemas },
   settings: CandleSettings & { readonly processor: string },
   rebuilt: Rebuilt,
-  unseen?: Unseen,
+  unseen?: UnseenChanges,
 ): Promise<Excluded> {
   const { processor } = settings;
   await db.query(`CREATE TEMP TABLE excluded (venue text, symbol text, trade_id text, "interval" text, window_start timestamptz, reason text);
@@ -53,7 +53,7 @@ export async function loadExcluded(
   const dead = new Set<string>();
   async function* late() {
     for await (const portion of readTopic<LateTrade>(log, schemas, `${processor}.late`, contracts.late_trade)) {
-      const rows: Cell[][] = [];
+      const rows: CopyValue[][] = [];
       for (const { value } of portion) {
         const { venue, symbol, trade_id, interval, window_start, reason, effect, origin } = value;
         if (reason !== 'DUPLICATE' && (reason === 'UPDATE' || reason === 'DELETE' || isCorrection(value))) {
@@ -74,7 +74,7 @@ export async function loadExcluded(
   const redriven = await redrivesOf(log, schemas, processor);
   async function* letters() {
     for await (const portion of readTopic<DeadLetter>(log, schemas, `${processor}.dead`, contracts.dead_letter)) {
-      const rows: Cell[][] = [];
+      const rows: CopyValue[][] = [];
       for (const { partition, record, value: letter } of portion) {
         // Sent to the log again since: what became of that record counts, and if it was refused again it has another letter.
         if (redriven.has(letterId({ partition, offset: record.offset }))) {
@@ -105,7 +105,7 @@ export async function loadExcluded(
     newer.add(keyOf(row));
   }
   async function* keys() {
-    yield [...touched].map((key): Cell[] => [...key.split('\u001f'), String(newer.has(key))]);
+    yield [...touched].map((key): CopyValue[] => [...key.split('\u001f'), String(newer.has(key))]);
   }
   if (touched.size > 0) await copyRows(db, 'touched', keys());
   await loadCorrected(db, log, schemas, { processor, touched, dead, settings, history, unseen, rebuilt });

@@ -5,7 +5,7 @@ import type { Log } from '../../core/runtime/log.ts';
 import { formatTimestamp } from '../../core/time.ts';
 import type { Candle } from '../../schemas/gen/candle.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
-import { type Cell, copyRows } from '../copy.ts';
+import { type CopyValue, copyRows } from '../copy.ts';
 import { dayRange } from '../day.ts';
 import type { Differences } from '../report.ts';
 import { readTopic } from '../topic.ts';
@@ -72,9 +72,9 @@ export async function loadObserved(
   return count;
 }
 
-function toRow(candle: Candle, seq: number): Cell[] {
-  const price = (value: bigint | null): Cell => (value === null ? null : formatDecimal(value, PRICE_SCALE));
-  const time = (value: bigint | null): Cell => (value === null ? null : formatTimestamp(value));
+function toRow(candle: Candle, seq: number): CopyValue[] {
+  const price = (value: bigint | null): CopyValue => (value === null ? null : formatDecimal(value, PRICE_SCALE));
+  const time = (value: bigint | null): CopyValue => (value === null ? null : formatTimestamp(value));
   return [
     candle.venue,
     candle.symbol,

@@ -19,7 +19,7 @@ const pollMs = 50;
  *
  * What was read from tables, by a snapshot of Debezium, a backfill, a recapture, or a redrive of what was there before, was visible when it was read. All ids are of 64 bits.
  */
-export class Settled {
+export class SettledOffsets {
   readonly #ends: readonly bigint[];
   readonly #next: bigint;
 
@@ -38,7 +38,7 @@ export class Settled {
     topic: string,
     db: Client,
     { signal, clock = wallClock }: { readonly signal?: AbortSignal; readonly clock?: Clock } = {},
-  ): Promise<Settled> {
+  ): Promise<SettledOffsets> {
     const ends = await endsOf(log, topic);
     const { rows } = await db.query<{ id: string }>('SELECT pg_current_xact_id()::text AS id');
     const next = BigInt(rows[0]?.id ?? 0);
@@ -50,7 +50,7 @@ export class Settled {
       await clock.sleep(pollMs, signal);
       signal?.throwIfAborted();
     }
-    return new Settled(ends, next);
+    return new SettledOffsets(ends, next);
   }
 
   /** By partition, the offset below which the snapshot sees every change. None where that is not known. */

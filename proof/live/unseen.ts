@@ -15,7 +15,7 @@ export interface UnseenChange {
   readonly change: TradeChange;
 }
 
-export interface Unseen {
+export interface UnseenChanges {
   /** Where each partition ended when it was looked at: what came later is not in here. */
   readonly ends: readonly bigint[];
   /** Of each partition the first one; undefined where there is none. */
@@ -36,7 +36,7 @@ export async function findUnseen(
   schemas: Schemas,
   snapshot: Snapshot,
   settled: readonly bigint[] = [],
-): Promise<Unseen> {
+): Promise<UnseenChanges> {
   const [starts, ends] = await Promise.all([log.starts(tradesTopic), log.ends(tradesTopic)]);
   const first: (bigint | undefined)[] = [];
   const changes: UnseenChange[] = [];

@@ -6,10 +6,10 @@ import { readSnapshot, type Snapshot } from '../../core/state/snapshots.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import type { JournalEntry } from '../../schemas/gen/journal_entry.ts';
 import { readRaw } from '../topic.ts';
-import { Reader } from './reader.ts';
+import { ReplayReader } from './reader.ts';
 
 /** One partition of a processor's life: what it took, in which order, as its journal has it. */
-export interface History {
+export interface TaskHistory {
   readonly processor: string;
   readonly partition: number;
   /** Topics, the primary first. */
@@ -32,7 +32,7 @@ export interface Base {
 }
 
 /** What a task took next. `position` is where it was in the primary input after it. */
-export type Step =
+export type HistoryEntry =
   | {
       readonly kind: 'records';
       readonly topic: string;
@@ -51,7 +51,7 @@ export type Step =
     };
 
 /** Whose history, and how much of it is of interest. */
-export interface HistoryQuery extends Pick<History, 'processor' | 'partition' | 'inputs'> {
+export interface HistoryQuery extends Pick<TaskHistory, 'processor' | 'partition' | 'inputs'> {
   readonly version: string;
   /** What the primary input holds before this offset need not be run again if there is a snapshot. */
   readonly from: bigint | undefined;
@@ -68,7 +68,7 @@ export async function openHistory(
   log: Log,
   schemas: Schemas,
   { version, from, ...at }: HistoryQuery,
-): Promise<History | undefined> {
+): Promise<TaskHistory | undefined> {
   const { processor, partition, inputs } = at;
   const committed = new Map<string, bigint>();
   for (const topic of inputs) {
@@ -124,10 +124,10 @@ async function requireWhole(log: Log, topic: string, partition: number): Promise
 export async function* steps(
   log: Log,
   schemas: Schemas,
-  history: History,
+  history: TaskHistory,
   to: bigint,
   signal?: AbortSignal,
-): AsyncGenerator<Step> {
+): AsyncGenerator<HistoryEntry> {
   const { processor, partition, inputs, base, committed, journal } = history;
   const primary = inputs[0] ?? '';
   await using readers = new Readers(log, partition, committed, signal);
@@ -174,7 +174,12 @@ function isIn({ task, positions }: Snapshot, entry: JournalEntry): boolean {
   }
 }
 
-async function* table(log: Log, entry: JournalEntry, position: bigint, signal?: AbortSignal): AsyncGenerator<Step> {
+async function* table(
+  log: Log,
+  entry: JournalEntry,
+  position: bigint,
+  signal?: AbortSignal,
+): AsyncGenerator<HistoryEntry> {
   const { topic, partition, from_offset: from, to_offset: to } = entry;
   if (partition === null || from === null || to === null) return;
   for await (const { records } of readRaw(log, topic, signal, { partition, from, to })) {
@@ -188,7 +193,7 @@ class Readers implements AsyncDisposable {
   readonly #partition: number;
   readonly #ends: ReadonlyMap<string, bigint>;
   readonly #signal: AbortSignal | undefined;
-  readonly #readers = new Map<string, Reader>();
+  readonly #readers = new Map<string, ReplayReader>();
 
   constructor(log: Log, partition: number, ends: ReadonlyMap<string, bigint>, signal: AbortSignal | undefined) {
     this.#log = log;
@@ -197,11 +202,11 @@ class Readers implements AsyncDisposable {
     this.#signal = signal;
   }
 
-  of(topic: string, from: bigint): Reader {
+  of(topic: string, from: bigint): ReplayReader {
     let reader = this.#readers.get(topic);
     if (reader === undefined) {
       const at = { topic, partition: this.#partition };
-      reader = new Reader(this.#log, at, from, this.#ends.get(topic) ?? from, this.#signal);
+      reader = new ReplayReader(this.#log, at, from, this.#ends.get(topic) ?? from, this.#signal);
       this.#readers.set(topic, reader);
     }
     return reader;

@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals';
 import { MemorySchemas } from '../../core/avro/memory.ts';
 import { MemoryLog } from '../../core/testing/memory-log.ts';
-import type { History } from './history.ts';
+import type { TaskHistory } from './history.ts';
 import { Published } from './published.ts';
 
 const at = { topic: 'market.candles', partition: 0 };
@@ -13,7 +13,7 @@ async function kept(...timestamps: readonly bigint[]): Promise<Published> {
   for (const timestamp of [1n, ...timestamps]) log.append({ ...at, key: null, value: Buffer.from('x'), timestamp });
   log.trim(at, 1n);
   const base = { position: 0n, outputEnds: new Map(), snapshot: { positions: new Map(), task: { logTime: 5_000n } } };
-  const history = { processor: 'ohlcv', partition: 0, base } as unknown as History;
+  const history = { processor: 'ohlcv', partition: 0, base } as unknown as TaskHistory;
   return (await Published.open(log, new MemorySchemas(), at.topic, history, { partly: true })) as Published;
 }
 

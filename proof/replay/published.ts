@@ -6,8 +6,8 @@ import { redrivenOf } from '../../core/runtime/redriven.ts';
 import type { Snapshot } from '../../core/state/snapshots.ts';
 import type { DeadLetter } from '../../schemas/gen/dead_letter.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
-import type { History } from './history.ts';
-import { Reader } from './reader.ts';
+import type { TaskHistory } from './history.ts';
+import { ReplayReader } from './reader.ts';
 
 /**
  * What one output's partition holds of a history, in its order.
@@ -17,7 +17,7 @@ import { Reader } from './reader.ts';
  * many as the replay gives for it. Letters are told apart by their origin.
  */
 export class Published implements AsyncDisposable {
-  readonly #reader: Reader;
+  readonly #reader: ReplayReader;
   readonly #isOwn: (record: LogRecord) => Promise<boolean>;
   /** Milliseconds; undefined once it is known which records of this timestamp are of the history. */
   #boundary: bigint | undefined;
@@ -25,7 +25,11 @@ export class Published implements AsyncDisposable {
   #keptAfter: bigint | undefined;
   #queue: LogRecord[] = [];
 
-  private constructor(reader: Reader, boundary: bigint | undefined, isOwn: (record: LogRecord) => Promise<boolean>) {
+  private constructor(
+    reader: ReplayReader,
+    boundary: bigint | undefined,
+    isOwn: (record: LogRecord) => Promise<boolean>,
+  ) {
     this.#reader = reader;
     this.#boundary = boundary;
     this.#isOwn = isOwn;
@@ -40,7 +44,7 @@ export class Published implements AsyncDisposable {
     log: Log,
     schemas: Schemas,
     topic: string,
-    { processor, partition, base }: History,
+    { processor, partition, base }: TaskHistory,
     { partly, signal }: { readonly partly: boolean; readonly signal?: AbortSignal | undefined },
   ): Promise<Published | undefined> {
     const [starts, ends] = await Promise.all([log.starts(topic), log.ends(topic)]);
@@ -48,7 +52,11 @@ export class Published implements AsyncDisposable {
     const from = base.snapshot === undefined ? (base.outputEnds.get(topic) ?? 0n) : start;
     if (partly && start > (base.outputEnds.get(topic) ?? 0n)) {
       if (topic === `${processor}.dead`) return undefined;
-      const published = new Published(new Reader(log, { topic, partition }, start, to, signal), undefined, notRedriven);
+      const published = new Published(
+        new ReplayReader(log, { topic, partition }, start, to, signal),
+        undefined,
+        notRedriven,
+      );
       await published.#keep(base.snapshot?.task.logTime);
       return published;
     }
@@ -61,7 +69,7 @@ export class Published implements AsyncDisposable {
         },
       );
     }
-    const reader = new Reader(log, { topic, partition }, from, to, signal);
+    const reader = new ReplayReader(log, { topic, partition }, from, to, signal);
     const isDead = topic === `${processor}.dead`;
     if (isDead) return new Published(reader, undefined, since(schemas, base.snapshot));
     const boundary = base.snapshot === undefined ? undefined : base.snapshot.task.logTime / 1000n;

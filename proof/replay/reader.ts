@@ -3,7 +3,7 @@ import { type Log, type LogRecord, readRange, type TopicPartition } from '../../
 const options = { maxWaitMs: 250, maxBytesPerPartition: 1_048_576 } as const;
 
 /** Reads one partition from one offset to another, in pieces whose ends somebody else decides. */
-export class Reader implements AsyncDisposable {
+export class ReplayReader implements AsyncDisposable {
   readonly #portions: AsyncGenerator<readonly LogRecord[]>;
   #left: readonly LogRecord[] = [];
   #done = false;

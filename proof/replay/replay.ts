@@ -13,7 +13,7 @@ import type { TaskState } from '../../core/state/changelog.ts';
 import { Stores } from '../../core/state/stores.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import { Differences } from '../report.ts';
-import { type History, openHistory, type Step, steps } from './history.ts';
+import { type HistoryEntry, openHistory, steps, type TaskHistory } from './history.ts';
 import { Letters } from './letters.ts';
 import { Match } from './match.ts';
 import { Published } from './published.ts';
@@ -41,11 +41,11 @@ export interface ReplayOptions<In> {
   readonly cold?: boolean;
   /** The settings of then, as the journal has them, or those that `processor` was made with. Default: then. */
   readonly settings?: 'then' | 'now';
-  readonly onProgress?: (progress: Progress) => void;
+  readonly onProgress?: (progress: ReplayProgress) => void;
   readonly signal?: AbortSignal;
 }
 
-export interface Progress {
+export interface ReplayProgress {
   readonly partition: number;
   readonly partitions: number;
   /** Input records folded so far, all partitions. */
@@ -138,7 +138,7 @@ interface TopicTotal {
 interface PartitionOptions<In> extends ReplayOptions<In> {
   readonly own: Schemas;
   readonly codecs: Codecs<In>;
-  readonly history: History;
+  readonly history: TaskHistory;
   readonly differences: Differences;
   readonly total: Totals;
   readonly partitions: number;
@@ -255,7 +255,7 @@ class PartitionReplay<In> {
     }
   }
 
-  async #step(engine: Engine<In>, step: Exclude<Step, { kind: 'settings' }>): Promise<void> {
+  async #step(engine: Engine<In>, step: Exclude<HistoryEntry, { kind: 'settings' }>): Promise<void> {
     const { codecs, processor, total, differences, history, partitions, onProgress, signal } = this.#options;
     if (step.kind === 'beat') {
       total.beats++;

@@ -2,7 +2,7 @@ import { AvroDecoder } from '../../core/avro/decoder.ts';
 import { isError, MillraceError } from '../../core/errors.ts';
 import { type Log, type LogRecord, readRange } from '../../core/runtime/log.ts';
 import type { TraceSources } from './sources.ts';
-import type { Searched, Trail } from './trail.ts';
+import type { SearchedRange, Trail } from './trail.ts';
 
 /** One partition as it is now. */
 export interface Bounds {
@@ -22,7 +22,7 @@ export async function boundsOf(log: Log, topic: string, partition: number): Prom
   }
 }
 
-export interface Where {
+export interface SearchRange {
   readonly topic: string;
   readonly partition: number;
   /** Default: the start of the log. */
@@ -32,17 +32,17 @@ export interface Where {
   readonly note?: string;
 }
 
-export interface Wanted {
+export interface RecordFilter {
   /** The schema to decode values by. */
   readonly reader: object;
   /** Every record that is wanted has these bytes in its value, so others are passed over undecoded: texts are in Avro as they are. */
   readonly bytes: readonly Buffer[];
 }
 
-export interface Found<T> {
+export interface FoundRecord<T> {
   readonly record: LogRecord;
   readonly value: T;
-  readonly searched: Searched;
+  readonly searched: SearchedRange;
 }
 
 const fetch = { maxWaitMs: 500, maxBytesPerPartition: 1_048_576 };
@@ -54,9 +54,9 @@ const fetch = { maxWaitMs: 500, maxBytesPerPartition: 1_048_576 };
 export async function* find<T>(
   sources: TraceSources,
   trail: Trail,
-  where: Where,
-  wanted: Wanted,
-): AsyncGenerator<Found<T>> {
+  where: SearchRange,
+  wanted: RecordFilter,
+): AsyncGenerator<FoundRecord<T>> {
   const { log, schemas, signal, onProgress } = sources;
   const { topic, partition, note } = where;
   const what = `${topic}/${partition}`;

@@ -3,7 +3,7 @@
  */
 
 /** One place that was looked through. */
-export interface Searched {
+export interface SearchedRange {
   /** `cdc.public.trades/3`, `market.candles/3`, `archive of cdc.public.trades/3`, `Postgres public.trades`. */
   readonly where: string;
   /** What of it: offsets `[from, to)`; null where there are none. */
@@ -18,7 +18,7 @@ export interface Searched {
   readonly cut: boolean;
 }
 
-export interface Finding {
+export interface TraceFinding {
   /**
    * `difference`: two stores contradict each other, which must not be. `pending`: a later stage has not reached it yet. `gone`: retention has
    * deleted it, so nobody can tell any more.
@@ -28,15 +28,15 @@ export interface Finding {
 }
 
 export class Trail {
-  readonly searched: Searched[] = [];
-  readonly findings: Finding[] = [];
+  readonly searched: SearchedRange[] = [];
+  readonly findings: TraceFinding[] = [];
 
   search(
     where: string,
     range: { readonly from: bigint; readonly to: bigint } | null,
     note: string | null = null,
     cut = false,
-  ): Searched {
+  ): SearchedRange {
     const searched = { where, from: range?.from ?? null, to: range?.to ?? null, records: 0, found: 0, note, cut };
     this.searched.push(searched);
     return searched;
@@ -59,7 +59,7 @@ export class Trail {
     return this.findings.every(({ kind }) => kind !== 'difference');
   }
 
-  #add(kind: Finding['kind'], what: string): void {
+  #add(kind: TraceFinding['kind'], what: string): void {
     if (!this.findings.some((each) => each.what === what)) this.findings.push({ kind, what });
   }
 }

@@ -12,7 +12,7 @@ import type { DeadLetter } from '../../schemas/gen/dead_letter.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import type { LateTrade } from '../../schemas/gen/late_trade.ts';
 import type { TradeChange } from '../../schemas/gen/trade_change.ts';
-import { type Cell, copyRows } from '../copy.ts';
+import { type CopyValue, copyRows } from '../copy.ts';
 import { readRaw, readTopic, tradesTopic } from '../topic.ts';
 
 const identity = 'lsn bigint, op text, venue text, symbol text, trade_id text';
@@ -54,9 +54,9 @@ export async function loadLedger(db: Client, log: Log, schemas: Schemas): Promis
     CREATE INDEX ON dead (lsn, op, venue, symbol, trade_id); ANALYZE captured; ANALYZE late; ANALYZE dead; ANALYZE revisions`);
 }
 
-async function* captured(log: Log, decoder: AvroDecoder<TradeChange>): AsyncGenerator<Cell[][]> {
+async function* captured(log: Log, decoder: AvroDecoder<TradeChange>): AsyncGenerator<CopyValue[][]> {
   for await (const { partition, records } of readRaw(log, tradesTopic)) {
-    const rows: Cell[][] = [];
+    const rows: CopyValue[][] = [];
     for (const { offset, value, unreadable } of records) {
       // A tombstone says nothing that the delete before it did not say; a batch that cannot be read is no change, and no tombstone.
       if (value !== null || unreadable !== undefined) {
@@ -67,9 +67,9 @@ async function* captured(log: Log, decoder: AvroDecoder<TradeChange>): AsyncGene
   }
 }
 
-async function* late(log: Log, schemas: Schemas): AsyncGenerator<Cell[][]> {
+async function* late(log: Log, schemas: Schemas): AsyncGenerator<CopyValue[][]> {
   for await (const portion of readTopic<LateTrade>(log, schemas, 'ohlcv.late', contracts.late_trade)) {
-    yield portion.map(({ value }): Cell[] => [
+    yield portion.map(({ value }): CopyValue[] => [
       value.lsn,
       value.reason === 'SNAPSHOT' ? backfilled : (operations[value.operation] ?? value.operation),
       value.venue,
@@ -85,9 +85,9 @@ async function* late(log: Log, schemas: Schemas): AsyncGenerator<Cell[][]> {
   }
 }
 
-async function* dead(log: Log, schemas: Schemas, decoder: AvroDecoder<TradeChange>): AsyncGenerator<Cell[][]> {
+async function* dead(log: Log, schemas: Schemas, decoder: AvroDecoder<TradeChange>): AsyncGenerator<CopyValue[][]> {
   for await (const portion of readTopic<DeadLetter>(log, schemas, 'ohlcv.dead', contracts.dead_letter)) {
-    const rows: Cell[][] = [];
+    const rows: CopyValue[][] = [];
     for (const { value } of portion) {
       const { origin, reason } = value;
       if (origin.topic === tradesTopic) {
@@ -98,10 +98,10 @@ async function* dead(log: Log, schemas: Schemas, decoder: AvroDecoder<TradeChang
   }
 }
 
-async function* revisions(log: Log, schemas: Schemas): AsyncGenerator<Cell[][]> {
-  const price = (value: bigint | null): Cell => (value === null ? null : formatDecimal(value, PRICE_SCALE));
+async function* revisions(log: Log, schemas: Schemas): AsyncGenerator<CopyValue[][]> {
+  const price = (value: bigint | null): CopyValue => (value === null ? null : formatDecimal(value, PRICE_SCALE));
   for await (const portion of readTopic<Candle>(log, schemas, 'market.candles', contracts.candle)) {
-    yield portion.map(({ partition, record, value: candle }): Cell[] => [
+    yield portion.map(({ partition, record, value: candle }): CopyValue[] => [
       partition,
       record.offset,
       candle.venue,
@@ -124,10 +124,10 @@ async function* revisions(log: Log, schemas: Schemas): AsyncGenerator<Cell[][]> 
   }
 }
 
-const nobody: readonly Cell[] = [null, null, null, null, null];
+const nobody: readonly CopyValue[] = [null, null, null, null, null];
 
 /** All null for what is no change of a trade. */
-async function identityOf(decoder: AvroDecoder<TradeChange>, value: Buffer | null): Promise<readonly Cell[]> {
+async function identityOf(decoder: AvroDecoder<TradeChange>, value: Buffer | null): Promise<readonly CopyValue[]> {
   if (value === null) return nobody;
   try {
     const missing = decoder.missing([value]);

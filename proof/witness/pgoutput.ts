@@ -4,7 +4,7 @@ import { MillraceError } from '../../core/errors.ts';
 /** Values in Postgres' text format, by column; null is null. */
 export type Tuple = ReadonlyMap<string, string | null>;
 
-export interface RowChange {
+export interface DecodedChange {
   /** `schema.table` */
   readonly table: string;
   readonly op: 'c' | 'u' | 'd';
@@ -23,8 +23,8 @@ export class PgOutput {
   readonly #relations = new Map<number, Relation>();
 
   /** Undefined for what is no change of a row: begin, commit, relation, truncate. @throws MillraceError BAD_RECORD */
-  decode(message: Buffer): RowChange | undefined {
-    const reader = new Reader(message);
+  decode(message: Buffer): DecodedChange | undefined {
+    const reader = new MessageReader(message);
     switch (reader.char()) {
       case 'R': {
         const id = reader.int32();
@@ -68,7 +68,7 @@ export class PgOutput {
   }
 }
 
-class Reader {
+class MessageReader {
   readonly #buffer: Buffer;
   #at = 0;
 

@@ -5,8 +5,8 @@
 import type { Client } from 'pg';
 import { MillraceError } from '../../core/errors.ts';
 import { parseLsn } from '../../core/lsn.ts';
-import { type Cell, copyRows } from '../copy.ts';
-import { PgOutput, type RowChange, type Tuple } from './pgoutput.ts';
+import { type CopyValue, copyRows } from '../copy.ts';
+import { type DecodedChange, PgOutput, type Tuple } from './pgoutput.ts';
 
 export interface WitnessOptions {
   /** Of its replication slot, and of the schema that keeps what it saw. */
@@ -121,7 +121,7 @@ export class Witness {
 }
 
 /** An update of the primary key is what Debezium makes of it: a delete and a create. */
-function identities(change: RowChange | undefined): Cell[][] {
+function identities(change: DecodedChange | undefined): CopyValue[][] {
   if (change === undefined || change.table !== table) return [];
   const { op, before, after } = change;
   if (op === 'd' || after === undefined) return before === undefined ? [] : [row('d', before, false)];
@@ -131,8 +131,8 @@ function identities(change: RowChange | undefined): Cell[][] {
   return [row(op, after, true)];
 }
 
-function row(op: string, tuple: Tuple, whole: boolean): Cell[] {
-  const of = (name: string): Cell => tuple.get(name) ?? null;
+function row(op: string, tuple: Tuple, whole: boolean): CopyValue[] {
+  const of = (name: string): CopyValue => tuple.get(name) ?? null;
   const key = [of('venue'), of('symbol'), of('trade_id')];
   const values = [of('venue_sequence'), of('price'), of('size'), of('executed_at')];
   return [op, ...key, ...(whole ? values : values.map(() => null))];

@@ -59,7 +59,7 @@ export interface FailedCompaction extends Group {
   readonly error: MillraceError;
 }
 
-export interface Outcome {
+export interface CompactionResult {
   readonly done: readonly Compaction[];
   readonly failed: readonly FailedCompaction[];
 }
@@ -77,11 +77,11 @@ export interface Outcome {
  */
 export class Compactor implements AsyncDisposable {
   /** What the owner before had planned and this one has finished. */
-  readonly resumed: Outcome;
+  readonly resumed: CompactionResult;
   readonly #options: CompactorOptions;
   readonly #records: Records;
 
-  private constructor(options: CompactorOptions, records: Records, resumed: Outcome) {
+  private constructor(options: CompactorOptions, records: Records, resumed: CompactionResult) {
     this.#options = options;
     this.#records = records;
     this.resumed = resumed;
@@ -108,7 +108,7 @@ export class Compactor implements AsyncDisposable {
    * @throws MillraceError FENCED: another compactor has taken over, and finishes what is planned. COPIES_FULL, and what log and store throw:
    *   the plan stays, the next owner finishes it.
    */
-  async compact(topics: readonly ArchivedTopic[], within: (day: string) => boolean): Promise<Outcome> {
+  async compact(topics: readonly ArchivedTopic[], within: (day: string) => boolean): Promise<CompactionResult> {
     const run = new Run(this.#options, this.#records);
     const failed = new Set<string>();
     const outcome = { done: [] as Compaction[], failed: [] as FailedCompaction[] };
@@ -198,7 +198,7 @@ function withoutRows(objects: readonly ListedObject[]) {
 
 const abandoned = ['ARCHIVE_DAMAGED', 'COMPACTION_FAILED', 'S3_CONFLICT'] as const;
 
-const nothing: Outcome = { done: [], failed: [] };
+const nothing: CompactionResult = { done: [], failed: [] };
 
 /** The four steps. */
 class Run {
@@ -210,7 +210,7 @@ class Run {
     this.#records = records;
   }
 
-  async group({ inputs, ...group }: DueGroup, covers: bigint): Promise<Outcome> {
+  async group({ inputs, ...group }: DueGroup, covers: bigint): Promise<CompactionResult> {
     const { epoch, settings } = this.#options;
     const { rows, rowHash } = sumOf(inputs);
     const planned: ArchiveReplacement = {
@@ -227,7 +227,7 @@ class Run {
   }
 
   /** Finishes a plan as it was made, from what was listed then. */
-  async resume(plan: ReplacementRecord): Promise<Outcome> {
+  async resume(plan: ReplacementRecord): Promise<CompactionResult> {
     const { topic: name, day, partition, schema_id: schemaId, writer_version: writerVersion } = plan.replacement;
     const topic = archivedTopics.find((each) => each === name) as ArchivedTopic;
     const group = { topic, day, partition: partition ?? 0, schemaId, writerVersion };
@@ -239,7 +239,7 @@ class Run {
     return this.#finish(plan, group, await plannedInputs(this.#options, plan, group));
   }
 
-  async #finish(plan: ReplacementRecord, group: Group, inputs: readonly ListedObject[]): Promise<Outcome> {
+  async #finish(plan: ReplacementRecord, group: Group, inputs: readonly ListedObject[]): Promise<CompactionResult> {
     try {
       return { done: [await this.#replace(plan, group, inputs)], failed: [] };
     } catch (error) {

@@ -3,7 +3,7 @@ import { dayOfKey, isSuccessKey, planOf, topicFolder } from '../../core/archive/
 import { KeyMap } from '../../core/archive/listing/key-map.ts';
 import {
   endOfReplacements,
-  type Replaced,
+  type RemovedObject,
   type ReplacementHead,
   readReplacements,
   takesOff,
@@ -69,7 +69,7 @@ export async function readSweepable(options: SweepOptions, topic: ArchivedTopic)
 
 /** Which of the stored objects were replaced, and which a compaction has listed. */
 async function readReplaced({ log, schemas, signal }: ArchiveSources, topic: ArchivedTopic, stored: KeyMap<number>) {
-  const replaced = new Map<string, Replaced>();
+  const replaced = new Map<string, RemovedObject>();
   const made = new Set<string>();
   const range = { from: 0n, to: await endOfReplacements(log) };
   const own = (head: ReplacementHead): boolean => head.topic === topic && takesOff(head) !== undefined;

@@ -33,7 +33,7 @@ export interface HotStoreEnvironment {
   readonly now: () => number;
 }
 
-interface Refused {
+interface HotStoreRefusal {
   readonly record: LogRecord;
   readonly error: MillraceError;
 }
@@ -58,7 +58,7 @@ export class HotStoreHandler implements Handler {
   readonly #own: Ownership;
   readonly #env: HotStoreEnvironment;
   readonly #rows = new Newest();
-  #refused: Refused[] = [];
+  #refused: HotStoreRefusal[] = [];
   /** Everything before is committed. */
   #committed = 0n;
   /** Everything before is in `#rows`, in `#refused`, or committed. */
@@ -175,7 +175,7 @@ export class HotStoreHandler implements Handler {
     this.#oldest = undefined;
   }
 
-  #deadLetter({ record, error }: Refused): Transaction['records'][number] {
+  #deadLetter({ record, error }: HotStoreRefusal): Transaction['records'][number] {
     const { topic, partition } = this.#own;
     const refusal = { processor: this.#env.name, at: { topic, partition }, record, error, lsn: null };
     return deadLetter(this.#env.deadEncoder, refusal);

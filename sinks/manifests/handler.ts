@@ -4,9 +4,9 @@ import { endOfReplacements, readReplacements, takesOff } from '../../core/archiv
 import type { AvroEncoder } from '../../core/avro/encoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
 import { MillraceError } from '../../core/errors.ts';
-import { inLanes } from '../../core/lanes.ts';
+import { mapConcurrently } from '../../core/map-concurrently.ts';
 import type { Metrics, TaskMetrics } from '../../core/observability/metrics.ts';
-import type { Beat, Handler, Ownership } from '../../core/runtime/handler.ts';
+import type { Handler, Heartbeat, Ownership } from '../../core/runtime/handler.ts';
 import type { Fetched, OutRecord } from '../../core/runtime/log.ts';
 import { groupOf } from '../../core/runtime/runner.ts';
 import type { ObjectStore } from '../../core/s3/store.ts';
@@ -14,10 +14,10 @@ import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import type { ArchivePartition } from '../../schemas/gen/archive_partition.ts';
 import type { ArchiveReplacement } from '../../schemas/gen/archive_replacement.ts';
 import { type ArchivedTopic, archivedTopics, objectsTopic } from '../../schemas/topics.ts';
-import { PassedTime } from './passed.ts';
-import { formatPlan, type Plan, parsePlan } from './plan.ts';
+import { ArchiveProgress } from './archive-progress.ts';
+import { nextRecords } from './next-records.ts';
+import { formatPlan, type ManifestPlan, parsePlan } from './plan.ts';
 import { byDay, type DayChanges, TopicDays } from './topic-days.ts';
-import { waitingOf } from './waiting.ts';
 import { DayWriter } from './writer.ts';
 
 export interface ManifestSettings {
@@ -47,7 +47,7 @@ const daysPerStep = 500;
 /** Replaced keys after which a step takes no further day: a compaction of many days while nobody wrote manifests. */
 const keysPerStep = 100_000;
 /** Days that are written side by side, each with one manifest in memory. */
-const lanes = 4;
+const concurrency = 4;
 /** A manifest lists the whole day, so days with many files are written less often: this many files an interval. */
 const filesPerInterval = 1_000;
 
@@ -64,7 +64,7 @@ const filesPerInterval = 1_000;
 export class ManifestHandler implements Handler {
   readonly #env: ManifestEnvironment;
   readonly #own: Ownership;
-  readonly #passed: PassedTime;
+  readonly #passed: ArchiveProgress;
   readonly #writer: DayWriter;
   readonly #topics = new Map<ArchivedTopic, TopicDays>();
   /** When the next step of a topic is due. */
@@ -77,7 +77,7 @@ export class ManifestHandler implements Handler {
     this.#own = ownership;
     this.#env = environment;
     const { signal } = ownership;
-    this.#passed = new PassedTime(ownership.log, signal);
+    this.#passed = new ArchiveProgress(ownership.log, signal);
     const { store, prefix, epoch, taskMetrics } = environment;
     this.#writer = new DayWriter({
       store,
@@ -111,7 +111,7 @@ export class ManifestHandler implements Handler {
     this.#position = fetched.next;
   }
 
-  async beat({ logTime }: Beat): Promise<void> {
+  async beat({ logTime }: Heartbeat): Promise<void> {
     this.#passed.beat(logTime);
   }
 
@@ -159,7 +159,7 @@ export class ManifestHandler implements Handler {
         days.passReplacements(range.replacements);
         break;
       }
-      const plan: Plan = { topic, complete, ...range };
+      const plan: ManifestPlan = { topic, complete, ...range };
       await this.#transact([], formatPlan(plan));
       files += await this.#finish(plan, objects, taken);
       quiet &&= objects.length === 0;
@@ -169,7 +169,7 @@ export class ManifestHandler implements Handler {
     return files;
   }
 
-  #completeness(topic: ArchivedTopic): Plan['complete'] {
+  #completeness(topic: ArchivedTopic): ManifestPlan['complete'] {
     const passed = this.#passed.of(topic);
     return passed === undefined
       ? undefined
@@ -180,7 +180,7 @@ export class ManifestHandler implements Handler {
    * What a step takes from where the last one ended, at most so much that memory and a transaction hold it. Replacements come when all
    * object records are taken that were there before them: so what they replace is known.
    */
-  async #next(days: TopicDays): Promise<Taken & Pick<Plan, 'ends' | 'replacements' | 'time'>> {
+  async #next(days: TopicDays): Promise<ObjectBatch & Pick<ManifestPlan, 'ends' | 'replacements' | 'time'>> {
     const { log, signal } = this.#own;
     // In this order: what is replaced before this end is listed before the ends that are asked for next.
     const replaced = await endOfReplacements(log);
@@ -223,7 +223,11 @@ export class ManifestHandler implements Handler {
   }
 
   /** What a planned step takes. */
-  async #take({ topic, ends, replacements }: Plan): Promise<[readonly ArchiveObject[], readonly ArchiveReplacement[]]> {
+  async #take({
+    topic,
+    ends,
+    replacements,
+  }: ManifestPlan): Promise<[readonly ArchiveObject[], readonly ArchiveReplacement[]]> {
     const days = this.#daysOf(topic);
     const objects = await this.#read(topic, days.positions, ends);
     const taken: ArchiveReplacement[] = [];
@@ -279,18 +283,20 @@ export class ManifestHandler implements Handler {
 
   /** Steps 2 and 3. Returns how many files were written into manifests. */
   async #finish(
-    plan: Plan,
+    plan: ManifestPlan,
     objects: readonly ArchiveObject[],
     replacements: readonly ArchiveReplacement[],
   ): Promise<number> {
     const { topic, complete, time } = plan;
     const days = this.#daysOf(topic);
     const touched = byDay(objects, replacements);
-    const listed = await inLanes([...touched], lanes, ([day, own]) =>
+    const listed = await mapConcurrently([...touched], concurrency, ([day, own]) =>
       this.#writer.list(topic, day, days.get(day), own, plan),
     );
     const due = complete === undefined ? [] : days.due(complete.through, touched);
-    const completed = await inLanes(due, lanes, (day) => this.#writer.complete(day, complete?.passed ?? 0n));
+    const completed = await mapConcurrently(due, concurrency, (day) =>
+      this.#writer.complete(day, complete?.passed ?? 0n),
+    );
     const changed = [...listed, ...completed];
     await this.#transact(changed.map((day) => this.#record(day, time)));
     days.committed(changed);
@@ -321,7 +327,7 @@ export class ManifestHandler implements Handler {
     const { log, signal } = this.#own;
     await using fetcher = log.fetcher();
     const reader = { group: groupOf('parquet'), topic };
-    for await (const { partition, waiting } of waitingOf(log, fetcher, reader, await log.ends(topic), signal)) {
+    for await (const { partition, waiting } of nextRecords(log, fetcher, reader, await log.ends(topic), signal)) {
       const since = typeof waiting === 'string' ? undefined : Number(waiting.timestamp);
       this.#env.metrics.coldStorageOldest(topic, partition, since, 'log');
     }
@@ -345,7 +351,7 @@ export class ManifestHandler implements Handler {
   }
 }
 
-interface Taken {
+interface ObjectBatch {
   readonly objects: readonly ArchiveObject[];
   readonly taken: readonly ArchiveReplacement[];
   /** There is more to take. */

@@ -5,7 +5,7 @@ import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
  * A planned step of one topic's manifests: which object records it takes, and up to where days are complete. It decides every byte that
  * is written, so it is committed before the first of them, as metadata of the task's offset, until the step is done.
  */
-export interface Plan {
+export interface ManifestPlan {
   readonly topic: ArchivedTopic;
   /** By partition of the objects topic: first offset after what is taken. */
   readonly ends: readonly bigint[];
@@ -19,7 +19,7 @@ export interface Plan {
 
 const format = 1;
 
-export function formatPlan({ topic, ends, replacements, complete, time }: Plan): string {
+export function formatPlan({ topic, ends, replacements, complete, time }: ManifestPlan): string {
   return JSON.stringify({
     v: format,
     topic,
@@ -31,7 +31,7 @@ export function formatPlan({ topic, ends, replacements, complete, time }: Plan):
 }
 
 /** The planned step, or undefined for an offset without one. @throws MillraceError CUT_UNREADABLE */
-export function parsePlan(metadata: string): Plan | undefined {
+export function parsePlan(metadata: string): ManifestPlan | undefined {
   if (metadata === '') return undefined;
   try {
     const parsed = JSON.parse(metadata) as Record<string, unknown>;

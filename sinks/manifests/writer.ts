@@ -19,7 +19,7 @@ import { sha256Of } from '../../core/sha256.ts';
 import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import type { ArchivePartition } from '../../schemas/gen/archive_partition.ts';
 import type { ArchivedTopic } from '../../schemas/topics.ts';
-import type { Plan } from './plan.ts';
+import type { ManifestPlan } from './plan.ts';
 import type { DayChanges } from './topic-days.ts';
 
 export interface DayWriterOptions {
@@ -58,7 +58,7 @@ export class DayWriter {
     day: string,
     before: ArchivePartition | undefined,
     changes: DayChanges,
-    { ends: covers, replacements }: Pick<Plan, 'ends' | 'replacements'>,
+    { ends: covers, replacements }: Pick<ManifestPlan, 'ends' | 'replacements'>,
   ): Promise<ArchivePartition> {
     const { prefix, epoch, onRepeated } = this.#options;
     const had = before === undefined ? [] : await this.#filesOf(before);

@@ -25,7 +25,7 @@ export interface BuiltObject {
 }
 
 /** A record of the cut that is no row. */
-export interface Refused {
+export interface RefusedRecord {
   readonly record: LogRecord;
   readonly error: MillraceError;
 }
@@ -34,7 +34,7 @@ export interface Built {
   /** By day. */
   readonly objects: readonly BuiltObject[];
   /** In offset order. */
-  readonly refused: readonly Refused[];
+  readonly refused: readonly RefusedRecord[];
   /** Newest schema id of the range whose records can be read; 0 when there is none. */
   readonly schemaId: number;
 }
@@ -75,11 +75,11 @@ export async function buildObjects(
   const { form = flattened, signal } = options;
   /** By the day's first microsecond. */
   const days = new Map<bigint, DayObject>();
-  const refused: Refused[] = [];
+  const refused: RefusedRecord[] = [];
   // Buffered records may be older than what the decoder remembers of ids that nobody knows.
   await prepareDecoder(decoder, records.headers.values(), signal);
   const projection = new Projection(table, decoder, records.headers.keys(), form);
-  const rows = new Rows(table, at, decoder, projection, form);
+  const rows = new RowBuilder(table, at, decoder, projection, form);
   for (const portion of portions(records)) {
     await prepareDecoder(decoder, valuesOf(portion), signal);
     for (const record of portion) {
@@ -133,7 +133,7 @@ function footerOf(
 }
 
 /** Makes rows of records, in the order of the projection's columns. There is one row, which is filled anew each time. */
-class Rows {
+class RowBuilder {
   readonly #table: Table;
   readonly #at: TopicPartition;
   readonly #decoder: TableDecoder;

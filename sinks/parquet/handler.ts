@@ -8,7 +8,7 @@ import { buildOf, type Form, formOf, forms } from '../../core/archive/writing/wr
 import type { AvroEncoder } from '../../core/avro/encoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
 import { MillraceError } from '../../core/errors.ts';
-import { inLanes } from '../../core/lanes.ts';
+import { mapConcurrently } from '../../core/map-concurrently.ts';
 import type { Metrics, TaskMetrics } from '../../core/observability/metrics.ts';
 import { deadLetter } from '../../core/runtime/dead-letter.ts';
 import { prepareDecoder, valuesOf } from '../../core/runtime/decoding.ts';
@@ -22,16 +22,16 @@ import {
   type Transaction,
 } from '../../core/runtime/log.ts';
 import { isPassed, positionIn } from '../../core/runtime/position.ts';
-import { type Kept, putOnce } from '../../core/s3/put-once.ts';
+import { type PutOnceResult, putOnce } from '../../core/s3/put-once.ts';
 import type { ObjectStore } from '../../core/s3/store.ts';
 import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import type { DeadLetter } from '../../schemas/gen/dead_letter.ts';
 import { objectsTopic } from '../../schemas/topics.ts';
 import type { Budget } from './budget.ts';
 import { RecordBuffer } from './buffer.ts';
-import { type Built, type BuiltObject, buildObjects, type Refused } from './build.ts';
+import { type Built, type BuiltObject, buildObjects, type RefusedRecord } from './build.ts';
 import { type Cut, formatCut, parseCut } from './cut.ts';
-import type { Turns } from './turns.ts';
+import type { Mutex } from './mutex.ts';
 
 export interface ParquetSettings {
   /** Records after which a cut is due. */
@@ -69,7 +69,7 @@ export interface ParquetEnvironment {
   readonly now: () => number;
   readonly budget: Budget;
   /** Partitions build their objects one after the other, so that memory is bounded by one cut. */
-  readonly turns: Turns;
+  readonly mutex: Mutex;
 }
 
 const rebuildFetch = { maxWaitMs: 250, maxBytesPerPartition: 512 * 1024 };
@@ -192,23 +192,25 @@ export class ParquetHandler implements Handler {
   }
 
   async #build(form: Form, schemaId?: number): Promise<Built> {
-    const { table, decoder, turns } = this.#env;
+    const { table, decoder, mutex } = this.#env;
     const { signal } = this.#own;
     const options = schemaId === undefined ? { form, signal } : { form, schemaId, signal };
-    return turns.take(() => buildObjects(table, this.#own, this.#buffer, decoder, options), signal);
+    return mutex.run(() => buildObjects(table, this.#own, this.#buffer, decoder, options), signal);
   }
 
   /** Steps 2 and 3. */
   async #finish(cut: Cut, built: Built): Promise<void> {
     const keys = built.objects.map((object) => this.#key(object));
     const form = formOf(cut.writerVersion);
-    const lanes = this.#env.settings.uploads ?? 4;
-    const kept = await inLanes(built.objects, lanes, (object, i) => this.#put(form, object, keys[i] ?? ''));
+    const concurrency = this.#env.settings.uploads ?? 4;
+    const kept = await mapConcurrently(built.objects, concurrency, (object, i) =>
+      this.#put(form, object, keys[i] ?? ''),
+    );
     const timestamp = this.#buffer.lastTimestamp ?? 0n;
     const { since, deadLetters } = this.#unlisted ?? { since: this.#committed, deadLetters: 0 };
     const range = { from: since, deadLetters: deadLetters + built.refused.length };
     const listed = built.objects.map((object, i) =>
-      this.#objectRecord(cut, object, keys[i] ?? '', kept[i] as Kept, range, timestamp),
+      this.#objectRecord(cut, object, keys[i] ?? '', kept[i] as PutOnceResult, range, timestamp),
     );
     const dead = built.refused.map((refused) => this.#deadLetter(refused));
     const unlisted = listed.length > 0 ? undefined : { since, deadLetters: range.deadLetters };
@@ -226,7 +228,7 @@ export class ParquetHandler implements Handler {
     this.#showOldest();
   }
 
-  async #put(form: Form, object: BuiltObject, key: string): Promise<Kept> {
+  async #put(form: Form, object: BuiltObject, key: string): Promise<PutOnceResult> {
     const { store, metrics, name, now } = this.#env;
     const { bytes, sha256, rows, rowHash } = object;
     const startedMs = now();
@@ -246,7 +248,7 @@ export class ParquetHandler implements Handler {
     cut: Cut,
     object: BuiltObject,
     key: string,
-    kept: Kept,
+    kept: PutOnceResult,
     range: { readonly from: bigint; readonly deadLetters: number },
     timestamp: bigint,
   ): OutRecord {
@@ -273,7 +275,7 @@ export class ParquetHandler implements Handler {
     return { topic: objectsTopic(table.topic), partition, key: null, value, timestamp };
   }
 
-  #deadLetter({ record, error }: Refused): OutRecord {
+  #deadLetter({ record, error }: RefusedRecord): OutRecord {
     const { topic, partition } = this.#own;
     const letter = deadLetter(this.#env.deadEncoder, {
       processor: this.#env.name,

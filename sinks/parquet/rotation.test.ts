@@ -8,7 +8,7 @@ import { Budget } from './budget.ts';
 import { RecordBuffer } from './buffer.ts';
 import { formatCut, parseCut } from './cut.ts';
 import { Harness, trade } from './fixtures/harness.ts';
-import { Turns } from './turns.ts';
+import { Mutex } from './mutex.ts';
 
 const topic = 'cdc.public.trades';
 
@@ -324,17 +324,17 @@ test('a cut without a row is in the range of the next object, dead letters inclu
   ]);
 });
 
-describe('turns', () => {
+describe('mutex', () => {
   test('come one after the other, past a failed one, and not after an abort', async () => {
-    const turns = new Turns();
+    const mutex = new Mutex();
     const order: number[] = [];
     const { signal } = new AbortController();
     const aborted = AbortSignal.abort(new Error('stop'));
     const outcomes = await Promise.allSettled([
-      turns.take(async () => void order.push(await later(1)), signal),
-      turns.take(async () => Promise.reject(new Error('bad')), signal),
-      turns.take(async () => void order.push(2), aborted),
-      turns.take(async () => void order.push(3), signal),
+      mutex.run(async () => void order.push(await later(1)), signal),
+      mutex.run(async () => Promise.reject(new Error('bad')), signal),
+      mutex.run(async () => void order.push(2), aborted),
+      mutex.run(async () => void order.push(3), signal),
     ]);
     expect(order).toEqual([1, 3]);
     expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'rejected', 'fulfilled']);

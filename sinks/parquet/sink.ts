@@ -17,7 +17,7 @@ import { schemas as contracts } from '../../schemas/gen/index.ts';
 import { type ArchivedTopic, archivedTopics, objectsTopic, valueSubject } from '../../schemas/topics.ts';
 import { Budget } from './budget.ts';
 import { type ParquetEnvironment, ParquetHandler, type ParquetSettings } from './handler.ts';
-import { Turns } from './turns.ts';
+import { Mutex } from './mutex.ts';
 
 export interface ParquetSinkOptions {
   readonly schemas: Schemas;
@@ -64,7 +64,7 @@ export async function parquetSink(options: ParquetSinkOptions): Promise<ParquetS
       },
     );
   }
-  const turns = new Turns();
+  const mutex = new Mutex();
   const budget = new Budget(settings.bufferBytes);
   const shared = new Map<string, Omit<ParquetEnvironment, 'taskMetrics'>>();
   for (const topic of archivedTopics) {
@@ -83,7 +83,7 @@ export async function parquetSink(options: ParquetSinkOptions): Promise<ParquetS
       deadEncoder,
       metrics,
       now,
-      turns,
+      mutex,
       budget,
     });
   }

@@ -12,8 +12,8 @@ import { ohlcv } from '../../processors/ohlcv/ohlcv.ts';
 import { Feed, SETTINGS, type TradeFields, time } from '../../processors/ohlcv/testing/fixture.ts';
 import { checkArchive } from '../../proof/archive.ts';
 import { checkCandles } from '../../proof/candles/candles.ts';
-import { type Behind, takeMoment } from '../../proof/live/moment.ts';
-import { Settled } from '../../proof/live/settled.ts';
+import { type LaggingReader, takeCapturedInstant } from '../../proof/live/captured-instant.ts';
+import { SettledOffsets } from '../../proof/live/settled.ts';
 import { Snapshot } from '../../proof/live/snapshot.ts';
 import { findUnseen } from '../../proof/live/unseen.ts';
 import type { HeartbeatChange } from '../../schemas/gen/heartbeat_change.ts';
@@ -268,12 +268,15 @@ describe('what is settled before the snapshot', () => {
 
   /** Looks, and at each wait for open transactions does this instead. */
   const look = (meanwhile: () => Promise<unknown> = async () => undefined) =>
-    Settled.look(driver.log, topic, database.client, {
+    SettledOffsets.look(driver.log, topic, database.client, {
       clock: { now: () => 0, sleep: (ms) => meanwhile().then(() => wallClock.sleep(ms / 10)) },
     });
 
   /** Ids of the trades that the snapshot does not see; the same whether everything is looked at or not. And the least offset that was read. */
-  async function unseen(snapshot: Snapshot, settled: Settled): Promise<{ ids: unknown[]; from: bigint | undefined }> {
+  async function unseen(
+    snapshot: Snapshot,
+    settled: SettledOffsets,
+  ): Promise<{ ids: unknown[]; from: bigint | undefined }> {
     const { log, schemas } = driver;
     const all = await findUnseen(log, schemas, snapshot);
     let from: bigint | undefined;
@@ -378,7 +381,7 @@ describe('the moment', () => {
   async function moment(
     log: MemoryLog,
     over: { capture?: boolean; waitMs?: number; running?: boolean; paused?: string } = {},
-  ): Promise<readonly Behind[]> {
+  ): Promise<readonly LaggingReader[]> {
     const { capture = true, waitMs = 5_000, running = true } = over;
     const harness = await Harness.open();
     const encoder = await AvroEncoder.open<HeartbeatChange>(harness.schemas, 'heartbeat', contracts.heartbeat_change);
@@ -396,11 +399,11 @@ describe('the moment', () => {
       if (capture && now[0] !== undefined && now[0].beat !== rows[0]?.beat) beat(BigInt(now[0].lsn));
     }, 20);
     try {
-      await using moment = await takeMoment(reader, other, {
+      await using moment = await takeCapturedInstant(reader, other, {
         log,
         schemas: harness.schemas,
         heartbeatTopic,
-        steps: [{ needed: [{ name: 'parquet', topic }], others: [{ name: 'anomaly', topic }] }],
+        stages: [{ needed: [{ name: 'parquet', topic }], others: [{ name: 'anomaly', topic }] }],
         isRunning: async () => running,
         isPaused: (name) => name === over.paused,
         waitMs,

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import type { Random } from '../../core/testing/simulation/random.ts';
 import type { Scenario } from '../../core/testing/simulation/scenario.ts';
-import { type Outcome, simulate } from '../../core/testing/simulation/simulation.ts';
+import { type SimulationResult, simulate } from '../../core/testing/simulation/simulation.ts';
 import { type Climate, calm } from '../../core/testing/simulation/weather.ts';
 import { replay } from '../../proof/replay/replay.ts';
 import { candlesScenario } from './candles-scenario.ts';
@@ -41,7 +41,7 @@ export interface RunOptions {
   readonly climate?: Partial<Climate>;
   /** Ends at the first failure. */
   readonly once?: boolean;
-  readonly onRun?: (outcome: Outcome, scenario: string) => void;
+  readonly onRun?: (outcome: SimulationResult, scenario: string) => void;
 }
 
 const traceLines = 60;
@@ -77,7 +77,7 @@ export async function runSeeds(options: RunOptions): Promise<Report> {
 }
 
 /** Whether the run left what the same input leaves when nothing goes wrong. */
-async function compare(make: Make, { seed, lasting }: Outcome): Promise<string[]> {
+async function compare(make: Make, { seed, lasting }: SimulationResult): Promise<string[]> {
   if (lasting.size === 0) return [];
   const reference = await simulate(make, { seed, climate: calm });
   if (reference.violations.length > 0) return reference.violations.map((each) => `in calm weather: ${each}`);
@@ -89,7 +89,7 @@ async function compare(make: Make, { seed, lasting }: Outcome): Promise<string[]
 }
 
 /** Whether a replay of the journal gives what was published. */
-async function replayed({ log, scenario }: Outcome): Promise<string[]> {
+async function replayed({ log, scenario }: SimulationResult): Promise<string[]> {
   const wrong: string[] = [];
   for (const { processor } of scenario.processors) {
     const { examples } = await replay({ log, schemas: scenario.schemas, processor, verify: true });

@@ -5,7 +5,7 @@ import type { ObjectStore } from '../../s3/store.ts';
 import { sha256Of } from '../../sha256.ts';
 import { parseManifest, withObjects, withReplacements } from '../manifest.ts';
 import { inOrder, type ListedObject, readListing } from '../objects.ts';
-import { type ListSources, type Manifested, readManifested, readTail, type Tail } from './manifested.ts';
+import { type ListSources, type ManifestProgress, readManifested, readTail, type Tail } from './manifested.ts';
 
 /** Listed objects of a day. */
 export interface DayObjects {
@@ -84,7 +84,7 @@ export async function* readDayObjects(
 async function* readFromLog(
   { log, schemas, signal }: ListSources,
   topic: ArchivedTopic,
-  manifested: Manifested,
+  manifested: ManifestProgress,
   days: ReadonlySet<string>,
   covers: readonly bigint[] | undefined,
 ): AsyncGenerator<DayObjects> {

@@ -21,7 +21,7 @@ export interface ListSources {
 }
 
 /** Records of a topic that its manifests take into account. */
-export interface Manifested {
+export interface ManifestProgress {
   readonly topic: ArchivedTopic;
   /** The newest record of each day that has a manifest. */
   readonly days: ReadonlyMap<string, ArchivePartition>;
@@ -36,7 +36,7 @@ export async function readManifested(
   { log, schemas, signal }: ListSources,
   topic: ArchivedTopic,
   all?: readonly ArchivePartition[],
-): Promise<Manifested> {
+): Promise<ManifestProgress> {
   const own = (all ?? (await daysOf(log, schemas, signal))).filter((day) => day.topic === topic);
   const starts = await log.starts(objectsTopic(topic));
   return {
@@ -79,7 +79,7 @@ export interface TailOptions {
 /** Reads what came after the manifests. @throws as `listObjects` */
 export async function readTail(
   { log, schemas, signal }: ListSources,
-  { topic, covers, replacements: from }: Manifested,
+  { topic, covers, replacements: from }: ManifestProgress,
   options: TailOptions = {},
 ): Promise<Tail> {
   const { days } = options;

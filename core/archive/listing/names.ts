@@ -1,7 +1,7 @@
 /** Keys of objects in two parts: texts that many keys share, and a number. */
 
 /** `head` + `offset` in 20 digits + `tail` is the key. */
-export interface Name {
+export interface KeyParts {
   /** `<prefix><epoch>/<topic>/year=YYYY/month=MM/day=DD/<topic>+<partition>+` */
   readonly head: string;
   /** Offset of the first row. */
@@ -15,7 +15,7 @@ const extension = '.parquet';
 const zero = 48;
 
 /** Undefined for a key that `objectKey` and `compactedKey` do not make, or whose offset is not exact in a number. */
-export function nameOf(key: string): Name | undefined {
+export function nameOf(key: string): KeyParts | undefined {
   if (!key.endsWith(extension)) return undefined;
   const mark = key.lastIndexOf('+r');
   const end = mark < 0 || mark < key.lastIndexOf('/') ? key.length - extension.length : mark;
@@ -36,6 +36,6 @@ export function nameOf(key: string): Name | undefined {
 }
 
 /** The inverse of `nameOf`. */
-export function keyOf({ head, offset, tail }: Name): string {
+export function keyOf({ head, offset, tail }: KeyParts): string {
   return `${head}${String(offset).padStart(digits, '0')}${tail}`;
 }

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, rename, rm, stat, statfs, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { MillraceError } from '../../errors.ts';
-import { inLanes } from '../../lanes.ts';
+import { mapConcurrently } from '../../map-concurrently.ts';
 import type { ObjectStore } from '../../s3/store.ts';
 import { sha256Of } from '../../sha256.ts';
 import { damaged } from '../damaged.ts';
@@ -38,7 +38,7 @@ export interface Copy {
 }
 
 /** Objects are whole in memory while they are fetched. */
-const lanes = 4;
+const concurrency = 4;
 const defaultLimitBytes = 4 * 1024 ** 3;
 /** Another process may be reading what was used so recently. */
 const inUseMs = 3_600_000;
@@ -125,7 +125,7 @@ export class Copies {
     let [objects, bytes] = [0, 0n];
     const report = (): void => onProgress?.({ objects, totalObjects: missing.length, bytes, totalBytes });
     report();
-    await inLanes(missing, lanes, async (copy) => {
+    await mapConcurrently(missing, concurrency, async (copy) => {
       signal?.throwIfAborted();
       await this.#fetch(copy, signal);
       objects++;

@@ -33,12 +33,12 @@ export interface ResultColumn {
 }
 
 /** A value as text, the same whatever the machine's time zone and locale; null is null. Decimals have all digits of their scale. */
-export type Cell = string | null;
+export type QueryValue = string | null;
 
 export interface QueryResult {
   readonly columns: readonly ResultColumn[];
   /** Rows in portions, while the statement runs. Read once, either way. */
-  cells(): AsyncIterable<readonly (readonly Cell[])[]>;
+  cells(): AsyncIterable<readonly (readonly QueryValue[])[]>;
   /** As cells, for JSON: integers of 32 bits, floats and booleans as they are, everything that JSON would round as text. */
   json(): AsyncIterable<readonly (readonly Json[])[]>;
 }
@@ -207,7 +207,7 @@ const numeric: ReadonlySet<DuckDBTypeId> = new Set([
 ]);
 const inexact: ReadonlySet<DuckDBTypeId> = new Set([DuckDBTypeId.FLOAT, DuckDBTypeId.DOUBLE]);
 
-async function* cellsOf(portions: AsyncIterable<readonly (readonly unknown[])[]>): AsyncGenerator<Cell[][]> {
+async function* cellsOf(portions: AsyncIterable<readonly (readonly unknown[])[]>): AsyncGenerator<QueryValue[][]> {
   for await (const rows of portions) {
     yield rows.map((row) => row.map((value) => (value === null ? null : String(value))));
   }

@@ -17,7 +17,7 @@ import type { Form } from './writer.ts';
 type Read = (record: object) => FileValue;
 
 /** What the rows of one schema id are read by, in the order of the projection's own columns. */
-export interface Reading {
+export interface ColumnReaders {
   /** The table's own columns, from the row. They throw BAD_RECORD for a decimal that the column does not hold. */
   readonly own: readonly Read[];
   /** Columns that the table does not have, from the row. */
@@ -37,7 +37,7 @@ export class Projection {
   readonly columns: readonly FileColumn[];
   /** Schema ids of the range whose records can be read, ascending. */
   readonly schemaIds: readonly number[];
-  readonly #readings = new Map<number, Reading>();
+  readonly #readings = new Map<number, ColumnReaders>();
 
   constructor(table: Table, decoder: TableDecoder, ids: Iterable<number>, form: Form) {
     const known = [...ids].flatMap((id) => {
@@ -65,7 +65,7 @@ export class Projection {
   }
 
   /** @throws MillraceError SCHEMA_UNKNOWN for an id that came to be known after the projection was made */
-  reading(id: number): Reading {
+  reading(id: number): ColumnReaders {
     const found = this.#readings.get(id);
     if (found === undefined)
       throw new MillraceError('SCHEMA_UNKNOWN', `the registry did not know schema ${id} when the cut was begun`);

@@ -55,7 +55,7 @@ const rowGroupRows = 50_000;
 const magic = 0x31524150;
 
 /** A column and its place in the row. */
-interface Placed<T> {
+interface ColumnSlot<T> {
   readonly at: number;
   readonly data: T;
 }
@@ -68,10 +68,10 @@ export class ParquetFile {
   readonly #sorting: RowGroup['sorting_columns'] & object;
   readonly #data: readonly Vector[];
   /** The same by their kind: where a call has one target, what is done per value has no cost of a call. */
-  readonly #texts: Placed<TextData>[] = [];
-  readonly #longs: Placed<LongData>[] = [];
-  readonly #decimals: Placed<DecimalData>[] = [];
-  readonly #others: Placed<Vector>[] = [];
+  readonly #texts: ColumnSlot<TextData>[] = [];
+  readonly #longs: ColumnSlot<LongData>[] = [];
+  readonly #decimals: ColumnSlot<DecimalData>[] = [];
+  readonly #others: ColumnSlot<Vector>[] = [];
   readonly #groups: RowGroup[] = [];
   readonly #written: Written[] = [];
   #rows = 0;

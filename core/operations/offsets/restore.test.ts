@@ -6,7 +6,7 @@ import { groupOf } from '../../runtime/runner.ts';
 import { changelogTopic, taskKey } from '../../state/changelog.ts';
 import { Driver } from '../../testing/driver.ts';
 import { MemoryLog } from '../../testing/memory-log.ts';
-import { type Change, change, counter, input, output } from '../fixtures/counter.ts';
+import { type CounterChange, change, counter, input, output } from '../fixtures/counter.ts';
 import type { Groups } from '../groups.ts';
 import { parseTarget, planReset, reset } from '../reset.ts';
 import { positionsOfProcessor } from './positions.ts';
@@ -17,7 +17,7 @@ const groups: Groups = { members: async () => members, offsetsAt: async () => []
 const group = groupOf('counter');
 const positions = positionsOfProcessor('counter', [input]);
 
-let driver: Driver<Change>;
+let driver: Driver<CounterChange>;
 
 beforeEach(async () => {
   members = [];

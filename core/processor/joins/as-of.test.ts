@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from '../../testing/property.ts';
-import { AsOfJoin, type Waiting } from './as-of.ts';
-import { type StoredVersion, Versions } from './versions.ts';
+import { AsOfJoin, type PendingJoin } from './as-of.ts';
+import { type StoredVersion, VersionedStore } from './versioned-store.ts';
 
 interface Left {
   readonly id: string;
@@ -11,14 +11,14 @@ interface Left {
 
 interface State {
   readonly versions: Map<string, StoredVersion<string>>;
-  readonly waiting: Map<string, Waiting<Left>>;
+  readonly waiting: Map<string, PendingJoin<Left>>;
 }
 
 const nothing = (): State => ({ versions: new Map(), waiting: new Map() });
 
 function open(wait: number, decided: string[], state: State = nothing(), retention = 10_000): AsOfJoin<Left, string> {
   const join = new AsOfJoin<Left, string>({
-    versions: new Versions(state.versions, retention),
+    versions: new VersionedStore(state.versions, retention),
     waiting: state.waiting,
     wait,
     ask: (left) => left,

@@ -1,9 +1,9 @@
 import type { Store, StoreDefinition } from '../define.ts';
 import { Heap, type HeapEntry } from '../heap.ts';
-import type { Held, Versions } from './versions.ts';
+import type { AsOfResult, VersionedStore } from './versioned-store.ts';
 
 /** A left record that waits, as its store keeps it. */
-export interface Waiting<L> {
+export interface PendingJoin<L> {
   readonly left: L;
   /** Log time at which it is decided, microseconds; exact to 2^53. */
   readonly due: number;
@@ -12,9 +12,9 @@ export interface Waiting<L> {
 /** What an as-of join joins, and where it keeps what waits. */
 export interface AsOfOptions<L, R> {
   /** The right side. Its retention has to exceed the wait plus how far the right topic may be ahead. */
-  readonly versions: Versions<R>;
+  readonly versions: VersionedStore<R>;
   /** Left records that are not decided yet; declared with `AsOfJoin.store`. */
-  readonly waiting: Store<Waiting<L>>;
+  readonly waiting: Store<PendingJoin<L>>;
   /**
    * How long a left record waits for earlier right ones, microseconds of log time; 0 decides at once. Right records that reach the task before
    * its log time has come so far count; so within the wait the order between the topics does not matter.
@@ -23,10 +23,10 @@ export interface AsOfOptions<L, R> {
   /** Key and event time (microseconds) at which the left record asks. */
   readonly ask: (left: L) => { readonly key: string; readonly time: number };
   /** Called once for each left record, with what held at its event time as far as the task knows then. What comes later changes nothing. */
-  readonly decide: (left: L, held: Held<R>) => void;
+  readonly decide: (left: L, held: AsOfResult<R>) => void;
 }
 
-interface Entry<L> extends HeapEntry, Waiting<L> {
+interface Entry<L> extends HeapEntry, PendingJoin<L> {
   readonly key: string;
   due: number;
 }
@@ -67,7 +67,7 @@ export class AsOfJoin<L, R> {
     }
   }
 
-  /** False when it came too late to have a place (see `Versions.put`): the caller says so in an output. */
+  /** False when it came too late to have a place (see `VersionedStore.put`): the caller says so in an output. */
   right(key: string, time: number, sequence: bigint, value: R): boolean {
     return this.#options.versions.put(key, time, sequence, value);
   }

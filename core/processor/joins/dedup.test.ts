@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from '../../testing/property.ts';
-import { Dedup, type Seen } from './dedup.ts';
+import { Dedup, type FirstSeen } from './dedup.ts';
 
 describe('dedup by id', () => {
   test('admits an id once within its time to live, and again when that has passed since it was first seen', () => {
@@ -23,7 +23,7 @@ describe('dedup by id', () => {
     const step = fc.record({ id: fc.constantFrom('a', 'b', 'c'), pause: fc.nat(1500), sweep: fc.boolean() });
     fc.assert(
       fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
-        const seen = new Map<string, Seen>();
+        const seen = new Map<string, FirstSeen>();
         const dedup = new Dedup(seen, 2);
         const admitted = new Map<string, number>();
         let now = 0;

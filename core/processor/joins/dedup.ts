@@ -1,7 +1,7 @@
 import type { Store, StoreDefinition } from '../define.ts';
 
 /** When an id was first seen: log time, microseconds, exact to 2^53. */
-export interface Seen {
+export interface FirstSeen {
   readonly at: number;
 }
 
@@ -12,11 +12,11 @@ export interface Seen {
  * The runtime takes what has expired out of the store when it pleases; what counts is decided here, so that it does not matter when.
  */
 export class Dedup {
-  readonly #seen: Store<Seen>;
+  readonly #seen: Store<FirstSeen>;
   readonly #ttl: number;
 
   /** @param ttlMs Milliseconds, as the store was declared with. */
-  constructor(seen: Store<Seen>, ttlMs: number) {
+  constructor(seen: Store<FirstSeen>, ttlMs: number) {
     this.#seen = seen;
     this.#ttl = ttlMs * 1000;
   }

@@ -3,10 +3,10 @@ import { partitionOf } from '../../routing.ts';
 import { Driver, type Emitted } from '../../testing/driver.ts';
 import fc from '../../testing/property.ts';
 import { defineProcessor } from '../define.ts';
-import { AsOfJoin, type Waiting } from './as-of.ts';
-import { Dedup, type Seen } from './dedup.ts';
+import { AsOfJoin, type PendingJoin } from './as-of.ts';
+import { Dedup, type FirstSeen } from './dedup.ts';
 import { byFields } from './repartition.ts';
-import { type StoredVersion, Versions } from './versions.ts';
+import { type StoredVersion, VersionedStore } from './versioned-store.ts';
 
 /** A trade or a quote. Times in microseconds. */
 interface Entry {
@@ -46,12 +46,16 @@ const price = defineProcessor<Entry>({
     { topic: 'quotes', schema: entry, kind: 'derived' },
   ],
   outputs: [{ topic: 'priced', keySchema: key, valueSchema: priced, partitionBy: byFields('symbol') }],
-  stores: [Versions.store('quotes', { type: 'double' }), AsOfJoin.store('waiting', entry), Dedup.store('seen', ttlMs)],
+  stores: [
+    VersionedStore.store('quotes', { type: 'double' }),
+    AsOfJoin.store('waiting', entry),
+    Dedup.store('seen', ttlMs),
+  ],
   create(context) {
-    const dedup = new Dedup(context.store<Seen>('seen'), ttlMs);
+    const dedup = new Dedup(context.store<FirstSeen>('seen'), ttlMs);
     const join = new AsOfJoin<Entry, number>({
-      versions: new Versions(context.store<StoredVersion<number>>('quotes'), 3_600_000_000),
-      waiting: context.store<Waiting<Entry>>('waiting'),
+      versions: new VersionedStore(context.store<StoredVersion<number>>('quotes'), 3_600_000_000),
+      waiting: context.store<PendingJoin<Entry>>('waiting'),
       wait: waitMs * 1000,
       ask: ({ symbol, time }) => ({ key: symbol, time }),
       decide: ({ id, symbol }, held) => {

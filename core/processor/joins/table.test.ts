@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from '../../testing/property.ts';
 import type { TableRecord } from '../define.ts';
-import { CapturedTable, type Mark, type RowChange } from './table.ts';
+import { CapturedTable, type RowChange, type TablePosition } from './table.ts';
 
 interface Key {
   readonly id: string;
@@ -28,7 +28,7 @@ function change({ op = 'u', row = null, lsn = 1, partition = 0 }: Fields): Table
   return { topic: 'table', partition, offset: 0n, key: { id: row?.id ?? '' }, value };
 }
 
-function open(rows = new Map<string, Row>(), marks = new Map<string, Mark>()): CapturedTable<Key, Row> {
+function open(rows = new Map<string, Row>(), marks = new Map<string, TablePosition>()): CapturedTable<Key, Row> {
   return new CapturedTable<Key, Row>({ rows, marks, keyOf: ({ id }) => id });
 }
 
@@ -97,7 +97,7 @@ describe('a captured table', () => {
     });
     fc.assert(
       fc.property(fc.array(step, { maxLength: 30 }), (steps) => {
-        const [rows, marks] = [new Map<string, Row>(), new Map<string, Mark>()];
+        const [rows, marks] = [new Map<string, Row>(), new Map<string, TablePosition>()];
         let table = open(rows, marks);
         const expected = new Map<string, Row>();
         const sent: TableRecord<Key, RowChange<Row>>[] = [];

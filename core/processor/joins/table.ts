@@ -11,12 +11,12 @@ export interface RowChange<R> {
 }
 
 /** How far one partition of the table's topic has been taken in. */
-export type Mark = Sequence;
+export type TablePosition = Sequence;
 
 /** Which table is captured, and where its rows are kept. */
 export interface CapturedTableOptions<K, R extends K> {
   readonly rows: Store<R>;
-  readonly marks: Store<Mark>;
+  readonly marks: Store<TablePosition>;
   /** The row's place in the store, of its primary key. */
   readonly keyOf: (key: K) => string;
 }

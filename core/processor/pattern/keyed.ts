@@ -2,12 +2,12 @@ import type { Store } from '../define.ts';
 import { Heap, type HeapEntry } from '../heap.ts';
 import { forgetAfter, micros } from '../watermark.ts';
 import { advance, offer, patternDeadline, type Result, startPattern } from './matcher.ts';
-import type { Outcome, Pattern, PatternEvent, PatternState } from './pattern.ts';
+import type { Pattern, PatternEvent, PatternOutcome, PatternState } from './pattern.ts';
 
-interface Due extends HeapEntry {
+interface KeyTimer extends HeapEntry {
   readonly tie: string;
   /** Where it is. */
-  heap: Heap<Due>;
+  heap: Heap<KeyTimer>;
 }
 
 /**
@@ -18,11 +18,11 @@ export class KeyedPattern<E> {
   readonly #pattern: Pattern<E>;
   readonly #store: Store<PatternState<E>>;
   readonly #forget: number;
-  readonly #dues = new Map<string, Due>();
+  readonly #dues = new Map<string, KeyTimer>();
   /** Keys with an attempt under way, by the time at which it changes. */
-  readonly #active = new Heap<Due>();
+  readonly #active = new Heap<KeyTimer>();
   /** The others, by the time at which they are forgotten. */
-  readonly #idle = new Heap<Due>();
+  readonly #idle = new Heap<KeyTimer>();
 
   /**
    * @param pattern a defined one (`definePattern`).
@@ -43,7 +43,7 @@ export class KeyedPattern<E> {
     for (const [key, state] of this.#store.entries()) this.#schedule(key, state);
   }
 
-  offer(key: string, event: PatternEvent<E>): readonly Outcome<E>[] {
+  offer(key: string, event: PatternEvent<E>): readonly PatternOutcome<E>[] {
     return this.#keep(key, offer(this.#pattern, this.#store.get(key) ?? startPattern<E>(), event));
   }
 
@@ -65,7 +65,7 @@ export class KeyedPattern<E> {
   }
 
   /** Lets time pass for every key: what is due at or before `time`, in order of time, equal ones by key. */
-  advance(time: bigint, found: (key: string, outcome: Outcome<E>) => void): void {
+  advance(time: bigint, found: (key: string, outcome: PatternOutcome<E>) => void): void {
     for (let due = this.#active.first(); due !== undefined && BigInt(due.due) <= time; due = this.#active.first()) {
       const state = this.#store.get(due.tie);
       if (state === undefined) {
@@ -80,7 +80,7 @@ export class KeyedPattern<E> {
     }
   }
 
-  #keep(key: string, { state, outcomes }: Result<E>): readonly Outcome<E>[] {
+  #keep(key: string, { state, outcomes }: Result<E>): readonly PatternOutcome<E>[] {
     this.#store.set(key, state);
     this.#schedule(key, state);
     return outcomes;

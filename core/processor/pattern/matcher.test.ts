@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { avroType } from '../../avro/types.ts';
 import { advance, offer, patternDeadline, startPattern } from './matcher.ts';
-import { definePattern, type Outcome, type Pattern, type PatternState, patternStateSchema } from './pattern.ts';
+import { definePattern, type Pattern, type PatternOutcome, type PatternState, patternStateSchema } from './pattern.ts';
 
 type Letter = { readonly letter: string; readonly n: number };
 
@@ -25,7 +25,7 @@ function run(pattern: Pattern<Letter>, text: string): { found: string[]; state: 
   return { found, state };
 }
 
-function show(outcome: Outcome<Letter>): string {
+function show(outcome: PatternOutcome<Letter>): string {
   if (outcome.kind === 'late') return `late ${outcome.event.id}`;
   const events = outcome.events.map(({ id }) => id).join(' ');
   return `${outcome.kind === 'match' ? '' : 'timeout '}${events}@${outcome.time}`;

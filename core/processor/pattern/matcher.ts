@@ -3,11 +3,11 @@ import {
   type Attempt,
   isTake,
   type Matched,
-  type Outcome,
   type Pattern,
   type PatternEvent,
+  type PatternOutcome,
   type PatternState,
-  type Step,
+  type PatternStep,
   type Take,
   timesOf,
 } from './pattern.ts';
@@ -18,7 +18,7 @@ type Next<E> = Attempt<E> | undefined;
 /** The next state of a key, and what came of it, in the order in which it was decided. */
 export interface Result<E> {
   readonly state: PatternState<E>;
-  readonly outcomes: readonly Outcome<E>[];
+  readonly outcomes: readonly PatternOutcome<E>[];
 }
 
 /** No time has passed, nothing is under way. */
@@ -62,7 +62,7 @@ export function offer<E>(pattern: Pattern<E>, before: PatternState<E>, event: Pa
 export function advance<E>(pattern: Pattern<E>, before: PatternState<E>, time: bigint): Result<E> {
   if (time <= before.time) return { state: before, outcomes: [] };
   let attempts = before.attempts;
-  const outcomes: Outcome<E>[] = [];
+  const outcomes: PatternOutcome<E>[] = [];
   for (;;) {
     const at = earliest(pattern, attempts);
     const attempt = at === undefined ? undefined : attempts[at];
@@ -121,13 +121,13 @@ function step<E>(pattern: Pattern<E>, attempt: Attempt<E>, event: PatternEvent<E
   return fits(guard, event, matched) ? took(attempt.step + 1) : passed;
 }
 
-function fits<E>(candidate: Step<E> | undefined, event: PatternEvent<E>, matched: Matched<E>): boolean {
+function fits<E>(candidate: PatternStep<E> | undefined, event: PatternEvent<E>, matched: Matched<E>): boolean {
   return candidate !== undefined && isTake(candidate) && candidate.where(event, matched);
 }
 
 /** The attempt with the event taken by step `at`, which is left when it is full. */
 function take<E>(
-  steps: readonly Step<E>[],
+  steps: readonly PatternStep<E>[],
   attempt: Attempt<E>,
   at: number,
   event: PatternEvent<E>,
@@ -145,7 +145,12 @@ function countOf<E>({ taken }: Attempt<E>, at: number): number {
   return count;
 }
 
-function outcome<E>(kind: 'match' | 'timeout', pattern: Pattern<E>, attempt: Attempt<E>, time: bigint): Outcome<E> {
+function outcome<E>(
+  kind: 'match' | 'timeout',
+  pattern: Pattern<E>,
+  attempt: Attempt<E>,
+  time: bigint,
+): PatternOutcome<E> {
   return { kind, time, events: attempt.taken.map(({ event }) => event), matched: matchedOf(pattern, attempt) };
 }
 

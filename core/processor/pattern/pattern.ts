@@ -44,13 +44,13 @@ export interface Absence<E> {
   readonly for?: bigint;
 }
 
-export type Step<E> = Take<E> | Absence<E>;
+export type PatternStep<E> = Take<E> | Absence<E>;
 
 /** A pattern: steps in their order, how long they may take, and what becomes of other attempts after a match. */
 export interface Pattern<E> {
   readonly name: string;
   /** The first one takes events. */
-  readonly steps: readonly Step<E>[];
+  readonly steps: readonly PatternStep<E>[];
   /** Longest time from the first event to the end of the match, inclusive, microseconds. It bounds what is kept. */
   readonly within: bigint;
   /** `relaxed` (default): events that fit nowhere are passed over. `strict`: such an event ends the attempt. */
@@ -66,7 +66,7 @@ export interface Pattern<E> {
 }
 
 /** An event with the step that took it and its number among all events of the key. */
-export interface Taken<E> {
+export interface TakenEvent<E> {
   readonly step: number;
   readonly sequence: bigint;
   readonly event: PatternEvent<E>;
@@ -78,7 +78,7 @@ export interface Attempt<E> {
   readonly step: number;
   /** When that step began: time of the last event taken, or the end of the absence before. */
   readonly since: bigint;
-  readonly taken: readonly Taken<E>[];
+  readonly taken: readonly TakenEvent<E>[];
 }
 
 /** All that a key's matching remembers: plain and serialisable (`patternStateSchema`). Attempts are oldest first. */
@@ -90,7 +90,7 @@ export interface PatternState<E> {
 }
 
 /** What an event, or the passing of time, gave. */
-export type Outcome<E> =
+export type PatternOutcome<E> =
   | {
       /** `match`: all steps are done. `timeout`: `within` ran out before. */
       readonly kind: 'match' | 'timeout';
@@ -107,7 +107,7 @@ export type Outcome<E> =
       readonly event: PatternEvent<E>;
     };
 
-export function isTake<E>(step: Step<E>): step is Take<E> {
+export function isTake<E>(step: PatternStep<E>): step is Take<E> {
   return 'where' in step;
 }
 

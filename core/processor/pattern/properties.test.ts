@@ -9,7 +9,7 @@ import {
   isTake,
   type Pattern,
   type PatternEvent,
-  type Step,
+  type PatternStep,
   type Take,
   timesOf,
 } from './pattern.ts';
@@ -42,12 +42,12 @@ function walk(pattern: Pattern<string>, all: readonly Event[], start: number, en
     position = at;
     since = (all[at] as Event).time;
   };
-  const matches = (step: Step<string> | undefined, at: number): boolean =>
+  const matches = (step: PatternStep<string> | undefined, at: number): boolean =>
     step !== undefined && isTake(step) && at < all.length && step.where(all[at] as Event, matched);
   const inTime = (at: number): boolean => at < all.length && (all[at] as Event).time <= limit;
 
   for (let k = 0; k < pattern.steps.length; k++) {
-    const step = pattern.steps[k] as Step<string>;
+    const step = pattern.steps[k] as PatternStep<string>;
     if (!isTake(step)) {
       if (step.for === undefined) continue;
       const over = since + step.for;

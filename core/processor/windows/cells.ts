@@ -4,7 +4,7 @@ import type { Aggregation } from './aggregation.ts';
 export type Sums<R, A> = Pick<Aggregation<R, A>, 'create' | 'add' | 'merge' | 'copy'>;
 
 /** One record, and where in the log it changed last. */
-export interface Placed<R> {
+export interface LoggedRecord<R> {
   readonly record: R | null;
   /** Event time, microseconds. */
   readonly time: number;
@@ -17,7 +17,7 @@ const minute = 60_000_000;
 const cellSize = 128;
 
 /** Some records of one minute, and what they come to. Whoever changes one of them says so with `changed`. */
-export class Cell<R, P extends Placed<R>> {
+export class Cell<R, P extends LoggedRecord<R>> {
   /** Start of the minute, microseconds. */
   readonly start: number;
   readonly records = new Set<P>();
@@ -58,7 +58,7 @@ export class Cell<R, P extends Placed<R>> {
 }
 
 /** Records by the minute of their event time, a number of them to a cell. */
-export class Cells<R, P extends Placed<R>> {
+export class Cells<R, P extends LoggedRecord<R>> {
   readonly #minutes = new Map<number, Cell<R, P>[]>();
 
   /** Minutes that have any. */

@@ -56,7 +56,7 @@ export function keepOf(level: Level, start: number, end: number, fills: boolean)
 }
 
 /** The windows of one level, by start. Records mostly go on in the window of the one before: that one is at hand. */
-export class Lane<A> {
+export class PaneIndex<A> {
   readonly #panes = new Map<number, Pane<A>>();
   #latest: Pane<A> | undefined;
   /** Greatest start so far. */
@@ -92,7 +92,7 @@ export class Owner<A> implements HeapEntry {
   readonly progress: KeyProgress;
   readonly plan: Plan;
   /** In the order of the plan's levels. */
-  readonly lanes: readonly Lane<A>[];
+  readonly panesByLevel: readonly PaneIndex<A>[];
   readonly open = new Heap<Pane<A>>();
   readonly kept = new Heap<Pane<A>>();
   /** Greatest `keep` of those kept so far. */
@@ -104,11 +104,11 @@ export class Owner<A> implements HeapEntry {
     this.tie = key;
     this.progress = progress;
     this.plan = plan;
-    this.lanes = plan.levels.map(() => new Lane());
+    this.panesByLevel = plan.levels.map(() => new PaneIndex());
   }
 
-  lane(level: Level): Lane<A> {
-    return this.lanes[level.index] as Lane<A>;
+  panesOf(level: Level): PaneIndex<A> {
+    return this.panesByLevel[level.index] as PaneIndex<A>;
   }
 
   /** The watermark: event time up to which windows are closed. */

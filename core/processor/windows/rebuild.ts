@@ -1,11 +1,11 @@
-import { unlessDead } from '../../errors.ts';
+import { undefinedIfDeadLetter } from '../../errors.ts';
 import type { Context, InputRecord, Range } from '../define.ts';
 import { extend, nowhere, type Span } from './aggregation.ts';
-import type { Board } from './board.ts';
+import { LatestVersions } from './latest-versions.ts';
 import type { Owner } from './pane.ts';
 import type { Level } from './plan.ts';
-import type { Reading } from './recent.ts';
-import { Versions } from './versions.ts';
+import type { VersionExtractor } from './reread-cache.ts';
+import type { WindowStore } from './window-store.ts';
 import { endOf } from './windows.ts';
 
 /** Windows of one key that are to be made again from a range of the input. */
@@ -28,7 +28,7 @@ export interface RequestedWindow {
 }
 
 /** One requested window while the input is read. */
-interface Place<A> {
+interface RebuildTarget<A> {
   readonly level: Level;
   readonly start: number;
   readonly end: number;
@@ -44,36 +44,40 @@ interface Place<A> {
  * A window that is not frozen is passed over, since it takes its records as they come. A window of a key without state is passed over, too.
  */
 export class Rebuild<R, A> {
-  readonly #board: Board<R, A>;
+  readonly #store: WindowStore<R, A>;
   readonly #context: Pick<Context, 'reread'>;
-  readonly #reading: Pick<Reading<R>, 'version'>;
+  readonly #reading: Pick<VersionExtractor<R>, 'version'>;
 
-  constructor(board: Board<R, A>, context: Pick<Context, 'reread'>, reading: Pick<Reading<R>, 'version'>) {
-    this.#board = board;
+  constructor(
+    store: WindowStore<R, A>,
+    context: Pick<Context, 'reread'>,
+    reading: Pick<VersionExtractor<R>, 'version'>,
+  ) {
+    this.#store = store;
     this.#context = context;
     this.#reading = reading;
   }
 
   /** Emits the windows when the current record of a table has returned. Only in `table`. */
   ask({ key, range, refused, windows }: RebuildRequest): void {
-    const owner = this.#board.owner(key);
+    const owner = this.#store.owner(key);
     if (owner === undefined) return;
     const places = this.#places(owner, windows);
     if (places.all.length === 0) return;
     const skipped = new Set(refused);
-    const versions = new Versions<R>();
+    const versions = new LatestVersions<R>();
     const visit = (at: InputRecord<unknown>): void => {
       const version = skipped.has(at.offset) ? undefined : this.#reading.version(at as InputRecord<never>);
       if (version?.key !== key) return;
       const { record, time } = version;
       // No window holds what its calendar says nothing about.
-      const joined = record === null ? [] : (unlessDead(() => places.at(time)) ?? []);
+      const joined = record === null ? [] : (undefinedIfDeadLetter(() => places.at(time)) ?? []);
       for (const { span } of joined) extend(span, at);
       if (joined.length > 0 || versions.has(version.id)) versions.take(version, at);
     };
     this.#context.reread(range, visit, () => {
       for (const [record, time] of versions.records()) {
-        for (const place of unlessDead(() => places.at(time)) ?? []) this.#add(place, record);
+        for (const place of undefinedIfDeadLetter(() => places.at(time)) ?? []) this.#add(place, record);
       }
       for (const place of places.all) this.#emit(owner, place, range);
     });
@@ -81,8 +85,8 @@ export class Rebuild<R, A> {
 
   /** Those of the requested windows that are frozen, smallest first, then by time. */
   #places(owner: Owner<A>, windows: readonly RequestedWindow[]): Places<A> {
-    const frozen = owner.frozen(this.#board.now);
-    const places = windows.flatMap(({ level: name, start, revision }): Place<A>[] => {
+    const frozen = owner.frozen(this.#store.now);
+    const places = windows.flatMap(({ level: name, start, revision }): RebuildTarget<A>[] => {
       const level = owner.plan.level(name);
       const end = level === undefined ? undefined : endOf(level.windows, start);
       if (level === undefined || end === undefined || end > frozen) return [];
@@ -91,22 +95,26 @@ export class Rebuild<R, A> {
     return new Places(places.sort((a, b) => a.level.index - b.level.index || a.start - b.start));
   }
 
-  #add(place: Place<A>, record: R): void {
-    const { aggregation } = this.#board.options;
+  #add(place: RebuildTarget<A>, record: R): void {
+    const { aggregation } = this.#store.options;
     if (place.value === null) place.value = aggregation.create(record);
     else aggregation.add(place.value, record);
   }
 
-  #emit(owner: Owner<A>, { level, start, end, revision: before, span, value }: Place<A>, { from, to }: Range): void {
-    const { aggregation, emit } = this.#board.options;
+  #emit(
+    owner: Owner<A>,
+    { level, start, end, revision: before, span, value }: RebuildTarget<A>,
+    { from, to }: Range,
+  ): void {
+    const { aggregation, emit } = this.#store.options;
     if (value === null && before === 0) return;
     // The sum of its records does not fit an output.
-    if (unlessDead(() => aggregation.check?.(value, null, level.share) ?? true) === undefined) return;
+    if (undefinedIfDeadLetter(() => aggregation.check?.(value, null, level.share) ?? true) === undefined) return;
     const revision = before + 1;
-    const pane = owner.lane(level).get(start);
+    const pane = owner.panesOf(level).get(start);
     if (pane !== undefined) {
       pane.state.revision = revision;
-      this.#board.save(pane);
+      this.#store.save(pane);
     }
     emit({
       key: owner.tie,
@@ -125,19 +133,19 @@ export class Rebuild<R, A> {
 
 /** Requested windows, by the instants that they hold. */
 class Places<A> {
-  readonly all: readonly Place<A>[];
-  readonly #levels = new Map<Level, Map<number, Place<A>>>();
+  readonly all: readonly RebuildTarget<A>[];
+  readonly #levels = new Map<Level, Map<number, RebuildTarget<A>>>();
 
-  constructor(all: readonly Place<A>[]) {
+  constructor(all: readonly RebuildTarget<A>[]) {
     this.all = all;
     for (const place of all) {
-      const starts = this.#levels.get(place.level) ?? new Map<number, Place<A>>();
+      const starts = this.#levels.get(place.level) ?? new Map<number, RebuildTarget<A>>();
       this.#levels.set(place.level, starts.set(place.start, place));
     }
   }
 
-  at(time: number): readonly Place<A>[] {
-    const found: Place<A>[] = [];
+  at(time: number): readonly RebuildTarget<A>[] {
+    const found: RebuildTarget<A>[] = [];
     for (const [{ windows }, starts] of this.#levels) {
       for (let start = windows.at(time); !Number.isNaN(start); start = windows.before(start, time)) {
         const place = starts.get(start);

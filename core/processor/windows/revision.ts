@@ -1,11 +1,11 @@
 import type { InputRecord } from '../define.ts';
 import { extend } from './aggregation.ts';
-import type { Board } from './board.ts';
 import type { Gaps } from './gaps.ts';
+import type { WindowRecords } from './latest-versions.ts';
 import { keepOf, Owner, type Pane } from './pane.ts';
 import type { Level } from './plan.ts';
-import type { Recent } from './recent.ts';
-import type { Found } from './versions.ts';
+import type { RereadCache } from './reread-cache.ts';
+import type { WindowStore } from './window-store.ts';
 
 /** What a record did to a window that it did not simply join. */
 export interface WindowOutcome<R> {
@@ -25,13 +25,13 @@ export interface WindowOutcome<R> {
 }
 
 /** A record that changed. Null: it was not there before, or is not any more. */
-export interface Change<R> {
+export interface RecordChange<R> {
   readonly before: R | null;
   readonly after: R | null;
 }
 
 /** One window that a change is about. */
-interface Step<A> {
+interface AffectedWindow<A> {
   readonly level: Level;
   readonly start: number;
   readonly end: number;
@@ -52,34 +52,34 @@ interface Step<A> {
  * can be told; otherwise the smallest window that holds it is rebuilt from the log, and the larger ones are merged again.
  */
 export class Revision<R, A> {
-  readonly #board: Board<R, A>;
+  readonly #store: WindowStore<R, A>;
   readonly #gaps: Gaps<R, A>;
-  readonly #recent: Recent<R> | undefined;
+  readonly #rereads: RereadCache<R> | undefined;
   readonly #outcome: (outcome: WindowOutcome<R>) => void;
   readonly #settle: (owner: Owner<A>) => void;
 
   constructor(parts: {
-    readonly board: Board<R, A>;
+    readonly store: WindowStore<R, A>;
     readonly gaps: Gaps<R, A>;
     /** Needed where something cannot be subtracted. */
-    readonly recent: Recent<R> | undefined;
+    readonly rereads: RereadCache<R> | undefined;
     readonly outcome: (outcome: WindowOutcome<R>) => void;
     /** Closes what is due after a change. */
     readonly settle: (owner: Owner<A>) => void;
   }) {
-    this.#board = parts.board;
+    this.#store = parts.store;
     this.#gaps = parts.gaps;
-    this.#recent = parts.recent;
+    this.#rereads = parts.rereads;
     this.#outcome = parts.outcome;
     this.#settle = parts.settle;
   }
 
   /** A change of a key that has no windows: it never had the record. */
-  unknown(key: string, change: Change<R>, at: InputRecord<unknown>, reason: WindowOutcome<R>['reason']): void {
+  unknown(key: string, change: RecordChange<R>, at: InputRecord<unknown>, reason: WindowOutcome<R>['reason']): void {
     const progress = { max_event: 0, max_log: 0, floor: 0, lateness: 0, horizon: 0, frozen: 0, plan: '' };
-    const owner = new Owner<A>(key, progress, this.#board.options.plan(key));
-    for (const step of this.#steps(owner, change, Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY)) {
-      this.#report(owner, step, change, at, reason, { effect: 'NOT_APPLIED', reached: Number.NEGATIVE_INFINITY });
+    const owner = new Owner<A>(key, progress, this.#store.options.plan(key));
+    for (const affected of this.#affectedWindows(owner, change, Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY)) {
+      this.#report(owner, affected, change, at, reason, { effect: 'NOT_APPLIED', reached: Number.NEGATIVE_INFINITY });
     }
   }
 
@@ -88,46 +88,51 @@ export class Revision<R, A> {
    *
    * @throws MillraceError BAD_RECORD, before anything has changed, when a window would become too great for its outputs.
    */
-  apply(owner: Owner<A>, change: Change<R>, at: InputRecord<unknown>, reason: WindowOutcome<R>['reason']): boolean {
-    const { now } = this.#board;
-    const steps = this.#steps(owner, change, owner.reached(now), owner.frozen(now));
-    for (const step of steps) this.#check(owner, step, change);
-    const again = steps.flatMap((step) => {
-      const pane = step.removal.how === 'read' ? owner.lane(step.level).get(step.start) : undefined;
+  apply(
+    owner: Owner<A>,
+    change: RecordChange<R>,
+    at: InputRecord<unknown>,
+    reason: WindowOutcome<R>['reason'],
+  ): boolean {
+    const { now } = this.#store;
+    const affectedWindows = this.#affectedWindows(owner, change, owner.reached(now), owner.frozen(now));
+    for (const affected of affectedWindows) this.#check(owner, affected, change);
+    const toReread = affectedWindows.flatMap((affected) => {
+      const pane = affected.removal.how === 'read' ? owner.panesOf(affected.level).get(affected.start) : undefined;
       return pane === undefined ? [] : [pane];
     });
-    const finish = (found?: Found<R>) => this.#finish(owner, steps, change, at, reason, found);
-    if (again.length === 0) {
+    const finish = (found?: WindowRecords<R>) => this.#finish(owner, affectedWindows, change, at, reason, found);
+    if (toReread.length === 0) {
       finish();
-      return this.#isKnown(owner, steps, change);
+      return this.#isKnown(owner, affectedWindows, change);
     }
-    if (this.#recent === undefined)
+    if (this.#rereads === undefined)
       throw new TypeError('an aggregation that cannot subtract everything needs `reading`');
     let from = at.offset;
-    for (const { state } of again) if (state.from_offset < from) from = state.from_offset;
-    const holds = (time: number) => again.some(({ start, end }) => start <= time && time < end);
-    this.#recent.ask(
-      { topic: at.topic, from, to: at.offset + 1n, key: owner.tie, holds, oldest: () => this.#board.oldestOffset() },
+    for (const { state } of toReread) if (state.from_offset < from) from = state.from_offset;
+    const holds = (time: number) => toReread.some(({ start, end }) => start <= time && time < end);
+    this.#rereads.ask(
+      { topic: at.topic, from, to: at.offset + 1n, key: owner.tie, holds, oldest: () => this.#store.oldestOffset() },
       finish,
     );
     return true;
   }
 
   /** Whether a window had the record, or may have had it and is frozen. */
-  #isKnown(owner: Owner<A>, steps: readonly Step<A>[], { before }: Change<R>): boolean {
-    if (before === null || steps.length === 0) return true;
-    return steps.some(({ level, start, holds, strange }) => {
+  #isKnown(owner: Owner<A>, affectedWindows: readonly AffectedWindow<A>[], { before }: RecordChange<R>): boolean {
+    if (before === null || affectedWindows.length === 0) return true;
+    return affectedWindows.some(({ level, start, holds, strange }) => {
       if (!strange) return true;
-      return holds.before && !this.#board.isEmpty(owner.lane(level).get(start)?.state.value ?? null);
+      return holds.before && !this.#store.isEmpty(owner.panesOf(level).get(start)?.state.value ?? null);
     });
   }
 
   /** Smallest windows first, so that a window is changed after all it is made of. */
-  #steps(owner: Owner<A>, change: Change<R>, reached: number, frozen: number): Step<A>[] {
-    const { aggregation } = this.#board.options;
+  #affectedWindows(owner: Owner<A>, change: RecordChange<R>, reached: number, frozen: number): AffectedWindow<A>[] {
+    const { aggregation } = this.#store.options;
     const before = change.before === null ? Number.NaN : aggregation.time(change.before);
     const after = change.after === null ? Number.NaN : aggregation.time(change.after);
-    const steps: Step<A>[] = [];
+    const affectedWindows: AffectedWindow<A>[] = [];
     const verdicts = this.#verdicts(owner, before, reached, frozen);
     for (const level of owner.plan.levels) {
       const direct = {
@@ -137,23 +142,23 @@ export class Revision<R, A> {
       for (const start of startsOf(level, before, after)) {
         const end = level.windows.end(start);
         const holds = { before: start <= before && before < end, after: start <= after && after < end };
-        const pane = owner.lane(level).get(start);
-        const gone = keepUntil(owner, level, start, this.#board.options.fill > 0) <= frozen;
+        const pane = owner.panesOf(level).get(start);
+        const gone = keepUntil(owner, level, start, this.#store.options.fill > 0) <= frozen;
         const strange = verdicts.get(leafOf(level)) === false;
         const untouched = gone || strange;
         const takes = {
           before:
-            !untouched && holds.before && direct.before && pane !== undefined && !this.#board.isEmpty(pane.state.value),
+            !untouched && holds.before && direct.before && pane !== undefined && !this.#store.isEmpty(pane.state.value),
           after: !untouched && holds.after && direct.after,
         };
         const removal =
           takes.before && pane !== undefined
             ? this.#removal(pane, change, frozen)
             : ({ how: 'none', value: null } as const);
-        steps.push({ level, start, end, holds, takes, strange, untouched, removal });
+        affectedWindows.push({ level, start, end, holds, takes, strange, untouched, removal });
       }
     }
-    return steps;
+    return affectedWindows;
   }
 
   /** Whether the record was ever there, by the leaf that a level is made of: the smallest window that is left knows. */
@@ -163,16 +168,16 @@ export class Revision<R, A> {
       const leaf = leafOf(level);
       if (verdicts.has(leaf) || !isDirect(level, before, reached)) continue;
       for (const start of startsOf(level, before)) {
-        if (keepUntil(owner, level, start, this.#board.options.fill > 0) <= frozen) continue;
-        const value = owner.lane(level).get(start)?.state.value ?? null;
-        verdicts.set(leaf, !this.#board.isEmpty(value));
+        if (keepUntil(owner, level, start, this.#store.options.fill > 0) <= frozen) continue;
+        const value = owner.panesOf(level).get(start)?.state.value ?? null;
+        verdicts.set(leaf, !this.#store.isEmpty(value));
       }
     }
     return verdicts;
   }
 
-  #removal(pane: Pane<A>, change: Change<R>, frozen: number): Step<A>['removal'] {
-    const { aggregation } = this.#board.options;
+  #removal(pane: Pane<A>, change: RecordChange<R>, frozen: number): AffectedWindow<A>['removal'] {
+    const { aggregation } = this.#store.options;
     const value = pane.state.value as A;
     if (aggregation.count(value) === 1) return { how: 'emptied', value: null };
     const left = aggregation.copy(value);
@@ -184,42 +189,44 @@ export class Revision<R, A> {
     return { how: whole ? 'merged' : 'read', value };
   }
 
-  #check(owner: Owner<A>, step: Step<A>, change: Change<R>): void {
-    const { check } = this.#board.options.aggregation;
-    if (check === undefined || (!step.takes.before && !step.takes.after)) return;
-    const value = step.takes.before
-      ? step.removal.value
-      : (owner.lane(step.level).get(step.start)?.state.value ?? null);
-    check(this.#board.isEmpty(value) ? null : value, step.takes.after ? change.after : null, step.level.share);
+  #check(owner: Owner<A>, affected: AffectedWindow<A>, change: RecordChange<R>): void {
+    const { check } = this.#store.options.aggregation;
+    if (check === undefined || (!affected.takes.before && !affected.takes.after)) return;
+    const value = affected.takes.before
+      ? affected.removal.value
+      : (owner.panesOf(affected.level).get(affected.start)?.state.value ?? null);
+    check(this.#store.isEmpty(value) ? null : value, affected.takes.after ? change.after : null, affected.level.share);
   }
 
   #finish(
     owner: Owner<A>,
-    steps: readonly Step<A>[],
-    change: Change<R>,
+    affectedWindows: readonly AffectedWindow<A>[],
+    change: RecordChange<R>,
     at: InputRecord<unknown>,
     reason: WindowOutcome<R>['reason'],
-    found: Found<R> | undefined,
+    found: WindowRecords<R> | undefined,
   ): void {
-    const { now } = this.#board;
+    const { now } = this.#store;
     const reached = owner.reached(now);
     const frozen = owner.frozen(now);
-    const changed = steps.map((step) => this.#change(owner, step, change, at, found, { reached, now }));
-    for (const [index, step] of steps.entries()) {
-      const closed = step.end <= reached;
-      const untouched = step.untouched || (closed && step.end <= frozen);
+    const changed = affectedWindows.map((affected) =>
+      this.#change(owner, affected, change, at, found, { reached, now }),
+    );
+    for (const [index, affected] of affectedWindows.entries()) {
+      const closed = affected.end <= reached;
+      const untouched = affected.untouched || (closed && affected.end <= frozen);
       const effect = untouched ? 'NOT_APPLIED' : closed ? 'REVISED' : 'APPLIED';
-      this.#report(owner, step, change, at, reason, { effect, reached });
+      this.#report(owner, affected, change, at, reason, { effect, reached });
       const pane = changed[index];
       if (pane === undefined) continue;
       if (effect === 'REVISED') {
         const why = reason === 'UPDATE' ? 'CORRECTION' : reason === 'DELETE' ? 'CANCEL' : 'LATE_TRADE';
-        const filled = pane.state.value !== null && this.#board.isEmpty(pane.state.value);
-        this.#board.emit(pane, filled ? 'FILLED' : 'REVISED', why);
-        this.#board.save(pane);
+        const filled = pane.state.value !== null && this.#store.isEmpty(pane.state.value);
+        this.#store.emit(pane, filled ? 'FILLED' : 'REVISED', why);
+        this.#store.save(pane);
         this.#gaps.follow(pane, now, why);
       } else {
-        this.#board.save(pane);
+        this.#store.save(pane);
       }
     }
     this.#settle(owner);
@@ -228,18 +235,18 @@ export class Revision<R, A> {
   /** The window, if its value has changed. */
   #change(
     owner: Owner<A>,
-    step: Step<A>,
-    change: Change<R>,
+    affected: AffectedWindow<A>,
+    change: RecordChange<R>,
     at: InputRecord<unknown>,
-    found: Found<R> | undefined,
+    found: WindowRecords<R> | undefined,
     time: { readonly reached: number; readonly now: number },
   ): Pane<A> | undefined {
-    const { level, start, end, takes, removal } = step;
+    const { level, start, end, takes, removal } = affected;
     if (!takes.before && !takes.after) return undefined;
     const closed = end <= time.reached;
     const pane =
-      owner.lane(level).get(start) ??
-      (closed ? this.#board.openClosed(owner, level, start) : this.#board.open(owner, level, start));
+      owner.panesOf(level).get(start) ??
+      (closed ? this.#store.openClosed(owner, level, start) : this.#store.open(owner, level, start));
     const { state } = pane;
     if (removal.how === 'read' && found !== undefined) {
       this.#rebuild(pane, found, time.reached);
@@ -248,44 +255,44 @@ export class Revision<R, A> {
       else if (removal.how === 'emptied') state.value = this.#gaps.emptied(pane);
       if (removal.how === 'merged') {
         // The smaller windows have the record as it is now, if it is here.
-        this.#board.mergeAgain(pane);
+        this.#store.remerge(pane);
         if (state.value === null) state.value = this.#gaps.emptied(pane);
-      } else if (takes.after && change.after !== null) this.#board.add(pane, change.after, at);
+      } else if (takes.after && change.after !== null) this.#store.add(pane, change.after, at);
     }
     extend(state, at);
-    if (!closed) this.#board.touch(pane, time.now);
+    if (!closed) this.#store.touch(pane, time.now);
     return pane;
   }
 
   /** A window anew, of the records that the log has for it; without those that a smaller window will bring when it closes. */
-  #rebuild(pane: Pane<A>, found: Found<R>, reached: number): void {
+  #rebuild(pane: Pane<A>, found: WindowRecords<R>, reached: number): void {
     const { start, end, level, state } = pane;
     const until = level.source === undefined ? end : Math.min(end, level.source.windows.at(reached));
-    const value = found.total(start, until, state.from_offset, this.#board.options.aggregation);
+    const value = found.total(start, until, state.from_offset, this.#store.options.aggregation);
     state.value = value ?? this.#gaps.emptied(pane);
   }
 
   #report(
     owner: Owner<A>,
-    step: Step<A>,
-    change: Change<R>,
+    affected: AffectedWindow<A>,
+    change: RecordChange<R>,
     at: InputRecord<unknown>,
     reason: WindowOutcome<R>['reason'],
     found: { readonly effect: WindowOutcome<R>['effect']; readonly reached: number },
   ): void {
     // A record that is late for one level simply joins the open windows of the others.
-    if (reason === 'LATE' && step.end > found.reached) return;
-    const record = step.holds.after ? change.after : change.before;
+    if (reason === 'LATE' && affected.end > found.reached) return;
+    const record = affected.holds.after ? change.after : change.before;
     if (record === null) return;
-    const behind = found.reached - this.#board.options.aggregation.time(record);
+    const behind = found.reached - this.#store.options.aggregation.time(record);
     this.#outcome({
       key: owner.tie,
       record,
       at,
       reason,
       effect: found.effect,
-      level: step.level.windows.name,
-      start: step.start,
+      level: affected.level.windows.name,
+      start: affected.start,
       lateness: behind > 0 ? behind : null,
     });
   }
@@ -312,5 +319,5 @@ function startsOf({ windows }: Level, ...times: readonly number[]): number[] {
 }
 
 function keepUntil<A>(owner: Owner<A>, level: Level, start: number, fills: boolean): number {
-  return owner.lane(level).get(start)?.keep ?? keepOf(level, start, level.windows.end(start), fills);
+  return owner.panesOf(level).get(start)?.keep ?? keepOf(level, start, level.windows.end(start), fills);
 }

@@ -2,21 +2,21 @@ import { MillraceError } from '../../errors.ts';
 import type { Context, InputRecord, StoreDefinition } from '../define.ts';
 import { micros, observe, startProgress } from '../watermark.ts';
 import { type Aggregation, type KeyProgress, keyStore, paneStore } from './aggregation.ts';
-import { Board, type BoardOptions } from './board.ts';
 import { Gaps } from './gaps.ts';
 import type { Owner, Pane } from './pane.ts';
 import { Rebuild, type RebuildRequest } from './rebuild.ts';
-import { type Reading, Recent } from './recent.ts';
-import { type Change, Revision, type WindowOutcome } from './revision.ts';
+import { RereadCache, type VersionExtractor } from './reread-cache.ts';
+import { type RecordChange, Revision, type WindowOutcome } from './revision.ts';
+import { WindowStore, type WindowStoreOptions } from './window-store.ts';
 
 /** What windows are made of, how late a record may be, and where they go. */
-export interface WindowedOptions<R, A> extends BoardOptions<R, A> {
+export interface WindowedOptions<R, A> extends WindowStoreOptions<R, A> {
   /** How far an event time may exceed the log time of its own record, microseconds. */
   readonly maxFutureSkew: number;
   /** Called for each window that a record did not simply join: late, corrected, cancelled, or outside every window of a level. */
   readonly outcome?: (outcome: WindowOutcome<R>) => void;
   /** Needed when records can be corrected and the aggregation cannot always subtract. */
-  readonly reading?: Reading<R>;
+  readonly reading?: VersionExtractor<R>;
 }
 
 /** The stores that an aggregate needs: part of the processor's declaration. */
@@ -36,7 +36,7 @@ export function windowStores<R, A>(aggregation: Aggregation<R, A>): StoreDefinit
 export class Windowed<R, A> {
   readonly #options: WindowedOptions<R, A>;
   readonly #aggregation: Aggregation<R, A>;
-  readonly #board: Board<R, A>;
+  readonly #store: WindowStore<R, A>;
   readonly #gaps: Gaps<R, A>;
   readonly #revision: Revision<R, A>;
   readonly #rebuild: Rebuild<R, A> | undefined;
@@ -47,26 +47,26 @@ export class Windowed<R, A> {
   constructor(options: WindowedOptions<R, A>, context: Context) {
     this.#options = options;
     this.#aggregation = options.aggregation;
-    this.#board = new Board(options, context);
-    this.#gaps = new Gaps(this.#board);
-    this.#closed = (pane) => this.#gaps.follow(pane, this.#board.now, 'GAP');
+    this.#store = new WindowStore(options, context);
+    this.#gaps = new Gaps(this.#store);
+    this.#closed = (pane) => this.#gaps.follow(pane, this.#store.now, 'GAP');
     const { reading } = options;
-    this.#rebuild = reading === undefined ? undefined : new Rebuild(this.#board, context, reading);
+    this.#rebuild = reading === undefined ? undefined : new Rebuild(this.#store, context, reading);
     this.#revision = new Revision({
-      board: this.#board,
+      store: this.#store,
       gaps: this.#gaps,
-      recent: reading === undefined ? undefined : new Recent(context, reading),
+      rereads: reading === undefined ? undefined : new RereadCache(context, reading),
       outcome: (outcome) => options.outcome?.(outcome),
-      settle: (owner) => this.#board.settle(owner, this.#board.now, this.#closed),
+      settle: (owner) => this.#store.settle(owner, this.#store.now, this.#closed),
     });
   }
 
   restored(): void {
-    this.#board.restore();
+    this.#store.restore();
   }
 
   deadline(): bigint | undefined {
-    const next = this.#board.deadline;
+    const next = this.#store.deadline;
     if (next !== this.#deadline) {
       this.#deadline = next;
       this.#deadlineMicros = next === Number.POSITIVE_INFINITY ? undefined : BigInt(next);
@@ -75,20 +75,20 @@ export class Windowed<R, A> {
   }
 
   advance(): void {
-    this.#board.advance(this.#board.now, this.#closed);
+    this.#store.advance(this.#store.now, this.#closed);
   }
 
   /** Keys, windows, and the least and greatest watermark of all keys in microseconds. */
   gauges(): Readonly<Record<string, number>> {
-    const { now } = this.#board;
+    const { now } = this.#store;
     let slowest = Number.POSITIVE_INFINITY;
     let fastest = Number.NEGATIVE_INFINITY;
-    for (const owner of this.#board.owners()) {
+    for (const owner of this.#store.owners()) {
       const reached = owner.reached(now);
       if (reached < slowest) slowest = reached;
       if (reached > fastest) fastest = reached;
     }
-    const { keys, openPanes, keptPanes } = this.#board;
+    const { keys, openPanes, keptPanes } = this.#store;
     const counts = { keys, open_windows: openPanes, kept_windows: keptPanes };
     return keys === 0 ? counts : { ...counts, watermark_min_us: slowest, watermark_max_us: fastest };
   }
@@ -102,8 +102,8 @@ export class Windowed<R, A> {
     const time = this.#aggregation.time(record);
     const recordLog = micros(at.logTime);
     this.#refuseFuture(time, recordLog);
-    const { now } = this.#board;
-    const known = this.#board.owner(key);
+    const { now } = this.#store;
+    const known = this.#store.owner(key);
     const plan = known?.plan ?? this.#options.plan(key);
     const reached = known === undefined ? Number.NEGATIVE_INFINITY : known.reached(now);
     const { leaves } = plan;
@@ -113,19 +113,19 @@ export class Windowed<R, A> {
       const { windows } = level;
       for (let start = windows.at(time); !Number.isNaN(start); start = windows.before(start, time)) {
         if (windows.end(start) <= reached) late = true;
-        const value = known?.lane(level).get(start)?.state.value ?? null;
-        this.#aggregation.check?.(this.#board.isEmpty(value) ? null : value, record, level.share);
+        const value = known?.panesOf(level).get(start)?.state.value ?? null;
+        this.#aggregation.check?.(this.#store.isEmpty(value) ? null : value, record, level.share);
       }
     }
     for (const { windows } of plan.gappy) windows.at(time);
 
     // From here on nothing throws: the record is taken.
-    const owner = known ?? this.#board.start(key, this.#startProgress(time, recordLog, plan.name));
+    const owner = known ?? this.#store.start(key, this.#startProgress(time, recordLog, plan.name));
     if (late) this.#revision.apply(owner, { before: null, after: record }, at, 'LATE');
     else this.#join(owner, record, time, at, now);
     if (plan.gappy.length > 0) this.#outside(owner, record, time, at);
-    if (known === undefined || observe(owner.progress, time, recordLog, now)) this.#board.saveProgress(owner);
-    this.#board.settle(owner, now, this.#closed);
+    if (known === undefined || observe(owner.progress, time, recordLog, now)) this.#store.saveProgress(owner);
+    this.#store.settle(owner, now, this.#closed);
   }
 
   /**
@@ -136,14 +136,14 @@ export class Windowed<R, A> {
    *   which the next correction of it and `reading` have to say.
    * @throws MillraceError as `add` does.
    */
-  correct(key: string, change: Change<R>, at: InputRecord<unknown>): boolean {
+  correct(key: string, change: RecordChange<R>, at: InputRecord<unknown>): boolean {
     const { before, after } = change;
     const recordLog = micros(at.logTime);
     const record = after ?? before;
     if (record === null) return true;
     const time = this.#aggregation.time(record);
     if (after !== null) this.#refuseFuture(time, recordLog);
-    const known = this.#board.owner(key);
+    const known = this.#store.owner(key);
     const plan = known?.plan ?? this.#options.plan(key);
     for (const { windows } of plan.gappy) windows.at(time);
     const reason = after === null ? 'DELETE' : 'UPDATE';
@@ -157,8 +157,8 @@ export class Windowed<R, A> {
       return applied;
     }
     for (const { share } of plan.leaves) this.#aggregation.check?.(null, after, share);
-    const owner = this.#board.start(key, this.#startProgress(time, recordLog, plan.name));
-    this.#board.saveProgress(owner);
+    const owner = this.#store.start(key, this.#startProgress(time, recordLog, plan.name));
+    this.#store.saveProgress(owner);
     this.#revision.apply(owner, change, at, reason);
     this.#outside(owner, record, time, at);
     return true;
@@ -190,10 +190,10 @@ export class Windowed<R, A> {
       const level = leaves[index] as (typeof leaves)[number];
       const { windows } = level;
       for (let start = windows.at(time); !Number.isNaN(start); start = windows.before(start, time)) {
-        const pane = owner.lane(level).get(start) ?? this.#board.open(owner, level, start);
-        this.#board.add(pane, record, at);
-        this.#board.touch(pane, now);
-        this.#board.save(pane);
+        const pane = owner.panesOf(level).get(start) ?? this.#store.open(owner, level, start);
+        this.#store.add(pane, record, at);
+        this.#store.touch(pane, now);
+        this.#store.save(pane);
       }
     }
   }

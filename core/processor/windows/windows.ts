@@ -1,4 +1,4 @@
-import { MillraceError, unlessDead } from '../../errors.ts';
+import { MillraceError, undefinedIfDeadLetter } from '../../errors.ts';
 import { DAY, parseInterval } from '../../time.ts';
 
 /** Half open, [start, end). Microseconds since 1970, exact to ±2^53. */
@@ -44,7 +44,7 @@ export function assign(windows: Windows, time: number): Window[] {
 
 /** End of the window that starts there; undefined when none does, as after a change of the calendar. */
 export function endOf(windows: Windows, start: number): number | undefined {
-  return unlessDead(() => windows.at(start)) === start ? windows.end(start) : undefined;
+  return undefinedIfDeadLetter(() => windows.at(start)) === start ? windows.end(start) : undefined;
 }
 
 /** Windows of one length, one after the other, aligned to 1970-01-01T00:00Z, also before it. */

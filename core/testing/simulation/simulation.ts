@@ -24,7 +24,7 @@ export interface SimulationOptions {
   readonly stormMs?: number;
 }
 
-export interface Outcome {
+export interface SimulationResult {
   readonly seed: number;
   readonly climate: Climate;
   /** Empty when all was right. */
@@ -61,7 +61,7 @@ const overEveryMs = 100;
 export async function simulate(
   make: (random: Random, stormMs: number) => Promise<Scenario>,
   options: SimulationOptions,
-): Promise<Outcome> {
+): Promise<SimulationResult> {
   const random = new Random(options.seed);
   const stormMs = options.stormMs ?? defaultStormMs;
   // The scenario has a stream of its own: it is the same in any weather.
@@ -116,7 +116,7 @@ class Run {
     this.#createTopics();
   }
 
-  async outcome(): Promise<Outcome> {
+  async outcome(): Promise<SimulationResult> {
     const { hosts } = this.#climate;
     this.#source.play(this.#scenario.source);
     for (let slot = 0; slot < hosts; slot++) {

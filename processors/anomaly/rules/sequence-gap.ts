@@ -1,4 +1,4 @@
-import type { Gap, Missing, SeenTrade, Sequence } from '../state.ts';
+import type { Gap, NumberRange, SeenTrade, Sequence } from '../state.ts';
 import type { Active, SequenceGap } from './rule.ts';
 import type { Details } from './verdict.ts';
 
@@ -8,7 +8,7 @@ const MOST_GAPS = 100;
 const MOST_PIECES = 1_000;
 
 /** What a number did: the state after it, and gaps that are new, smaller, or not waited for any more. */
-export interface Step {
+export interface SequenceUpdate {
   readonly sequence: Sequence;
   readonly opened?: Gap;
   readonly changed?: Gap;
@@ -25,7 +25,7 @@ export function takeNumber(
   number: bigint,
   day: number,
   trade: SeenTrade,
-): Step {
+): SequenceUpdate {
   const { rule, version } = active;
   if (before === undefined || (rule.restarts === 'daily' && day > before.day)) {
     return { sequence: { last: number, day, trade, gaps: before?.gaps ?? [] }, dropped: [] };
@@ -72,7 +72,7 @@ export function gapDetails(gap: Gap): Details {
   };
 }
 
-function fill(before: Sequence, number: bigint): Step {
+function fill(before: Sequence, number: bigint): SequenceUpdate {
   const at = before.gaps.findIndex(({ missing }) => missing.some(({ from, to }) => from <= number && number <= to));
   const gap = before.gaps[at];
   if (gap === undefined) return { sequence: before, dropped: [] };
@@ -82,7 +82,7 @@ function fill(before: Sequence, number: bigint): Step {
   return { sequence: { ...before, gaps }, changed, dropped: over ? [changed] : [] };
 }
 
-function without({ from, to }: Missing, number: bigint): Missing[] {
+function without({ from, to }: NumberRange, number: bigint): NumberRange[] {
   if (number < from || number > to) return [{ from, to }];
   const pieces = [
     { from, to: number - 1n },

@@ -23,7 +23,7 @@ export function openOrders({ log }: Sources): Promise<Writer> {
 }
 
 /** Orders that were given. */
-export interface Given {
+export interface IssuedOrders {
   readonly orders: number;
   /** By partition, the offsets after each of its orders, ascending. */
   readonly ends: ReadonlyMap<number, readonly bigint[]>;
@@ -44,7 +44,7 @@ export async function giveOrders(
   writer: Writer,
   { orders, pending }: RebuildPlan,
   nowMicros: bigint,
-): Promise<Given> {
+): Promise<IssuedOrders> {
   if (pending > 0) {
     throw new MillraceError('STAGE_BEHIND', `ohlcv has ${pending} orders of an earlier rebuild to carry out`, {
       remedy: 'let ohlcv run until it has taken them, then run the command again',
@@ -81,7 +81,7 @@ export async function giveOrders(
  */
 export async function untilTaken(
   sources: Sources,
-  { orders, ends, journal }: Given,
+  { orders, ends, journal }: IssuedOrders,
   waitMs: number,
   onProgress: (progress: { readonly done: number; readonly of: number }) => void,
 ): Promise<void> {
@@ -117,7 +117,11 @@ export async function untilTaken(
 }
 
 /** Number of the plan's candles that were rebuilt. The task passes over a candle whose input is gone, and a new one without trades. */
-export async function countRebuilt(sources: Sources, { orders }: RebuildPlan, { candles }: Given): Promise<number> {
+export async function countRebuilt(
+  sources: Sources,
+  { orders }: RebuildPlan,
+  { candles }: IssuedOrders,
+): Promise<number> {
   const wanted = new Set<string>();
   const idOf = (of: { venue: string; symbol: string }, interval: string, start: bigint): string =>
     `${interval} ${start} ${symbolKey(of.venue, of.symbol)}`;

@@ -1,5 +1,5 @@
 import { isBackfilled } from '../../../core/backfilled.ts';
-import { unlessDead } from '../../../core/errors.ts';
+import { undefinedIfDeadLetter } from '../../../core/errors.ts';
 import { readLetters } from '../../../core/operations/letters.ts';
 import { redrivenOf } from '../../../core/runtime/redriven.ts';
 import { schemas as contracts } from '../../../schemas/gen/index.ts';
@@ -11,7 +11,7 @@ import { read, type Sources } from './reading.ts';
 import { concern, type Touched, type TouchedCandles, type TouchedSymbol, windowKey } from './touched.ts';
 
 /** Changes of one symbol that became dead letters. */
-export interface Refused {
+export interface RefusedChanges {
   readonly offsets: bigint[];
   /** One of them is an update or a delete: then the row before a later change is not what candles hold of the trade. */
   corrections: boolean;
@@ -38,8 +38,8 @@ export async function readInput(
   { symbols, repeated }: TouchedCandles,
   refused: ReadonlySet<bigint>,
   { partition, to, onRead }: { readonly partition: number; readonly to: bigint; readonly onRead: (n: number) => void },
-): Promise<ReadonlyMap<string, Refused>> {
-  const found = new Map<string, Refused>();
+): Promise<ReadonlyMap<string, RefusedChanges>> {
+  const found = new Map<string, RefusedChanges>();
   for await (const portion of read<TradeChange>(sources, trades.topic, contracts.trade_change, { partition, to })) {
     for (const { record, value } of portion) {
       const row = value.after ?? value.before;
@@ -56,7 +56,7 @@ export async function readInput(
   return found;
 }
 
-function note(found: Map<string, Refused>, key: string, offset: bigint, op: string): void {
+function note(found: Map<string, RefusedChanges>, key: string, offset: bigint, op: string): void {
   const refused = found.get(key) ?? { offsets: [], corrections: false };
   found.set(key, refused);
   refused.offsets.push(offset);
@@ -64,13 +64,13 @@ function note(found: Map<string, Refused>, key: string, offset: bigint, op: stri
 }
 
 function count(of: TouchedSymbol, value: TradeChange, offset: bigint, counts: boolean): void {
-  const rows = unlessDead(() => rowsOf(value));
+  const rows = undefinedIfDeadLetter(() => rowsOf(value));
   if (rows === undefined) return;
   const time = (row: typeof rows.after): number | undefined =>
-    row === null ? undefined : unlessDead(() => readTrade(row).time);
+    row === null ? undefined : undefinedIfDeadLetter(() => readTrade(row).time);
   for (const [at, step] of [[time(rows.before), -1] as const, [time(rows.after), 1] as const]) {
     if (at === undefined) continue;
-    for (const window of unlessDead(() => windowsAt(of, at)) ?? []) {
+    for (const window of undefinedIfDeadLetter(() => windowsAt(of, at)) ?? []) {
       concern(window, offset);
       if (counts) window.found += step;
     }

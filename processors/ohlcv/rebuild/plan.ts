@@ -5,9 +5,9 @@ import type { RebuildOrder } from '../../../schemas/gen/rebuild_order.ts';
 import { trades } from '../../trade-change.ts';
 import { rebuilds } from '../ohlcv.ts';
 import { type OhlcvSettings, toRules } from '../settings.ts';
-import { type Refused, readInput, readRefusedOffsets } from './input.ts';
+import { type RefusedChanges, readInput, readRefusedOffsets } from './input.ts';
 import { read, type Sources } from './reading.ts';
-import { readStanding, type Standing } from './standing.ts';
+import { type CommittedState, readStanding } from './standing.ts';
 import { readPublished, readTouched, type Scope, type Touched, type TouchedSymbol } from './touched.ts';
 
 /** Most candles of one order. */
@@ -75,7 +75,7 @@ export async function planRebuild(options: PlanOptions): Promise<RebuildPlan> {
     });
   }
   const [starts, ends] = await Promise.all([log.starts(trades.topic), log.ends(trades.topic)]);
-  const standings: Standing[] = [];
+  const standings: CommittedState[] = [];
   for (const partition of ends.keys()) standings.push(await readStanding(options, partition, rebuilds.topic));
   const committed = new Map(
     (await log.committed(groupOf('ohlcv'), trades.topic)).map(({ partition, offset }) => [partition, offset]),
@@ -117,7 +117,7 @@ export async function planRebuild(options: PlanOptions): Promise<RebuildPlan> {
 }
 
 /** Removes candles that are not frozen. Returns their number. */
-function takeNotFrozen({ key, windows }: TouchedSymbol, { frozen }: Standing): number {
+function takeNotFrozen({ key, windows }: TouchedSymbol, { frozen }: CommittedState): number {
   const until = frozen.get(key) ?? Number.NEGATIVE_INFINITY;
   let count = 0;
   for (const [at, { end }] of windows) {
@@ -143,7 +143,7 @@ function takeIncomplete({ windows }: TouchedSymbol, start: bigint): PlannedSymbo
 function* ordersOf(
   { venue, symbol, partition }: TouchedSymbol,
   windows: readonly Touched[],
-  refused: Refused | undefined,
+  refused: RefusedChanges | undefined,
   position: bigint,
 ): Generator<Omit<RebuildOrder, 'ordered_at'>> {
   for (const some of portions(windows)) {
@@ -185,7 +185,7 @@ function planned({ interval, start, revision, published, found, notApplied }: To
   return { interval, windowStart: BigInt(start), revision, trades: published, tradesInLog: found, notApplied };
 }
 
-async function pendingOrders(sources: Sources, standings: readonly Standing[]): Promise<number> {
+async function pendingOrders(sources: Sources, standings: readonly CommittedState[]): Promise<number> {
   let pending = 0;
   for await (const portion of read<RebuildOrder>(sources, rebuilds.topic, contracts.rebuild_order)) {
     for (const { record, value } of portion) {

@@ -9,7 +9,7 @@ export interface Sources {
   readonly signal?: AbortSignal | undefined;
 }
 
-export interface Read<T> {
+export interface DecodedRecord<T> {
   readonly partition: number;
   readonly record: LogRecord;
   readonly value: T;
@@ -30,7 +30,7 @@ export async function* read<T>(
   topic: string,
   reader: object,
   extent: Extent = {},
-): AsyncGenerator<readonly Read<T>[]> {
+): AsyncGenerator<readonly DecodedRecord<T>[]> {
   const decoder = new AvroDecoder<T>(schemas, reader);
   const [starts, ends] = await Promise.all([log.starts(topic), log.ends(topic)]);
   for (const [partition, end] of ends.entries()) {

@@ -8,7 +8,7 @@ import { trades } from '../../trade-change.ts';
 import type { Sources } from './reading.ts';
 
 /** Committed state of one task of `ohlcv`. */
-export interface Standing {
+export interface CommittedState {
   /** By the state's key of a symbol: windows that end at or before this event time are frozen for good. Microseconds. */
   readonly frozen: ReadonlyMap<string, number>;
   /** Orders before this offset were taken. */
@@ -20,7 +20,11 @@ export interface Standing {
  *
  * @throws MillraceError TOPIC_MISSING, STATE_CORRUPT, STATE_VERSION
  */
-export async function readStanding({ log, signal }: Sources, partition: number, orders: string): Promise<Standing> {
+export async function readStanding(
+  { log, signal }: Sources,
+  partition: number,
+  orders: string,
+): Promise<CommittedState> {
   const topic = changelogTopic('ohlcv');
   const [starts, ends] = await Promise.all([log.starts(topic), log.ends(topic)]);
   const range = { topic, partition, from: starts[partition] ?? 0n, to: ends[partition] ?? 0n };

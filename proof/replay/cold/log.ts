@@ -17,9 +17,9 @@ import { partitionId, readRange } from '../../../core/runtime/log.ts';
 import type { ObjectStore } from '../../../core/s3/store.ts';
 import { type ArchivedTopic, archivedTopics, valueSubject } from '../../../schemas/topics.ts';
 import { requireReadable } from './fields.ts';
-import { Refused } from './refused.ts';
-import { Rows } from './rows.ts';
-import { type Range, readTiles, type Tiles } from './tiles.ts';
+import { RefusedRecords } from './refused.ts';
+import { ColdRows } from './rows.ts';
+import { readTiles, type TileRange, type Tiles } from './tiles.ts';
 
 export interface ColdLogOptions {
   readonly log: Log;
@@ -55,10 +55,10 @@ const recordsPerFetch = 5_000;
  */
 export class ColdLog implements Log {
   readonly #log: Log;
-  readonly #rows: Rows;
+  readonly #rows: ColdRows;
   readonly #partitions: ReadonlyMap<string, ColdPartition>;
 
-  private constructor(log: Log, rows: Rows, partitions: readonly ColdPartition[]) {
+  private constructor(log: Log, rows: ColdRows, partitions: readonly ColdPartition[]) {
     this.#log = log;
     this.#rows = rows;
     this.#partitions = new Map(partitions.map((each) => [partitionId(each), each]));
@@ -77,7 +77,7 @@ export class ColdLog implements Log {
         },
       );
     }
-    const rows = await Rows.open(store, signal);
+    const rows = await ColdRows.open(store, signal);
     try {
       const partitions: ColdPartition[] = [];
       const windows = new Windows();
@@ -86,7 +86,7 @@ export class ColdLog implements Log {
         requireReadable(topic, schema, table.schema);
         const encoder = await AvroEncoder.open<object>(schemas, valueSubject(topic), table.schema);
         for (const [partition, tiles] of (await readTiles(log, schemas, topic, signal)).entries()) {
-          const refused = await Refused.open(log, schemas, { topic, partition }, signal);
+          const refused = await RefusedRecords.open(log, schemas, { topic, partition }, signal);
           partitions.push(new ColdPartition({ table, partition, tiles, refused, rows, encoder, windows }));
         }
       }
@@ -149,7 +149,7 @@ export class ColdLog implements Log {
     return found;
   }
 
-  async #firstAt(range: TopicPartition & Range, millis: bigint): Promise<bigint> {
+  async #firstAt(range: TopicPartition & TileRange, millis: bigint): Promise<bigint> {
     for await (const records of readRange(this, range, { maxWaitMs: 0, maxBytesPerPartition: 1 << 20 })) {
       const found = records.find(({ timestamp }) => timestamp >= millis);
       if (found !== undefined) return found.offset;
@@ -196,8 +196,8 @@ interface ColdPartitionOptions {
   readonly table: Table;
   readonly partition: number;
   readonly tiles: Tiles;
-  readonly refused: Refused;
-  readonly rows: Rows;
+  readonly refused: RefusedRecords;
+  readonly rows: ColdRows;
   readonly encoder: AvroEncoder<object>;
   readonly windows: Windows;
 }
@@ -273,7 +273,7 @@ class ColdPartition {
     return window;
   }
 
-  async #read(range: Range): Promise<readonly LogRecord[]> {
+  async #read(range: TileRange): Promise<readonly LogRecord[]> {
     const { table, partition, tiles, refused, rows, encoder } = this.#options;
     this.#requireWhole(range);
     const restored = await rows.read(table, partition, range, tiles.objects);
@@ -286,7 +286,7 @@ class ColdPartition {
   }
 
   /** @throws MillraceError REPLAY_IMPOSSIBLE when something of the range is neither a row nor a refused record. */
-  #requireWhole(range: Range): void {
+  #requireWhole(range: TileRange): void {
     const { tiles, refused } = this.#options;
     const gap = tiles.gaps.find(({ from, to }) => from < range.to && to > range.from);
     if (gap !== undefined) throw missing(this, gap, gap.why);
@@ -303,7 +303,7 @@ class ColdPartition {
   }
 }
 
-function missing({ topic, partition }: TopicPartition, { from, to }: Range, why: string): MillraceError {
+function missing({ topic, partition }: TopicPartition, { from, to }: TileRange, why: string): MillraceError {
   return new MillraceError(
     'REPLAY_IMPOSSIBLE',
     `offsets ${from} to ${to - 1n} of ${topic}/${partition} are missing: ${why}`,

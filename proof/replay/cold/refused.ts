@@ -15,7 +15,7 @@ const fetchOptions = { maxWaitMs: 250, maxBytesPerPartition: 1 << 20 };
  * The records of a partition that the sink refused, byte for byte, from its dead letters. In memory are their offsets alone; the sink writes
  * letters in the order of origins.
  */
-export class Refused {
+export class RefusedRecords {
   readonly #log: Log;
   readonly #at: TopicPartition;
   readonly #decoder: AvroDecoder<DeadLetter>;
@@ -30,8 +30,8 @@ export class Refused {
     this.#signal = signal;
   }
 
-  static async open(log: Log, schemas: Schemas, at: TopicPartition, signal: AbortSignal): Promise<Refused> {
-    const refused = new Refused(log, schemas, at, signal);
+  static async open(log: Log, schemas: Schemas, at: TopicPartition, signal: AbortSignal): Promise<RefusedRecords> {
+    const refused = new RefusedRecords(log, schemas, at, signal);
     const [starts, ends] = await Promise.all([log.starts(letters), log.ends(letters)]);
     const [from, to] = [starts[at.partition] ?? 0n, ends[at.partition] ?? 0n];
     for await (const { origin, offset } of refused.#letters(from, to)) {

@@ -7,21 +7,21 @@ import type { ObjectTable } from '../../../core/archive/listing/table.ts';
 import { Copies } from '../../../core/archive/reading/copies.ts';
 import { duckdbType } from '../../../core/archive/reading/duckdb.ts';
 import { fileColumn } from '../../../core/archive/reading/views.ts';
-import { type Restored, restoredColumns, restorer } from '../../../core/archive/restore.ts';
+import { type RestoredRow, restoredColumns, restorer } from '../../../core/archive/restore.ts';
 import type { Table } from '../../../core/archive/tables.ts';
 import { MillraceError } from '../../../core/errors.ts';
 import type { ColumnValue, TypedColumn } from '../../../core/rowhash.ts';
 import type { ObjectStore } from '../../../core/s3/store.ts';
 import { literal, quoted } from '../../../core/sql.ts';
 import type { ArchiveObject } from '../../../schemas/gen/archive_object.ts';
-import type { Range } from './tiles.ts';
+import type { TileRange } from './tiles.ts';
 
 const memoryBytes = 512 * 1024 ** 2;
 /** Files on local disk beyond these are removed, those first that were not read for longest. */
 const keptBytes = 1024n ** 3n;
 
 /** Reads rows of listed objects, in the order of offsets, whatever order the files have. */
-export class Rows implements AsyncDisposable {
+export class ColdRows implements AsyncDisposable {
   readonly #dir: string;
   readonly #instance: DuckDBInstance;
   readonly #db: DuckDBConnection;
@@ -46,10 +46,10 @@ export class Rows implements AsyncDisposable {
     this.#signal = signal;
   }
 
-  static async open(store: ObjectStore, signal: AbortSignal): Promise<Rows> {
+  static async open(store: ObjectStore, signal: AbortSignal): Promise<ColdRows> {
     const dir = await mkdtemp(join(tmpdir(), 'millrace-cold-'));
     const instance = await DuckDBInstance.create(':memory:');
-    const rows = new Rows(dir, instance, await instance.connect(), store, signal);
+    const rows = new ColdRows(dir, instance, await instance.connect(), store, signal);
     try {
       await rows.#db.run(
         `SET memory_limit = '${memoryBytes}B'; SET temp_directory = ${literal(join(dir, 'spill'))}; SET TimeZone = 'UTC'; SET threads = 2`,
@@ -72,7 +72,7 @@ export class Rows implements AsyncDisposable {
    * @param objects those of the partition that may hold them
    * @throws MillraceError ARCHIVE_DAMAGED, REPLAY_IMPOSSIBLE, COPIES_FULL; what `ObjectStore` throws.
    */
-  async read(table: Table, partition: number, { from, to }: Range, objects: ObjectTable): Promise<Restored[]> {
+  async read(table: Table, partition: number, { from, to }: TileRange, objects: ObjectTable): Promise<RestoredRow[]> {
     const wanted = objects.filter((object) => object.first_offset < to && object.last_offset >= from);
     if (wanted.length === 0) return [];
     const paths = await this.#fetch(wanted);
@@ -90,7 +90,7 @@ export class Rows implements AsyncDisposable {
         WHERE _partition = ${partition} AND _offset >= ${from} AND _offset < ${to} ORDER BY _offset`,
     );
     const restore = restorer(table);
-    const found: Restored[] = [];
+    const found: RestoredRow[] = [];
     for (const values of reader.getRows()) {
       const path = values.at(-1) as string;
       const restored = restore(values.map(unitsOf), before.has(path));

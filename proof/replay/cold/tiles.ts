@@ -9,24 +9,24 @@ import type { ArchiveObject } from '../../../schemas/gen/archive_object.ts';
 import { type ArchivedTopic, objectsTopic } from '../../../schemas/topics.ts';
 
 /** Half open. */
-export interface Range {
+export interface TileRange {
   readonly from: bigint;
   readonly to: bigint;
 }
 
 /** A cut of the sink: its range and how many of its records are dead letters instead of rows. */
-export interface Tile extends Range {
+export interface Tile extends TileRange {
   readonly deadLetters: bigint;
 }
 
 /** What the archive lists of one partition. */
-export interface Tiles extends Range {
+export interface Tiles extends TileRange {
   /** The cuts, in order. */
   readonly cuts: readonly Tile[];
   /** Files that hold the rows now, in whatever order. */
   readonly objects: ObjectTable;
   /** Ranges between `from` and `to` that the list does not have, with why, in order. */
-  readonly gaps: readonly (Range & { readonly why: string })[];
+  readonly gaps: readonly (TileRange & { readonly why: string })[];
 }
 
 /**
@@ -71,7 +71,7 @@ function tilesOf(written: ObjectTable, objects: ObjectTable, lost: ObjectTable, 
   const last = cuts.at(-1);
   // Only together with cuts: alone it would be an archive of nothing. A cut that came meanwhile may have it in its range.
   if (tail !== undefined && last !== undefined && tail.from >= last.to) cuts.push(tail);
-  const gaps: (Range & { why: string })[] = [];
+  const gaps: (TileRange & { why: string })[] = [];
   for (const [i, { from }] of cuts.entries()) {
     const before = cuts[i - 1];
     if (before !== undefined && before.to < from) {

@@ -5,15 +5,15 @@ import { formatTimestamp } from '../../../core/time.ts';
 import type { Candle } from '../../../schemas/gen/candle.ts';
 import { schemas as contracts } from '../../../schemas/gen/index.ts';
 import { find } from '../find.ts';
-import { madeWith, type Taken, windowKey } from '../row/membership.ts';
-import { type Placed, since } from '../row/outcomes.ts';
+import { madeWith, type WindowMembership, windowKey } from '../row/membership.ts';
+import { type RecordPosition, since } from '../row/outcomes.ts';
 import type { TraceSources, TradeId } from '../sources.ts';
 import type { Trail } from '../trail.ts';
 
 export const candlesTopic = 'market.candles';
 
 /** One emission of a candle. */
-export interface RevisionView extends Placed {
+export interface RevisionView extends RecordPosition {
   readonly status: Candle['status'];
   readonly revision: number;
   readonly reason: Candle['reason'];
@@ -96,7 +96,7 @@ export async function findRevisions(
   sources: TraceSources,
   trail: Trail,
   id: TradeId,
-  taken: ReadonlyMap<string, Taken>,
+  taken: ReadonlyMap<string, WindowMembership>,
   at: {
     readonly topic: string;
     readonly partition: number;
@@ -138,7 +138,7 @@ export async function findRevisions(
   return new Map([...traces].map(([offset, windows]) => [offset, [...windows.values()]]));
 }
 
-export function revisionOf(candle: Candle, place: Placed, logTime: bigint): RevisionView {
+export function revisionOf(candle: Candle, place: RecordPosition, logTime: bigint): RevisionView {
   const { status, revision, reason, provenance } = candle;
   const input = provenance === null ? null : { from: provenance.from_offset, to: provenance.to_offset };
   return { ...place, status, revision, reason, input, logTime };
@@ -156,7 +156,7 @@ export function nameOf({
 /** The trace of a window that a change is in, made at its first use. */
 function trace(
   traces: Map<bigint, Map<string, WindowTrace>>,
-  { interval, start }: Taken,
+  { interval, start }: WindowMembership,
   { offset, holds }: { readonly offset: bigint; readonly holds: boolean },
 ): WindowTrace {
   const windows = traces.get(offset) ?? new Map<string, WindowTrace>();

@@ -9,10 +9,10 @@ import type { LateTrade } from '../../../schemas/gen/late_trade.ts';
 import type { TradeChange } from '../../../schemas/gen/trade_change.ts';
 import { tradesTopic } from '../../topic.ts';
 import { boundsOf, find } from '../find.ts';
-import { Listing } from '../object/listing.ts';
+import { ObjectListing } from '../object/listing.ts';
 import { partitionOfTrade } from '../row/changes.ts';
 import type { TraceSources } from '../sources.ts';
-import { type Finding, type Searched, Trail } from '../trail.ts';
+import { type SearchedRange, type TraceFinding, Trail } from '../trail.ts';
 import { type Figures, type Input, Recompute, type TradeInside } from './recompute.ts';
 import { candlePlace, collect, nameOf, type Partials, type RevisionView, revisionOf } from './revisions.ts';
 
@@ -37,8 +37,8 @@ export interface CandleTrace {
   readonly at: RevisionView | null;
   /** What it was made of; null for a candle without input. */
   readonly input: InputTrace | null;
-  readonly searched: readonly Searched[];
-  readonly findings: readonly Finding[];
+  readonly searched: readonly SearchedRange[];
+  readonly findings: readonly TraceFinding[];
   readonly ok: boolean;
 }
 
@@ -208,7 +208,7 @@ async function fromArchive(
   const { from } = range;
   const to = range.to < start ? range.to : start;
   if (from >= to) return true;
-  const listing = new Listing(sources, trail, tradesTopic);
+  const listing = new ObjectListing(sources, trail, tradesTopic);
   const objects = (await listing.of(partition)).filter((each) => each.first_offset < to && each.last_offset >= from);
   const what = `archive of ${tradesTopic}/${partition}`;
   const searched = trail.search(what, { from, to }, `${objects.length} objects; the log begins at ${start}`);

@@ -15,7 +15,7 @@ export interface RowGroup {
 }
 
 /** Where in a file a row is. */
-export interface Place {
+export interface RowPosition {
   /** From 0, of so many. */
   readonly rowGroup: number;
   readonly rowGroups: number;
@@ -55,7 +55,7 @@ export async function footer(files: Files): Promise<Readonly<Record<string, stri
 }
 
 /** In which row group a row of the file is. */
-export function placeOf(groups: readonly RowGroup[], row: bigint): Place {
+export function placeOf(groups: readonly RowGroup[], row: bigint): RowPosition {
   let before = 0n;
   for (const { index, rows } of groups) {
     if (row < before + rows) return { rowGroup: index, rowGroups: groups.length, rowInGroup: row - before, row };

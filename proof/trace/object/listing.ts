@@ -1,5 +1,5 @@
 import { type Listing as Listed, readListing } from '../../../core/archive/objects.ts';
-import type { Replaced } from '../../../core/archive/replacements.ts';
+import type { RemovedObject } from '../../../core/archive/replacements.ts';
 import type { ArchiveObject } from '../../../schemas/gen/archive_object.ts';
 import type { ArchivedTopic } from '../../../schemas/topics.ts';
 import { Files } from '../../files.ts';
@@ -50,7 +50,7 @@ export function viewOf(bucket: string, object: ArchiveObject): ObjectView {
 }
 
 /** Listed objects of a topic. The list of a partition is read once, at the first question; objects are fetched one at a time. */
-export class Listing {
+export class ObjectListing {
   readonly topic: ArchivedTopic;
   readonly #sources: TraceSources;
   readonly #trail: Trail;
@@ -78,7 +78,7 @@ export class Listing {
   }
 
   /** The replacement that took an object of a partition off the list; undefined without one. */
-  async replaced(partition: number, key: string): Promise<Replaced | undefined> {
+  async replaced(partition: number, key: string): Promise<RemovedObject | undefined> {
     return (await this.#read(partition)).replaced.get(key);
   }
 

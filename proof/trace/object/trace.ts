@@ -12,9 +12,9 @@ import { readRaw } from '../../topic.ts';
 import { boundsOf } from '../find.ts';
 import type { TraceSources, TradeId } from '../sources.ts';
 import { allColumns, differencesOf, readTexts, selectTexts, shown, type Texts, textsOf } from '../texts.ts';
-import { type Finding, Trail } from '../trail.ts';
-import { footer, type Place, parquetGroups, placeOf, type RowGroup } from './groups.ts';
-import { Listing, type ObjectView, viewOf } from './listing.ts';
+import { type TraceFinding, Trail } from '../trail.ts';
+import { footer, parquetGroups, placeOf, type RowGroup, type RowPosition } from './groups.ts';
+import { ObjectListing, type ObjectView, viewOf } from './listing.ts';
 import { Manifests, type ManifestView } from './manifest.ts';
 import type { ObjectName } from './name.ts';
 
@@ -33,7 +33,7 @@ export interface ObjectTrace {
   readonly log: { readonly start: bigint; readonly end: bigint; readonly holds: 'all' | 'some' | 'none' } | null;
   /** The row that was asked for. */
   readonly row: RowInFile | null;
-  readonly findings: readonly Finding[];
+  readonly findings: readonly TraceFinding[];
   readonly ok: boolean;
 }
 
@@ -54,7 +54,7 @@ export interface FileView {
 
 export interface RowInFile {
   readonly offset: bigint;
-  readonly place: Place | null;
+  readonly place: RowPosition | null;
   /** Data and lineage columns; null when the file does not hold the offset. */
   readonly row: Readonly<Record<string, string | null>> | null;
   /** The record in the log is equal; null when the log has deleted it. */
@@ -74,7 +74,7 @@ export interface RowInFile {
 export async function traceObject(sources: TraceSources, name: ObjectName, offset?: bigint): Promise<ObjectTrace> {
   const { log, bucket } = sources;
   const trail = new Trail();
-  const listing = new Listing(sources, trail, name.topic);
+  const listing = new ObjectListing(sources, trail, name.topic);
   const objects = await listing.of(name.partition);
   const record = objects.find(({ key }) => key === name.key);
   const siblings = objects.filter(
@@ -112,7 +112,7 @@ async function unlisted(
   { log, store }: TraceSources,
   trail: Trail,
   { key, topic, partition, epoch }: ObjectName,
-  listing: Listing,
+  listing: ObjectListing,
 ): Promise<void> {
   const by = await listing.replaced(partition, key);
   if (by !== undefined) {

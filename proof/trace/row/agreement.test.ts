@@ -2,12 +2,12 @@ import { describe, expect, test } from '@jest/globals';
 import type { ColumnValue } from '../../../core/rowhash.ts';
 import { allColumns, textsOf, tradeColumns } from '../texts.ts';
 import { agreement } from './agreement.ts';
-import { type Change, repeated } from './changes.ts';
+import { repeated, type TracedChange } from './changes.ts';
 
 const topic = 'cdc.public.trades';
 const data = (price: bigint): ColumnValue[] => ['v', 'A/B', 't1', null, price, 1n, 'buy', 0n, null];
 
-function change(offset: bigint, op: string, price: bigint, txId: bigint, lsn = offset): Change {
+function change(offset: bigint, op: string, price: bigint, txId: bigint, lsn = offset): TracedChange {
   const values = [...data(price), topic, 0, offset, lsn, op, 0n, txId];
   const texts = textsOf(allColumns(topic), values);
   return { offset, source: 'log', texts, before: null, recordTime: 0n, schemaId: 1, redriven: null };
@@ -16,7 +16,7 @@ function change(offset: bigint, op: string, price: bigint, txId: bigint, lsn = o
 const row = (price: bigint, xmin: bigint) => ({ texts: textsOf(tradeColumns, data(price)), xmin });
 const gone = { texts: null, xmin: null };
 
-function verdict(postgres: Parameters<typeof agreement>[0], ...changes: Change[]) {
+function verdict(postgres: Parameters<typeof agreement>[0], ...changes: TracedChange[]) {
   return agreement(postgres, changes, repeated(changes));
 }
 

@@ -1,7 +1,7 @@
 /** Whether the row in Postgres is what its changes come to. Pure. */
 
 import { differencesOf, numberIn, tradeColumns } from '../texts.ts';
-import type { Change } from './changes.ts';
+import type { TracedChange } from './changes.ts';
 import type { PostgresRow } from './postgres.ts';
 
 export interface Agreement {
@@ -17,7 +17,7 @@ export interface Agreement {
  */
 export function agreement(
   { texts, xmin }: Pick<PostgresRow, 'texts' | 'xmin'>,
-  changes: readonly Change[],
+  changes: readonly TracedChange[],
   repeats: ReadonlyMap<bigint, bigint>,
 ): Agreement {
   const first = changes.filter(({ offset }) => !repeats.has(offset));
@@ -46,7 +46,7 @@ export function agreement(
   return { problem: `in Postgres ${different.join(', ')}${by}`, writtenBy };
 }
 
-function isWrittenBy({ texts }: Change, xmin: bigint | null): boolean {
+function isWrittenBy({ texts }: TracedChange, xmin: bigint | null): boolean {
   const transaction = numberIn(texts, '_tx_id');
   return transaction !== undefined && xmin !== null && BigInt.asUintN(32, transaction) === xmin;
 }

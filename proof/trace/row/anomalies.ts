@@ -4,11 +4,11 @@ import { tradesTopic } from '../../topic.ts';
 import { find } from '../find.ts';
 import type { TraceSources, TradeId } from '../sources.ts';
 import type { Trail } from '../trail.ts';
-import { type Taken, windowKey } from './membership.ts';
-import { type Placed, since } from './outcomes.ts';
+import { type WindowMembership, windowKey } from './membership.ts';
+import { type RecordPosition, since } from './outcomes.ts';
 
 /** An anomaly that the trade has to do with. */
-export interface AnomalyView extends Placed {
+export interface AnomalyView extends RecordPosition {
   /** `trade`: it names the trade. `candle`: it judges a candle that the trade is or was in. */
   readonly because: 'trade' | 'candle';
   readonly type: string;
@@ -30,7 +30,7 @@ export async function findAnomalies(
   trail: Trail,
   id: TradeId,
   offsets: ReadonlySet<bigint>,
-  taken: ReadonlyMap<string, Taken>,
+  taken: ReadonlyMap<string, WindowMembership>,
   at: { readonly partition: number; readonly since: bigint | undefined },
 ): Promise<readonly AnomalyView[]> {
   if (offsets.size === 0) return [];
@@ -54,7 +54,7 @@ function reasonOf(
   { event, causes, candle }: Anomaly,
   id: TradeId,
   offsets: ReadonlySet<bigint>,
-  taken: ReadonlyMap<string, Taken>,
+  taken: ReadonlyMap<string, WindowMembership>,
 ): AnomalyView['because'] | undefined {
   if (event === id.trade_id) return 'trade';
   if (causes.some(({ topic, offset }) => topic === tradesTopic && offsets.has(offset))) return 'trade';

@@ -7,7 +7,7 @@ import type { TradeChange, TradeRow } from '../../../schemas/gen/trade_change.ts
 import { RowReader } from '../../logged.ts';
 import { tradesTopic } from '../../topic.ts';
 import { type Bounds, boundsOf, find } from '../find.ts';
-import type { Listing } from '../object/listing.ts';
+import type { ObjectListing } from '../object/listing.ts';
 import type { TraceSources, TradeId } from '../sources.ts';
 import { allColumns, readTexts, selectTexts, type Texts, textsOf } from '../texts.ts';
 import type { Trail } from '../trail.ts';
@@ -15,7 +15,7 @@ import type { Trail } from '../trail.ts';
 const columns = allColumns(tradesTopic);
 
 /** One change of a row, as the log has it, or as the archive has it where the log has been deleted. */
-export interface Change {
+export interface TracedChange {
   readonly offset: bigint;
   readonly source: 'log' | 'archive';
   /** Data and lineage columns, as the archive is to hold them. */
@@ -50,14 +50,14 @@ export async function partitionOfTrade(
 export async function findChanges(
   sources: TraceSources,
   trail: Trail,
-  listing: Listing,
+  listing: ObjectListing,
   id: TradeId,
   partition: number,
   range: ChangeRange = {},
-): Promise<Change[]> {
+): Promise<TracedChange[]> {
   const bounds = (await boundsOf(sources.log, tradesTopic, partition)) ?? { start: 0n, end: 0n };
   const archived = await fromArchive(sources, trail, listing, id, partition, range, bounds);
-  const logged: Change[] = [];
+  const logged: TracedChange[] = [];
   const rows = new RowReader(sources.schemas, tradesTopic, columns);
   const wanted = { reader: contracts.trade_change, bytes: [Buffer.from(id.trade_id)] };
   const where = { topic: tradesTopic, partition, ...range };
@@ -85,19 +85,19 @@ export async function findChanges(
 async function fromArchive(
   { onProgress }: TraceSources,
   trail: Trail,
-  listing: Listing,
+  listing: ObjectListing,
   id: TradeId,
   partition: number,
   range: ChangeRange,
   { start }: Bounds,
-): Promise<Change[]> {
+): Promise<TracedChange[]> {
   const from = range.from ?? 0n;
   const to = range.to === undefined || range.to > start ? start : range.to;
   if (from >= to) return [];
   const objects = (await listing.of(partition)).filter((each) => each.first_offset < to && each.last_offset >= from);
   const what = `archive of ${tradesTopic}/${partition}`;
   const searched = trail.search(what, { from, to }, `${objects.length} objects; the log begins at ${start}`);
-  const changes: Change[] = [];
+  const changes: TracedChange[] = [];
   for (const [i, object] of objects.entries()) {
     onProgress?.({ what, done: i, total: objects.length });
     await using files = await listing.open(object);
@@ -129,7 +129,7 @@ function isSame(row: TradeRow, { venue, symbol, trade_id }: TradeId): boolean {
 }
 
 /** Changes that were delivered before, by offset, with the offset of the first delivery. Same LSN, operation and row: the same change. */
-export function repeated(changes: readonly Change[]): ReadonlyMap<bigint, bigint> {
+export function repeated(changes: readonly TracedChange[]): ReadonlyMap<bigint, bigint> {
   const first = new Map<string, bigint>();
   const found = new Map<bigint, bigint>();
   for (const { offset, texts } of changes) {

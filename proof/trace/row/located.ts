@@ -3,16 +3,16 @@ import { formatDay } from '../../../core/time.ts';
 import type { ArchiveObject } from '../../../schemas/gen/archive_object.ts';
 import { GivenUp } from '../../expired.ts';
 import { tradesTopic } from '../../topic.ts';
-import { type Place, parquetGroups, placeOf } from '../object/groups.ts';
-import { Listing, type ObjectView, viewOf } from '../object/listing.ts';
+import { parquetGroups, placeOf, type RowPosition } from '../object/groups.ts';
+import { ObjectListing, type ObjectView, viewOf } from '../object/listing.ts';
 import { Manifests, type ManifestView } from '../object/manifest.ts';
 import type { TraceSources } from '../sources.ts';
 import { allColumns, differencesOf, numberIn, readTexts, selectTexts } from '../texts.ts';
 import type { Trail } from '../trail.ts';
-import type { Change } from './changes.ts';
+import type { TracedChange } from './changes.ts';
 
 /** Where in the archive a change is. */
-export interface Located {
+export interface ChangeLocation {
   /**
    * `listed`: in an object. `waiting`: the sink has not committed so far. `refused`: a dead letter of the sink. `expired`: given up with its day. `lost`: its object is gone for good.
    * `missing`: nowhere, which must not be.
@@ -20,7 +20,7 @@ export interface Located {
   readonly state: 'listed' | 'waiting' | 'refused' | 'expired' | 'lost' | 'missing';
   readonly object: ObjectView | null;
   /** Where in the file; null when the file does not hold it. */
-  readonly place: Place | null;
+  readonly place: RowPosition | null;
   /** The newest manifest of the object's day; null without an object, or while the day has none. */
   readonly manifest: ManifestView | null;
   /** The row that is there equals the change in the log, column by column; null when the log has it no more. */
@@ -41,26 +41,26 @@ export async function locate(
   sources: TraceSources,
   trail: Trail,
   partition: number,
-  changes: readonly Change[],
+  changes: readonly TracedChange[],
   { committed, refused }: SinkState,
-): Promise<ReadonlyMap<bigint, Located>> {
-  const found = new Map<bigint, Located>();
+): Promise<ReadonlyMap<bigint, ChangeLocation>> {
+  const found = new Map<bigint, ChangeLocation>();
   if (changes.length === 0) return found;
-  const listing = new Listing(sources, trail, tradesTopic);
+  const listing = new ObjectListing(sources, trail, tradesTopic);
   const objects = await listing.of(partition);
   const searched = trail.search(`archive of ${tradesTopic}/${partition}`, null, 'objects');
   searched.records = objects.length;
   const expired = new GivenUp(tradesTopic, await listing.expired(partition));
   const lost = await listing.lost(partition);
-  const holders = new Map<Change, readonly ArchiveObject[]>();
-  const byObject = new Map<ArchiveObject, Change[]>();
+  const holders = new Map<TracedChange, readonly ArchiveObject[]>();
+  const byObject = new Map<ArchiveObject, TracedChange[]>();
   for (const change of changes) {
     const own = holdersOf(objects, change, trail);
     holders.set(change, own);
     for (const object of own) byObject.set(object, [...(byObject.get(object) ?? []), change]);
   }
   const manifests = new Manifests(sources, trail);
-  const hits = new Map<Change, Located[]>();
+  const hits = new Map<TracedChange, ChangeLocation[]>();
   let done = 0;
   for (const [object, held] of byObject) {
     sources.onProgress?.({ what: `archive of ${tradesTopic}/${partition}`, done: done++, total: byObject.size });
@@ -102,7 +102,7 @@ export async function locate(
  * The listed objects one of which has to hold a change: of its partition and day, with its offset between the first and the last. There is
  * one of the sink, or several of a compaction, which are not in the order of offsets.
  */
-function holdersOf(objects: readonly ArchiveObject[], change: Change, trail: Trail): readonly ArchiveObject[] {
+function holdersOf(objects: readonly ArchiveObject[], change: TracedChange, trail: Trail): readonly ArchiveObject[] {
   const { offset } = change;
   const day = dayOf(change);
   const holders = objects.filter(
@@ -117,7 +117,7 @@ function holdersOf(objects: readonly ArchiveObject[], change: Change, trail: Tra
   return holders;
 }
 
-function dayOf({ texts }: Change): string {
+function dayOf({ texts }: TracedChange): string {
   return formatDay(numberIn(texts, 'executed_at') ?? numberIn(texts, '_source_time') ?? 0n);
 }
 
@@ -145,14 +145,14 @@ function unlisted(
 async function read(
   { bucket }: TraceSources,
   trail: Trail,
-  listing: Listing,
+  listing: ObjectListing,
   object: ArchiveObject,
-  changes: readonly Change[],
-): Promise<Map<Change, Omit<Located, 'manifest'>>> {
+  changes: readonly TracedChange[],
+): Promise<Map<TracedChange, Omit<ChangeLocation, 'manifest'>>> {
   await using files = await listing.open(object);
   const path = files.pathOf(0);
   const groups = files.differences.count > 0 ? await parquetGroups(files).catch(() => []) : await parquetGroups(files);
-  const found = new Map<Change, Omit<Located, 'manifest'>>();
+  const found = new Map<TracedChange, Omit<ChangeLocation, 'manifest'>>();
   const view = viewOf(bucket, object);
   for (const change of changes) {
     const { offset } = change;

@@ -1,12 +1,12 @@
 import { describe, expect, test } from '@jest/globals';
 import { parseTimestamp } from '../../../core/time.ts';
-import { madeWith, type Step, windowsTaken } from './membership.ts';
-import type { LedgerEntry, Refusal } from './outcomes.ts';
+import { madeWith, type WindowChange, windowsTaken } from './membership.ts';
+import type { LedgerEntry, TracedRefusal } from './outcomes.ts';
 
 const time = (clock: string): bigint => parseTimestamp(`2025-06-02T${clock}Z`);
 const settings = { intervals: ['1m', '5m'] };
 
-function step(offset: bigint, after: string | null, over: Partial<Step> = {}): Step {
+function step(offset: bigint, after: string | null, over: Partial<WindowChange> = {}): WindowChange {
   return {
     offset,
     venue: 'v',
@@ -26,7 +26,7 @@ function late(effect: string, interval: string | null = null, start: string | nu
 }
 
 /** `1m 12:00:00 +1 -2`: joined by the change at 1, left with that at 2. */
-function taken(...steps: Step[]): string[] {
+function taken(...steps: WindowChange[]): string[] {
   return [...windowsTaken(steps, settings).values()].map(({ interval, start, changes }) => {
     const clock = new Date(Number(start / 1000n)).toISOString().slice(11, 19);
     return `${interval} ${clock} ${changes.map(({ offset, holds }) => `${holds ? '+' : '-'}${offset}`).join(' ')}`;
@@ -67,7 +67,7 @@ describe('a change', () => {
   });
 
   test.each([
-    ['refused', { refusals: [{} as Refusal] }],
+    ['refused', { refusals: [{} as TracedRefusal] }],
     ['delivered twice', { ledger: [late('NOT_APPLIED')] }],
     ['without a difference', { ledger: [late('UNCHANGED')] }],
     ['sent again for another processor', { foreign: true }],

@@ -4,10 +4,10 @@
  */
 import { formatTimestamp, parseTimestamp } from '../../../core/time.ts';
 import { type CandleSettings, startsOf } from '../../windows.ts';
-import type { LedgerEntry, Refusal } from './outcomes.ts';
+import type { LedgerEntry, TracedRefusal } from './outcomes.ts';
 
 /** One change, as far as windows are concerned. */
-export interface Step {
+export interface WindowChange {
   readonly offset: bigint;
   readonly venue: string;
   /** Event time after the change, microseconds; null after a delete. */
@@ -18,11 +18,11 @@ export interface Step {
   readonly foreign: boolean;
   /** What the candle processor said of it. */
   readonly ledger: readonly LedgerEntry[];
-  readonly refusals: readonly Refusal[];
+  readonly refusals: readonly TracedRefusal[];
 }
 
 /** What a window took of a trade's changes. */
-export interface Taken {
+export interface WindowMembership {
   readonly interval: string;
   /** Microseconds. */
   readonly start: bigint;
@@ -41,11 +41,11 @@ export function windowKey(interval: string, start: bigint): string {
  * @param rebuilt of candles that were rebuilt, the last offset of their input: up to there they hold what they had not taken before
  */
 export function windowsTaken(
-  steps: readonly Step[],
+  steps: readonly WindowChange[],
   settings: CandleSettings,
   rebuilt: ReadonlyMap<string, bigint> = new Map(),
-): ReadonlyMap<string, Taken> {
-  const taken = new Map<string, Taken>();
+): ReadonlyMap<string, WindowMembership> {
+  const taken = new Map<string, WindowMembership>();
   // The first change that is known may be an update: then the row was somewhere before.
   let accepted = steps[0]?.before ?? null;
   for (const step of steps) {
@@ -76,7 +76,7 @@ export function notApplied(ledger: readonly LedgerEntry[]): string[] {
 }
 
 /** Whether no candle took the change at all: refused, delivered twice, a snapshot's row, no difference, or meant for another processor. */
-function isPassedOver({ ledger, refusals, foreign }: Step): boolean {
+function isPassedOver({ ledger, refusals, foreign }: WindowChange): boolean {
   return (
     foreign ||
     refusals.length > 0 ||
@@ -91,7 +91,7 @@ function startsAt(interval: string, venue: string, time: bigint | null, { calend
 
 /** Which change of the trade a candle was made with: the newest one up to the end of its input. */
 export function madeWith(
-  { changes }: Taken,
+  { changes }: WindowMembership,
   input: { readonly from: bigint; readonly to: bigint },
 ): { readonly offset: bigint; readonly holds: boolean; readonly covered: boolean } | undefined {
   const newest = changes.findLast(({ offset }) => offset <= input.to);

@@ -8,14 +8,14 @@ import type { TraceSources } from '../sources.ts';
 import type { Trail } from '../trail.ts';
 
 /** A record and where it is. */
-export interface Placed {
+export interface RecordPosition {
   readonly topic: string;
   readonly partition: number;
   readonly offset: bigint;
 }
 
 /** A late record: what a processor did with a change that did not simply join. */
-export interface LedgerEntry extends Placed {
+export interface LedgerEntry extends RecordPosition {
   readonly processor: string;
   readonly reason: string;
   readonly effect: string;
@@ -28,7 +28,7 @@ export interface LedgerEntry extends Placed {
 }
 
 /** A dead letter: who refused a change, and why. */
-export interface Refusal extends Placed {
+export interface TracedRefusal extends RecordPosition {
   readonly processor: string;
   readonly reason: string;
   readonly error: string;
@@ -36,15 +36,15 @@ export interface Refusal extends Placed {
 }
 
 /** What processors said of one change, beside the candles it is in. */
-export interface Outcome {
+export interface ChangeOutcome {
   readonly ledger: LedgerEntry[];
-  readonly refusals: Refusal[];
+  readonly refusals: TracedRefusal[];
   /** The change with its instrument in `market.trades`. */
-  readonly enriched: Placed[];
+  readonly enriched: RecordPosition[];
 }
 
 /** Changes whose outcomes are asked for. */
-export interface Asked {
+export interface ChangeSelection {
   readonly partition: number;
   readonly offsets: ReadonlySet<bigint>;
   /** Texts that every late record of them has. */
@@ -62,10 +62,10 @@ export interface Readers {
 export async function findOutcomes(
   sources: TraceSources,
   trail: Trail,
-  asked: Asked,
+  asked: ChangeSelection,
   readers: Readers,
-): Promise<ReadonlyMap<bigint, Outcome>> {
-  const outcomes = new Map<bigint, Outcome>();
+): Promise<ReadonlyMap<bigint, ChangeOutcome>> {
+  const outcomes = new Map<bigint, ChangeOutcome>();
   for (const offset of asked.offsets) outcomes.set(offset, { ledger: [], refusals: [], enriched: [] });
   if (asked.offsets.size === 0) return outcomes;
   const bytes = asked.texts.map((text) => Buffer.from(text));
@@ -115,7 +115,7 @@ export async function findOutcomes(
 export async function since(
   sources: TraceSources,
   topic: string,
-  { partition }: Pick<Asked, 'partition'>,
+  { partition }: Pick<ChangeSelection, 'partition'>,
   millis: bigint | undefined,
 ): Promise<{ topic: string; partition: number; from?: bigint; note?: string }> {
   const from = await offsetAt(sources, topic, partition, millis);
@@ -125,9 +125,9 @@ export async function since(
 }
 
 function outcomeOf(
-  outcomes: ReadonlyMap<bigint, Outcome>,
-  { partition }: Asked,
+  outcomes: ReadonlyMap<bigint, ChangeOutcome>,
+  { partition }: ChangeSelection,
   origin: { readonly topic: string; readonly partition: number; readonly offset: bigint },
-): Outcome | undefined {
+): ChangeOutcome | undefined {
   return origin.topic === tradesTopic && origin.partition === partition ? outcomes.get(origin.offset) : undefined;
 }

@@ -13,16 +13,22 @@ import {
   type WindowTrace,
 } from '../candle/revisions.ts';
 import { boundsOf } from '../find.ts';
-import { Listing } from '../object/listing.ts';
+import { ObjectListing } from '../object/listing.ts';
 import type { TraceSources, TradeId } from '../sources.ts';
 import { numberIn, shown, tradeColumns } from '../texts.ts';
-import { type Finding, type Searched, Trail } from '../trail.ts';
+import { type SearchedRange, type TraceFinding, Trail } from '../trail.ts';
 import { type Agreement, agreement } from './agreement.ts';
 import { type AnomalyView, findAnomalies } from './anomalies.ts';
-import { type Change, type ChangeRange, findChanges, partitionOfTrade, repeated } from './changes.ts';
-import { type Located, locate } from './located.ts';
-import { notApplied, type Step, type Taken, windowKey, windowsTaken } from './membership.ts';
-import { findOutcomes, type LedgerEntry, type Outcome, type Placed, type Refusal } from './outcomes.ts';
+import { type ChangeRange, findChanges, partitionOfTrade, repeated, type TracedChange } from './changes.ts';
+import { type ChangeLocation, locate } from './located.ts';
+import { notApplied, type WindowChange, type WindowMembership, windowKey, windowsTaken } from './membership.ts';
+import {
+  type ChangeOutcome,
+  findOutcomes,
+  type LedgerEntry,
+  type RecordPosition,
+  type TracedRefusal,
+} from './outcomes.ts';
 import { type PostgresRow, readRow, untilCaptured } from './postgres.ts';
 
 /** The whole way of one row. Instants are ISO 8601 or, where a name says so, microseconds; decimals are texts. */
@@ -43,13 +49,13 @@ export interface RowTrace {
   /** In offset order. */
   readonly changes: readonly ChangeTrace[];
   readonly anomalies: readonly AnomalyView[];
-  readonly searched: readonly Searched[];
-  readonly findings: readonly Finding[];
+  readonly searched: readonly SearchedRange[];
+  readonly findings: readonly TraceFinding[];
   /** No two stores contradict each other. */
   readonly ok: boolean;
 }
 
-export interface ChangeTrace extends Placed {
+export interface ChangeTrace extends RecordPosition {
   readonly operation: 'insert' | 'snapshot' | 'update' | 'delete';
   readonly source: 'log' | 'archive';
   readonly transaction: bigint | null;
@@ -66,10 +72,10 @@ export interface ChangeTrace extends Placed {
   /** Set when an operator sent the record again, for this processor alone. */
   readonly redrivenFor: string | null;
   readonly ledger: readonly LedgerEntry[];
-  readonly refusals: readonly Refusal[];
-  readonly enriched: readonly Placed[];
+  readonly refusals: readonly TracedRefusal[];
+  readonly enriched: readonly RecordPosition[];
   readonly candles: readonly WindowTrace[];
-  readonly archive: Located;
+  readonly archive: ChangeLocation;
 }
 
 export interface RowTraceOptions {
@@ -90,7 +96,7 @@ const operations: Readonly<Record<string, ChangeTrace['operation']>> = {
 /** Follows a row from Postgres to its Parquet file. Reads only; memory is bounded by the row's own history. */
 export async function traceRow(sources: TraceSources, id: TradeId, options: RowTraceOptions): Promise<RowTrace> {
   const trail = new Trail();
-  const listing = new Listing(sources, trail, tradesTopic);
+  const listing = new ObjectListing(sources, trail, tradesTopic);
   const partition = await partitionOfTrade(sources, id);
   const searchedPostgres = trail.search('Postgres public.trades', null);
   const range = options.range?.(partition) ?? {};
@@ -123,10 +129,10 @@ interface Reconciling {
   readonly partition: number;
   readonly postgres: PostgresRow;
   /** What is captured meanwhile is added. */
-  readonly changes: Change[];
+  readonly changes: TracedChange[];
   readonly range: ChangeRange;
   readonly options: RowTraceOptions;
-  readonly listing: Listing;
+  readonly listing: ObjectListing;
 }
 
 /**
@@ -158,7 +164,11 @@ async function reconcile(sources: TraceSources, trail: Trail, of: Reconciling): 
 }
 
 /** Why a change may be in neither: the log begins after it, and the archive did not take all that was before. */
-async function unreachable(sources: TraceSources, listing: Listing, partition: number): Promise<string | undefined> {
+async function unreachable(
+  sources: TraceSources,
+  listing: ObjectListing,
+  partition: number,
+): Promise<string | undefined> {
   const { start } = (await boundsOf(sources.log, tradesTopic, partition)) ?? { start: 0n };
   if (start === 0n) return undefined;
   const objects = await listing.of(partition);
@@ -179,7 +189,7 @@ async function follow(
   trail: Trail,
   id: TradeId,
   partition: number,
-  changes: readonly Change[],
+  changes: readonly TracedChange[],
 ): Promise<Pick<RowTrace, 'changes' | 'anomalies'>> {
   const offsets = new Set(changes.map(({ offset }) => offset));
   const candles = await candlePlace(sources, id);
@@ -221,8 +231,12 @@ async function follow(
   return {
     changes: changes.map((change) => {
       const { offset } = change;
-      const outcome = outcomes.get(offset) as Outcome;
-      const found = { ...outcome, candles: revisions.get(offset) ?? [], archive: located.get(offset) as Located };
+      const outcome = outcomes.get(offset) as ChangeOutcome;
+      const found = {
+        ...outcome,
+        candles: revisions.get(offset) ?? [],
+        archive: located.get(offset) as ChangeLocation,
+      };
       return { ...viewOf(change, partition), ...found, repeats: repeats.get(offset) ?? null };
     }),
     anomalies,
@@ -230,9 +244,9 @@ async function follow(
 }
 
 function viewOf(
-  { offset, source, texts, before, schemaId, redriven }: Change,
+  { offset, source, texts, before, schemaId, redriven }: TracedChange,
   partition: number,
-): Omit<ChangeTrace, 'repeats' | 'archive' | 'candles' | keyof Outcome> {
+): Omit<ChangeTrace, 'repeats' | 'archive' | 'candles' | keyof ChangeOutcome> {
   const lsn = numberIn(texts, '_lsn');
   const operation = operations[texts['_op'] ?? ''] ?? 'update';
   const row = shown(tradeColumns, texts);
@@ -267,7 +281,11 @@ function changed(before: TradeRow, row: Readonly<Record<string, string | null>>)
 }
 
 /** What a candle can know of a change. */
-function stepOf({ offset, texts, before, redriven }: Change, outcome: Outcome | undefined, processor: string): Step {
+function stepOf(
+  { offset, texts, before, redriven }: TracedChange,
+  outcome: ChangeOutcome | undefined,
+  processor: string,
+): WindowChange {
   const own = <T extends { readonly processor: string }>(entries: readonly T[] = []) =>
     entries.filter((each) => each.processor === processor);
   return {
@@ -285,8 +303,8 @@ function stepOf({ offset, texts, before, redriven }: Change, outcome: Outcome | 
 function checkRevised(
   trail: Trail,
   id: TradeId,
-  outcomes: ReadonlyMap<bigint, Outcome>,
-  taken: ReadonlyMap<string, Taken>,
+  outcomes: ReadonlyMap<bigint, ChangeOutcome>,
+  taken: ReadonlyMap<string, WindowMembership>,
   revisions: ReadonlyMap<bigint, readonly WindowTrace[]>,
   processor: string,
 ): void {
@@ -309,7 +327,7 @@ function checkRevised(
 }
 
 /** A history that begins in the middle says so. */
-function incomplete(trail: Trail, changes: readonly Change[], partition: number): void {
+function incomplete(trail: Trail, changes: readonly TracedChange[], partition: number): void {
   const [first] = changes;
   const op = first?.texts['_op'];
   if (first !== undefined && op !== 'c' && op !== 'r') {

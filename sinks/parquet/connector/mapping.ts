@@ -4,10 +4,10 @@
  */
 import { type ConfigInput, configSchema } from '../../../core/config.ts';
 import { MillraceError } from '../../../core/errors.ts';
-import { isSecretSetting, type Outcome, ruleOf } from './rules.ts';
+import { isSecretSetting, ruleOf, type SettingEffect } from './rules.ts';
 
 /** What became of one setting. */
-export interface Taken {
+export interface MappedSetting {
   readonly setting: string;
   /** As it was given; of a secret only that there is one. */
   readonly value: string;
@@ -20,7 +20,7 @@ export interface Mapped {
   /** What the configuration sets, for `parseConfig`. */
   readonly config: ConfigInput;
   /** In the order given. */
-  readonly taken: readonly Taken[];
+  readonly taken: readonly MappedSetting[];
 }
 
 /**
@@ -29,7 +29,7 @@ export interface Mapped {
  */
 export function mapConnector(json: unknown): Mapped {
   const settings = settingsOf(json);
-  const taken: Taken[] = [];
+  const taken: MappedSetting[] = [];
   const refused: string[] = [];
   const config: Record<string, Record<string, unknown>> = {};
   const set = (path: string, value: unknown): void => {
@@ -59,7 +59,7 @@ export function mapConnector(json: unknown): Mapped {
   return { config, taken };
 }
 
-function judge(setting: string, value: string): Outcome {
+function judge(setting: string, value: string): SettingEffect {
   if (/\$\{.*\}/.test(value)) {
     return { refused: 'is a reference that only Kafka Connect resolves; remove it and set it in the environment' };
   }

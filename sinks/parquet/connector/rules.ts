@@ -1,12 +1,12 @@
 import { archivedTopics } from '../../../schemas/topics.ts';
 
 /** What a setting means here. */
-export type Outcome =
+export type SettingEffect =
   | { readonly sets?: Readonly<Record<string, unknown>>; readonly note: string }
   /** What is wrong, and what to do about it. */
   | { readonly refused: string };
 
-export type Rule = (value: string) => Outcome;
+export type Rule = (value: string) => SettingEffect;
 
 const day = '86400000';
 
@@ -28,12 +28,12 @@ function setsNumber(path: string, note = ''): Rule {
   return (value) => number(value, (count) => ({ sets: { [path]: count }, note }));
 }
 
-function number(value: string, then: (count: number) => Outcome): Outcome {
+function number(value: string, then: (count: number) => SettingEffect): SettingEffect {
   return /^-?\d{1,15}$/.test(value) ? then(Number(value)) : { refused: `${value} is no whole number` };
 }
 
 /** An interval that -1 switches off. */
-function interval(path: string, note: string, off: Outcome): Rule {
+function interval(path: string, note: string, off: SettingEffect): Rule {
   return (value) => number(value, (count) => (count === -1 ? off : { sets: { [path]: count }, note }));
 }
 
@@ -154,7 +154,7 @@ export function ruleOf(setting: string): Rule {
   return refuses('is not known here; remove it if the archive does not depend on it');
 }
 
-function topics(value: string): Outcome {
+function topics(value: string): SettingEffect {
   const named = value.split(',').map((each) => each.trim());
   const unknown = named.filter((each) => !archivedTopics.some((topic) => topic === each));
   const archived = archivedTopics.join(', ');

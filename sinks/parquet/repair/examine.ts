@@ -2,7 +2,7 @@ import { dayOfKey, planOf } from '../../../core/archive/keys.ts';
 import { ObjectTable } from '../../../core/archive/listing/table.ts';
 import { type ListedObject, readListing, readObjects } from '../../../core/archive/objects.ts';
 import type { Schemas } from '../../../core/avro/schemas.ts';
-import { inLanes } from '../../../core/lanes.ts';
+import { mapConcurrently } from '../../../core/map-concurrently.ts';
 import type { Log } from '../../../core/runtime/log.ts';
 import type { ObjectStore } from '../../../core/s3/store.ts';
 import { sha256Of } from '../../../core/sha256.ts';
@@ -27,7 +27,7 @@ export interface ExamineOptions extends RepairSources {
 }
 
 /** A listed object that the bucket does not have as its record says. */
-export interface Finding {
+export interface ObjectFinding {
   readonly object: ListedObject;
   readonly state: 'missing' | 'damaged';
   /** What it can be made from again: the log, the objects that a compaction put together, or nothing. */
@@ -39,11 +39,11 @@ export interface Finding {
 export interface Examined {
   readonly objects: number;
   readonly bytes: bigint;
-  readonly findings: readonly Finding[];
+  readonly findings: readonly ObjectFinding[];
 }
 
 /** Whole objects in memory at once. */
-const lanes = 4;
+const concurrency = 4;
 
 /**
  * Reads every listed object and compares it with its record. Changes nothing.
@@ -64,16 +64,16 @@ export async function examine(options: ExamineOptions): Promise<Examined> {
       bytes += object.bytes;
     }
   }
-  const bad: { readonly object: ListedObject; readonly state: Finding['state'] }[] = [];
+  const bad: { readonly object: ListedObject; readonly state: ObjectFinding['state'] }[] = [];
   let done = 0;
-  await inLanes(wanted, lanes, async (object) => {
+  await mapConcurrently(wanted, concurrency, async (object) => {
     signal.throwIfAborted();
     const state = await stateOf(store, object, signal);
     if (state !== 'good') bad.push({ object, state });
     onProgress?.({ done: ++done, total: wanted.length, bad: bad.length });
   });
   const origins = new Origins(options);
-  const findings: Finding[] = [];
+  const findings: ObjectFinding[] = [];
   for (const each of bad.sort((a, b) => (a.object.key < b.object.key ? -1 : 1))) {
     findings.push({ ...each, ...(await origins.of(each.object)) });
   }
@@ -84,7 +84,7 @@ export async function stateOf(
   store: Pick<ObjectStore, 'get'>,
   { key, sha256 }: ListedObject,
   signal: AbortSignal,
-): Promise<'good' | Finding['state']> {
+): Promise<'good' | ObjectFinding['state']> {
   const stored = await store.get(key, signal);
   if (stored === undefined) return 'missing';
   return sha256Of(stored.bytes) === sha256 ? 'good' : 'damaged';
@@ -99,7 +99,7 @@ class Origins {
     this.#sources = sources;
   }
 
-  async of(object: ListedObject): Promise<Pick<Finding, 'source' | 'why'>> {
+  async of(object: ListedObject): Promise<Pick<ObjectFinding, 'source' | 'why'>> {
     if (planOf(object.key) === undefined) return this.#inLog(object);
     const { compactedOf, store, signal } = this.#sources;
     const inputs = await compactedOf(object);
@@ -112,7 +112,7 @@ class Origins {
     return { source: 'compaction' };
   }
 
-  async #inLog(object: ListedObject): Promise<Pick<Finding, 'source' | 'why'>> {
+  async #inLog(object: ListedObject): Promise<Pick<ObjectFinding, 'source' | 'why'>> {
     const { topic, partition, first_offset, last_offset } = object;
     let starts = this.#starts.get(topic);
     if (starts === undefined) {

@@ -6,12 +6,12 @@ import { putOnce } from '../../../core/s3/put-once.ts';
 import type { ObjectStore } from '../../../core/s3/store.ts';
 import { sha256Of } from '../../../core/sha256.ts';
 import type { ArchivedTopic } from '../../../schemas/topics.ts';
-import { type Finding, type RepairSources, stateOf, writtenObjects } from './examine.ts';
+import { type ObjectFinding, type RepairSources, stateOf, writtenObjects } from './examine.ts';
 import { LogRebuild } from './rebuild.ts';
 
 export interface RepairOptions extends RepairSources {
   /** What `examine` found. */
-  readonly findings: readonly Finding[];
+  readonly findings: readonly ObjectFinding[];
   /**
    * Makes an object that a compaction had made again, from the objects that it had put together.
    *
@@ -22,7 +22,7 @@ export interface RepairOptions extends RepairSources {
   readonly onProgress?: (progress: { readonly done: number; readonly total: number; readonly key: string }) => void;
 }
 
-export interface Outcome {
+export interface RepairResult {
   readonly key: string;
   /** `good`: somebody else has mended it meanwhile. `unlisted`: it was replaced meanwhile, and nobody reads it. `lost`: it was given up. */
   readonly result: 'repaired' | 'good' | 'unlisted' | 'failed' | 'lost';
@@ -36,7 +36,7 @@ export interface Outcome {
  *
  * @throws what log and store throw; an object that cannot be made again is an outcome.
  */
-export async function repair(options: RepairOptions): Promise<readonly Outcome[]> {
+export async function repair(options: RepairOptions): Promise<readonly RepairResult[]> {
   const { log, schemas, signal, findings, onProgress } = options;
   const listed = new Map<string, ListedObject>();
   for (const topic of new Set(findings.map(({ object }) => object.topic as ArchivedTopic))) {
@@ -46,7 +46,7 @@ export async function repair(options: RepairOptions): Promise<readonly Outcome[]
     for (const object of objects) if (own.has(object.key)) listed.set(object.key, object);
   }
   const mender = new Mender(options);
-  const outcomes: Outcome[] = [];
+  const outcomes: RepairResult[] = [];
   for (const [done, { object }] of findings.entries()) {
     signal.throwIfAborted();
     const { key } = object;
@@ -58,7 +58,7 @@ export async function repair(options: RepairOptions): Promise<readonly Outcome[]
 }
 
 /** Of what was found, the objects that stayed as they are because there is nothing to make them from. They can be given up. */
-export function lostOf(findings: readonly Finding[], outcomes: readonly Outcome[]): readonly ListedObject[] {
+export function lostOf(findings: readonly ObjectFinding[], outcomes: readonly RepairResult[]): readonly ListedObject[] {
   const failed = new Set(outcomes.filter(({ result }) => result === 'failed').map(({ key }) => key));
   return findings.flatMap(({ object, source }) => (source === 'none' && failed.has(object.key) ? [object] : []));
 }
@@ -74,7 +74,7 @@ class Mender {
     this.#log = new LogRebuild(options);
   }
 
-  async mend(object: ListedObject): Promise<Outcome> {
+  async mend(object: ListedObject): Promise<RepairResult> {
     const { store, signal } = this.#options;
     const { key } = object;
     try {

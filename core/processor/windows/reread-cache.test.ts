@@ -2,8 +2,8 @@ import { expect, test } from '@jest/globals';
 import fc from '../../testing/property.ts';
 import type { Context, InputRecord } from '../define.ts';
 import { Cells, type Sums } from './cells.ts';
-import { Recent } from './recent.ts';
-import { type Version, Versions } from './versions.ts';
+import { LatestVersions, type RecordVersion } from './latest-versions.ts';
+import { RereadCache } from './reread-cache.ts';
 
 interface Row {
   readonly key: string;
@@ -32,8 +32,8 @@ const lists: Sums<Pick<Row, 'id' | 'price'>, Priced[]> = {
 class Partition {
   readonly rows: Row[] = [];
   readonly reads: string[] = [];
-  readonly held: Version<Pick<Row, 'id' | 'time' | 'price'>>[] = [];
-  readonly recent: Recent<Pick<Row, 'id' | 'time' | 'price'>>;
+  readonly held: RecordVersion<Pick<Row, 'id' | 'time' | 'price'>>[] = [];
+  readonly rereads: RereadCache<Pick<Row, 'id' | 'time' | 'price'>>;
   #followers: ((record: InputRecord<unknown>) => void)[] = [];
   #waiting: (() => void)[] | undefined;
 
@@ -55,7 +55,7 @@ class Partition {
         };
       },
     };
-    this.recent = new Recent(context, { version, held: (key) => this.held.filter((each) => each.key === key) });
+    this.rereads = new RereadCache(context, { version, held: (key) => this.held.filter((each) => each.key === key) });
   }
 
   get followers(): number {
@@ -83,7 +83,7 @@ class Partition {
   ask(key: string, from: number, [start, end]: readonly [number, number] = [0, 100], oldest = 0): readonly Priced[] {
     const holds = (time: number) => start <= time && time < end;
     const inside: Priced[] = [];
-    this.recent.ask(
+    this.rereads.ask(
       {
         ...{ topic: 't', key, from: BigInt(from), to: BigInt(this.rows.length) },
         ...{ holds, oldest: () => BigInt(oldest) },
@@ -98,7 +98,7 @@ class Partition {
 
   /** The same by reading the log once more from there, and nothing that came before. */
   expected(key: string, from: number, [start, end]: readonly [number, number] = [0, 100]): readonly Priced[] {
-    const versions = new Versions<Pick<Row, 'id' | 'time' | 'price'>>();
+    const versions = new LatestVersions<Pick<Row, 'id' | 'time' | 'price'>>();
     for (let at = from; at < this.rows.length; at++) {
       const record = this.#record(at);
       const said = version(record as InputRecord<never>);

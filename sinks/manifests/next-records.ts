@@ -4,20 +4,20 @@ import type { Fetcher, Log, LogRecord, TopicPartition } from '../../core/runtime
 const patienceMs = 250;
 
 /** What a reader of a partition has before it: its next record; nothing but transaction markers; or what is not committed yet. */
-export type Waiting = LogRecord | 'nothing' | 'uncommitted';
+export type NextRecord = LogRecord | 'nothing' | 'uncommitted';
 
 /**
  * What a group has yet to read of each partition, below the given ends. Offsets alone would not tell: transaction markers take some, too.
  *
  * @param ends by partition
  */
-export async function* waitingOf(
+export async function* nextRecords(
   log: Log,
   fetcher: Fetcher,
   reader: { readonly group: string; readonly topic: string },
   ends: readonly bigint[],
   signal: AbortSignal,
-): AsyncGenerator<{ readonly partition: number; readonly waiting: Waiting }> {
+): AsyncGenerator<{ readonly partition: number; readonly waiting: NextRecord }> {
   const { group, topic } = reader;
   const [starts, committed] = await Promise.all([log.starts(topic), log.committed(group, topic)]);
   const offsets = new Map(committed.map(({ partition, offset }) => [partition, offset]));
@@ -33,7 +33,7 @@ async function firstOf(
   fetcher: Fetcher,
   { topic, partition, from, to }: TopicPartition & { readonly from: bigint; readonly to: bigint },
   signal: AbortSignal,
-): Promise<Waiting> {
+): Promise<NextRecord> {
   for (let offset = from; offset < to; ) {
     signal.throwIfAborted();
     const options = { maxWaitMs: patienceMs, maxBytesPerPartition: 65_536, signal };

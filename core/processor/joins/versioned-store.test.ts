@@ -1,16 +1,16 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from '../../testing/property.ts';
-import { type StoredVersion, Versions } from './versions.ts';
+import { type StoredVersion, VersionedStore } from './versioned-store.ts';
 
 type Entries = Map<string, StoredVersion<string>>;
 
-function open(retention: number, entries: Entries = new Map()): Versions<string> {
-  const versions = new Versions<string>(entries, retention);
+function open(retention: number, entries: Entries = new Map()): VersionedStore<string> {
+  const versions = new VersionedStore<string>(entries, retention);
   versions.restored();
   return versions;
 }
 
-function held(versions: Versions<string>, key: string, time: number): string {
+function held(versions: VersionedStore<string>, key: string, time: number): string {
   const found = versions.at(key, time);
   return found.kind === 'version' ? found.version.value : found.kind;
 }

@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals';
 import { groupOf } from '../../core/runtime/runner.ts';
 import { MemoryLog } from '../../core/testing/memory-log.ts';
-import { Passing } from './passing.ts';
+import { ReaderProgress } from './reader-progress.ts';
 
 const topic = 'market.candles';
 const { signal } = new AbortController();
@@ -23,28 +23,28 @@ async function commit(log: MemoryLog, offset: bigint): Promise<void> {
 
 test('a reader has passed a place when it has committed everything before it', async () => {
   const log = logOf(3);
-  const passing = new Passing(log, { name: 'anomaly', topic }, await log.ends(topic));
-  expect(await passing.look(signal)).toBe(false);
-  expect(passing).toMatchObject({ started: false, behind: 3n });
+  const progress = new ReaderProgress(log, { name: 'anomaly', topic }, await log.ends(topic));
+  expect(await progress.look(signal)).toBe(false);
+  expect(progress).toMatchObject({ started: false, behind: 3n });
   await commit(log, 2n);
-  expect(await passing.look(signal)).toBe(false);
-  expect(passing).toMatchObject({ started: true, behind: 1n });
+  expect(await progress.look(signal)).toBe(false);
+  expect(progress).toMatchObject({ started: true, behind: 1n });
   await commit(log, 3n);
-  expect(await passing.look(signal)).toBe(true);
+  expect(await progress.look(signal)).toBe(true);
 });
 
 test('transaction markers are not waited for', async () => {
   const log = logOf(3);
   log.appendMarker({ topic, partition: 0 });
   await commit(log, 3n);
-  const passing = new Passing(log, { name: 'anomaly', topic }, await log.ends(topic));
-  expect(await passing.look(signal)).toBe(true);
+  const progress = new ReaderProgress(log, { name: 'anomaly', topic }, await log.ends(topic));
+  expect(await progress.look(signal)).toBe(true);
 });
 
 test('what comes after the place is not waited for', async () => {
   const log = logOf(3);
-  const passing = new Passing(log, { name: 'anomaly', topic }, await log.ends(topic));
+  const progress = new ReaderProgress(log, { name: 'anomaly', topic }, await log.ends(topic));
   log.append({ topic, partition: 0, key: null, value: Buffer.from('more'), timestamp: 0n });
   await commit(log, 3n);
-  expect(await passing.look(signal)).toBe(true);
+  expect(await progress.look(signal)).toBe(true);
 });

@@ -6,23 +6,23 @@ import type { Log } from '../../core/runtime/log.ts';
 import { groupOf } from '../../core/runtime/runner.ts';
 import { tradesTopic } from '../topic.ts';
 import { passMarker } from './marker.ts';
-import { Passing, type Reader } from './passing.ts';
-import { Settled } from './settled.ts';
+import { ReaderProgress, type TopicReader } from './reader-progress.ts';
+import { SettledOffsets } from './settled.ts';
 import { Snapshot } from './snapshot.ts';
 
-/** Readers of one topic, or of topics that are equally far down. Their goals are the ends of their topics when the step before is done. */
-export interface Step {
+/** Readers of one topic, or of topics that are equally far down. Their goals are the ends of their topics when the stage before is done. */
+export interface ReaderStage {
   /** Without these the proof would compare what is not there yet. */
-  readonly needed: readonly Reader[];
+  readonly needed: readonly TopicReader[];
   /** Of these the proof compares what they have taken; so they are waited for only while they run. */
-  readonly others: readonly Reader[];
+  readonly others: readonly TopicReader[];
 }
 
-export interface MomentOptions {
+export interface CapturedInstantOptions {
   readonly log: Log;
   readonly schemas: Schemas;
   readonly heartbeatTopic: string;
-  readonly steps: readonly Step[];
+  readonly stages: readonly ReaderStage[];
   /** Whether somebody is in a consumer group. */
   readonly isRunning: (group: string) => Promise<boolean>;
   /** Whether an operator has paused the task of a partition: it will not pass, however long it is waited for. Default: none is paused. */
@@ -36,20 +36,20 @@ export interface MomentOptions {
 }
 
 /** A reader that has not passed the marker and was not waited for. */
-export interface Behind extends Reader {
+export interface LaggingReader extends TopicReader {
   readonly offsets: bigint;
 }
 
 /** One instant of Postgres that capture has passed. */
-export interface Moment extends AsyncDisposable {
+export interface CapturedInstant extends AsyncDisposable {
   readonly snapshot: Snapshot;
   /** Of the topic of trades, by partition: what is below is visible in the snapshot. Empty where that is not known. */
   readonly settled: readonly bigint[];
   /**
-   * For each step, when its readers have passed: which of them have not, and were not waited for. A step begins when the one before is done, so that what
-   * one has brought can be compared while the next is waited for. Rejects with STAGE_BEHIND; then the steps after it do, too. Nobody has to look at them.
+   * For each stage, when its readers have passed: which of them have not, and were not waited for. A stage begins when the one before is done, so that what
+   * one has brought can be compared while the next is waited for. Rejects with STAGE_BEHIND; then the stages after it do, too. Nobody has to look at them.
    */
-  readonly passed: readonly Promise<readonly Behind[]>[];
+  readonly passed: readonly Promise<readonly LaggingReader[]>[];
   /** Ends the waiting. Not the transaction, which is its connection's. */
   [Symbol.asyncDispose](): Promise<void>;
 }
@@ -63,9 +63,14 @@ const pollMs = 250;
  * @param other another one to the same database
  * @throws MillraceError STAGE_BEHIND
  */
-export async function takeMoment(db: Client, other: Client, options: MomentOptions): Promise<Moment> {
+export async function takeCapturedInstant(
+  db: Client,
+  other: Client,
+  options: CapturedInstantOptions,
+): Promise<CapturedInstant> {
   const { log, schemas, heartbeatTopic: topic, onWait, clock = wallClock, isPaused = () => false } = options;
-  const stands = ({ reader, partitions }: Passing) => partitions.some((partition) => isPaused(reader.name, partition));
+  const stands = ({ reader, partitions }: ReaderProgress) =>
+    partitions.some((partition) => isPaused(reader.name, partition));
   const [late, ended] = [new AbortController(), new AbortController()];
   const timer = setTimeout(() => late.abort(), options.waitMs);
   const onProgress = () => {
@@ -88,22 +93,22 @@ export async function takeMoment(db: Client, other: Client, options: MomentOptio
     }
   };
   const begin = async () => {
-    const settled = await Settled.look(log, tradesTopic, other, { signal, clock });
+    const settled = await SettledOffsets.look(log, tradesTopic, other, { signal, clock });
     const snapshot = await Snapshot.take(db);
     onWait('capture has to pass the marker');
     const rows = [tradesTopic];
     await passMarker(other, { log, schemas, topic, after: snapshot.parts.after, rows, onProgress, signal });
     return { snapshot, settled: settled.below(snapshot) };
   };
-  const pass = async (step: Step): Promise<readonly Behind[]> => {
-    const behind: Behind[] = [];
+  const pass = async (stage: ReaderStage): Promise<readonly LaggingReader[]> => {
+    const behind: LaggingReader[] = [];
     const ends = new Map<string, readonly bigint[]>();
-    for (const reader of [...step.needed, ...step.others]) {
+    for (const reader of [...stage.needed, ...stage.others]) {
       if (!ends.has(reader.topic)) ends.set(reader.topic, await log.ends(reader.topic));
     }
-    const passing = (reader: Reader) => new Passing(log, reader, ends.get(reader.topic) ?? []);
-    let needed = step.needed.map(passing);
-    let others = step.others.map(passing);
+    const progress = (reader: TopicReader) => new ReaderProgress(log, reader, ends.get(reader.topic) ?? []);
+    let needed = stage.needed.map(progress);
+    let others = stage.others.map(progress);
     for (let before: bigint | undefined; ; ) {
       needed = await notPassed(needed, signal);
       others = await notPassed(others, signal);
@@ -128,15 +133,15 @@ export async function takeMoment(db: Client, other: Client, options: MomentOptio
       signal.throwIfAborted();
     }
   };
-  const moment = await inTime(begin());
-  const passed: Promise<readonly Behind[]>[] = [];
-  for (const step of options.steps) {
+  const instant = await inTime(begin());
+  const passed: Promise<readonly LaggingReader[]>[] = [];
+  for (const stage of options.stages) {
     const before = passed.at(-1) ?? Promise.resolve();
-    passed.push(inTime(before.then(() => pass(step))));
+    passed.push(inTime(before.then(() => pass(stage))));
   }
   const done = Promise.allSettled(passed).then(() => clearTimeout(timer));
   return {
-    ...moment,
+    ...instant,
     passed,
     [Symbol.asyncDispose]: () => {
       ended.abort();
@@ -145,13 +150,13 @@ export async function takeMoment(db: Client, other: Client, options: MomentOptio
   };
 }
 
-async function notPassed(passing: readonly Passing[], signal: AbortSignal): Promise<Passing[]> {
-  const left: Passing[] = [];
-  for (const each of passing) if (!(await each.look(signal))) left.push(each);
+async function notPassed(progress: readonly ReaderProgress[], signal: AbortSignal): Promise<ReaderProgress[]> {
+  const left: ReaderProgress[] = [];
+  for (const each of progress) if (!(await each.look(signal))) left.push(each);
   return left;
 }
 
-function pausedStage({ reader: { name, topic }, behind }: Passing): MillraceError {
+function pausedStage({ reader: { name, topic }, behind }: ReaderProgress): MillraceError {
   return new MillraceError('STAGE_BEHIND', `${name} is paused, with ${behind} offsets of ${topic} to go`, {
     remedy: `\`millrace task resume ${name}\` lets it go on; \`millrace task list\` tells why it was paused`,
   });

@@ -1,17 +1,17 @@
 import type { Log } from '../../core/runtime/log.ts';
 import { groupOf } from '../../core/runtime/runner.ts';
 import type { ArchivedTopic } from '../../schemas/topics.ts';
-import { waitingOf } from './waiting.ts';
+import { nextRecords } from './next-records.ts';
 
-/** Who reads a topic, as its committed offsets tell. */
-export interface Reader {
+/** A consumer group and the topic it reads. */
+export interface StageReader {
   /** Processor or sink. */
   readonly name: string;
   readonly topic: string;
 }
 
-/** By archived topic: which readers have to be past a point of the log, one stage after the other, until its archive is. */
-export const ways: Readonly<Record<ArchivedTopic, readonly (readonly Reader[])[]>> = {
+/** Stages of readers by archived topic, upstream first. An archive has passed a point of the log when each stage has, one after the other. */
+export const pipelineStages: Readonly<Record<ArchivedTopic, readonly (readonly StageReader[])[]>> = {
   'cdc.public.trades': [[{ name: 'parquet', topic: 'cdc.public.trades' }]],
   'cdc.public.instruments': [[{ name: 'parquet', topic: 'cdc.public.instruments' }]],
   'market.candles': [[{ name: 'ohlcv', topic: 'cdc.public.trades' }], [{ name: 'parquet', topic: 'market.candles' }]],
@@ -37,7 +37,7 @@ interface Pending {
  * Log time is what heartbeat rows say, and nothing else, so where the capture stands still no day is ever complete. A quiet partition has
  * passed a heartbeat when there is nothing left to read before it.
  */
-export class PassedTime {
+export class ArchiveProgress {
   readonly #log: Log;
   readonly #signal: AbortSignal;
   /** Microseconds. */
@@ -67,7 +67,7 @@ export class PassedTime {
 
   /** Asks how far the readers are. */
   async advance(topic: ArchivedTopic): Promise<void> {
-    const stages = ways[topic];
+    const stages = pipelineStages[topic];
     let pending = this.#pending.get(topic) ?? (await this.#begin(topic));
     while (pending !== undefined) {
       this.#pending.set(topic, pending);
@@ -85,18 +85,18 @@ export class PassedTime {
   async #begin(topic: ArchivedTopic): Promise<Pending | undefined> {
     const logTime = this.#newest;
     if (logTime === undefined || logTime === this.#passed.get(topic)) return undefined;
-    return { logTime, stage: 0, ends: await this.#ends(ways[topic][0] ?? []) };
+    return { logTime, stage: 0, ends: await this.#ends(pipelineStages[topic][0] ?? []) };
   }
 
-  #ends(readers: readonly Reader[]): Promise<readonly (readonly bigint[])[]> {
+  #ends(readers: readonly StageReader[]): Promise<readonly (readonly bigint[])[]> {
     return Promise.all(readers.map(({ topic }) => this.#log.ends(topic)));
   }
 
-  async #isPast(readers: readonly Reader[], ends: Pending['ends']): Promise<boolean> {
+  async #isPast(readers: readonly StageReader[], ends: Pending['ends']): Promise<boolean> {
     await using fetcher = this.#log.fetcher();
     for (const [i, { name, topic }] of readers.entries()) {
       const reader = { group: groupOf(name), topic };
-      for await (const { waiting } of waitingOf(this.#log, fetcher, reader, ends[i] ?? [], this.#signal)) {
+      for await (const { waiting } of nextRecords(this.#log, fetcher, reader, ends[i] ?? [], this.#signal)) {
         if (waiting !== 'nothing') return false;
       }
     }

@@ -1,7 +1,7 @@
 import type { Store, StoreDefinition } from '../define.ts';
 
 /** A value that held from `time` on, until the next one of its key. */
-export interface Version<V> {
+export interface VersionedValue<V> {
   /** Event time, microseconds. */
   readonly time: number;
   /** Decides between versions of one time: the greater holds. */
@@ -10,8 +10,8 @@ export interface Version<V> {
 }
 
 /** What held at a time. `none`: nothing yet. `forgotten`: before what is kept, so that nobody knows any more. */
-export type Held<V> =
-  | { readonly kind: 'version'; readonly version: Version<V> }
+export type AsOfResult<V> =
+  | { readonly kind: 'version'; readonly version: VersionedValue<V> }
   | { readonly kind: 'none' | 'forgotten' };
 
 /** A version as its store keeps it; time and sequence are in the key. */
@@ -28,7 +28,7 @@ interface Edge {
   readonly sequence: bigint;
 }
 
-interface Kept<V> extends Version<V> {
+interface Kept<V> extends VersionedValue<V> {
   readonly at: string;
   forgot: boolean;
 }
@@ -40,7 +40,7 @@ interface Kept<V> extends Version<V> {
  * Of each key it keeps what is needed to answer for the last `retention` of event time before its newest version: the versions in it,
  * and the one that held when it began. That something was forgotten stays known when all that is kept is removed. A version costs one store entry, so a commit writes only those that changed.
  */
-export class Versions<V> {
+export class VersionedStore<V> {
   readonly #store: Store<StoredVersion<V>>;
   readonly #retention: number;
   readonly #keys = new Map<string, Kept<V>[]>();
@@ -138,7 +138,7 @@ export class Versions<V> {
   }
 
   /** The version that held at a time: the greatest (time, sequence) at or before it. */
-  at(key: string, time: number): Held<V> {
+  at(key: string, time: number): AsOfResult<V> {
     const list = this.#keys.get(key) ?? [];
     const version = list[afterTime(list, time) - 1];
     if (version !== undefined) return { kind: 'version', version };
@@ -146,13 +146,13 @@ export class Versions<V> {
   }
 
   /** The versions of a half-open range of time that are kept, in order. */
-  between(key: string, from: number, to: number): readonly Version<V>[] {
+  between(key: string, from: number, to: number): readonly VersionedValue<V>[] {
     const list = this.#keys.get(key) ?? [];
     return list.slice(afterTime(list, from - 1), afterTime(list, to - 1));
   }
 
   /** The first version after a time, if there is one. */
-  next(key: string, time: number): Version<V> | undefined {
+  next(key: string, time: number): VersionedValue<V> | undefined {
     const list = this.#keys.get(key) ?? [];
     return list[afterTime(list, time)];
   }
@@ -184,34 +184,34 @@ export class Versions<V> {
 
 const edgeMark = 'edge';
 
-type Placed = Pick<Version<unknown>, 'time' | 'sequence'>;
+type VersionOrder = Pick<VersionedValue<unknown>, 'time' | 'sequence'>;
 
-function byOrder(a: Placed, b: Placed): number {
+function byOrder(a: VersionOrder, b: VersionOrder): number {
   if (a.time !== b.time) return a.time - b.time;
   return a.sequence < b.sequence ? -1 : Number(a.sequence > b.sequence);
 }
 
-function isBefore(a: Placed, b: Placed): boolean {
+function isBefore(a: VersionOrder, b: VersionOrder): boolean {
   return byOrder(a, b) < 0;
 }
 
 /** The place behind all versions up to this one. Most come at the end. */
-function after<V>(list: readonly Version<V>[], time: number, sequence: bigint): number {
+function after<V>(list: readonly VersionedValue<V>[], time: number, sequence: bigint): number {
   return search(list, (version) => version.time < time || (version.time === time && version.sequence <= sequence));
 }
 
 /** The place behind all versions at or before a time. */
-function afterTime<V>(list: readonly Version<V>[], time: number): number {
+function afterTime<V>(list: readonly VersionedValue<V>[], time: number): number {
   return search(list, (version) => version.time <= time);
 }
 
-function search<V>(list: readonly Version<V>[], isUpTo: (version: Version<V>) => boolean): number {
+function search<V>(list: readonly VersionedValue<V>[], isUpTo: (version: VersionedValue<V>) => boolean): number {
   const last = list.at(-1);
   if (last === undefined || isUpTo(last)) return list.length;
   let [low, high] = [0, list.length - 1];
   while (low < high) {
     const middle = (low + high) >>> 1;
-    if (isUpTo(list[middle] as Version<V>)) low = middle + 1;
+    if (isUpTo(list[middle] as VersionedValue<V>)) low = middle + 1;
     else high = middle;
   }
   return low;

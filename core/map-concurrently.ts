@@ -1,16 +1,16 @@
 /**
- * Does work on items, a few at a time and begun in their order; what comes of it is in that order, too. When one fails none is begun any more, and
- * the failure is thrown once nothing is under way.
+ * Calls `work` for each item, at most `concurrency` at a time. Items begin in their order, and results are in that order. After a failure no item
+ * begins any more; the first failure is thrown once no call is under way.
  */
-export async function inLanes<T, R>(
+export async function mapConcurrently<T, R>(
   items: { readonly length: number; at(index: number): T | undefined },
-  lanes: number,
+  concurrency: number,
   work: (item: T, index: number) => Promise<R>,
 ): Promise<R[]> {
   const results: R[] = [];
   let next = 0;
   const failures: unknown[] = [];
-  const lane = async (): Promise<void> => {
+  const worker = async (): Promise<void> => {
     for (let i = next++; i < items.length && failures.length === 0; i = next++) {
       try {
         results[i] = await work(items.at(i) as T, i);
@@ -19,7 +19,7 @@ export async function inLanes<T, R>(
       }
     }
   };
-  await Promise.all(Array.from({ length: Math.min(lanes, items.length) }, lane));
+  await Promise.all(Array.from({ length: Math.min(concurrency, items.length) }, worker));
   if (failures.length > 0) throw failures[0];
   return results;
 }

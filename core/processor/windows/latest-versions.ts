@@ -2,7 +2,7 @@ import type { InputRecord } from '../define.ts';
 import { type Cell, Cells, type Sums } from './cells.ts';
 
 /** What is said of one record of an aggregate: what it is from now on. */
-export interface Version<R> {
+export interface RecordVersion<R> {
   readonly key: string;
   /** Names the record within its key, through all its changes. */
   readonly id: string;
@@ -35,7 +35,7 @@ function isRead(value: unknown): boolean {
  * The newest version of each record of a key, from a range of the log that may hold changes twice. The changes of one row have rising LSNs, whatever
  * order those of other rows have.
  */
-export class Versions<R> {
+export class LatestVersions<R> {
   readonly #known = new Map<string, Known<R>>();
   readonly #cells = new Cells<R, Known<R>>();
 
@@ -44,7 +44,7 @@ export class Versions<R> {
     return this.#known.size;
   }
 
-  take({ id, record, time }: Version<R>, at: InputRecord<unknown>): void {
+  take({ id, record, time }: RecordVersion<R>, at: InputRecord<unknown>): void {
     const known = this.#known.get(id);
     const lsn = at.lsn ?? 0n;
     const next = { lsn: isRead(at.value) ? 0n : lsn, offset: at.offset, record, time };
@@ -70,9 +70,9 @@ export class Versions<R> {
   }
 
   /** @param held by id, what their fold holds of records instead of what was said last. */
-  found(held: ReadonlyMap<string, Version<R>>): Found<R> {
+  found(held: ReadonlyMap<string, RecordVersion<R>>): WindowRecords<R> {
     const cells = new Set([...held.keys()].map((id) => this.#known.get(id)?.cell));
-    return new Found(this.#cells, held, cells);
+    return new WindowRecords(this.#cells, held, cells);
   }
 }
 
@@ -80,15 +80,15 @@ export class Versions<R> {
  * The records of a window: of an event time in `[start, end)`, microseconds, that changed at or after the offset `from`, where it began. What had been
  * before is not in the window, and whether it is known depends on what else was asked for.
  */
-export class Found<R> {
+export class WindowRecords<R> {
   readonly #cells: Cells<R, Known<R>>;
-  readonly #held: ReadonlyMap<string, Version<R>>;
+  readonly #held: ReadonlyMap<string, RecordVersion<R>>;
   /** Those with records of which something else is held. */
   readonly #others: ReadonlySet<Cell<R, Known<R>> | undefined>;
 
   constructor(
     cells: Cells<R, Known<R>>,
-    held: ReadonlyMap<string, Version<R>>,
+    held: ReadonlyMap<string, RecordVersion<R>>,
     others: ReadonlySet<Cell<R, Known<R>> | undefined>,
   ) {
     this.#cells = cells;

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { inLanes } from './lanes.ts';
+import { mapConcurrently } from './map-concurrently.ts';
 
 /** Work that goes on when it is told to. */
 function held() {
@@ -17,7 +17,7 @@ const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 test('so many are under way at a time, and results are in the order of the items', async () => {
   const { going, begun, work } = held();
-  const done = inLanes([0, 1, 2, 3], 2, work);
+  const done = mapConcurrently([0, 1, 2, 3], 2, work);
   expect(begun).toEqual([0, 1]);
   going.get(1)?.resolve('b');
   await turn();
@@ -32,7 +32,7 @@ test('so many are under way at a time, and results are in the order of the items
 test('a failure begins nothing more, and is thrown when nothing is under way', async () => {
   const { going, begun, work } = held();
   let isOver = false;
-  const done = inLanes([0, 1, 2, 3], 2, work).finally(() => {
+  const done = mapConcurrently([0, 1, 2, 3], 2, work).finally(() => {
     isOver = true;
   });
   going.get(1)?.reject(new Error('first'));
@@ -44,5 +44,5 @@ test('a failure begins nothing more, and is thrown when nothing is under way', a
 });
 
 test('nothing to do is done at once', async () => {
-  expect(await inLanes([], 4, async () => 1)).toEqual([]);
+  expect(await mapConcurrently([], 4, async () => 1)).toEqual([]);
 });

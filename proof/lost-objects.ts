@@ -7,7 +7,7 @@ import type { LostObject } from './report.ts';
  * What of a topic is lost for good. It is told, and no difference: the log may have a part of the rows still. What Postgres has of them is
  * expected as ever, since it can be read again.
  */
-export class Lost {
+export class LostObjects {
   readonly objects: readonly LostObject[];
 
   constructor(lost: Iterable<ArchiveObject>) {

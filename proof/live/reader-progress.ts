@@ -2,14 +2,14 @@ import type { Log } from '../../core/runtime/log.ts';
 import { groupOf } from '../../core/runtime/runner.ts';
 
 /** A processor or a sink, and what it reads. */
-export interface Reader {
+export interface TopicReader {
   readonly name: string;
   readonly topic: string;
 }
 
 /** Tells whether a reader has passed a place in each partition of its topic. What it has passed once is not asked again. */
-export class Passing {
-  readonly reader: Reader;
+export class ReaderProgress {
+  readonly reader: TopicReader;
   readonly #log: Log;
   /** By partition; undefined where it is passed. */
   readonly #goals: (bigint | undefined)[];
@@ -18,7 +18,7 @@ export class Passing {
   /** Offsets to go, when it was last asked. */
   behind = 0n;
 
-  constructor(log: Log, reader: Reader, goals: readonly bigint[]) {
+  constructor(log: Log, reader: TopicReader, goals: readonly bigint[]) {
     this.#log = log;
     this.reader = reader;
     this.#goals = [...goals];

@@ -3,13 +3,13 @@ import { readTrade, type Trade } from '../trade.ts';
 import { rowsOf } from '../trade-change.ts';
 
 /** A change of a trade, read: what it takes back, what it brings. */
-export interface Change {
+export interface ParsedChange {
   readonly before: Trade | null;
   readonly after: Trade | null;
 }
 
 /** @throws MillraceError BAD_RECORD for a change that is not of one trade. */
-export function readChange(change: TradeChange): Change {
+export function readChange(change: TradeChange): ParsedChange {
   const { before, after } = rowsOf(change);
   return { before: before === null ? null : readTrade(before), after: after === null ? null : readTrade(after) };
 }

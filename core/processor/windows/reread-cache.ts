@@ -1,5 +1,5 @@
 import type { Context, InputRecord, Range } from '../define.ts';
-import { type Found, type Version, Versions } from './versions.ts';
+import { LatestVersions, type RecordVersion, type WindowRecords } from './latest-versions.ts';
 
 /** A range that is longer is read for one window alone, and not kept. */
 const mostOffsets = 32_768n;
@@ -9,15 +9,15 @@ const mostRecords = 65_536;
 const readingCosts = 1_000n;
 
 /** How what was folded is read again. */
-export interface Reading<R> {
+export interface VersionExtractor<R> {
   /** What a record of the input says, by itself; undefined for one that says nothing of any record. */
-  version(record: InputRecord<never>): Version<R> | undefined;
+  version(record: InputRecord<never>): RecordVersion<R> | undefined;
   /** Of a key: what windows hold of the records whose last change they did not take, refused or not applied. Asked when an answer is given. */
-  held(key: string): Iterable<Version<R>>;
+  held(key: string): Iterable<RecordVersion<R>>;
 }
 
 /** Windows of one key, and the input that they were made of; `to` is the offset after the record that asks. */
-export interface Question extends Range {
+export interface RereadRequest extends Range {
   readonly key: string;
   /** Whether an instant, microseconds, is in any of them. */
   readonly holds: (time: number) => boolean;
@@ -26,27 +26,27 @@ export interface Question extends Range {
 }
 
 /**
- * What windows are made of, for those that have to be made again. Corrections come in crowds, and each of them may need the log since its window began: so what
- * was read is kept, and follows the log, for as long as that costs less than reading it again.
+ * A cache of input that was read again, for windows that have to be rebuilt. Corrections come in crowds, and each of them may need the log since its window
+ * began. So a range that was read stays in memory and follows the log, for as long as that costs less than reading it again.
  *
- * What is answered is the same either way. It is of the log from the window's own first offset on, and of the state: what a fold refused when it came
- * is not judged again, since by then it may be judged otherwise.
+ * Answers are the same with and without the cache. They come from the log, from the window's own first offset on, and from the state: a record that the fold
+ * refused is not judged again, since the verdict may be another by then.
  */
-export class Recent<R> {
+export class RereadCache<R> {
   readonly #context: Pick<Context, 'reread' | 'follow'>;
-  readonly #reading: Reading<R>;
-  #kept: Kept<R> | undefined;
+  readonly #reading: VersionExtractor<R>;
+  #kept: CachedRange<R> | undefined;
 
-  constructor(context: Pick<Context, 'reread' | 'follow'>, reading: Reading<R>) {
+  constructor(context: Pick<Context, 'reread' | 'follow'>, reading: VersionExtractor<R>) {
     this.#context = context;
     this.#reading = reading;
   }
 
   /** Calls `done`, when the current record has returned, with what the records of the question's windows are after it. */
-  ask(question: Question, done: (found: Found<R>) => void): void {
+  ask(question: RereadRequest, done: (found: WindowRecords<R>) => void): void {
     const { topic, from, to, key } = question;
-    const answer = (versions: Versions<R>): void => {
-      const held = new Map<string, Version<R>>();
+    const answer = (versions: LatestVersions<R>): void => {
+      const held = new Map<string, RecordVersion<R>>();
       for (const version of this.#reading.held(key)) held.set(version.id, version);
       done(versions.found(held));
     };
@@ -62,8 +62,8 @@ export class Recent<R> {
     }
   }
 
-  #askAlone({ topic, from, to, key, holds }: Question, answer: (versions: Versions<R>) => void): void {
-    const versions = new Versions<R>();
+  #askAlone({ topic, from, to, key, holds }: RereadRequest, answer: (versions: LatestVersions<R>) => void): void {
+    const versions = new LatestVersions<R>();
     const visit = (record: InputRecord<unknown>): void => {
       const version = this.#reading.version(record as InputRecord<never>);
       if (version?.key !== key) return;
@@ -72,8 +72,8 @@ export class Recent<R> {
     this.#context.reread({ topic, from, to }, visit, () => answer(versions));
   }
 
-  #keep(topic: string, from: bigint, to: bigint, done: (kept: Kept<R>) => void): void {
-    const kept = new Kept<R>(topic, from, to - from + readingCosts);
+  #keep(topic: string, from: bigint, to: bigint, done: (kept: CachedRange<R>) => void): void {
+    const kept = new CachedRange<R>(topic, from, to - from + readingCosts);
     const visit = (record: InputRecord<unknown>): void => {
       const version = this.#reading.version(record as InputRecord<never>);
       if (version !== undefined) kept.take(version, record);
@@ -97,12 +97,12 @@ export class Recent<R> {
 }
 
 /** All keys' records from an offset on. */
-class Kept<R> {
+class CachedRange<R> {
   readonly #topic: string;
   readonly #from: bigint;
   /** In records. */
   readonly #cost: bigint;
-  readonly #keys = new Map<string, Versions<R>>();
+  readonly #keys = new Map<string, LatestVersions<R>>();
   #records = 0;
   /** Records since it was asked last. */
   #idle = 0n;
@@ -118,14 +118,14 @@ class Kept<R> {
     return topic === this.#topic && from >= this.#from;
   }
 
-  of(key: string): Versions<R> {
-    return this.#keys.get(key) ?? new Versions();
+  of(key: string): LatestVersions<R> {
+    return this.#keys.get(key) ?? new LatestVersions();
   }
 
-  take(version: Version<R>, at: InputRecord<unknown>): void {
+  take(version: RecordVersion<R>, at: InputRecord<unknown>): void {
     let versions = this.#keys.get(version.key);
     if (versions === undefined) {
-      versions = new Versions();
+      versions = new LatestVersions();
       this.#keys.set(version.key, versions);
     }
     this.#records -= versions.size;
@@ -144,8 +144,8 @@ class Kept<R> {
   }
 }
 
-/** Where one question has not been enough, others will go back further. */
-function furthest({ from, to, oldest }: Question): bigint {
+/** On a second request, read further back: more corrections are likely. */
+function furthest({ from, to, oldest }: RereadRequest): bigint {
   const earliest = to - mostOffsets;
   const least = oldest();
   const begin = least > earliest ? least : earliest;

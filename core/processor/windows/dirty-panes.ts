@@ -1,8 +1,8 @@
 import type { Owner, Pane } from './pane.ts';
 import type { Level } from './plan.ts';
 
-/** Open windows with a record that no PARTIAL has shown. They are all due at the same time: the cadence is a grid in log time. */
-export class Changed<A> {
+/** Open windows that changed since their last PARTIAL. They are all due at the same time: the cadence is a grid in log time. */
+export class DirtyPanes<A> {
   readonly #panes = new Set<Pane<A>>();
   /** When the next PARTIALs are due, microseconds of log time; infinite if none are. */
   due = Number.POSITIVE_INFINITY;
@@ -18,7 +18,7 @@ export class Changed<A> {
     if (this.#panes.delete(pane) && this.#panes.size === 0) this.due = Number.POSITIVE_INFINITY;
   }
 
-  /** All of them and the open windows that they lie in, smallest first, then by key. From here on none has changed. */
+  /** All of them and the open windows that they lie in, smallest first, then by key. From here on none is dirty. */
   take(open: Open<A>): readonly Pane<A>[] {
     const panes = new Set(this.#panes);
     for (const pane of this.#panes) {
@@ -38,7 +38,7 @@ function addParents<A>(pane: Pane<A>, into: Set<Pane<A>>, open: Open<A>): void {
   for (const parent of level.parents) {
     const { windows } = parent;
     for (let at = windows.at(start); !Number.isNaN(at); at = windows.before(at, start)) {
-      const found = owner.lane(parent).get(at) ?? open(owner, parent, at);
+      const found = owner.panesOf(parent).get(at) ?? open(owner, parent, at);
       if (found.state.closed || into.has(found)) continue;
       into.add(found);
       addParents(found, into, open);

@@ -16,14 +16,14 @@ import {
   readPaneKey,
   type Span,
 } from './aggregation.ts';
-import { Changed } from './changed.ts';
+import { DirtyPanes } from './dirty-panes.ts';
 import { Owner, Pane } from './pane.ts';
 import type { Level, Plan } from './plan.ts';
 import { type Retired, retire } from './retire.ts';
 import { floor } from './windows.ts';
 
 /** What windows are made of, and by which settings. */
-export interface BoardOptions<R, A> {
+export interface WindowStoreOptions<R, A> {
   readonly aggregation: Aggregation<R, A>;
   /** The windows of a key; the same object whenever they are the same. */
   readonly plan: (key: string) => Plan;
@@ -44,9 +44,9 @@ export interface BoardOptions<R, A> {
   readonly forgotten?: (key: string) => void;
 }
 
-/** The state of an aggregate: keys, their windows, what is due, and what was emitted. */
-export class Board<R, A> {
-  readonly options: BoardOptions<R, A>;
+/** The state of an aggregate: keys, their windows, timers and revisions. It emits windows as they close and PARTIALs as they are due. */
+export class WindowStore<R, A> {
+  readonly options: WindowStoreOptions<R, A>;
   readonly #aggregation: Aggregation<R, A>;
   readonly #context: Pick<Context, 'logTime'>;
   readonly #progress: Store<KeyProgress>;
@@ -55,11 +55,11 @@ export class Board<R, A> {
   #latest: Owner<A> | undefined;
   /** Keys with windows, by the log time at which something happens to the first of them. */
   readonly #due = new Heap<Owner<A>>();
-  readonly #changed = new Changed<A>();
+  readonly #dirty = new DirtyPanes<A>();
   #openPanes = 0;
   readonly #idle: number;
 
-  constructor(options: BoardOptions<R, A>, context: Context) {
+  constructor(options: WindowStoreOptions<R, A>, context: Context) {
     this.options = options;
     this.#aggregation = options.aggregation;
     this.#idle = options.forget ?? forgetAfter;
@@ -93,8 +93,8 @@ export class Board<R, A> {
   oldestOffset(): bigint {
     let oldest = -1n;
     for (const owner of this.#owners.values()) {
-      for (const lane of owner.lanes) {
-        for (const { state } of lane.values()) {
+      for (const panes of owner.panesByLevel) {
+        for (const { state } of panes.values()) {
           const { from_offset: from } = state;
           if (from >= 0n && (oldest < 0n || from < oldest)) oldest = from;
         }
@@ -127,7 +127,7 @@ export class Board<R, A> {
 
   /** Earliest log time at which `advance` does something; infinite if never. */
   get deadline(): number {
-    return Math.min(this.#due.first()?.due ?? Number.POSITIVE_INFINITY, this.#changed.due);
+    return Math.min(this.#due.first()?.due ?? Number.POSITIVE_INFINITY, this.#dirty.due);
   }
 
   saveProgress(owner: Owner<A>): void {
@@ -148,7 +148,7 @@ export class Board<R, A> {
    */
   open(owner: Owner<A>, level: Level, start: number, state?: PaneState<A>): Pane<A> {
     const pane = new Pane(owner, level, start, this.options.fill > 0, state);
-    owner.lane(level).add(pane);
+    owner.panesOf(level).add(pane);
     owner.open.set(pane, pane.end);
     this.#openPanes += 1;
     return pane;
@@ -158,7 +158,7 @@ export class Board<R, A> {
   openClosed(owner: Owner<A>, level: Level, start: number): Pane<A> {
     const pane = new Pane<A>(owner, level, start, this.options.fill > 0, undefined);
     pane.state.closed = true;
-    owner.lane(level).add(pane);
+    owner.panesOf(level).add(pane);
     this.#keep(pane);
     return pane;
   }
@@ -182,7 +182,7 @@ export class Board<R, A> {
   touch(pane: Pane<A>, now: number): void {
     const { partial } = this.options;
     if (partial === 0 || pane.state.partial_due > 0) return;
-    this.#changed.add(pane, floor(now, partial) + partial);
+    this.#dirty.add(pane, floor(now, partial) + partial);
   }
 
   emit(pane: Pane<A>, status: PaneStatus, reason: PaneReason, value = pane.state.value, span: Span = pane.state): void {
@@ -200,7 +200,7 @@ export class Board<R, A> {
       this.settle(owner, now, closed);
       this.#dropIdle(owner, now);
     }
-    if (this.#changed.due <= now) this.#emitPartials(now);
+    if (this.#dirty.due <= now) this.#emitPartials(now);
   }
 
   /** In the order in which they are due. Each is settled once, which schedules it again. */
@@ -234,11 +234,11 @@ export class Board<R, A> {
     owner.open.delete(pane);
     this.#openPanes -= 1;
     const { partial_due: due, value } = state;
-    this.#changed.delete(pane);
+    this.#dirty.delete(pane);
     state.closed = true;
     if (value === null && state.revision === 0) {
       // Nobody has heard of it.
-      owner.lane(pane.level).delete(pane);
+      owner.panesOf(pane.level).delete(pane);
       this.#panes.delete(pane.key);
       return;
     }
@@ -255,10 +255,10 @@ export class Board<R, A> {
     for (const parent of pane.level.parents) {
       const { windows } = parent;
       for (let at = windows.at(start); !Number.isNaN(at); at = windows.before(at, start)) {
-        const into = owner.lane(parent).get(at) ?? this.open(owner, parent, at);
+        const into = owner.panesOf(parent).get(at) ?? this.open(owner, parent, at);
         this.merge(into.state, value);
         cover(into.state, pane.state);
-        if (due > 0 && into.state.partial_due === 0) this.#changed.add(into, due);
+        if (due > 0 && into.state.partial_due === 0) this.#dirty.add(into, due);
         this.save(into);
       }
     }
@@ -273,7 +273,7 @@ export class Board<R, A> {
     const frozen = owner.frozen(now);
     for (let pane = owner.kept.first(); pane !== undefined && pane.keep <= frozen; pane = owner.kept.first()) {
       owner.kept.delete(pane);
-      owner.lane(pane.level).delete(pane);
+      owner.panesOf(pane.level).delete(pane);
       this.#panes.delete(pane.key);
     }
   }
@@ -298,7 +298,7 @@ export class Board<R, A> {
   }
 
   #emitPartials(now: number): void {
-    for (const pane of this.#changed.take((owner, level, start) => this.open(owner, level, start))) {
+    for (const pane of this.#dirty.take((owner, level, start) => this.open(owner, level, start))) {
       const total = this.total(pane, now);
       if (total.value !== null) this.emit(pane, 'PARTIAL', 'CADENCE', total.value, total);
       else if (pane.state.revision > 0) this.emit(pane, 'PARTIAL', 'CADENCE', null, total);
@@ -312,12 +312,12 @@ export class Board<R, A> {
     const { source } = level;
     if (source === undefined) return state;
     const total: PaneState<A> = { ...state, value: state.value === null ? null : this.#aggregation.copy(state.value) };
-    const lane = owner.lane(source);
+    const panes = owner.panesOf(source);
     const { windows } = source;
     // Closed ones are merged already, and those end at or before the watermark.
     const first = windows.at(Math.max(pane.start, owner.reached(now)));
-    for (let at = first; at < pane.end && at <= lane.greatest; at = windows.next(at)) {
-      const child = lane.get(at);
+    for (let at = first; at < pane.end && at <= panes.greatest; at = windows.next(at)) {
+      const child = panes.get(at);
       if (child === undefined || child.state.closed) continue;
       const { value, ...span } = this.total(child, now);
       if (value === null || this.isEmpty(value)) continue;
@@ -328,14 +328,14 @@ export class Board<R, A> {
   }
 
   /** Puts a window together again from its smaller ones that have closed. */
-  mergeAgain(pane: Pane<A>): void {
+  remerge(pane: Pane<A>): void {
     const { owner, level, state } = pane;
     const { source } = level;
     if (source === undefined) throw new RangeError(`${level.windows.name} is not made of smaller windows`);
     state.value = null;
-    const lane = owner.lane(source);
-    for (let at = source.windows.at(pane.start); at < pane.end && at <= lane.greatest; at = source.windows.next(at)) {
-      const child = lane.get(at)?.state;
+    const panes = owner.panesOf(source);
+    for (let at = source.windows.at(pane.start); at < pane.end && at <= panes.greatest; at = source.windows.next(at)) {
+      const child = panes.get(at)?.state;
       if (child?.closed !== true || child.value === null || this.isEmpty(child.value)) continue;
       this.merge(state, child.value);
     }
@@ -381,13 +381,13 @@ export class Board<R, A> {
   #restorePane(owner: Owner<A>, level: Level, start: number, state: PaneState<A>): void {
     if (state.closed) {
       const pane = new Pane(owner, level, start, this.options.fill > 0, state);
-      owner.lane(level).add(pane);
+      owner.panesOf(level).add(pane);
       this.#keep(pane);
       return;
     }
     const pane = this.open(owner, level, start, state);
     if (state.partial_due === 0) return;
-    if (this.options.partial > 0) this.#changed.add(pane, state.partial_due);
+    if (this.options.partial > 0) this.#dirty.add(pane, state.partial_due);
     else state.partial_due = 0;
   }
   /**
@@ -399,12 +399,12 @@ export class Board<R, A> {
     this.saveProgress(owner);
     retire(owner, retired, (level, start, { value, ...span }) => {
       if (value === null || this.isEmpty(value)) return;
-      const into = owner.lane(level).get(start) ?? this.open(owner, level, start);
+      const into = owner.panesOf(level).get(start) ?? this.open(owner, level, start);
       this.merge(into.state, value);
       cover(into.state, span);
     });
-    for (const lane of owner.lanes) {
-      for (const pane of lane.values()) {
+    for (const panes of owner.panesByLevel) {
+      for (const pane of panes.values()) {
         pane.state.opaque = true;
         this.save(pane);
       }
