@@ -106,11 +106,11 @@ describe('a replay', () => {
   test('works with the settings of then, through every change of them; with those of now it shows what they would have changed', async () => {
     trade({ at: '12:00:10', id: 'a' });
     trade({ at: '12:01:30', id: 'b' });
-    await driver.deploy(ohlcv({ ...SETTINGS, latenessMs: 40_000, intervals: ['1m', '15m'] }));
+    await driver.deploy(ohlcv({ ...SETTINGS, watermarkDelayMs: 40_000, intervals: ['1m', '15m'] }));
     trade({ at: '12:01:01', log: '12:01:50', id: 'c' });
     trade({ at: '12:02:30', id: 'd' });
     await driver.run();
-    await driver.deploy(ohlcv({ ...SETTINGS, horizonMs: 600_000 }));
+    await driver.deploy(ohlcv({ ...SETTINGS, allowedLatenessMs: 600_000 }));
     trade({ at: '12:00:20', log: '12:02:40', id: 'e' });
     trade({ at: '12:03:30', id: 'f' });
     await driver.beat(time('13:00:00'));
@@ -158,7 +158,7 @@ describe('a replay', () => {
 
   test('names what other code makes of the same history, field by field, and nothing outside the range', async () => {
     await aDay();
-    const other = ohlcv({ ...SETTINGS, latenessMs: 0 });
+    const other = ohlcv({ ...SETTINGS, watermarkDelayMs: 0 });
     expect((await run({ processor: other, settings: 'now' })).differences).toBeGreaterThan(0);
     const dearer: Processor<TradeChange> = {
       ...processor,

@@ -75,12 +75,12 @@ describe('a name of a stack', () => {
 describe('settings of the environment', () => {
   test('a variable that is no setting is refused, and the one that it resembles is named', () => {
     expect(() => configOf('dev', { MILLRACE_OHLCV_LATNESS_MS: '1' })).toThrow(
-      'no setting is called MILLRACE_OHLCV_LATNESS_MS (did you mean MILLRACE_OHLCV_LATENESS_MS?)',
+      'no setting is called MILLRACE_OHLCV_LATNESS_MS (did you mean MILLRACE_OHLCV_WATERMARK_DELAY_MS?)',
     );
   });
 
   test('other programs keep their variables', () => {
-    expect(configOf('dev', { MILLRACEX: '1', PATH: '/bin' }).ohlcv.latenessMs).toBe(5_000);
+    expect(configOf('dev', { MILLRACEX: '1', PATH: '/bin' }).ohlcv.watermarkDelayMs).toBe(5_000);
   });
 
   test.each([
@@ -102,17 +102,17 @@ describe('settings of the environment', () => {
 
 describe('millrace config', () => {
   test('shows where each value comes from, the last origin winning', () => {
-    const sources = configSources('dev', { MILLRACE_OHLCV_LATENESS_MS: '7' }, { http: { port: 1 } });
+    const sources = configSources('dev', { MILLRACE_OHLCV_WATERMARK_DELAY_MS: '7' }, { http: { port: 1 } });
     const shown = shownSettings(sources);
     const one = (setting: string) => shown.find((each) => each.setting === setting);
-    expect(one('ohlcv.latenessMs')).toEqual({
-      setting: 'ohlcv.latenessMs',
+    expect(one('ohlcv.watermarkDelayMs')).toEqual({
+      setting: 'ohlcv.watermarkDelayMs',
       value: 7,
       origin: 'environment',
-      variable: 'MILLRACE_OHLCV_LATENESS_MS',
+      variable: 'MILLRACE_OHLCV_WATERMARK_DELAY_MS',
     });
     expect(one('http.port')).toMatchObject({ value: 1, origin: 'flag' });
-    expect(one('ohlcv.horizonMs')).toMatchObject({ value: 3_600_000, origin: 'default' });
+    expect(one('ohlcv.allowedLatenessMs')).toMatchObject({ value: 3_600_000, origin: 'default' });
   });
 
   test('prints secrets masked', async () => {
