@@ -118,6 +118,45 @@ describe('a replay', () => {
     expect((await run({ settings: 'now' })).differences).toBeGreaterThan(0);
   });
 
+  test('of settings that were recorded under former names has no differences, and a task goes on without new ones', async () => {
+    const recorded = async () =>
+      (await driver.outputs<null, { kind: string; settings: string }>('ohlcv.journal'))
+        .filter(({ value, partition }) => value?.kind === 'SETTINGS' && partition === 0)
+        .map(({ value }) => value?.settings);
+    const former = (horizonMs: number, latenessMs: number): Processor<TradeChange> => {
+      const { watermarkDelayMs: _, ...others } = SETTINGS;
+      const made = ohlcv({ ...others, allowedLatenessMs: horizonMs, watermarkDelayMs: latenessMs });
+      const remake = made.settings?.remake as () => Processor<TradeChange>;
+      return { ...made, settings: { value: { ...others, horizonMs, latenessMs }, remake } };
+    };
+    await driver.deploy(former(0, 40_000));
+    trade({ at: '12:00:10', id: 'a' });
+    trade({ at: '12:01:30', id: 'b' });
+    trade({ at: '12:01:01', log: '12:01:50', id: 'c' });
+    await driver.run();
+    await driver.deploy(former(600_000, 5_000));
+    trade({ at: '12:02:30', id: 'd' });
+    await driver.run();
+    const before = await recorded();
+    expect(before).toEqual([
+      expect.stringContaining('"latenessMs":40000'),
+      expect.stringContaining('"latenessMs":5000'),
+    ]);
+
+    const { watermarkDelayMs, ...others } = SETTINGS;
+    const now = ohlcv({ ...others, allowedLatenessMs: 600_000, watermarkDelayMs });
+    await driver.deploy(now);
+    trade({ at: '12:00:20', log: '12:02:40', id: 'e' });
+    trade({ at: '12:03:30', id: 'f' });
+    await driver.run();
+    expect(await recorded()).toEqual(before);
+    await driver.deploy(ohlcv({ ...others, allowedLatenessMs: 0, watermarkDelayMs }));
+    trade({ at: '12:00:20', log: '12:03:40', id: 'g' });
+    await driver.beat(time('13:00:00'));
+    expect(await recorded()).toEqual([...before, expect.stringContaining('"allowedLatenessMs":0')]);
+    expect(await run({ processor: now })).toMatchObject({ differences: 0, records: 7 });
+  });
+
   test('of a day with late, corrected, cancelled, repeated and bad records, crashes and quiet hours has no differences', async () => {
     await aDay();
     const { differences, examples, topics, beats, records } = await run();
