@@ -5,8 +5,10 @@ import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { type Config, isStackName, parseConfig } from '../core/config.ts';
 import { MillraceError } from '../core/errors.ts';
+import { once } from '../core/renames.ts';
 import { type Mapped, mapConnector } from '../sinks/parquet/connector/mapping.ts';
 import { fromEnvironment } from './settings/environment.ts';
+import { underKnownNames } from './settings/names.ts';
 import { similar } from './settings/similar.ts';
 import { mergeTrees, type Tree } from './settings/tree.ts';
 
@@ -62,12 +64,13 @@ function folderOf(variable: string): string | undefined {
 /**
  * The configuration of the chosen stack.
  *
+ * @param warn called for each setting with a former name. Default: a line on stderr, once in a process.
  * @throws MillraceError CONFIG_INVALID: a setting is wrong, or a stack was named that does not exist: its defaults would be the ports of another one.
  */
-export function loadConfig(command: Command): Config {
+export function loadConfig(command: Command, warn: Warn = warnOnStderr): Config {
   const name = stackName(command);
   requireStack(name);
-  return configOf(name, process.env);
+  return configOf(name, process.env, {}, warn);
 }
 
 /** Without a record the stack `dev` has the default ports: its parts may run elsewhere. */
@@ -95,8 +98,17 @@ function recordOf(stack: string): string {
   return join(stackDir(stack), 'stack.json');
 }
 
-export function configOf(stack: string, env: NodeJS.ProcessEnv, overrides: Tree = {}): Config {
-  return configFrom(configSources(stack, env, overrides));
+type Warn = (message: string) => void;
+
+const warnOnStderr = once((message) => process.stderr.write(`warning: ${message}\n`));
+
+export function configOf(
+  stack: string,
+  env: NodeJS.ProcessEnv,
+  overrides: Tree = {},
+  warn: Warn = warnOnStderr,
+): Config {
+  return configFrom(configSources(stack, env, overrides, warn));
 }
 
 /** Settings of one origin. */
@@ -106,12 +118,18 @@ export interface ConfigSource {
 }
 
 /** In the order in which they apply: a later one wins. @throws MillraceError CONFIG_INVALID */
-export function configSources(stack: string, env: NodeJS.ProcessEnv, overrides: Tree = {}): readonly ConfigSource[] {
+export function configSources(
+  stack: string,
+  env: NodeJS.ProcessEnv,
+  overrides: Tree = {},
+  warn: Warn = warnOnStderr,
+): readonly ConfigSource[] {
+  const file = recordOf(stack);
   const sources: ConfigSource[] = [
     { name: 'stack', tree: { stack: { name: stack } } },
-    { name: 'stack file', tree: fromStackFile(recordOf(stack)) },
-    { name: 'environment', tree: fromEnvironment(env) },
-    { name: 'flag', tree: overrides },
+    { name: 'stack file', tree: fromStackFile(file, warn) },
+    { name: 'environment', tree: fromEnvironment(env, warn) },
+    { name: 'flag', tree: underKnownNames(overrides, warn) },
   ];
   const { connector } = configFrom(sources).parquet;
   // A setting of this process wins over the connector's file.
@@ -125,8 +143,12 @@ export function configFrom(sources: readonly ConfigSource[]): Config {
 }
 
 /** `millrace up` writes the endpoints and secrets of the stack it started under `config`. */
-function fromStackFile(file: string): Tree {
+function fromStackFile(file: string, warn: Warn): Tree {
   if (!existsSync(file)) return {};
+  return underKnownNames(readStackFile(file), (message) => warn(`${file}: ${message}`));
+}
+
+function readStackFile(file: string): Tree {
   try {
     const { config } = JSON.parse(readFileSync(file, 'utf8')) as { config?: Tree };
     return config ?? {};

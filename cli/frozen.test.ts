@@ -11,7 +11,7 @@ const signal = new AbortController().signal;
 const millis = (text: string) => Number(time(text) / 1000n);
 
 test('candles freeze with log time: what was loaded a day later is late, and the loader knows it before', async () => {
-  await using driver = await Driver.open(ohlcv({ ...SETTINGS, horizonMs: 3_600_000 }));
+  await using driver = await Driver.open(ohlcv({ ...SETTINGS, allowedLatenessMs: 3_600_000 }));
   const feed = new Feed();
   driver.send(feed.change({ at: '2013-11-25T23:59:59Z', log: '2025-06-02T08:00:00Z' }));
   await driver.run();

@@ -67,7 +67,7 @@ function orderOf({ order, late }: Findings): string[] {
     const beyond = total(order.late);
     lines.push(
       `order     ${which}: ${count(order.back)} rows are older than one before them, by up to ${seconds(order.worstBackMs)}; ` +
-        `${count(beyond)} by more than the allowed lateness${order.sorted ? '; loaded in the order of times' : ''}`,
+        `${count(beyond)} by more than the watermark delay${order.sorted ? '; loaded in the order of times' : ''}`,
     );
   }
   if (late === null) lines.push('late      not compared with what Postgres has');

@@ -48,7 +48,7 @@ export function shortfallOf(
   if (keptMs >= 0 && keptMs < neededMs) {
     return {
       why: `the topic keeps ${keptMs} ms (retention.ms)`,
-      remedy: 'Raise retention.ms of the topic, or lower the revision horizon.',
+      remedy: 'Raise retention.ms of the topic, or lower the allowed lateness.',
     };
   }
   const keptBytes = Number(settings['retention.bytes'] ?? -1);

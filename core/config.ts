@@ -111,9 +111,9 @@ export const configSchema = z.strictObject({
       /** Lengths that divide a day, lengths with a step such as 5m/1m, and session. */
       intervals: z.array(z.string()).min(1).default(['1m', '5m']),
       /** How far a trade may be behind its symbol's greatest event time and still join its candle. */
-      latenessMs: ms.default(5_000),
+      watermarkDelayMs: ms.default(5_000),
       /** How far the end of a candle may be behind the watermark and still be revised; 0 revises nothing. */
-      horizonMs: ms.default(3_600_000),
+      allowedLatenessMs: ms.default(3_600_000),
       /** How far an event time may exceed the log time of its own record; beyond it is a dead letter. */
       maxFutureSkewMs: ms.default(60_000),
       /** Cadence of PARTIAL candles in log time; 0 emits none. */
@@ -148,11 +148,11 @@ export const configSchema = z.strictObject({
       /** Significant digits of a price bucket in the volume profile. */
       profileDigits: positive.default(3),
       /** How far event time has to be past a row's instant before the row is made. */
-      latenessMs: ms.default(5_000),
+      watermarkDelayMs: ms.default(5_000),
       /** How far an event time may exceed the log time of its own record; beyond it is a dead letter. */
       maxFutureSkewMs: ms.default(60_000),
       /** How long after the first trade of a step its trades can be corrected, in log time. */
-      horizonMs: ms.default(86_400_000),
+      allowedLatenessMs: ms.default(86_400_000),
     })
     .prefault({}),
   parquet: z
@@ -180,7 +180,7 @@ export const configSchema = z.strictObject({
       /** Wall time between two manifests of a day; longer for days with more than 1,000 files. */
       intervalMs: positive.default(10_000),
       /** How far log time has to be past the end of a day before the day is complete. */
-      latenessMs: ms.default(3_600_000),
+      watermarkDelayMs: ms.default(3_600_000),
     })
     .prefault({}),
   compact: z

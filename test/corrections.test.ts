@@ -8,7 +8,7 @@ import type { TradeChange } from '../schemas/gen/trade_change.ts';
 
 /** A quiet hour, then a minute with ten times the volume in which the price jumps; what `later` brings comes after its candle was closed. */
 async function saidAfter(...later: readonly TradeFields[]): Promise<string[]> {
-  const settings = { ...SETTINGS, intervals: ['1m'], horizonMs: 3_600_000 };
+  const settings = { ...SETTINGS, intervals: ['1m'], allowedLatenessMs: 3_600_000 };
   await using driver = await Driver.open<TradeChange>(ohlcv(settings));
   const feed = new Feed();
   for (let minute = 0; minute < 20; minute++) {

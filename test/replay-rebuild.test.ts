@@ -103,7 +103,11 @@ test('after a rebuild every frozen candle is a recompute over the accepted chang
   await fc.assert(
     fc.asyncProperty(
       histories(fc),
-      settings(fc).map((how) => ({ ...how, fillMs: 0, horizonMs: Math.min(how.horizonMs ?? 0, 600_000) })),
+      settings(fc).map((how) => ({
+        ...how,
+        fillMs: 0,
+        allowedLatenessMs: Math.min(how.allowedLatenessMs ?? 0, 600_000),
+      })),
       fc.record({ chunk: fc.integer({ min: 1, max: 20 }), commitRecords: fc.integer({ min: 1, max: 20 }) }),
       fc.array(interruption, { minLength: 6, maxLength: 6 }),
       async (all: readonly Stretch[], how, options, interruptions) => {

@@ -106,16 +106,55 @@ describe('a replay', () => {
   test('works with the settings of then, through every change of them; with those of now it shows what they would have changed', async () => {
     trade({ at: '12:00:10', id: 'a' });
     trade({ at: '12:01:30', id: 'b' });
-    await driver.deploy(ohlcv({ ...SETTINGS, latenessMs: 40_000, intervals: ['1m', '15m'] }));
+    await driver.deploy(ohlcv({ ...SETTINGS, watermarkDelayMs: 40_000, intervals: ['1m', '15m'] }));
     trade({ at: '12:01:01', log: '12:01:50', id: 'c' });
     trade({ at: '12:02:30', id: 'd' });
     await driver.run();
-    await driver.deploy(ohlcv({ ...SETTINGS, horizonMs: 600_000 }));
+    await driver.deploy(ohlcv({ ...SETTINGS, allowedLatenessMs: 600_000 }));
     trade({ at: '12:00:20', log: '12:02:40', id: 'e' });
     trade({ at: '12:03:30', id: 'f' });
     await driver.beat(time('13:00:00'));
     expect(await run()).toMatchObject({ differences: 0, records: 6 });
     expect((await run({ settings: 'now' })).differences).toBeGreaterThan(0);
+  });
+
+  test('of settings that were recorded under former names has no differences, and a task goes on without new ones', async () => {
+    const recorded = async () =>
+      (await driver.outputs<null, { kind: string; settings: string }>('ohlcv.journal'))
+        .filter(({ value, partition }) => value?.kind === 'SETTINGS' && partition === 0)
+        .map(({ value }) => value?.settings);
+    const former = (horizonMs: number, latenessMs: number): Processor<TradeChange> => {
+      const { watermarkDelayMs: _, ...others } = SETTINGS;
+      const made = ohlcv({ ...others, allowedLatenessMs: horizonMs, watermarkDelayMs: latenessMs });
+      const remake = made.settings?.remake as () => Processor<TradeChange>;
+      return { ...made, settings: { value: { ...others, horizonMs, latenessMs }, remake } };
+    };
+    await driver.deploy(former(0, 40_000));
+    trade({ at: '12:00:10', id: 'a' });
+    trade({ at: '12:01:30', id: 'b' });
+    trade({ at: '12:01:01', log: '12:01:50', id: 'c' });
+    await driver.run();
+    await driver.deploy(former(600_000, 5_000));
+    trade({ at: '12:02:30', id: 'd' });
+    await driver.run();
+    const before = await recorded();
+    expect(before).toEqual([
+      expect.stringContaining('"latenessMs":40000'),
+      expect.stringContaining('"latenessMs":5000'),
+    ]);
+
+    const { watermarkDelayMs, ...others } = SETTINGS;
+    const now = ohlcv({ ...others, allowedLatenessMs: 600_000, watermarkDelayMs });
+    await driver.deploy(now);
+    trade({ at: '12:00:20', log: '12:02:40', id: 'e' });
+    trade({ at: '12:03:30', id: 'f' });
+    await driver.run();
+    expect(await recorded()).toEqual(before);
+    await driver.deploy(ohlcv({ ...others, allowedLatenessMs: 0, watermarkDelayMs }));
+    trade({ at: '12:00:20', log: '12:03:40', id: 'g' });
+    await driver.beat(time('13:00:00'));
+    expect(await recorded()).toEqual([...before, expect.stringContaining('"allowedLatenessMs":0')]);
+    expect(await run({ processor: now })).toMatchObject({ differences: 0, records: 7 });
   });
 
   test('of a day with late, corrected, cancelled, repeated and bad records, crashes and quiet hours has no differences', async () => {
@@ -158,7 +197,7 @@ describe('a replay', () => {
 
   test('names what other code makes of the same history, field by field, and nothing outside the range', async () => {
     await aDay();
-    const other = ohlcv({ ...SETTINGS, latenessMs: 0 });
+    const other = ohlcv({ ...SETTINGS, watermarkDelayMs: 0 });
     expect((await run({ processor: other, settings: 'now' })).differences).toBeGreaterThan(0);
     const dearer: Processor<TradeChange> = {
       ...processor,

@@ -130,11 +130,11 @@ async function given(
   return all;
 }
 
-const filled = { ...SETTINGS, intervals: ['1m'], horizonMs: minute, fillMs: 2 * minute, partialMs: 1_000 };
+const filled = { ...SETTINGS, intervals: ['1m'], allowedLatenessMs: minute, fillMs: 2 * minute, partialMs: 1_000 };
 test.each([
-  ['ohlcv', ohlcv({ ...SETTINGS, intervals: ['1m', '5m', '2m/1m', '1d'], horizonMs: 60 * minute })],
+  ['ohlcv', ohlcv({ ...SETTINGS, intervals: ['1m', '5m', '2m/1m', '1d'], allowedLatenessMs: 60 * minute })],
   ['ohlcv that fills gaps', ohlcv(filled)],
-  ['features', features({ ...featuresSettings, horizonMs: minute })],
+  ['features', features({ ...featuresSettings, allowedLatenessMs: minute })],
 ])('%s gives the same bytes however it is taken over', async (_, processor) => {
   await fc.assert(
     fc.asyncProperty(fc.array(happening, { minLength: 30, maxLength: 60 }), async (happenings) => {

@@ -121,7 +121,7 @@ async function load(config: Config, file: string, signal: AbortSignal): Promise<
     file,
     format: 'bitstamp',
     symbol,
-    latenessMs: config.ohlcv.latenessMs,
+    watermarkDelayMs: config.ohlcv.watermarkDelayMs,
     signal,
     onProgress: ({ phase, bytes, totalBytes, read }) => {
       if (phase !== 'loading') return;

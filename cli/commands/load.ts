@@ -94,8 +94,8 @@ What it does:
 
 Nothing is loaded, and the exit status is 1, when
   more than --max-rejects rows cannot be loaded: they are in the reject file with line and reason;
-  rows of a symbol step back in time by more than ohlcv.latenessMs, without --sort or --allow-late: candles would refuse them as late;
-  new rows are older than what Postgres has of their symbol by more than ohlcv.latenessMs, or candles are frozen for their times, without
+  rows of a symbol step back in time by more than ohlcv.watermarkDelayMs, without --sort or --allow-late: candles would refuse them as late;
+  new rows are older than what Postgres has of their symbol by more than ohlcv.watermarkDelayMs, or candles are frozen for their times, without
   --allow-late. Candles freeze with the clock, too: a file for each day is late when it is loaded a day after the one before it.
   Rows that Postgres has already are not new: a file that was interrupted is loaded again with the same command.
 
@@ -129,7 +129,7 @@ async function run(file: string, options: Options, command: Command): Promise<vo
       format,
       batchRows,
       maxRejects,
-      latenessMs: config.ohlcv.latenessMs,
+      watermarkDelayMs: config.ohlcv.watermarkDelayMs,
       sort: options.sort === true,
       allowLate: options.allowLate === true,
       check: options.check === true,

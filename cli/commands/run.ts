@@ -52,14 +52,15 @@ export function register(program: Command): void {
     )
     .option('--port <port>', 'port of /health, /ready and /metrics; 0 takes a free one')
     .action(async (names: readonly string[], options: RunOptions, command: Command) => {
-      const config = loadConfig(command);
+      const warnings: string[] = [];
+      const config = loadConfig(command, (message) => warnings.push(message));
       const modules = options.module ?? [];
       const port = options.port === undefined ? undefined : portNumber(options.port);
       const starts =
         options.suffix === undefined
           ? await startsOf(names, options.all === true, modules)
           : await variantsOf(config, names, modules, options.suffix, options.route);
-      await run(config, starts, port, untilSignal());
+      await run(config, warnings, starts, port, untilSignal());
     });
 }
 
@@ -120,6 +121,7 @@ async function variantsOf(
  */
 async function run(
   config: Config,
+  warnings: readonly string[],
   starts: ReadonlyMap<string, Start>,
   port: number | undefined,
   signal: AbortSignal,
@@ -127,6 +129,7 @@ async function run(
   const names = [...starts.keys()];
   const logger = createLogger({ level: config.log.level, pretty: process.stderr.isTTY });
   logger.info({ config: maskConfig(config), names }, 'starting');
+  for (const warning of warnings) logger.warn(warning);
   const metrics = new Metrics();
   metrics.buildInfo.set({ version: packageJson.version, node: process.version }, 1);
   await using stack = new AsyncDisposableStack();

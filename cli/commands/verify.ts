@@ -118,7 +118,7 @@ function printMissing(missing: Verification['missing']): void {
   reasons.delete('CORRECTION');
   if (canRebuild) {
     process.stdout.write(
-      '  LATE came beyond ohlcv.horizonMs, CORRECTION was not applied: `millrace rebuild ohlcv --late` shows what would mend it\n',
+      '  LATE came beyond ohlcv.allowedLatenessMs, CORRECTION was not applied: `millrace rebuild ohlcv --late` shows what would mend it\n',
     );
   }
   if (reasons.size > 0) process.stdout.write('  the others are dead letters: `millrace dead list ohlcv`\n');

@@ -1,7 +1,8 @@
 /** Settings from environment variables: `kafka.clientId` is `MILLRACE_KAFKA_CLIENT_ID`. */
 import { configSchema } from '../../core/config.ts';
 import { MillraceError } from '../../core/errors.ts';
-import { similar } from './similar.ts';
+import { renamed, underNewNames } from '../../core/renames.ts';
+import { told } from './names.ts';
 import type { Tree } from './tree.ts';
 
 const prefix = 'MILLRACE_';
@@ -21,21 +22,32 @@ export function environmentName(path: readonly string[]): string {
   return `${prefix}${path.map((part) => part.replace(/[A-Z0-9]+(?=[A-Z]|$)|[A-Z]/g, (upper, at: number) => (at > 0 && /[A-Z]/.test(upper) ? `_${upper}` : upper)).toUpperCase()).join('_')}`;
 }
 
-/** Setting by variable, with its default. The stack's name is chosen by --stack or MILLRACE_STACK alone: folders go by it. */
+/** Setting by variable, with its default, also under its former name. The stack's name is chosen by --stack or MILLRACE_STACK alone: folders go by it. */
 const settings = new Map(
   Object.entries(configSchema.omit({ stack: true }).parse({}) as Tree).flatMap(([section, values]) =>
-    Object.entries(values as Tree).map(
-      ([name, value]) => [environmentName([section, name]), { section, name, value }] as const,
-    ),
+    [...Object.keys(values as Tree), ...renamed(section).keys()].map((name) => {
+      const value = (values as Tree)[renamed(section).get(name) ?? name];
+      return [environmentName([section, name]), { section, name, value }] as const;
+    }),
   ),
+);
+
+/** Variables of now by the former ones. */
+const formerVariables = new Map(
+  [...settings].flatMap(([variable, { section, name }]) => {
+    const now = renamed(section).get(name);
+    return now === undefined ? [] : [[variable, environmentName([section, now])] as const];
+  }),
 );
 
 /**
  * The settings that the environment has. Lists are comma-separated; records are `name=value`, comma-separated, or a JSON object.
  *
- * @throws MillraceError CONFIG_INVALID: a variable that begins with `MILLRACE_` and is no setting, such as a mistyped one.
+ * @param warn called for each variable with a former name of a setting.
+ * @throws MillraceError CONFIG_INVALID: a variable that begins with `MILLRACE_` and is no setting, such as a mistyped one; or a setting under both
+ *   its names.
  */
-export function fromEnvironment(env: NodeJS.ProcessEnv): Tree {
+export function fromEnvironment(env: NodeJS.ProcessEnv, warn: (message: string) => void): Tree {
   refuseUnknown(env);
   const found: Tree = {};
   for (const [variable, { section, name, value }] of settings) {
@@ -43,18 +55,20 @@ export function fromEnvironment(env: NodeJS.ProcessEnv): Tree {
     if (text === undefined) continue;
     found[section] = { ...((found[section] as Tree | undefined) ?? {}), [name]: parse(text, value) };
   }
-  return found;
+  return Object.fromEntries(
+    Object.entries(found).map(([section, values]) => {
+      const show = (name: string) => environmentName([section, name]);
+      return [section, underNewNames<Tree>(section, values as Tree, { warn, show })];
+    }),
+  );
 }
 
 function refuseUnknown(env: NodeJS.ProcessEnv): void {
   const known: readonly string[] = [...settings.keys(), ...otherVariables];
   const unknown = Object.keys(env).filter((name) => name.startsWith(prefix) && !known.includes(name));
   if (unknown.length === 0) return;
-  const told = unknown.sort().map((name) => {
-    const like = similar(name, known);
-    return like === undefined ? name : `${name} (did you mean ${like}?)`;
-  });
-  throw new MillraceError('CONFIG_INVALID', `no setting is called ${told.join(', ')}`, {
+  const all = unknown.sort().map((name) => told(name, known, '', formerVariables));
+  throw new MillraceError('CONFIG_INVALID', `no setting is called ${all.join(', ')}`, {
     remedy: 'Correct or unset the variable; `millrace config` lists every setting with its variable.',
   });
 }

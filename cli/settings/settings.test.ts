@@ -75,12 +75,12 @@ describe('a name of a stack', () => {
 describe('settings of the environment', () => {
   test('a variable that is no setting is refused, and the one that it resembles is named', () => {
     expect(() => configOf('dev', { MILLRACE_OHLCV_LATNESS_MS: '1' })).toThrow(
-      'no setting is called MILLRACE_OHLCV_LATNESS_MS (did you mean MILLRACE_OHLCV_LATENESS_MS?)',
+      'no setting is called MILLRACE_OHLCV_LATNESS_MS (did you mean MILLRACE_OHLCV_WATERMARK_DELAY_MS?)',
     );
   });
 
   test('other programs keep their variables', () => {
-    expect(configOf('dev', { MILLRACEX: '1', PATH: '/bin' }).ohlcv.latenessMs).toBe(5_000);
+    expect(configOf('dev', { MILLRACEX: '1', PATH: '/bin' }).ohlcv.watermarkDelayMs).toBe(5_000);
   });
 
   test.each([
@@ -100,19 +100,99 @@ describe('settings of the environment', () => {
   });
 });
 
-describe('millrace config', () => {
-  test('shows where each value comes from, the last origin winning', () => {
-    const sources = configSources('dev', { MILLRACE_OHLCV_LATENESS_MS: '7' }, { http: { port: 1 } });
-    const shown = shownSettings(sources);
-    const one = (setting: string) => shown.find((each) => each.setting === setting);
-    expect(one('ohlcv.latenessMs')).toEqual({
-      setting: 'ohlcv.latenessMs',
+describe('a setting under its former name', () => {
+  const warnings: string[] = [];
+  const warn = (message: string) => warnings.push(message);
+  const stackFile = (stack: string, config: object) => {
+    mkdirSync(join(home, stack));
+    writeFileSync(join(home, stack, 'stack.json'), JSON.stringify({ name: stack, config }));
+    return join(home, stack, 'stack.json');
+  };
+  beforeEach(() => {
+    warnings.length = 0;
+    process.env['MILLRACE_HOME'] = home;
+  });
+  afterEach(() => {
+    delete process.env['MILLRACE_HOME'];
+  });
+
+  test.each([
+    ['MILLRACE_OHLCV_LATENESS_MS', 'MILLRACE_OHLCV_WATERMARK_DELAY_MS', 'ohlcv', 'watermarkDelayMs'],
+    ['MILLRACE_OHLCV_HORIZON_MS', 'MILLRACE_OHLCV_ALLOWED_LATENESS_MS', 'ohlcv', 'allowedLatenessMs'],
+    ['MILLRACE_FEATURES_LATENESS_MS', 'MILLRACE_FEATURES_WATERMARK_DELAY_MS', 'features', 'watermarkDelayMs'],
+    ['MILLRACE_FEATURES_HORIZON_MS', 'MILLRACE_FEATURES_ALLOWED_LATENESS_MS', 'features', 'allowedLatenessMs'],
+    ['MILLRACE_MANIFEST_LATENESS_MS', 'MILLRACE_MANIFEST_WATERMARK_DELAY_MS', 'manifest', 'watermarkDelayMs'],
+  ] as const)('%s is taken, and the warning names %s', (former, now, section, name) => {
+    const config = configOf('dev', { [former]: '7' }, {}, warn);
+    expect((config[section] as Readonly<Record<string, unknown>>)[name]).toBe(7);
+    expect(warnings).toEqual([`${former} is deprecated: it is called ${now} now`]);
+    expect(configOf('dev', { [now]: '7' }, {}, warn)).toEqual(config);
+    expect(warnings).toHaveLength(1);
+  });
+
+  test('of the file of the stack and of a flag is taken, and the name of now in a later origin wins', () => {
+    const file = stackFile('old', { ohlcv: { horizonMs: 5, latenessMs: 6 }, manifest: { latenessMs: 7 } });
+    const env = { MILLRACE_OHLCV_WATERMARK_DELAY_MS: '8' };
+    const { ohlcv, features, manifest } = configOf('old', env, { features: { horizonMs: 9 } }, warn);
+    expect([ohlcv.allowedLatenessMs, ohlcv.watermarkDelayMs, manifest.watermarkDelayMs]).toEqual([5, 8, 7]);
+    expect(features.allowedLatenessMs).toBe(9);
+    expect(warnings).toEqual([
+      `${file}: ohlcv.horizonMs is deprecated: it is called ohlcv.allowedLatenessMs now`,
+      `${file}: ohlcv.latenessMs is deprecated: it is called ohlcv.watermarkDelayMs now`,
+      `${file}: manifest.latenessMs is deprecated: it is called manifest.watermarkDelayMs now`,
+      'features.horizonMs is deprecated: it is called features.allowedLatenessMs now',
+    ]);
+  });
+
+  test('beside the name of now in the same origin is refused', () => {
+    const both = { MILLRACE_OHLCV_LATENESS_MS: '1', MILLRACE_OHLCV_WATERMARK_DELAY_MS: '1' };
+    expect(() => configOf('dev', both, {}, warn)).toThrow(
+      'MILLRACE_OHLCV_LATENESS_MS and MILLRACE_OHLCV_WATERMARK_DELAY_MS are two names of one setting',
+    );
+    stackFile('both', { ohlcv: { horizonMs: 5, allowedLatenessMs: 5 } });
+    expect(() => configOf('both', {}, {}, warn)).toThrow('ohlcv.horizonMs and ohlcv.allowedLatenessMs are two names');
+  });
+
+  test('is warned of once in a start, on stderr: what is printed has the names of now', async () => {
+    const { code, out, err } = await millrace(['config', '--set', '--json'], { MILLRACE_OHLCV_LATENESS_MS: '7' });
+    expect(code).toBe(0);
+    expect(JSON.parse(out)).toContainEqual({
+      setting: 'ohlcv.watermarkDelayMs',
       value: 7,
       origin: 'environment',
-      variable: 'MILLRACE_OHLCV_LATENESS_MS',
+      variable: 'MILLRACE_OHLCV_WATERMARK_DELAY_MS',
+    });
+    expect(err).toBe(
+      'warning: MILLRACE_OHLCV_LATENESS_MS is deprecated: it is called MILLRACE_OHLCV_WATERMARK_DELAY_MS now\n',
+    );
+  });
+});
+
+test.each([
+  [{ ohlcv: { latnessMs: 1 } }, 'no setting is called ohlcv.latnessMs (did you mean ohlcv.watermarkDelayMs?)'],
+  [
+    { ohlcv: { alowedLatenessMs: 1 } },
+    'no setting is called ohlcv.alowedLatenessMs (did you mean ohlcv.allowedLatenessMs?)',
+  ],
+  [{ olhcv: {} }, 'no setting is called olhcv (did you mean ohlcv?)'],
+  [{ kafka: { lateness: 1 } }, 'no setting is called kafka.lateness'],
+])('a file or flag with an unknown setting is refused, and the one that it resembles is named: %j', (tree, message) => {
+  expect(() => configOf('dev', {}, tree)).toThrow(message);
+});
+
+describe('millrace config', () => {
+  test('shows where each value comes from, the last origin winning', () => {
+    const sources = configSources('dev', { MILLRACE_OHLCV_WATERMARK_DELAY_MS: '7' }, { http: { port: 1 } });
+    const shown = shownSettings(sources);
+    const one = (setting: string) => shown.find((each) => each.setting === setting);
+    expect(one('ohlcv.watermarkDelayMs')).toEqual({
+      setting: 'ohlcv.watermarkDelayMs',
+      value: 7,
+      origin: 'environment',
+      variable: 'MILLRACE_OHLCV_WATERMARK_DELAY_MS',
     });
     expect(one('http.port')).toMatchObject({ value: 1, origin: 'flag' });
-    expect(one('ohlcv.horizonMs')).toMatchObject({ value: 3_600_000, origin: 'default' });
+    expect(one('ohlcv.allowedLatenessMs')).toMatchObject({ value: 3_600_000, origin: 'default' });
   });
 
   test('prints secrets masked', async () => {

@@ -14,6 +14,7 @@ function merge(base: Tree, over: Tree): Tree {
   return merged;
 }
 
-function isTree(value: unknown): value is Tree {
+/** Whether a value has names of its own: no list, no text, no number. */
+export function isTree(value: unknown): value is Tree {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -196,7 +196,7 @@ export class Metrics {
     );
     this.archivePassedSeconds = gauge(
       'millrace_archive_passed_seconds',
-      'Log time that the archive of every partition has passed, seconds since the epoch; days that ended before it by the lateness are complete.',
+      'Log time that the archive of every partition has passed, seconds since the epoch; days that ended before it by the watermark delay are complete.',
       ['topic'],
     );
 

@@ -43,6 +43,18 @@ export interface Settings<In> {
   remake(value: never): Processor<In>;
 }
 
+/** Whether a processor was made with the settings of a journal, also if those have former names that `remake` still takes. */
+export function isMadeWith<In>({ value, remake }: Settings<In>, text: string): boolean {
+  const own = JSON.stringify(value);
+  if (text === own) return true;
+  try {
+    return JSON.stringify(remake(JSON.parse(text) as never).settings?.value) === own;
+  } catch {
+    // Settings that cannot be made any more are other ones.
+    return false;
+  }
+}
+
 /** A topic that a processor reads, and how. */
 export interface Input<In> {
   readonly topic: string;

@@ -54,8 +54,8 @@ const kinds: Readonly<
         {
           aggregation: counts,
           plan: () => plan,
-          lateness: 0,
-          horizon: 60e6,
+          watermarkDelay: 0,
+          allowedLateness: 60e6,
           maxFutureSkew: 1e6,
           partial: 0,
           fill: 0,
@@ -80,7 +80,7 @@ const kinds: Readonly<
         {
           gap: 10e6,
           aggregation: counts,
-          lateness: 0,
+          watermarkDelay: 0,
           maxFutureSkew: 1e6,
           emit: ({ key, start, value }) => say(`${key} session ${start / 1e6} ${value.n}`),
           late: (key) => say(`${key} NOT_APPLIED`),

@@ -1,9 +1,9 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from '../testing/property.ts';
-import { changeLateness, dueAt, micros, observe, startProgress, watermarkAt } from './watermark.ts';
+import { changeWatermarkDelay, dueAt, micros, observe, startProgress, watermarkAt } from './watermark.ts';
 
 describe('the watermark of a key', () => {
-  test('is the greatest event time, plus the log time since, minus the lateness', () => {
+  test('is the greatest event time, plus the log time since, minus the watermark delay', () => {
     const progress = startProgress(1000, 5000, 10);
     expect(watermarkAt(progress, 5000)).toBe(990);
     expect(watermarkAt(progress, 5400)).toBe(1390);
@@ -39,10 +39,10 @@ describe('the watermark of a key', () => {
     expect(watermarkAt(progress, 5300)).toBe(2290);
   });
 
-  test('goes on from where it was when the allowed lateness changes', () => {
+  test('goes on from where it was when the watermark delay changes', () => {
     const progress = startProgress(1000, 5000, 10);
-    expect(changeLateness(progress, 10, 6000)).toBe(false);
-    expect(changeLateness(progress, 500, 6000)).toBe(true);
+    expect(changeWatermarkDelay(progress, 10, 6000)).toBe(false);
+    expect(changeWatermarkDelay(progress, 500, 6000)).toBe(true);
     expect(watermarkAt(progress, 6000)).toBe(1990);
     expect(watermarkAt(progress, 7000)).toBe(2500);
   });
@@ -50,8 +50,8 @@ describe('the watermark of a key', () => {
   test('never goes back, and reaches a time exactly when it is due, whatever arrives', () => {
     const step = fc.record({ event: fc.integer({ min: 0, max: 500 }), delay: fc.nat(100), pause: fc.nat(50) });
     fc.assert(
-      fc.property(fc.nat(100), fc.array(step, { minLength: 1, maxLength: 40 }), (lateness, steps) => {
-        const progress = startProgress(0, 0, lateness);
+      fc.property(fc.nat(100), fc.array(step, { minLength: 1, maxLength: 40 }), (delay, steps) => {
+        const progress = startProgress(0, 0, delay);
         let now = 0;
         let reached = watermarkAt(progress, now);
         for (const { event, delay, pause } of steps) {

@@ -3,7 +3,7 @@ import { MillraceError } from '../errors.ts';
 /**
  * How far event time has come, per key. The watermark is
  *
- *   greatest event time seen + (current log time − log time of that record) − allowed lateness
+ *   greatest event time seen + (current log time − log time of that record) − watermark delay
  *
  * so a quiet key's windows close after as much log time as they have left, a load of old data does not make itself late, and one
  * key's history never makes another's late. It never goes back: when a delayed record has the greatest event time but the formula
@@ -18,7 +18,7 @@ export interface Progress {
   max_log: number;
   /** The watermark that was reached before `max_event` was last raised: a lower bound. */
   floor: number;
-  /** Allowed lateness by which `floor` and all decisions so far were made. */
+  /** Watermark delay by which `floor` and all decisions so far were made. Stored state has this name for it. */
   lateness: number;
 }
 
@@ -34,8 +34,8 @@ export function forgottenAt(progress: Progress, forget: number): number {
 }
 
 /** The progress of a key with its first record. Microseconds. */
-export function startProgress(event: number, recordLog: number, lateness: number): Progress {
-  return { max_event: event, max_log: recordLog, floor: Number.MIN_SAFE_INTEGER, lateness };
+export function startProgress(event: number, recordLog: number, watermarkDelay: number): Progress {
+  return { max_event: event, max_log: recordLog, floor: Number.MIN_SAFE_INTEGER, lateness: watermarkDelay };
 }
 
 /** The watermark at a log time. Monotonic in `logTime`. */
@@ -65,11 +65,11 @@ export function dueAt(progress: Progress, time: number): number {
   return time - progress.max_event + progress.lateness + progress.max_log;
 }
 
-/** Goes on with another allowed lateness, from what was reached with the old one. True if that changed anything. */
-export function changeLateness(progress: Progress, lateness: number, logTime: number): boolean {
-  if (progress.lateness === lateness) return false;
+/** Goes on with another watermark delay, from what was reached with the old one. True if that changed anything. */
+export function changeWatermarkDelay(progress: Progress, watermarkDelay: number, logTime: number): boolean {
+  if (progress.lateness === watermarkDelay) return false;
   progress.floor = watermarkAt(progress, logTime);
-  progress.lateness = lateness;
+  progress.lateness = watermarkDelay;
   return true;
 }
 

@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts';
 import { isError } from '../errors.ts';
 import type { TaskMetrics } from '../observability/metrics.ts';
-import type { Processor, Range } from '../processor/define.ts';
+import { isMadeWith, type Processor, type Range } from '../processor/define.ts';
 import type { JournalledSettings, TaskState } from '../state/changelog.ts';
 import type { StateDirectory } from '../state/local-copy.ts';
 import type { RunningStates } from '../state/running.ts';
@@ -197,9 +197,8 @@ export class FoldHandler<In> implements Handler {
     const { settings } = this.#env.processor;
     this.#settings = before;
     if (settings === undefined) return;
-    const text = JSON.stringify(settings.value);
-    if (text === before?.text) return;
-    this.#settings = { ordinal: (before?.ordinal ?? 0) + 1, text };
+    if (before !== undefined && isMadeWith(settings, before.text)) return;
+    this.#settings = { ordinal: (before?.ordinal ?? 0) + 1, text: JSON.stringify(settings.value) };
     this.#journal.settings(this.#settings, this.#place());
   }
 

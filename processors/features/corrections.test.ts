@@ -104,7 +104,7 @@ describe('a correction', () => {
     expect((await rows(driver))[0]?.windows[0]).toMatchObject({ trade_count: 2n, buy_volume: 800_000_000n });
   });
 
-  test('is not applied when the horizon has passed, or when its trade was never counted', async () => {
+  test('is not applied when the allowed lateness has passed, or when its trade was never counted', async () => {
     const feed = new Feed();
     await using driver = await open([
       ...creates(feed, first, second),
@@ -119,8 +119,8 @@ describe('a correction', () => {
     expect((await rows(driver))[0]?.windows[0]?.trade_count).toBe(2n);
   });
 
-  test('past the horizon does not bring its trade into another step, also when that is made again', async () => {
-    const horizonMs = 60_000;
+  test('past the allowed lateness does not bring its trade into another step, also when that is made again', async () => {
+    const allowedLatenessMs = 60_000;
     const [old, moved] = [
       { at: '12:02:59', id: 'old' },
       { at: '12:04:05', id: 'old', price: '999', size: '5' },
@@ -132,7 +132,9 @@ describe('a correction', () => {
     ];
     const feed = new Feed();
     const counts = async (...changes: readonly TradeChange[]) => {
-      await using driver = await open([...changes, ...creates(feed, { ...after, at: '12:06:10' })], { horizonMs });
+      await using driver = await open([...changes, ...creates(feed, { ...after, at: '12:06:10' })], {
+        allowedLatenessMs,
+      });
       return (await rows(driver)).find(({ as_of }) => as_of === time('12:05:00'))?.windows[0];
     };
     const before = [...creates(feed, old, x), feed.update(old, moved, '12:04:03'), ...creates(feed, y, z)];

@@ -220,7 +220,7 @@ describe('the processor', () => {
     ['a window of too many steps', { step: '1s', windows: ['1h'] }, '1440 steps'],
     ['two windows of one length', { windows: ['60s', '1m'] }, 'the same'],
     ['no digits', { profileDigits: 0 }, 'profileDigits'],
-    ['half a millisecond', { latenessMs: 0.5 }, 'latenessMs'],
+    ['half a millisecond', { watermarkDelayMs: 0.5 }, 'watermarkDelayMs'],
   ])('refuses %s', (_, settings, message) => {
     expect(() => features({ ...SETTINGS, ...settings })).toThrow(message);
   });

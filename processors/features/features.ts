@@ -1,4 +1,5 @@
 import { defineProcessor, type Processor } from '../../core/processor/define.ts';
+import { underNewNames } from '../../core/renames.ts';
 import { schemas } from '../../schemas/gen/index.ts';
 import type { TradeChange } from '../../schemas/gen/trade_change.ts';
 import { trades } from '../trade-change.ts';
@@ -28,8 +29,8 @@ export function features(settings: FeaturesSettings): Processor<TradeChange> {
       { topic: 'features.late', keySchema: schemas.trade_key, valueSchema: schemas.late_trade },
     ],
     stores: [symbolStore, barStore, refusedStore(rules), shapeStore],
-    inputRetentionMs: settings.horizonMs,
-    settings: { value: settings, remake: features },
+    inputRetentionMs: settings.allowedLatenessMs,
+    settings: { value: settings, remake: (value) => features(underNewNames('features', value)) },
     create: (context) => new FeaturesFold(rules, context),
   });
 }

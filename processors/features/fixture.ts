@@ -14,9 +14,9 @@ export const SETTINGS: FeaturesSettings = {
   step: '1m',
   windows: ['1m', '3m'],
   profileDigits: 2,
-  latenessMs: 5_000,
+  watermarkDelayMs: 5_000,
   maxFutureSkewMs: 10_000,
-  horizonMs: 3_600_000,
+  allowedLatenessMs: 3_600_000,
 };
 
 export interface RowFields {

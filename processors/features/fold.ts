@@ -2,7 +2,14 @@ import { MillraceError, undefinedIfDeadLetter } from '../../core/errors.ts';
 import type { Context, Fold, InputRecord, Store } from '../../core/processor/define.ts';
 import { Heap } from '../../core/processor/heap.ts';
 import { type StoredVersion, VersionedStore, type VersionedValue } from '../../core/processor/joins/versioned-store.ts';
-import { changeLateness, dueAt, micros, observe, startProgress, watermarkAt } from '../../core/processor/watermark.ts';
+import {
+  changeWatermarkDelay,
+  dueAt,
+  micros,
+  observe,
+  startProgress,
+  watermarkAt,
+} from '../../core/processor/watermark.ts';
 import type { RecordVersion as TradeVersion } from '../../core/processor/windows/latest-versions.ts';
 import { RereadCache } from '../../core/processor/windows/reread-cache.ts';
 import { floor } from '../../core/processor/windows/windows.ts';
@@ -48,17 +55,17 @@ export class FeaturesFold implements Fold<TradeChange> {
   readonly #due = new Heap<SymbolEntry>();
 
   constructor(rules: Rules, context: Context<TradeChange>) {
-    const { longest, lateness, step } = rules;
+    const { longest, watermarkDelay, step } = rules;
     this.#rules = rules;
     this.#context = context;
     this.#states = context.store(symbolStore.name);
     this.#refused = context.store('refused');
-    // A row that is not made yet is at most the lateness behind the newest trade, and looks back over its windows to the bar before them.
+    // A row that is not made yet is at most the watermark delay behind the newest trade, and looks back over its windows to the bar before them.
     this.#rereads = new RereadCache(context as Context, {
       version: (record) => this.#version(record),
       held: (key) => this.#notHeld(key),
     });
-    this.#bars = new VersionedStore(context.store<StoredVersion<Bar>>(barStore.name), longest + lateness + step);
+    this.#bars = new VersionedStore(context.store<StoredVersion<Bar>>(barStore.name), longest + watermarkDelay + step);
   }
 
   restored(): void {
@@ -66,7 +73,7 @@ export class FeaturesFold implements Fold<TradeChange> {
     this.#bars.restored();
     const now = micros(this.#context.logTime);
     for (const [key, state] of this.#states.entries()) {
-      if (changeLateness(state, this.#rules.lateness, now)) this.#states.set(key, state);
+      if (changeWatermarkDelay(state, this.#rules.watermarkDelay, now)) this.#states.set(key, state);
       const symbol = new SymbolEntry(...readSymbolKey(key), key, state);
       this.#symbols.set(key, symbol);
       this.#schedule(symbol);
@@ -112,13 +119,13 @@ export class FeaturesFold implements Fold<TradeChange> {
 
   /** The trade joins its bar and moves its symbol's watermark; rows that are due by that are made. */
   #apply(record: TradeRecord, trade: Trade): { kept: boolean; lateness: number | null; start: number } {
-    const { step, lateness, digits } = this.#rules;
+    const { step, watermarkDelay, digits } = this.#rules;
     const [now, recordLog] = [micros(this.#context.logTime), micros(record.logTime)];
     const key = symbolKey(trade.venue, trade.symbol);
     const start = floor(trade.time, step);
     const known = this.#symbols.get(key);
     const reached = known === undefined ? Number.NEGATIVE_INFINITY : watermarkAt(known.state, now);
-    const symbol = known ?? this.#addSymbol(key, trade, recordLog, lateness);
+    const symbol = known ?? this.#addSymbol(key, trade, recordLog, watermarkDelay);
     if (known !== undefined) observe(known.state, trade.time, recordLog, now);
 
     const limit = watermarkAt(symbol.state, now);
@@ -134,7 +141,7 @@ export class FeaturesFold implements Fold<TradeChange> {
 
   /** Takes the old version out of its bar, then applies the new one. */
   #correct(record: TradeRecord, before: Trade, after: Trade | null): void {
-    const { step, horizon, digits } = this.#rules;
+    const { step, allowedLateness, digits } = this.#rules;
     const key = symbolKey(before.venue, before.symbol);
     const start = floor(before.time, step);
     const wasRefused = this.#refused.get(refusedKey(before)) !== undefined;
@@ -150,7 +157,7 @@ export class FeaturesFold implements Fold<TradeChange> {
     if (wasRefused || bar === undefined) {
       if (next !== null || after === null) this.#refused.delete(refusedKey(before));
       finish(false);
-    } else if (micros(record.logTime) - bar.from_log > horizon) {
+    } else if (micros(record.logTime) - bar.from_log > allowedLateness) {
       // The bar keeps the trade as it was, and the one that it should be in now never gets it.
       if (after !== null && floor(after.time, step) !== start) this.#refuse(record, after);
       const reason = after === null ? 'DELETE' : 'UPDATE';
@@ -189,7 +196,7 @@ export class FeaturesFold implements Fold<TradeChange> {
   #oldestOffset(now: number): bigint {
     let oldest = -1n;
     for (const [, { value: bar }] of this.#context.store<StoredVersion<Bar>>(barStore.name).entries()) {
-      if (now - bar.from_log > this.#rules.horizon) continue;
+      if (now - bar.from_log > this.#rules.allowedLateness) continue;
       if (oldest < 0n || bar.from_offset < oldest) oldest = bar.from_offset;
     }
     return oldest;
@@ -278,8 +285,11 @@ export class FeaturesFold implements Fold<TradeChange> {
     return { name: this.#rules.stepName, start };
   }
 
-  #addSymbol(key: string, { venue, symbol, time }: Trade, recordLog: number, lateness: number): SymbolEntry {
-    const entry = new SymbolEntry(venue, symbol, key, { ...startProgress(time, recordLog, lateness), next: NEVER });
+  #addSymbol(key: string, { venue, symbol, time }: Trade, recordLog: number, watermarkDelay: number): SymbolEntry {
+    const entry = new SymbolEntry(venue, symbol, key, {
+      ...startProgress(time, recordLog, watermarkDelay),
+      next: NEVER,
+    });
     this.#symbols.set(key, entry);
     return entry;
   }

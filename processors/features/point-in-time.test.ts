@@ -89,7 +89,7 @@ test('rows are the same bytes whatever the chunks and wherever it crashes', asyn
   );
 });
 
-test('rows do not depend on the order of trades within the lateness', async () => {
+test('rows do not depend on the order of trades within the watermark delay', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(fc.tuple(made, fc.nat(4)), { minLength: 1, maxLength: 25 }), async (trades) => {
       const inOrder = trades.map(([trade, delay], id) => ({ trade, delay, id }));

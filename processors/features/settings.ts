@@ -12,11 +12,11 @@ export interface FeaturesSettings {
   /** Significant digits of a price bucket's edge: with 3, 97,345 is in the bucket from 97,300 and 0.52138 in the one from 0.521. */
   readonly profileDigits: number;
   /** How far event time has to be past a row's instant before the row is made, milliseconds. */
-  readonly latenessMs: number;
+  readonly watermarkDelayMs: number;
   /** How far an event time may exceed the log time of its own record, milliseconds; beyond it the record is a dead letter. */
   readonly maxFutureSkewMs: number;
   /** How long after the first trade of a step its trades can be corrected, milliseconds of log time. */
-  readonly horizonMs: number;
+  readonly allowedLatenessMs: number;
 }
 
 export interface RollingWindow {
@@ -34,9 +34,9 @@ export interface Rules {
   readonly windows: readonly RollingWindow[];
   readonly longest: number;
   readonly digits: number;
-  readonly lateness: number;
+  readonly watermarkDelay: number;
   readonly maxFutureSkew: number;
-  readonly horizon: number;
+  readonly allowedLateness: number;
 }
 
 const MOST_STEPS = 1440;
@@ -68,9 +68,9 @@ export function toRules(settings: FeaturesSettings): Rules {
     windows,
     longest,
     digits,
-    lateness: toMicros('latenessMs', settings.latenessMs),
+    watermarkDelay: toMicros('watermarkDelayMs', settings.watermarkDelayMs),
     maxFutureSkew: toMicros('maxFutureSkewMs', settings.maxFutureSkewMs),
-    horizon: toMicros('horizonMs', settings.horizonMs),
+    allowedLateness: toMicros('allowedLatenessMs', settings.allowedLatenessMs),
   });
 }
 

@@ -110,11 +110,11 @@ export const shapeStore: StoreDefinition = {
 };
 
 /**
- * Trades whose last change became a dead letter, or came past the horizon: no bar has them as they are now, so that a correction takes nothing out of
+ * Trades whose last change became a dead letter, or came past the allowed lateness: no bar has them as they are now, so that a correction takes nothing out of
  * one, and a bar that is made again leaves them out. Key: JSON of [venue, symbol, id].
- * Kept for two horizons: as long as a correction can come for a trade that was up to one horizon in the future.
+ * Kept for twice the allowed lateness: as long as a correction can come for a trade that was up to one allowed lateness in the future.
  */
-export function refusedStore({ horizon }: Rules): StoreDefinition {
+export function refusedStore({ allowedLateness }: Rules): StoreDefinition {
   return {
     name: 'refused',
     schema: {
@@ -123,6 +123,6 @@ export function refusedStore({ horizon }: Rules): StoreDefinition {
       namespace: 'millrace.features',
       fields: [{ name: 'at', type: 'double' }],
     },
-    ttlMs: Math.max(1, (2 * horizon) / 1000),
+    ttlMs: Math.max(1, (2 * allowedLateness) / 1000),
   };
 }

@@ -59,7 +59,7 @@ describe('a window', () => {
     ]);
   });
 
-  test('takes trades in any order up to the allowed lateness', async () => {
+  test('takes trades in any order up to the watermark delay', async () => {
     await using driver = await open({ intervals: ['1m'] });
     const feed = new Feed();
     driver.send(feed.change({ at: '12:01:04', log: '12:01:04', price: '3' }));
@@ -201,7 +201,7 @@ describe('a change that is no new trade', () => {
   });
 
   test('a row of a backfill is not the trade when its candle is made again from the log', async () => {
-    await using driver = await open({ intervals: ['1m'], horizonMs: 3_600_000 });
+    await using driver = await open({ intervals: ['1m'], allowedLatenessMs: 3_600_000 });
     const feed = new Feed();
     driver.send(feed.change({ at: '12:00:10', id: 'a', price: '5' }));
     driver.send(feed.change({ at: '12:00:20', id: 'b', price: '7' }));
@@ -341,7 +341,7 @@ describe('the settings', () => {
     ['interval', { intervals: [] }],
     ['7m', { intervals: ['7m'] }],
     ['same length', { intervals: ['60s', '1m'] }],
-    ['latenessMs', { latenessMs: -1 }],
+    ['watermarkDelayMs', { watermarkDelayMs: -1 }],
     ['maxFutureSkewMs', { maxFutureSkewMs: 0.5 }],
     ['partialMs', { partialMs: Number.NaN }],
   ])('name what is wrong: %s', (text, change) => {

@@ -1,5 +1,6 @@
 import { defineProcessor, type Processor, type Table } from '../../core/processor/define.ts';
 import { windowStores } from '../../core/processor/windows/windowed.ts';
+import { underNewNames } from '../../core/renames.ts';
 import { schemas } from '../../schemas/gen/index.ts';
 import type { TradeChange } from '../../schemas/gen/trade_change.ts';
 import { trades } from '../trade-change.ts';
@@ -22,7 +23,7 @@ export const rebuilds: Table = {
  * Trades to candles: one candle per venue, symbol and interval for each window that has trades, and for empty ones where that is set.
  *
  * A window opens with its first trade and closes, once, when its symbol's watermark reaches its end. Late trades, updates and deletes revise
- * it up to the horizon. What did not simply join an open window is in `ohlcv.late` with its effect; what is no trade is in `ohlcv.dead`.
+ * it up to the allowed lateness. What did not simply join an open window is in `ohlcv.late` with its effect; what is no trade is in `ohlcv.dead`.
  *
  * @throws MillraceError CONFIG_INVALID naming the setting.
  */
@@ -40,7 +41,7 @@ export function ohlcv(settings: OhlcvSettings): Processor<TradeChange> {
     ],
     stores: [...windowStores(candles), heldStore(memoryMs)],
     inputRetentionMs: memoryMs,
-    settings: { value: settings, remake: ohlcv },
+    settings: { value: settings, remake: (value) => ohlcv(underNewNames('ohlcv', value)) },
     create: (context) => new OhlcvFold(rules, context),
   });
 }

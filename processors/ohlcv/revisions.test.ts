@@ -5,7 +5,7 @@ import type { OhlcvSettings } from './settings.ts';
 import { candles, deadLetters, Feed, lateLines, lateTrades, lines, SETTINGS, time } from './testing/fixture.ts';
 
 const open = (settings: Partial<OhlcvSettings> = {}) =>
-  Driver.open(ohlcv({ ...SETTINGS, intervals: ['1m', '5m'], horizonMs: 600_000, ...settings }));
+  Driver.open(ohlcv({ ...SETTINGS, intervals: ['1m', '5m'], allowedLatenessMs: 600_000, ...settings }));
 
 /** Three trades in 12:00, of which 12:01 knows that it is over. */
 async function closed(settings: Partial<OhlcvSettings> = {}) {
@@ -20,7 +20,7 @@ async function closed(settings: Partial<OhlcvSettings> = {}) {
 }
 
 describe('a late trade', () => {
-  test('revises its closed candle within the horizon, and simply joins the larger one that is open', async () => {
+  test('revises its closed candle within the allowed lateness, and simply joins the larger one that is open', async () => {
     const { driver, feed } = await closed();
     driver.send(feed.change({ at: '12:00:15', log: '12:02:01', id: 'late', price: '105', size: '2' }));
     await driver.beat(time('12:05:05'));
@@ -50,8 +50,8 @@ describe('a late trade', () => {
     expect(await lateLines(driver)).toEqual(['LATE REVISED 1m 12:01:00', 'LATE REVISED 5m 12:00:00']);
   });
 
-  test('past the horizon of one interval is not applied to it, and still is to a longer one', async () => {
-    const { driver, feed } = await closed({ horizonMs: 60_000 });
+  test('past the allowed lateness of one interval is not applied to it, and still is to a longer one', async () => {
+    const { driver, feed } = await closed({ allowedLatenessMs: 60_000 });
     driver.send(feed.change({ at: '12:03:06', id: 'e' }));
     driver.send(feed.change({ at: '12:00:15', log: '12:03:06', id: 'late', price: '105' }));
     await driver.beat(time('12:05:05'));
@@ -107,8 +107,8 @@ describe('a correction', () => {
     ]);
   });
 
-  test('past the horizon changes nothing', async () => {
-    const { driver, feed } = await closed({ horizonMs: 0 });
+  test('past the allowed lateness changes nothing', async () => {
+    const { driver, feed } = await closed({ allowedLatenessMs: 0 });
     driver.send(feed.change({ op: 'u', at: '12:00:20', log: '12:02:01', id: 'b', price: '7', was: { price: '102' } }));
     driver.send(feed.change({ op: 'd', at: '12:00:30', log: '12:02:01', id: 'c', price: '101' }));
     await driver.run();

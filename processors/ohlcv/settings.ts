@@ -12,9 +12,9 @@ export interface OhlcvSettings {
   /** The calendar of a venue, for `session`: `XNYS`, `24x7`, `24x7:Europe/Berlin`. Default: `24x7`, days in UTC. */
   readonly calendars?: Readonly<Record<string, string>>;
   /** How far a trade may be behind its symbol's greatest event time and still join its candle, milliseconds. */
-  readonly latenessMs: number;
+  readonly watermarkDelayMs: number;
   /** How far the end of a candle may be behind the watermark and still be revised, milliseconds. 0 revises nothing. Default 0. */
-  readonly horizonMs?: number;
+  readonly allowedLatenessMs?: number;
   /** How far an event time may exceed the log time of its own record, milliseconds; beyond it the record is a dead letter. */
   readonly maxFutureSkewMs: number;
   /** Cadence of PARTIAL candles in log time, milliseconds; 0 emits none. */
@@ -27,8 +27,8 @@ export interface OhlcvSettings {
 export interface Rules {
   /** The windows of a venue; the same object for the same windows. */
   readonly plan: (venue: string) => Plan;
-  readonly lateness: number;
-  readonly horizon: number;
+  readonly watermarkDelay: number;
+  readonly allowedLateness: number;
   readonly maxFutureSkew: number;
   readonly partial: number;
   readonly fill: number;
@@ -40,7 +40,7 @@ const SESSION = 'session';
 
 /** @throws MillraceError CONFIG_INVALID naming the setting. */
 export function toRules(settings: OhlcvSettings): Rules {
-  const { intervals, calendars = {}, horizonMs = 0, fillMs = 0 } = settings;
+  const { intervals, calendars = {}, allowedLatenessMs = 0, fillMs = 0 } = settings;
   const fixed = intervals.filter((name) => name !== SESSION).map(parseWindows);
   const withSessions = fixed.length < intervals.length;
   const make = (name: string) =>
@@ -54,8 +54,8 @@ export function toRules(settings: OhlcvSettings): Rules {
     venues.set(venue, plan);
   }
   const rules = {
-    lateness: toMicros('latenessMs', settings.latenessMs),
-    horizon: toMicros('horizonMs', horizonMs),
+    watermarkDelay: toMicros('watermarkDelayMs', settings.watermarkDelayMs),
+    allowedLateness: toMicros('allowedLatenessMs', allowedLatenessMs),
     maxFutureSkew: toMicros('maxFutureSkewMs', settings.maxFutureSkewMs),
     partial: toMicros('partialMs', settings.partialMs),
     fill: toMicros('fillMs', fillMs),
@@ -66,7 +66,7 @@ export function toRules(settings: OhlcvSettings): Rules {
   return Object.freeze({
     ...rules,
     plan: (venue: string) => venues.get(venue) ?? usual,
-    memory: 2 * longest + rules.lateness + rules.horizon + rules.maxFutureSkew,
+    memory: 2 * longest + rules.watermarkDelay + rules.allowedLateness + rules.maxFutureSkew,
   });
 }
 

@@ -7,7 +7,7 @@ export interface MissingTrades {
   readonly venue: string;
   readonly symbol: string;
   readonly interval: string;
-  /** LATE: they came beyond the revision horizon. CORRECTION: their last change was not applied, or refused. Otherwise the code of their dead letters. */
+  /** LATE: they came beyond the allowed lateness. CORRECTION: their last change was not applied, or refused. Otherwise the code of their dead letters. */
   readonly reason: string;
   readonly trades: number;
 }

@@ -4,7 +4,7 @@ import { AvroDecoder, HEADER_BYTES } from '../../core/avro/decoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
 import { wallClock } from '../../core/clock.ts';
 import { MillraceError } from '../../core/errors.ts';
-import type { Processor } from '../../core/processor/define.ts';
+import { isMadeWith, type Processor } from '../../core/processor/define.ts';
 import { type Codecs, openCodecs } from '../../core/runtime/codecs.ts';
 import { keysOf, prepareDecoder, valuesOf } from '../../core/runtime/decoding.ts';
 import { Engine, unmetered } from '../../core/runtime/engine.ts';
@@ -200,7 +200,7 @@ class PartitionReplay<In> {
     const { processor, settings } = this.#options;
     const own = processor.settings;
     if (settings === 'now' || text === undefined || own === undefined) return processor;
-    return text === JSON.stringify(own.value) ? processor : own.remake(JSON.parse(text) as never);
+    return isMadeWith(own, text) ? processor : own.remake(JSON.parse(text) as never);
   }
 
   /** As the task did: other settings begin with a takeover of the state. */

@@ -8,7 +8,7 @@ export interface ArchivePartition {
   readonly topic: string;
   /** Day of the rows, UTC, YYYY-MM-DD. */
   readonly day: string;
-  /** OPEN: never complete so far. COMPLETE: every partition's log time had passed the day by the lateness, and all before was listed. REOPENED: rows came after it was complete, or were lost. EXPIRED: its rows were given up. */
+  /** OPEN: never complete so far. COMPLETE: every partition's log time had passed the day by the watermark delay, and all before was listed. REOPENED: rows came after it was complete, or were lost. EXPIRED: its rows were given up. */
   readonly state: ArchiveState;
   /** 1 until the day is reopened for the first time; each reopening, compaction and expiry of a complete day adds one. */
   readonly revision: number;
@@ -110,7 +110,7 @@ export const archivePartitionSchema = {
         ],
         "doc": "Whether more rows are expected."
       },
-      "doc": "OPEN: never complete so far. COMPLETE: every partition's log time had passed the day by the lateness, and all before was listed. REOPENED: rows came after it was complete, or were lost. EXPIRED: its rows were given up."
+      "doc": "OPEN: never complete so far. COMPLETE: every partition's log time had passed the day by the watermark delay, and all before was listed. REOPENED: rows came after it was complete, or were lost. EXPIRED: its rows were given up."
     },
     {
       "name": "revision",

@@ -19,7 +19,7 @@ async function listed(partitions = 1): Promise<ManifestHarness> {
 const state = async (harness: ManifestHarness) => (await harness.day(day))?.state;
 
 describe('a day is complete', () => {
-  test('when log time has passed its end by the lateness, and not a microsecond before', async () => {
+  test('when log time has passed its end by the watermark delay, and not a microsecond before', async () => {
     const harness = await listed();
     await harness.run('2013-11-26T00:59:59.999999Z');
     expect(await state(harness)).toBe('OPEN');

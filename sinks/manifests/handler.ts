@@ -24,7 +24,7 @@ export interface ManifestSettings {
   /** Wall time between two steps of a topic; longer after a step that wrote more than `filesPerInterval` files. */
   readonly intervalMs: number;
   /** How far log time has to be past the end of a day before the day is complete. */
-  readonly latenessMs: number;
+  readonly watermarkDelayMs: number;
 }
 
 export interface ManifestEnvironment {
@@ -173,7 +173,7 @@ export class ManifestHandler implements Handler {
     const passed = this.#passed.of(topic);
     return passed === undefined
       ? undefined
-      : { passed, through: passed - BigInt(this.#env.settings.latenessMs) * 1000n };
+      : { passed, through: passed - BigInt(this.#env.settings.watermarkDelayMs) * 1000n };
   }
 
   /**

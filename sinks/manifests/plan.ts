@@ -11,7 +11,7 @@ export interface ManifestPlan {
   readonly ends: readonly bigint[];
   /** First offset of archive.replacements after what is taken. Everything that is replaced before it is in object records before `ends`. */
   readonly replacements: bigint;
-  /** Log time that the archive of every partition has passed, and that less the lateness; microseconds. Undefined when none is known. */
+  /** Log time that the archive of every partition has passed, and that less the watermark delay; microseconds. Undefined when none is known. */
   readonly complete: { readonly passed: bigint; readonly through: bigint } | undefined;
   /** Timestamp of what is published, milliseconds. */
   readonly time: bigint;

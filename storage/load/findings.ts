@@ -25,7 +25,7 @@ export interface Findings {
   readonly order: {
     /** Rows that are older than a row of their symbol before them. */
     readonly back: number;
-    /** Such rows that are older by more than the allowed lateness, by symbol. */
+    /** Such rows that are older by more than the watermark delay, by symbol. */
     readonly late: readonly LateTrades[];
     readonly worstBackMs: number;
     readonly newestFirst: boolean;
@@ -98,10 +98,10 @@ export function refuseRejects({ rejected, rejects, rejectFile, rows }: Findings,
   );
 }
 
-/** @throws MillraceError LOAD_REFUSED: rows are older than rows before them by more than the allowed lateness. */
+/** @throws MillraceError LOAD_REFUSED: rows are older than rows before them by more than the watermark delay. */
 export function refuseDisorder(
   { order, madeIds, rows }: Findings,
-  options: { readonly sort: boolean; readonly allowLate: boolean; readonly latenessMs: number },
+  options: { readonly sort: boolean; readonly allowLate: boolean; readonly watermarkDelayMs: number },
 ): void {
   if (order.late.length === 0 || options.sort || (options.allowLate && !madeIds)) return;
   const trades = sum(order.late);
@@ -113,7 +113,7 @@ export function refuseDisorder(
     : 'candles would refuse them as late';
   throw new MillraceError(
     'LOAD_REFUSED',
-    `${where}${trades} of ${rows} rows are older than a row before them by more than ${options.latenessMs} ms (ohlcv.latenessMs); ${consequence}; nothing was loaded`,
+    `${where}${trades} of ${rows} rows are older than a row before them by more than ${options.watermarkDelayMs} ms (ohlcv.watermarkDelayMs); ${consequence}; nothing was loaded`,
     {
       remedy: `Give --sort to load the rows in the order of their times${madeIds ? '' : ', or --allow-late to load them as they are'}.`,
     },
@@ -121,12 +121,12 @@ export function refuseDisorder(
 }
 
 /** @throws MillraceError LOAD_REFUSED: newer trades of the same symbols came before. */
-export function refuseLate({ late }: Findings, latenessMs: number): void {
+export function refuseLate({ late }: Findings, watermarkDelayMs: number): void {
   const [first] = late ?? [];
   if (late === null || first === undefined) return;
   throw new MillraceError(
     'LOAD_REFUSED',
-    `${sum(late)} new trades of ${first.venue} ${first.symbol}${late.length > 1 ? ` and ${late.length - 1} other symbols` : ''} are too late for candles: Postgres has newer ones by more than ${latenessMs} ms (ohlcv.latenessMs), or candles of their times are frozen; nothing was loaded`,
+    `${sum(late)} new trades of ${first.venue} ${first.symbol}${late.length > 1 ? ` and ${late.length - 1} other symbols` : ''} are too late for candles: Postgres has newer ones by more than ${watermarkDelayMs} ms (ohlcv.watermarkDelayMs), or candles of their times are frozen; nothing was loaded`,
     {
       remedy:
         'Load history before newer trades. Or load with --allow-late, and make the candles again: the command is printed after the load.',

@@ -67,7 +67,7 @@ describe('a check', () => {
     expect((await check(lines, { ...given, maxRejects: 3 })).error).toBeUndefined();
   });
 
-  test('refuses rows that step back by more than the lateness, and takes them sorted', async () => {
+  test('refuses rows that step back by more than the watermark delay, and takes them sorted', async () => {
     const lines = [header, '1385337606,1,1', '1385337601,1,1', '1385337600,1,1'];
     const { error, findings } = await check(lines, given);
     expect(error).toMatchObject({
@@ -77,7 +77,7 @@ describe('a check', () => {
       remedy: 'Give --sort to load the rows in the order of their times.',
     });
     expect(findings?.order).toMatchObject({ back: 2, worstBackMs: 6_000, newestFirst: true, sorted: false });
-    expect((await check(lines, { ...given, latenessMs: 6_000 })).error).toBeUndefined();
+    expect((await check(lines, { ...given, watermarkDelayMs: 6_000 })).error).toBeUndefined();
     const sorted = await check(lines, { ...given, sort: true });
     expect([sorted.error, sorted.findings?.order.sorted]).toEqual([undefined, true]);
   });

@@ -24,8 +24,8 @@ export interface LoadOptions extends TradeFileOptions {
   readonly rejectFile?: string;
   /** Rejected rows beyond which nothing is loaded. Default 0. */
   readonly maxRejects?: number;
-  /** `ohlcv.latenessMs`: rows that are older than a newer one of their symbol by more are late. Default 5000. */
-  readonly latenessMs?: number;
+  /** `ohlcv.watermarkDelayMs`: rows that are older than a newer one of their symbol by more are late. Default 5000. */
+  readonly watermarkDelayMs?: number;
   /** Load rows in the order of their times where the file is not in it. Default false. */
   readonly sort?: boolean;
   /** Load rows that will be late for candles. Default false: refuse before anything is loaded. */
@@ -92,7 +92,7 @@ export async function loadTrades(options: LoadOptions): Promise<LoadResult> {
 class Load {
   readonly #options: LoadOptions;
   readonly #file: TradeFile;
-  readonly #latenessMs: number;
+  readonly #watermarkDelayMs: number;
   readonly #survey: Survey;
   readonly #rejects: RejectFile;
   readonly #instruments = new Set<string>();
@@ -105,8 +105,8 @@ class Load {
   constructor(options: LoadOptions, file: TradeFile) {
     this.#options = options;
     this.#file = file;
-    this.#latenessMs = options.latenessMs ?? 5_000;
-    this.#survey = new Survey(this.#latenessMs);
+    this.#watermarkDelayMs = options.watermarkDelayMs ?? 5_000;
+    this.#survey = new Survey(this.#watermarkDelayMs);
     this.#rejects = new RejectFile(options.rejectFile ?? `${options.file}.rejects.csv`);
   }
 
@@ -130,8 +130,8 @@ class Load {
     });
     this.#options.onFindings?.(findings);
     refuseRejects(findings, maxRejects);
-    refuseDisorder(findings, { sort, allowLate, latenessMs: this.#latenessMs });
-    if (!allowLate) refuseLate(findings, this.#latenessMs);
+    refuseDisorder(findings, { sort, allowLate, watermarkDelayMs: this.#watermarkDelayMs });
+    if (!allowLate) refuseLate(findings, this.#watermarkDelayMs);
     if (client !== undefined && !check) await this.#guarded(() => this.#load(client));
     return {
       ...this.#counts(),
@@ -180,7 +180,7 @@ class Load {
     }
   }
 
-  /** A trade is late when it is older than the newest one by more than the lateness, or when candles are frozen beyond its time. */
+  /** A trade is late when it is older than the newest one by more than the watermark delay, or when candles are frozen beyond its time. */
   async #late(client: Client): Promise<readonly LateTrades[]> {
     const symbols = [...this.#survey.symbols.values()];
     const newest = await newestInPostgres(client, symbols);
@@ -189,7 +189,10 @@ class Load {
     const limits = new Map<string, number>();
     for (const each of known) {
       const id = symbolId(each);
-      const limit = Math.max((newest.get(id) ?? 0) - this.#latenessMs, frozen?.get(id) ?? Number.NEGATIVE_INFINITY);
+      const limit = Math.max(
+        (newest.get(id) ?? 0) - this.#watermarkDelayMs,
+        frozen?.get(id) ?? Number.NEGATIVE_INFINITY,
+      );
       if (each.earliest < limit) limits.set(id, limit);
     }
     if (limits.size === 0) return [];
@@ -200,7 +203,7 @@ class Load {
   /** All rows with their ids, in the order in which they are loaded. */
   async *#rows(): AsyncGenerator<NumberedRow> {
     const { layout } = this.#file;
-    const numbering = new Numbering(this.#latenessMs, layout.at.venue_sequence !== undefined);
+    const numbering = new Numbering(this.#watermarkDelayMs, layout.at.venue_sequence !== undefined);
     for await (const { row, raw } of this.#inOrder()) {
       this.#options.signal?.throwIfAborted();
       this.#read++;

@@ -50,7 +50,7 @@ const trace = (trade_id: string, waitMs = 20_000): Promise<RowTrace> =>
 beforeAll(async () => {
   home = await Home.open('trace-test', {
     MILLRACE_PARQUET_FLUSH_MS: '500',
-    MILLRACE_OHLCV_LATENESS_MS: '1000',
+    MILLRACE_OHLCV_WATERMARK_DELAY_MS: '1000',
     MILLRACE_OHLCV_PARTIAL_MS: '0',
   });
   await home.up();

@@ -30,7 +30,7 @@ const recent = 400;
 
 /**
  * Two sessions whose transactions overlap, so that LSN order is not commit order. Of the changes about 2 in 100 correct an earlier trade, 2 cancel
- * one, 2 are late, 1 is dated a year ahead, and the others come in the order of their event times but for what is within the lateness.
+ * one, 2 are late, 1 is dated a year ahead, and the others come in the order of their event times but for what is within the watermark delay.
  * A transaction that breaks, because a part is down, is not repeated: what counts is what was committed.
  */
 export class Market implements AsyncDisposable {

@@ -165,18 +165,18 @@ describe('the proof of candles', () => {
   }
 
   test.each([0, 60_000, 400_000, 3_600_000])(
-    'follows updates and deletes with a horizon of %d ms',
-    async (horizonMs) => {
-      await begin({ ...SETTINGS, intervals, horizonMs });
+    'follows updates and deletes with an allowed lateness of %d ms',
+    async (allowedLatenessMs) => {
+      await begin({ ...SETTINGS, intervals, allowedLatenessMs });
       await correct();
       expect(await found()).toEqual([]);
     },
   );
 
   test.each([0, 60_000, 400_000])(
-    'counts what is in no candle, by interval and reason, and only what was refused after a rebuild, with a horizon of %d ms',
-    async (horizonMs) => {
-      await begin({ ...SETTINGS, intervals, horizonMs });
+    'counts what is in no candle, by interval and reason, and only what was refused after a rebuild, with an allowed lateness of %d ms',
+    async (allowedLatenessMs) => {
+      await begin({ ...SETTINGS, intervals, allowedLatenessMs });
       await correct();
       await change({ at: '17:00:00', log: '12:12:03', id: 'future' });
       await change({ at: '12:00:13', log: '12:12:04', id: 'later', price: '3' });
@@ -184,8 +184,8 @@ describe('the proof of candles', () => {
       expect(before.checks.flatMap(({ examples }) => examples)).toEqual([]);
       const of = (proof: CandleProof, interval: string) =>
         proof.missing.filter((each) => each.interval === interval).map(({ reason, trades }) => `${trades} ${reason}`);
-      // t0 and late were changed too late for their minutes; t20, t21 and refused only where the horizon is short.
-      const corrections = horizonMs < 400_000 ? 5 : 2;
+      // t0 and late were changed too late for their minutes; t20, t21 and refused only where the allowed lateness is short.
+      const corrections = allowedLatenessMs < 400_000 ? 5 : 2;
       expect(of(before, '1m')).toEqual([`${corrections} CORRECTION`, '1 FUTURE_EVENT_TIME', '1 LATE']);
       expect((await rebuild(driver, settings)).rebuilt).toBeGreaterThan(3);
       const after = await prove();
@@ -200,7 +200,7 @@ describe('the proof of candles', () => {
       ...SETTINGS,
       intervals: ['1m', '5m', 'session'],
       calendars,
-      horizonMs: 3_600_000,
+      allowedLatenessMs: 3_600_000,
       fillMs: 1_200_000,
     });
     await change({ at: '13:29:59', id: 'before the open' });

@@ -85,7 +85,7 @@ async function endOfWal(): Promise<bigint> {
 }
 
 describe('candles beside a writer', () => {
-  const settings = { ...SETTINGS, intervals: ['1m', '5m', '10m/5m'], horizonMs: 3_600_000 };
+  const settings = { ...SETTINGS, intervals: ['1m', '5m', '10m/5m'], allowedLatenessMs: 3_600_000 };
   let driver: Driver<TradeChange>;
 
   beforeEach(async () => {

@@ -149,7 +149,7 @@ describe('the witness', () => {
 describe('the invariants', () => {
   beforeEach(async () => {
     await insert(1, 60);
-    // Late beyond any horizon, and dated ahead.
+    // Late beyond any allowed lateness, and dated ahead.
     await insert(200, 1, '2024-01-01 11:00:00Z');
     await insert(201, 1, '2025-06-01 11:00:00Z');
     await database.client.query("UPDATE trades SET price = 104.5 WHERE trade_id IN ('t3', 't9')");

@@ -40,13 +40,13 @@ export async function candlesScenario(random: Random, stormMs: number): Promise<
   const partitions = random.pick([1, 2, 3]);
   const settings = {
     intervals: ['1m', '5m'],
-    latenessMs: random.pick([2_000, 10_000]),
+    watermarkDelayMs: random.pick([2_000, 10_000]),
     maxFutureSkewMs: 30_000,
-    horizonMs: random.pick([0, 60_000, 3_600_000]),
+    allowedLatenessMs: random.pick([0, 60_000, 3_600_000]),
     partialMs: random.pick([0, 0, 5_000]),
   };
   const postgres = new Postgres(random, epoch);
-  const market = new Market(random, settings.latenessMs, (change) => encoder.encode(change), partitions);
+  const market = new Market(random, settings.watermarkDelayMs, (change) => encoder.encode(change), partitions);
   const source = script({
     random,
     postgres,
@@ -83,16 +83,16 @@ type At = ReturnType<Postgres['transaction']>[number];
 /** Trades of a few symbols, and what becomes of them in Postgres. */
 class Market {
   readonly #random: Random;
-  readonly #latenessMs: number;
+  readonly #watermarkDelayMs: number;
   readonly #encode: (change: TradeChange) => Buffer;
   readonly #partitions: number;
   /** Rows of the table: what can be updated or deleted. */
   readonly #rows: { readonly place: number; row: TradeRow; lsn: bigint }[] = [];
   #serial = 0;
 
-  constructor(random: Random, latenessMs: number, encode: (change: TradeChange) => Buffer, partitions: number) {
+  constructor(random: Random, watermarkDelayMs: number, encode: (change: TradeChange) => Buffer, partitions: number) {
     this.#random = random;
-    this.#latenessMs = latenessMs;
+    this.#watermarkDelayMs = watermarkDelayMs;
     this.#encode = encode;
     this.#partitions = partitions;
   }
@@ -141,11 +141,11 @@ class Market {
   #delay(): bigint {
     const random = this.#random;
     const dice = random.next();
-    const latenessUs = this.#latenessMs * 1_000;
+    const delayUs = this.#watermarkDelayMs * 1_000;
     if (dice < 0.03) return -BigInt(random.int(30_000_001, 900_000_000));
-    if (dice < 0.1) return BigInt(random.int(latenessUs, 400_000_000));
+    if (dice < 0.1) return BigInt(random.int(delayUs, 400_000_000));
     if (dice < 0.14) return -BigInt(random.int(0, 30_000_000));
-    return BigInt(random.int(0, latenessUs));
+    return BigInt(random.int(0, delayUs));
   }
 
   #price(): bigint {

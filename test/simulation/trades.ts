@@ -3,7 +3,7 @@ import type { TradeChange, TradeRow } from '../../schemas/gen/trade_change.ts';
 export type Decode = (bytes: Buffer) => unknown;
 
 export interface Rules {
-  readonly latenessMs: number;
+  readonly watermarkDelayMs: number;
   readonly maxFutureSkewMs: number;
 }
 
@@ -21,7 +21,7 @@ export type Meant =
 /** Reads the changes of one partition, in order. */
 export function interpret(
   input: readonly { readonly offset: bigint; readonly change: unknown }[],
-  { latenessMs, maxFutureSkewMs }: Rules,
+  { watermarkDelayMs, maxFutureSkewMs }: Rules,
 ): Meant[] {
   const meant: Meant[] = [];
   const seen = new Set<string>();
@@ -64,7 +64,7 @@ export function interpret(
     const late: string[] = [];
     if (progress === undefined) symbols.set(row.symbol, { event, log, reached: -(2n ** 60n) });
     else {
-      const moved = progress.event + (now - progress.log) - BigInt(latenessMs) * 1_000n;
+      const moved = progress.event + (now - progress.log) - BigInt(watermarkDelayMs) * 1_000n;
       if (moved > progress.reached) progress.reached = moved;
       for (const [interval, length] of Object.entries(lengths)) {
         if (startOf(event, length) + length <= progress.reached) late.push(interval);

@@ -159,9 +159,9 @@ export class VersionedStore<V> {
 
   /** Returns how many of the oldest went. */
   #forget(list: Kept<V>[]): number {
-    const horizon = (list.at(-1)?.time ?? 0) - this.#retention;
+    const limit = (list.at(-1)?.time ?? 0) - this.#retention;
     let count = 0;
-    while ((list[count + 1]?.time ?? Number.POSITIVE_INFINITY) <= horizon) count += 1;
+    while ((list[count + 1]?.time ?? Number.POSITIVE_INFINITY) <= limit) count += 1;
     if (count === 0) return 0;
     for (const { at } of list.splice(0, count)) this.#store.delete(at);
     const oldest = list[0] as Kept<V>;

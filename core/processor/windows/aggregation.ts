@@ -86,9 +86,9 @@ export interface Emission<A> {
 
 /** How far a key's event time has come, and by which settings that was judged. */
 export interface KeyProgress extends Progress {
-  /** Revision horizon by which `frozen` and all decisions so far were made. */
+  /** Allowed lateness by which `frozen` and all decisions so far were made. Stored state has this name for it. */
   horizon: number;
-  /** Windows that end at or before this are frozen, whatever the horizon is now: they are gone. */
+  /** Windows that end at or before this are frozen, whatever the allowed lateness is now: they are gone. */
   frozen: number;
   /** Name of the plan that its windows were made by. */
   plan: string;

@@ -9,7 +9,7 @@ export class Pane<A> implements HeapEntry {
   readonly level: Level;
   readonly start: number;
   readonly end: number;
-  /** Event time after which nothing asks for it any more, but for the revision horizon. */
+  /** Event time after which nothing asks for it any more, but for the allowed lateness. */
   readonly keep: number;
   /** In the store. */
   readonly key: string;

@@ -38,7 +38,7 @@ const counts: Aggregation<Click, { clicks: number }> = {
   },
 };
 
-/** Sessions end after ten seconds of nothing; five seconds of lateness. */
+/** Sessions end after ten seconds of nothing; five seconds of watermark delay. */
 const visits = defineProcessor<Click>({
   name: 'visits',
   version: '1',
@@ -57,7 +57,7 @@ const visits = defineProcessor<Click>({
       {
         gap: 10e6,
         aggregation: counts,
-        lateness: 5e6,
+        watermarkDelay: 5e6,
         maxFutureSkew: 60e6,
         emit: ({ key, start, end, value }) => say(`${key} ${start / 1e6}-${end / 1e6} ${value.clicks}`),
         late: (key, { at }, lateness) => say(`${key} ${at} late by ${lateness / 1e6}`),
@@ -132,7 +132,7 @@ test('a record whose session would have closed is late, and one that an open ses
   ).toEqual(['u 1-11 1', 'u 3 late by 23', 'u 24-40 2']);
 });
 
-test('in any order within the lateness, with any crashes, the sessions are those of the definition', async () => {
+test('in any order within the watermark delay, with any crashes, the sessions are those of the definition', async () => {
   const click = fc.record({ at: fc.nat(120), delay: fc.nat(5) });
   await fc.assert(
     fc.asyncProperty(fc.array(click, { minLength: 1, maxLength: 25 }), fc.boolean(), async (all, crashes) => {

@@ -1,8 +1,9 @@
 import { MillraceError } from '../../errors.ts';
+import { type WatermarkDelay, windowOptions } from '../../renames.ts';
 import type { Context, InputRecord, Store, StoreDefinition } from '../define.ts';
 import { Heap, type HeapEntry } from '../heap.ts';
 import {
-  changeLateness,
+  changeWatermarkDelay,
   dueAt,
   forgetAfter,
   forgottenAt,
@@ -22,13 +23,13 @@ export interface Session<A> extends Window {
   readonly span: Readonly<Span>;
 }
 
-/** What sessions are made of, and where they go. */
-export interface SessionsOptions<R, A> {
+interface Options<R, A> {
   /** How long nothing has to happen for a session to end, microseconds. A session ends that long after its last record. */
   readonly gap: number;
   readonly aggregation: Aggregation<R, A>;
-  /** Microseconds, both. */
-  readonly lateness: number;
+  /** How far a record may be behind its key's greatest event time and not be late, microseconds. */
+  readonly watermarkDelay: number;
+  /** How far an event time may exceed the log time of its own record, microseconds. */
   readonly maxFutureSkew: number;
   readonly emit: (session: Session<A>) => void;
   /** A record whose session would have closed already. @param lateness watermark minus event time, microseconds. */
@@ -36,6 +37,9 @@ export interface SessionsOptions<R, A> {
   /** Log time since its newest record after which a key without sessions is forgotten, microseconds. Default `forgetAfter`; infinite for never. */
   readonly forget?: number;
 }
+
+/** What sessions are made of, and where they go. */
+export type SessionsOptions<R, A> = Omit<Options<R, A>, 'watermarkDelay'> & WatermarkDelay;
 
 interface SessionState<A> extends Span {
   end: number;
@@ -94,7 +98,7 @@ export function sessionStores<R, A>(aggregation: Aggregation<R, A>): StoreDefini
 
 /**
  * Aggregates records by key and session: windows that end when nothing has happened for a while, and grow together when a record comes between
- * two of them. In any order within the lateness the sessions are the same.
+ * two of them. In any order within the watermark delay the sessions are the same.
  *
  * A session is emitted once, when its key's watermark reaches its end, and is not revised after that: where it begins and ends would change with it,
  * and so would what it is known by. A record that comes too late for every open session is late.
@@ -102,15 +106,16 @@ export function sessionStores<R, A>(aggregation: Aggregation<R, A>): StoreDefini
  * A key without open sessions keeps its watermark for `forget` of log time; then it is forgotten, and begins anew with its next record.
  */
 export class Sessions<R, A> {
-  readonly #options: SessionsOptions<R, A>;
+  readonly #options: Options<R, A>;
   readonly #context: Context;
   readonly #progress: Store<Progress>;
   readonly #sessions: Store<SessionState<A>>;
   readonly #keys = new Map<string, Key<A>>();
   readonly #due = new Heap<Key<A>>();
 
+  /** @throws MillraceError CONFIG_INVALID: an option is given under its former name, too. */
   constructor(options: SessionsOptions<R, A>, context: Context) {
-    this.#options = options;
+    this.#options = windowOptions<Options<R, A>>(options);
     this.#context = context;
     this.#progress = context.store('session-keys');
     this.#sessions = context.store('sessions');
@@ -119,7 +124,7 @@ export class Sessions<R, A> {
   restored(): void {
     const now = micros(this.#context.logTime);
     for (const [key, progress] of this.#progress.entries()) {
-      if (changeLateness(progress, this.#options.lateness, now)) this.#progress.set(key, progress);
+      if (changeWatermarkDelay(progress, this.#options.watermarkDelay, now)) this.#progress.set(key, progress);
       this.#start(key, progress);
     }
     for (const [text, state] of this.#sessions.entries()) {
@@ -153,7 +158,7 @@ export class Sessions<R, A> {
 
   /** @throws MillraceError FUTURE_EVENT_TIME or BAD_RECORD, before anything has changed. */
   add(key: string, record: R, at: InputRecord<unknown>): void {
-    const { aggregation, gap, lateness, maxFutureSkew } = this.#options;
+    const { aggregation, gap, watermarkDelay, maxFutureSkew } = this.#options;
     const time = aggregation.time(record);
     const recordLog = micros(at.logTime);
     if (time - recordLog > maxFutureSkew) {
@@ -169,7 +174,7 @@ export class Sessions<R, A> {
       return;
     }
     aggregation.check?.(this.#together(overlapping), record, 1);
-    const owner = known ?? this.#start(key, startProgress(time, recordLog, lateness));
+    const owner = known ?? this.#start(key, startProgress(time, recordLog, watermarkDelay));
     this.#join(owner, overlapping, record, time, at);
     if (known === undefined || observe(owner.progress, time, recordLog, now)) {
       this.#progress.set(key, owner.progress);

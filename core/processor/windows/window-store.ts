@@ -1,7 +1,7 @@
 import { MillraceError } from '../../errors.ts';
 import type { Context, InputRecord, Store } from '../define.ts';
 import { Heap } from '../heap.ts';
-import { changeLateness, dueAt, forgetAfter, forgottenAt, micros } from '../watermark.ts';
+import { changeWatermarkDelay, dueAt, forgetAfter, forgottenAt, micros } from '../watermark.ts';
 import {
   type Aggregation,
   cover,
@@ -27,12 +27,13 @@ export interface WindowStoreOptions<R, A> {
   readonly aggregation: Aggregation<R, A>;
   /** The windows of a key; the same object whenever they are the same. */
   readonly plan: (key: string) => Plan;
-  /** Microseconds, all of them. */
-  readonly lateness: number;
-  readonly horizon: number;
-  /** Cadence of PARTIAL in log time; 0 for none. */
+  /** How far a record may be behind its key's greatest event time and not be late, microseconds. */
+  readonly watermarkDelay: number;
+  /** How far the end of a window may be behind the watermark and the window still be revised, microseconds. */
+  readonly allowedLateness: number;
+  /** Cadence of PARTIAL in log time, microseconds; 0 for none. */
   readonly partial: number;
-  /** How long after the last record empty windows are FILLED, event time; 0 for not at all. */
+  /** How long after the last record empty windows are FILLED, microseconds of event time; 0 for not at all. */
   readonly fill: number;
   readonly emit: (emission: Emission<A>) => void;
   /**
@@ -371,10 +372,10 @@ export class WindowStore<R, A> {
   #resume(owner: Owner<A>, now: number): void {
     const { progress } = owner;
     const frozen = owner.frozen(now);
-    const later = changeLateness(progress, this.options.lateness, now);
-    if (progress.horizon === this.options.horizon && !later) return;
+    const later = changeWatermarkDelay(progress, this.options.watermarkDelay, now);
+    if (progress.horizon === this.options.allowedLateness && !later) return;
     progress.frozen = frozen;
-    progress.horizon = this.options.horizon;
+    progress.horizon = this.options.allowedLateness;
     this.saveProgress(owner);
   }
 

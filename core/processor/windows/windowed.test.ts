@@ -57,7 +57,7 @@ const means = (intervals: readonly string[]) =>
     create(context) {
       const plan = new Plan(intervals.map(parseWindows));
       const emit = (window: Emission<Total>) => context.emit('means', null, { text: line(window) });
-      const settings = { lateness: 0, horizon: 60e6, maxFutureSkew: 60e6, partial: 0, fill: 0 };
+      const settings = { watermarkDelay: 0, allowedLateness: 60e6, maxFutureSkew: 60e6, partial: 0, fill: 0 };
       const windowed = new Windowed({ ...settings, aggregation: totals, plan: () => plan, emit }, context);
       return {
         restored: () => windowed.restored(),

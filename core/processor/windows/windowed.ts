@@ -1,4 +1,5 @@
 import { MillraceError } from '../../errors.ts';
+import { type AllowedLateness, type WatermarkDelay, windowOptions } from '../../renames.ts';
 import type { Context, InputRecord, StoreDefinition } from '../define.ts';
 import { micros, observe, startProgress } from '../watermark.ts';
 import { type Aggregation, type KeyProgress, keyStore, paneStore } from './aggregation.ts';
@@ -9,8 +10,8 @@ import { RereadCache, type VersionExtractor } from './reread-cache.ts';
 import { type RecordChange, Revision, type WindowOutcome } from './revision.ts';
 import { WindowStore, type WindowStoreOptions } from './window-store.ts';
 
-/** What windows are made of, how late a record may be, and where they go. */
-export interface WindowedOptions<R, A> extends WindowStoreOptions<R, A> {
+/** The options under their present names. */
+interface Options<R, A> extends WindowStoreOptions<R, A> {
   /** How far an event time may exceed the log time of its own record, microseconds. */
   readonly maxFutureSkew: number;
   /** Called for each window that a record did not simply join: late, corrected, cancelled, or outside every window of a level. */
@@ -18,6 +19,11 @@ export interface WindowedOptions<R, A> extends WindowStoreOptions<R, A> {
   /** Needed when records can be corrected and the aggregation cannot always subtract. */
   readonly reading?: VersionExtractor<R>;
 }
+
+/** What windows are made of, how late a record may be, and where they go. */
+export type WindowedOptions<R, A> = Omit<Options<R, A>, 'watermarkDelay' | 'allowedLateness'> &
+  WatermarkDelay &
+  AllowedLateness;
 
 /** The stores that an aggregate needs: part of the processor's declaration. */
 export function windowStores<R, A>(aggregation: Aggregation<R, A>): StoreDefinition[] {
@@ -28,13 +34,13 @@ export function windowStores<R, A>(aggregation: Aggregation<R, A>): StoreDefinit
  * Aggregates records by key and event-time window.
  *
  * A window opens with its first record and closes, once, when its key's watermark reaches its end. After that a late record, a correction or a
- * cancel revises it, until its end is the revision horizon behind the watermark: then it is frozen and forgotten. Larger windows are
+ * cancel revises it, until its end is the allowed lateness behind the watermark: then it is frozen and forgotten. Larger windows are
  * merged from smaller ones where those divide them, exactly.
  *
  * Use it from a fold: hand it the fold's `restored`, `deadline`, `advance` and `gauges`, and call `add` and `correct` in `record`.
  */
 export class Windowed<R, A> {
-  readonly #options: WindowedOptions<R, A>;
+  readonly #options: Options<R, A>;
   readonly #aggregation: Aggregation<R, A>;
   readonly #store: WindowStore<R, A>;
   readonly #gaps: Gaps<R, A>;
@@ -44,7 +50,9 @@ export class Windowed<R, A> {
   #deadline = Number.POSITIVE_INFINITY;
   #deadlineMicros: bigint | undefined;
 
-  constructor(options: WindowedOptions<R, A>, context: Context) {
+  /** @throws MillraceError CONFIG_INVALID: an option is given under its former name, too. */
+  constructor(given: WindowedOptions<R, A>, context: Context) {
+    const options = windowOptions<Options<R, A>>(given);
     this.#options = options;
     this.#aggregation = options.aggregation;
     this.#store = new WindowStore(options, context);
@@ -180,8 +188,9 @@ export class Windowed<R, A> {
   }
 
   #startProgress(time: number, recordLog: number, plan: string): KeyProgress {
-    const { lateness, horizon } = this.#options;
-    return { ...startProgress(time, recordLog, lateness), horizon, frozen: Number.MIN_SAFE_INTEGER, plan };
+    const { watermarkDelay, allowedLateness } = this.#options;
+    const progress = startProgress(time, recordLog, watermarkDelay);
+    return { ...progress, horizon: allowedLateness, frozen: Number.MIN_SAFE_INTEGER, plan };
   }
 
   #join(owner: Owner<A>, record: R, time: number, at: InputRecord<unknown>, now: number): void {

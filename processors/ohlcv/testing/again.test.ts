@@ -30,7 +30,7 @@ async function told(steps: readonly Step[], settings: Partial<OhlcvSettings> = {
   const given: unknown[] = [];
   const answers: unknown[] = [];
   for (const crashes of [false, true]) {
-    const all = { ...SETTINGS, intervals: ['1m'], horizonMs: 3_600_000, ...settings };
+    const all = { ...SETTINGS, intervals: ['1m'], allowedLatenessMs: 3_600_000, ...settings };
     await using driver = await Driver.open<TradeChange>(ohlcv(all));
     const feed = new Feed();
     const send = async ({ change, bare, deploy }: Step) => {
@@ -153,7 +153,7 @@ describe('a candle that is made again', () => {
 });
 
 test('a trade that was refused and then redriven is in its candle once, however it is corrected', async () => {
-  const settings = { ...SETTINGS, intervals: ['1m'], horizonMs: 3_600_000 };
+  const settings = { ...SETTINGS, intervals: ['1m'], allowedLatenessMs: 3_600_000 };
   await using driver = await Driver.open<TradeChange>(ohlcv(settings));
   const feed = new Feed();
   const trade = { at: '12:00:50', id: 'ahead', price: '100' };

@@ -39,7 +39,13 @@ const clock = (micros: number) =>
 
 test('the example of docs/concepts/time.md is what happens', async () => {
   await using driver = await Driver.open(
-    ohlcv({ intervals: ['1m'], latenessMs: 5_000, horizonMs: 3_600_000, maxFutureSkewMs: 60_000, partialMs: 0 }),
+    ohlcv({
+      intervals: ['1m'],
+      watermarkDelayMs: 5_000,
+      allowedLatenessMs: 3_600_000,
+      maxFutureSkewMs: 60_000,
+      partialMs: 0,
+    }),
   );
   const feed = new Feed();
   let progress: Progress | undefined;

@@ -136,7 +136,7 @@ async function shown(driver: Driver<TradeChange>): Promise<string[]> {
 test('every trade counts once and as it is now, wherever first snapshot and fillings were interrupted, and whatever was committed meanwhile', async () => {
   await fc.assert(
     fc.asyncProperty(story, async (given) => {
-      const settings = { ...SETTINGS, intervals: ['1m'], horizonMs: 86_400_000 };
+      const settings = { ...SETTINGS, intervals: ['1m'], allowedLatenessMs: 86_400_000 };
       await using driver = await Driver.open<TradeChange>(ohlcv(settings));
       const log = new Log((each) => driver.send(each));
       const table: Table = new Map(given.table.map((each, i) => [`s${i}`, each]));
@@ -161,7 +161,9 @@ test('every trade counts once and as it is now, wherever first snapshot and fill
 });
 
 test('a trade that a transaction changed which was open where the snapshot’s slot begins is as it is now, also when its window is read again', async () => {
-  await using driver = await Driver.open<TradeChange>(ohlcv({ ...SETTINGS, intervals: ['1m'], horizonMs: 86_400_000 }));
+  await using driver = await Driver.open<TradeChange>(
+    ohlcv({ ...SETTINGS, intervals: ['1m'], allowedLatenessMs: 86_400_000 }),
+  );
   const feed = new Feed();
   const log = '12:00:30';
   driver.send(feed.change({ op: 'r', snapshot: 'true', lsn: 2_000n, at: '12:00:10', log, id: 'a', price: '100' }));

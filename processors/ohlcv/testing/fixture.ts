@@ -10,7 +10,7 @@ import type { OhlcvSettings } from '../settings.ts';
 
 export const SETTINGS: OhlcvSettings = {
   intervals: ['1m', '5m'],
-  latenessMs: 5_000,
+  watermarkDelayMs: 5_000,
   maxFutureSkewMs: 10_000,
   partialMs: 0,
 };

@@ -68,12 +68,12 @@ class Task {
   }
 }
 
-test('a greater lateness after a restart re-opens nothing: what was closed stays closed', () => {
-  const task = new Task({ latenessMs: 0 });
+test('a greater watermark delay after a restart re-opens nothing: what was closed stays closed', () => {
+  const task = new Task({ watermarkDelayMs: 0 });
   task.send('12:00:10');
   task.send('12:01:00');
   expect(task.candles).toEqual(['BTC/USD 1m 12:00:00 CLOSED#1 o100 h100 l100 c100 v1 n1']);
-  task.restart({ latenessMs: 30_000 });
+  task.restart({ watermarkDelayMs: 30_000 });
   task.send('12:00:59', '12:01:00');
   expect(task.candles).toHaveLength(1);
   expect(task.late).toMatchObject([{ reason: 'LATE' }]);
@@ -83,11 +83,11 @@ test('a greater lateness after a restart re-opens nothing: what was closed stays
   expect(task.candles[1]).toBe('BTC/USD 1m 12:01:00 CLOSED#1 o100 h100 l100 c100 v1 n1');
 });
 
-test('a smaller lateness after a restart closes what is due by it', () => {
-  const task = new Task({ latenessMs: 30_000 });
+test('a smaller watermark delay after a restart closes what is due by it', () => {
+  const task = new Task({ watermarkDelayMs: 30_000 });
   task.send('12:00:10');
   task.send('12:01:10');
-  task.restart({ latenessMs: 0 });
+  task.restart({ watermarkDelayMs: 0 });
   task.advance('12:01:10');
   expect(task.candles).toEqual(['BTC/USD 1m 12:00:00 CLOSED#1 o100 h100 l100 c100 v1 n1']);
 });
@@ -127,11 +127,11 @@ test('an interval under another name goes on', () => {
   expect(task.candles).toEqual(['BTC/USD 1m 12:00:00 CLOSED#1 o100 h100 l100 c100 v2 n2']);
 });
 
-test('a greater horizon after a restart revises nothing that was frozen', () => {
-  const task = new Task({ latenessMs: 0, horizonMs: 60_000 });
+test('a greater allowed lateness after a restart revises nothing that was frozen', () => {
+  const task = new Task({ watermarkDelayMs: 0, allowedLatenessMs: 60_000 });
   task.send('12:00:10');
   task.send('12:05:00');
-  task.restart({ latenessMs: 0, horizonMs: 3_600_000 });
+  task.restart({ watermarkDelayMs: 0, allowedLatenessMs: 3_600_000 });
   task.send('12:00:20', '12:05:00');
   task.send('12:04:20', '12:05:00');
   expect(task.late).toMatchObject([{ effect: 'NOT_APPLIED' }, { effect: 'REVISED' }]);
@@ -139,7 +139,7 @@ test('a greater horizon after a restart revises nothing that was frozen', () => 
 });
 
 test('a frozen window leaves nothing in the state but its symbol, which leaves memory after 30 days', () => {
-  const task = new Task({ intervals: ['1m', '5m'], horizonMs: 60_000 });
+  const task = new Task({ intervals: ['1m', '5m'], allowedLatenessMs: 60_000 });
   task.send('12:00:10');
   expect(task.fold.gauges()).toMatchObject({ keys: 1, open_windows: 1 });
   task.advance('12:06:04.999999');
@@ -161,7 +161,7 @@ test('a frozen window leaves nothing in the state but its symbol, which leaves m
 });
 
 test('a trade that came and went leaves no window that a restarted task would not have: both are due at the same time', () => {
-  const settings = { intervals: ['1s', '1m', '5m'], horizonMs: 60_000 };
+  const settings = { intervals: ['1s', '1m', '5m'], allowedLatenessMs: 60_000 };
   const task = new Task(settings);
   task.send('12:00:10');
   task.send('12:00:10', '12:00:10', 'd');

@@ -39,8 +39,11 @@ const sample = fc.record({
 const samples = fc
   .array(sample, { minLength: 1, maxLength: 60 })
   .map((all) => all.map((each, at): Sample => ({ ...each, id: `${at % 7}-${at}` })));
-/** How long after its event a trade was committed: at most the lateness. */
-const delays = fc.array(fc.integer({ min: 0, max: SETTINGS.latenessMs * 1000 }), { minLength: 60, maxLength: 60 });
+/** How long after its event a trade was committed: at most the watermark delay. */
+const delays = fc.array(fc.integer({ min: 0, max: SETTINGS.watermarkDelayMs * 1000 }), {
+  minLength: 60,
+  maxLength: 60,
+});
 
 function change(feed: Feed, each: Sample, logTime: bigint): TradeChange {
   const { id, symbol, sequence } = each;
@@ -121,7 +124,7 @@ const byKey = (all: readonly unknown[]) =>
     return key(a) < key(b) ? -1 : 1;
   });
 
-test('any order of the same trades within the lateness gives the candles of their definition, and nothing is late', async () => {
+test('any order of the same trades within the watermark delay gives the candles of their definition, and nothing is late', async () => {
   await fc.assert(
     fc.asyncProperty(samples, delays, async (all, delay) => {
       await using driver = await Driver.open(ohlcv(SETTINGS));

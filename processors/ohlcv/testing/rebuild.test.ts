@@ -11,7 +11,7 @@ import type { Scope } from '../rebuild/touched.ts';
 import { candles, Feed, line, SETTINGS, type TradeFields, time } from './fixture.ts';
 import { rebuild } from './rebuild.ts';
 
-const settings = { ...SETTINGS, horizonMs: 3_600_000 };
+const settings = { ...SETTINGS, allowedLatenessMs: 3_600_000 };
 let driver: Driver<TradeChange>;
 let feed: Feed;
 
@@ -308,7 +308,7 @@ test('a rebuild that is interrupted at any step gives the same bytes, once', asy
 });
 
 test('a session that its calendar does not have any more is passed over, by the plan and by the task', async () => {
-  const how = { ...settings, intervals: ['1m', 'session'], horizonMs: 0, calendars: { bitstamp: 'XNYS' } };
+  const how = { ...settings, intervals: ['1m', 'session'], allowedLatenessMs: 0, calendars: { bitstamp: 'XNYS' } };
   await using own = await Driver.open(ohlcv(how));
   feed = new Feed();
   own.send(feed.change({ at: '14:00:00', log: '14:00:00', id: 'a' }));

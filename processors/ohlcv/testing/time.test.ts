@@ -46,10 +46,10 @@ describe('time', () => {
     expect(await lines(driver)).toEqual([]);
   });
 
-  test('a quiet symbol closes after its remaining time, the lateness and at most one heartbeat', async () => {
+  test('a quiet symbol closes after its remaining time, the watermark delay and at most one heartbeat', async () => {
     await using driver = await open();
     driver.send(new Feed().change({ at: '12:00:10.5', log: '12:00:10.7' }));
-    // 49.5 s are left in the window, 5 s are allowed lateness: due at a log time of 12:01:05.2.
+    // 49.5 s are left in the window, 5 s are watermark delay: due at a log time of 12:01:05.2.
     for (let second = 11; second < 60; second++) await driver.beat(time(`12:00:${second}`));
     for (let second = 0; second <= 5; second++) await driver.beat(time(`12:01:0${second}`));
     expect(await lines(driver)).toEqual([]);

@@ -10,7 +10,7 @@ function surveyOf(rows: readonly (readonly [symbol: string, seconds: number])[])
   return survey;
 }
 
-test('a step back counts as late by more than the lateness only, measured from the newest row before it', () => {
+test('a step back counts as late by more than the watermark delay only, measured from the newest row before it', () => {
   const survey = surveyOf([
     ['a', 100],
     ['a', 95],

@@ -21,7 +21,7 @@ export interface SymbolTimes extends SymbolName {
   back: number;
   /** Rows that are newer than the row before them. */
   forward: number;
-  /** Rows that are older than a row before them by more than the allowed lateness, and their times. */
+  /** Rows that are older than a row before them by more than the watermark delay, and their times. */
   late: number;
   lateFrom: number;
   lateTo: number;
@@ -32,13 +32,13 @@ export const mostSymbols = 100_000;
 
 export class Survey {
   readonly symbols = new Map<string, SymbolTimes>();
-  readonly #latenessMs: number;
+  readonly #watermarkDelayMs: number;
   /** Greatest step back, milliseconds. */
   worstBackMs = 0;
   rows = 0;
 
-  constructor(latenessMs: number) {
-    this.#latenessMs = latenessMs;
+  constructor(watermarkDelayMs: number) {
+    this.#watermarkDelayMs = watermarkDelayMs;
   }
 
   /** @returns false when the file has more symbols than `mostSymbols`. */
@@ -78,7 +78,7 @@ export class Survey {
     if (behind <= 0) return;
     times.back++;
     this.worstBackMs = Math.max(this.worstBackMs, behind);
-    if (behind <= this.#latenessMs) return;
+    if (behind <= this.#watermarkDelayMs) return;
     times.late++;
     times.lateFrom = Math.min(times.lateFrom, at);
     times.lateTo = Math.max(times.lateTo, at);
@@ -89,7 +89,7 @@ export class Survey {
     return this.#sum((times) => times.back);
   }
 
-  /** Rows that step back by more than the allowed lateness. */
+  /** Rows that step back by more than the watermark delay. */
   get late(): number {
     return this.#sum((times) => times.late);
   }
