@@ -1,7 +1,7 @@
 /** Settings from environment variables: `kafka.clientId` is `MILLRACE_KAFKA_CLIENT_ID`. */
-import { configSchema } from '../../core/config.ts';
-import { MillraceError } from '../../core/errors.ts';
-import { renamed, underNewNames } from '../../core/renames.ts';
+import { configSchema } from '../../core/base/config.ts';
+import { MillraceError } from '../../core/base/errors.ts';
+import { renamed, underNewNames } from '../../core/base/renames.ts';
 import { told } from './names.ts';
 import type { Tree } from './tree.ts';
 

@@ -1,7 +1,7 @@
 /** Names of settings in a file and in flags: former ones are taken with a warning, unknown ones are refused. */
-import { configSchema } from '../../core/config.ts';
-import { MillraceError } from '../../core/errors.ts';
-import { renamed, underNewNames } from '../../core/renames.ts';
+import { configSchema } from '../../core/base/config.ts';
+import { MillraceError } from '../../core/base/errors.ts';
+import { renamed, underNewNames } from '../../core/base/renames.ts';
 import { similar } from './similar.ts';
 import { isTree, type Tree } from './tree.ts';
 

@@ -1,5 +1,5 @@
+import { underNewNames } from '../../core/base/renames.ts';
 import { defineProcessor, type Processor } from '../../core/processor/define.ts';
-import { underNewNames } from '../../core/renames.ts';
 import { schemas } from '../../schemas/gen/index.ts';
 import type { TradeChange } from '../../schemas/gen/trade_change.ts';
 import { trades } from '../trade-change.ts';

@@ -1,4 +1,4 @@
-import { MillraceError, undefinedIfDeadLetter } from '../../core/errors.ts';
+import { MillraceError, undefinedIfDeadLetter } from '../../core/base/errors.ts';
 import type { Context, Fold, InputRecord, Store } from '../../core/processor/define.ts';
 import { Heap } from '../../core/processor/heap.ts';
 import { type StoredVersion, VersionedStore, type VersionedValue } from '../../core/processor/joins/versioned-store.ts';
@@ -10,8 +10,8 @@ import {
   startProgress,
   watermarkAt,
 } from '../../core/processor/watermark.ts';
-import type { RecordVersion as TradeVersion } from '../../core/processor/windows/latest-versions.ts';
-import { RereadCache } from '../../core/processor/windows/reread-cache.ts';
+import type { RecordVersion as TradeVersion } from '../../core/processor/windows/revisions/latest-versions.ts';
+import { RereadCache } from '../../core/processor/windows/revisions/reread-cache.ts';
 import { floor } from '../../core/processor/windows/windows.ts';
 import type { Features } from '../../schemas/gen/features.ts';
 import type { FeaturesKey } from '../../schemas/gen/features_key.ts';

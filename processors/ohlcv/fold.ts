@@ -1,8 +1,8 @@
-import { MillraceError, undefinedIfDeadLetter } from '../../core/errors.ts';
+import { MillraceError, undefinedIfDeadLetter } from '../../core/base/errors.ts';
 import type { Context, Fold, InputRecord, Store, TableRecord } from '../../core/processor/define.ts';
 import type { Emission } from '../../core/processor/windows/aggregation.ts';
-import type { RecordVersion } from '../../core/processor/windows/latest-versions.ts';
-import type { WindowOutcome } from '../../core/processor/windows/revision.ts';
+import type { RecordVersion } from '../../core/processor/windows/revisions/latest-versions.ts';
+import type { WindowOutcome } from '../../core/processor/windows/revisions/revision.ts';
 import { Windowed } from '../../core/processor/windows/windowed.ts';
 import type { CandleKey } from '../../schemas/gen/candle_key.ts';
 import type { RebuildOrder } from '../../schemas/gen/rebuild_order.ts';

@@ -1,6 +1,6 @@
+import { underNewNames } from '../../core/base/renames.ts';
 import { defineProcessor, type Processor, type Table } from '../../core/processor/define.ts';
 import { windowStores } from '../../core/processor/windows/windowed.ts';
-import { underNewNames } from '../../core/renames.ts';
 import { schemas } from '../../schemas/gen/index.ts';
 import type { TradeChange } from '../../schemas/gen/trade_change.ts';
 import { trades } from '../trade-change.ts';

@@ -1,5 +1,5 @@
-import { MillraceError } from '../../errors.ts';
-import { type WatermarkDelay, windowOptions } from '../../renames.ts';
+import { MillraceError } from '../../base/errors.ts';
+import { type WatermarkDelay, windowOptions } from '../../base/renames.ts';
 import type { Context, InputRecord, Store, StoreDefinition } from '../define.ts';
 import { Heap, type HeapEntry } from '../heap.ts';
 import {

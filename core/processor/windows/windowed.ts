@@ -1,14 +1,14 @@
-import { MillraceError } from '../../errors.ts';
-import { type AllowedLateness, type WatermarkDelay, windowOptions } from '../../renames.ts';
+import { MillraceError } from '../../base/errors.ts';
+import { type AllowedLateness, type WatermarkDelay, windowOptions } from '../../base/renames.ts';
 import type { Context, InputRecord, StoreDefinition } from '../define.ts';
 import { micros, observe, startProgress } from '../watermark.ts';
 import { type Aggregation, type KeyProgress, keyStore, paneStore } from './aggregation.ts';
-import { Gaps } from './gaps.ts';
-import type { Owner, Pane } from './pane.ts';
-import { Rebuild, type RebuildRequest } from './rebuild.ts';
-import { RereadCache, type VersionExtractor } from './reread-cache.ts';
-import { type RecordChange, Revision, type WindowOutcome } from './revision.ts';
-import { WindowStore, type WindowStoreOptions } from './window-store.ts';
+import { Gaps } from './panes/gaps.ts';
+import type { Owner, Pane } from './panes/pane.ts';
+import { WindowStore, type WindowStoreOptions } from './panes/window-store.ts';
+import { Rebuild, type RebuildRequest } from './revisions/rebuild.ts';
+import { RereadCache, type VersionExtractor } from './revisions/reread-cache.ts';
+import { type RecordChange, Revision, type WindowOutcome } from './revisions/revision.ts';
 
 /** The options under their present names. */
 interface Options<R, A> extends WindowStoreOptions<R, A> {

@@ -1,0 +1,119 @@
+import { access, readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { beforeAll, describe, expect, test } from '@jest/globals';
+import { Command } from 'commander';
+import { Metrics } from '../../core/observability/metrics.ts';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+async function documents(): Promise<[path: string, text: string][]> {
+  const top = (await readdir(root)).filter((file) => file.endsWith('.md'));
+  const deep = await Promise.all(
+    ['docs', 'runbooks'].map(async (folder) =>
+      (await readdir(join(root, folder), { recursive: true }))
+        .filter((file) => file.endsWith('.md'))
+        .map((file) => join(folder, file)),
+    ),
+  );
+  const paths = [...top, ...deep.flat()];
+  return Promise.all(
+    paths.map(async (path): Promise<[string, string]> => [path, await readFile(join(root, path), 'utf8')]),
+  );
+}
+
+describe('what documents and runbooks tell to type', () => {
+  const program = new Command('millrace');
+
+  beforeAll(async () => {
+    const folder = join(root, 'cli/commands');
+    for (const file of (await readdir(folder)).filter((each) => /^[a-z-]+\.ts$/.test(each))) {
+      const { register } = (await import(join(folder, file))) as { register(program: Command): void };
+      register(program);
+    }
+  });
+
+  /** The words of `millrace a b …` that name no command; placeholders and options end the names. */
+  function unknownCommand(words: readonly string[]): string | undefined {
+    let at: Command = program;
+    for (const word of words) {
+      if (at.commands.length === 0 || !/^[a-z]+$/.test(word)) return undefined;
+      const next = at.commands.find((command) => command.name() === word);
+      if (next === undefined) return words.join(' ');
+      at = next;
+    }
+    return undefined;
+  }
+
+  test('are commands that exist', async () => {
+    const wrong: string[] = [];
+    let seen = 0;
+    for (const [path, text] of await documents()) {
+      for (const [, command = ''] of text.matchAll(/`millrace ([a-z][^`]*)`/g)) {
+        seen++;
+        const unknown = unknownCommand(command.trim().split(/\s+/));
+        if (unknown !== undefined) wrong.push(`${path}: millrace ${unknown}`);
+      }
+    }
+    expect(seen).toBeGreaterThan(30);
+    expect(wrong).toEqual([]);
+  });
+
+  test('and what remedies and messages of the code tell to type are commands that exist', async () => {
+    const wrong: string[] = [];
+    let seen = 0;
+    for (const folder of ['cli', 'connectors', 'core', 'infra', 'processors', 'proof', 'sinks', 'storage']) {
+      for (const file of await readdir(join(root, folder), { recursive: true })) {
+        if (!file.endsWith('.ts') || file.endsWith('.test.ts')) continue;
+        const text = await readFile(join(root, folder, file), 'utf8');
+        for (const [, command = ''] of text.matchAll(/(?:[\w;,] \\?`|with: )millrace ([a-z][^`'"$;,:]*)/g)) {
+          seen++;
+          const unknown = unknownCommand(command.trim().split(/\s+/));
+          if (unknown !== undefined) wrong.push(`${folder}/${file}: millrace ${unknown}`);
+        }
+      }
+    }
+    expect(seen).toBeGreaterThan(40);
+    expect(wrong).toEqual([]);
+  });
+
+  test('and a command that does not exist is found out', () => {
+    expect(unknownCommand(['connectors', 'repair'])).toBe('connectors repair');
+    expect(unknownCommand(['topics', 'apply', '--json'])).toBeUndefined();
+    expect(unknownCommand(['logs', 'PART'])).toBeUndefined();
+  });
+});
+
+test('the page on metrics lists every metric, and none that does not exist', async () => {
+  const text = await readFile(join(root, 'docs/reference/metrics.md'), 'utf8');
+  const listed = [...text.matchAll(/`((?:millrace|cold_storage|kafka_connect|wal)_[a-z_]+)(?:\{[a-z,]+\})?`/g)];
+  const metrics = new Metrics({ node: false }).registry.getMetricsAsArray().map(({ name }) => name);
+  expect([...new Set(listed.map(([, name]) => name))].sort()).toEqual([...metrics].sort());
+});
+
+test('every link between documents leads to a file', async () => {
+  const broken: string[] = [];
+  for (const [path, text] of await documents()) {
+    for (const [, target = ''] of text.matchAll(/\]\((?!https?:|#|mailto:)([^)#]+)[^)]*\)/g)) {
+      await access(join(root, path, '..', target)).catch(() => broken.push(`${path}: ${target}`));
+    }
+  }
+  expect(broken).toEqual([]);
+});
+
+test('every requirement is listed once, with a status', async () => {
+  const text = await readFile(join(root, 'docs/reference/requirements.md'), 'utf8');
+  const rows = [...text.matchAll(/^\| ([ASNTE]-\d\d[^|]*) \| ([^|]+) \|/gm)];
+  const ids: string[] = [];
+  for (const [, cell = '', status = ''] of rows) {
+    expect(['delivered', 'partly', 'not built']).toContain(status);
+    for (const part of cell.split(', ')) {
+      const [, prefix = '', first, last = first] = /^([A-Z])-(\d+)(?: to [A-Z]-(\d+))?$/.exec(part) ?? [];
+      for (let id = Number(first); id <= Number(last); id++) ids.push(`${prefix}-${id}`);
+    }
+  }
+  const wanted = Object.entries({ A: 60, S: 59, N: 42, T: 58, E: 49 });
+  expect(ids.sort()).toEqual(
+    wanted.flatMap(([prefix, n]) => Array.from({ length: n }, (_, i) => `${prefix}-${i + 1}`)).sort(),
+  );
+});
