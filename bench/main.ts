@@ -1,5 +1,6 @@
-/** `npm run bench -- NAME […]`: each benchmark is a file of this folder that says how it is used. */
+/** `npm run bench -- NAME […]`: each benchmark is a file of `cases/` that says how it is used. */
 import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 
 interface Benchmark {
   /** Usage on the first line, then what it measures. */
@@ -8,9 +9,9 @@ interface Benchmark {
 }
 
 const [name, ...args] = process.argv.slice(2);
-const files = await readdir(import.meta.dirname);
-const names = files.filter((file) => file.endsWith('.ts') && file !== 'main.ts').map((file) => file.slice(0, -3));
-const load = async (each: string): Promise<Benchmark> => (await import(`./${each}.ts`)) as Benchmark;
+const files = await readdir(join(import.meta.dirname, 'cases'));
+const names = files.filter((file) => file.endsWith('.ts')).map((file) => file.slice(0, -3));
+const load = async (each: string): Promise<Benchmark> => (await import(`./cases/${each}.ts`)) as Benchmark;
 
 if (name === undefined || name === '--help' || name === '-h') {
   console.log('npm run bench -- NAME [arguments]\n');

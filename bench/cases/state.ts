@@ -219,13 +219,12 @@ async function inMemory(keys: number, ops: number, measure: Measure): Promise<vo
 async function restored(home: string, keys: number, measure: Measure): Promise<void> {
   await using log = new MadeUpLog(keys);
   await using writer = await log.writer();
-  const position = { topic: 'input', committed: undefined, start: 0n };
   const { signal } = new AbortController();
   const open = async (): Promise<void> => {
     await using state = await State.open({
       processor: 'bench',
       definitions: [definition],
-      ownership: { ...position, inputs: [position], partition: 0, log, writer, group: 'bench', signal, ending: signal },
+      ownership: { topic: 'input', partition: 0, log, writer, signal },
       clock: wallClock,
       directory: { path: join(home, 'restored'), epoch: 'bench', disks: new LevelDisks() },
     });

@@ -12,7 +12,7 @@ import { underKnownNames } from './names.ts';
 import { similar } from './similar.ts';
 import { mergeTrees, type Tree } from './tree.ts';
 
-export const projectDir = resolve(import.meta.dirname, '..');
+export const projectDir = resolve(import.meta.dirname, '../..');
 export const defaultStack = 'dev';
 
 export interface GlobalOptions {

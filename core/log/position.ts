@@ -1,6 +1,14 @@
 import { MillraceError } from '../base/errors.ts';
-import type { InputPosition } from '../runtime/handler.ts';
 import { type Log, type LogRecord, partitionId, readRange, type TopicPartition } from './log.ts';
+
+/** Where a task stands in one of its inputs. */
+export interface InputPosition {
+  readonly topic: string;
+  /** The group's committed position, read after fencing; undefined if the group never committed here. */
+  readonly committed: { readonly offset: bigint; readonly metadata: string } | undefined;
+  /** Earliest offset of the partition: where to begin without a committed position. */
+  readonly start: bigint;
+}
 
 /** The command that makes a group's offsets equal to the positions in the state. */
 function restoreCommand(name: string): string {

@@ -1,13 +1,5 @@
 import type { Fetched, Log, Writer } from '../log/log.ts';
-
-/** Where a task stands in one of its inputs. */
-export interface InputPosition {
-  readonly topic: string;
-  /** The group's committed position, read after fencing; undefined if the group never committed here. */
-  readonly committed: { readonly offset: bigint; readonly metadata: string } | undefined;
-  /** Earliest offset of the partition: where to begin without a committed position. */
-  readonly start: bigint;
-}
+import type { InputPosition } from '../log/position.ts';
 
 /** What a task is given when it takes a partition over. The previous owner is already fenced. Its own position is that in the primary input. */
 export interface Ownership extends InputPosition {

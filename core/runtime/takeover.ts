@@ -1,5 +1,6 @@
 import type { Log, TopicPartition, Writer } from '../log/log.ts';
-import type { Handler, HandlerFactory, InputPosition } from './handler.ts';
+import type { InputPosition } from '../log/position.ts';
+import type { Handler, HandlerFactory } from './handler.ts';
 
 export interface Takeover {
   readonly handler: Handler;

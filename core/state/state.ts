@@ -1,8 +1,7 @@
 import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
-import type { OutRecord, Written } from '../log/log.ts';
+import type { Log, OutRecord, Writer, Written } from '../log/log.ts';
 import type { StoreDefinition } from '../processor/define.ts';
-import type { Ownership } from '../runtime/handler.ts';
 import {
   changelogTopic,
   type LoadPortion,
@@ -17,10 +16,21 @@ import { LocalCopy, type StateDirectory } from './changelog/local-copy.ts';
 import { type Snapshotted, snapshotDue, snapshotRecords } from './changelog/snapshots.ts';
 import { Stores } from './stores/stores.ts';
 
+/** The ownership of a partition, as far as its state needs it. The previous owner is already fenced. */
+export interface StateOwner {
+  /** Of the primary input. */
+  readonly topic: string;
+  readonly partition: number;
+  readonly log: Log;
+  readonly writer: Writer;
+  /** Aborted when the task is closed or fenced. */
+  readonly signal: AbortSignal;
+}
+
 export interface StateOptions {
   readonly processor: string;
   readonly definitions: readonly StoreDefinition<never>[];
-  readonly ownership: Ownership;
+  readonly ownership: StateOwner;
   readonly clock: Clock;
   /** Without one, stores that are declared to be on disk are in memory. */
   readonly directory?: StateDirectory | undefined;

@@ -1,5 +1,7 @@
+import { execFile } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, posix } from 'node:path';
+import { promisify } from 'node:util';
 import { describe, expect, test } from '@jest/globals';
 import { parseSource, readSources, type SourceFile } from './imports.ts';
 import { violations } from './rules.ts';
@@ -14,6 +16,12 @@ const folders = [
   ...['schemas', 'core', 'connectors', 'processors', 'sinks', 'proof', 'storage', 'gateway', 'infra', 'cli'],
   ...['test', 'bench'],
 ];
+
+/** Found by name and not by looking: generated code, and one page or schema for each code, alert or decision. */
+const catalogues: ReadonlySet<string> = new Set([
+  ...['schemas/gen', 'schemas/released', 'docs/adr'],
+  ...['runbooks/alerts', 'runbooks/errors'],
+]);
 
 function program(files: Readonly<Record<string, string>>): ReadonlyMap<string, SourceFile> {
   return new Map(Object.entries(files).map(([path, text]) => [path, parseSource(path, text)]));
@@ -33,24 +41,38 @@ test('imports of the repository point one way and have no cycles', () => {
   expect(violations(sources, shipped)).toEqual([]);
 });
 
+test('a folder has at most 14 entries', async () => {
+  const { stdout } = await promisify(execFile)('git', ['ls-files'], { cwd: root });
+  const entries = new Map<string, Set<string>>();
+  for (const path of stdout.split('\n').filter((each) => existsSync(join(root, each)))) {
+    const parts = path.split('/');
+    for (let depth = 1; depth < parts.length; depth++) {
+      const folder = parts.slice(0, depth).join('/');
+      entries.set(folder, (entries.get(folder) ?? new Set()).add(parts[depth] ?? ''));
+    }
+  }
+  const large = [...entries].filter(([folder, names]) => names.size > 14 && !catalogues.has(folder));
+  expect(large.map(([folder, names]) => `${folder}: ${names.size}`)).toEqual([]);
+});
+
 describe('planted violations are found', () => {
   const ok = 'export const a = 1;';
 
   test('a cycle made of types only', () => {
     const files = {
-      'core/a.ts': "import type { B } from './b.ts'; export type A = B;",
-      'core/b.ts': "export type B = import('./c.ts').C;",
-      'core/c.ts': "export type { A as C } from './a.ts';",
+      'core/base/a.ts': "import type { B } from './b.ts'; export type A = B;",
+      'core/base/b.ts': "export type B = import('./c.ts').C;",
+      'core/base/c.ts': "export type { A as C } from './a.ts';",
     };
     expect(violations(program(files), shipped)).toEqual([expect.stringContaining('circle')]);
-    expect(violations(program({ ...files, 'core/c.ts': 'export type C = 1;' }), shipped)).toEqual([]);
+    expect(violations(program({ ...files, 'core/base/c.ts': 'export type C = 1;' }), shipped)).toEqual([]);
   });
 
   test('a cycle through a dynamic import, and a file that imports itself', () => {
     const files = {
-      'core/a.ts': "export const b = () => import('./b.ts');",
-      'core/b.ts': "export * from './a.ts';",
-      'core/self.ts': "import './self.ts';",
+      'core/base/a.ts': "export const b = () => import('./b.ts');",
+      'core/base/b.ts': "export * from './a.ts';",
+      'core/base/self.ts': "import './self.ts';",
     };
     expect(violations(program(files), shipped)).toHaveLength(2);
   });
@@ -67,6 +89,27 @@ describe('planted violations are found', () => {
     const target = specifier.replace(/^(\.\.\/)+/, path.startsWith('processors') ? 'processors/' : '');
     const files = program({ [path]: `import type { a } from '${specifier}';`, [target]: ok });
     expect(violations(files, shipped)).toEqual([`${path} may not import ${target}`]);
+  });
+
+  test.each([
+    ['core/state/a.ts', 'core/runtime/a.ts'],
+    ['core/processor/a.ts', 'core/runtime/a.ts'],
+    ['core/log/a.ts', 'core/kafka/a.ts'],
+    ['core/runtime/a.ts', 'core/testing/a.ts'],
+    ['core/runtime/fold/a.ts', 'core/unnamed/a.ts'],
+  ])('%s imports %s, against the order of the folders of core', (path, target) => {
+    const text = `import type { a } from '${posix.relative(posix.dirname(path), target)}';`;
+    expect(violations(program({ [path]: text, [target]: ok }), shipped)).toEqual([`${path} may not import ${target}`]);
+  });
+
+  test('but a folder of core imports what is below it in that order, and its own sub-folders', () => {
+    const files = {
+      'core/runtime/a.ts': "import '../state/a.ts'; import './fold/a.ts';",
+      'core/runtime/fold/a.ts': "import '../../log/a.ts';",
+      'core/state/a.ts': ok,
+      'core/log/a.ts': ok,
+    };
+    expect(violations(program(files), shipped)).toEqual([]);
   });
 
   test('but not of what lies beside the processors for all of them, which imports none of them itself', () => {
@@ -108,7 +151,7 @@ describe('planted violations are found', () => {
   });
 
   test('an import of a file that is not there', () => {
-    expect(violations(program({ 'core/a.ts': "import './b.ts';" }), shipped)).toHaveLength(1);
+    expect(violations(program({ 'core/base/a.ts': "import './b.ts';" }), shipped)).toHaveLength(1);
   });
 
   test('also in a file that disposes asynchronously', () => {

@@ -15,6 +15,27 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'entries/testing.ts': ['schemas', 'core'],
 };
 
+/**
+ * What each folder of core may import from the others. The order is from the bottom to the top: a folder imports only folders above it in
+ * this list.
+ */
+const core: Readonly<Record<string, readonly string[]>> = {
+  base: [],
+  values: ['base'],
+  capture: ['base', 'values'],
+  avro: ['base'],
+  log: ['base', 'avro'],
+  kafka: ['base', 'log'],
+  archive: ['base', 'values', 'capture', 'avro', 'log'],
+  'hot-store': ['base', 'values', 'archive'],
+  processor: ['base', 'values', 'capture'],
+  state: ['base', 'values', 'capture', 'avro', 'log', 'processor'],
+  observability: ['base', 'state'],
+  runtime: ['base', 'capture', 'avro', 'log', 'processor', 'state', 'observability'],
+  operations: ['base', 'values', 'avro', 'log', 'archive', 'processor', 'state', 'runtime'],
+  testing: ['base', 'avro', 'log', 'processor', 'state', 'observability', 'runtime'],
+};
+
 /** Packages that one folder wraps, so that they can be replaced. */
 const wrapped: Readonly<Record<string, string>> = {
   kafkajs: 'core/kafka/',
@@ -29,7 +50,8 @@ const reserved = ['env', 'exit', 'exitCode', 'on', 'once'];
 /** Wrapped for tests and benches, too: what they draw comes from the run's seed, so that it can be repeated. */
 const everywhere: ReadonlySet<string> = new Set(['fast-check']);
 
-const isTest = (path: string): boolean => /\.test\.ts$|^(test|bench)\/|\/fixtures?[/.]/.test(path);
+const isTest = (path: string): boolean =>
+  /\.test\.ts$|^(test|bench)\/|\/fixtures?[/.]|^processors\/[^/]+\/testing\//.test(path);
 
 /** One sentence for each violation. `shipped` are the packages that the image has: dependencies, not devDependencies. */
 export function violations(sources: ReadonlyMap<string, SourceFile>, shipped: ReadonlySet<string>): readonly string[] {
@@ -51,7 +73,9 @@ function directions(file: SourceFile): string[] {
   const from = layerOf(file.path);
   return file.files
     .filter((target) => {
+      if (isTest(file.path) && target.startsWith('test/')) return false;
       const to = layerOf(target);
+      if (from === 'core' && to === 'core' && !isTest(file.path)) return !coreAllows(file.path, target);
       if (to === from) return ![unitOf(file.path), to].includes(unitOf(target)) && !isTest(file.path);
       if (target === 'package.json') return from !== 'cli';
       return !(allowed[from] ?? []).includes(to);
@@ -84,6 +108,11 @@ function environment(file: SourceFile): string[] {
 
 function layerOf(path: string): string {
   return path.split('/', 1)[0] ?? '';
+}
+
+function coreAllows(path: string, target: string): boolean {
+  const [from = '', to = ''] = [path, target].map((each) => each.split('/')[1]);
+  return from === to || (core[from] ?? []).includes(to);
 }
 
 /** A processor or a sink; they do not import each other either, only what lies beside them for all of them. */

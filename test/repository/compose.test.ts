@@ -8,7 +8,7 @@ import { environmentName } from '../../cli/settings/environment.ts';
 import { configSchema } from '../../core/base/config.ts';
 import * as parts from '../../infra/local/parts.ts';
 
-const root = fileURLToPath(new URL('..', import.meta.url));
+const root = fileURLToPath(new URL('../..', import.meta.url));
 const read = (path: string): Promise<string> => readFile(`${root}/${path}`, 'utf8');
 
 interface Service {

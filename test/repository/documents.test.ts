@@ -5,7 +5,7 @@ import { beforeAll, describe, expect, test } from '@jest/globals';
 import { Command } from 'commander';
 import { Metrics } from '../../core/observability/metrics.ts';
 
-const root = fileURLToPath(new URL('..', import.meta.url));
+const root = fileURLToPath(new URL('../..', import.meta.url));
 
 async function documents(): Promise<[path: string, text: string][]> {
   const top = (await readdir(root)).filter((file) => file.endsWith('.md'));

@@ -1,20 +1,21 @@
 /** `millrace schemas`: the contracts of schemas/ against the registry, and the code that is generated from them. */
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
 import { breakOf, mismatchOf } from '../../../core/avro/compatibility.ts';
 import { type Compatibility, Registry } from '../../../core/avro/registry/registry.ts';
 import { avroType } from '../../../core/avro/types.ts';
 import { MillraceError } from '../../../core/base/errors.ts';
 import { schemas } from '../../../schemas/gen/index.ts';
-import { generate } from '../../../schemas/generate.ts';
+import { generate, ownFolders } from '../../../schemas/generate.ts';
 import { type Contract, contracts, valueSubject } from '../../../schemas/topics.ts';
 import { loadConfig } from '../../settings/config.ts';
 import { printJson, printTable } from '../../terminal/print.ts';
 
-const folder = join(import.meta.dirname, '../../schemas');
+const folder = join(import.meta.dirname, '../../../schemas');
 const released = join(folder, 'released');
 const generated = join(folder, 'gen');
+const ours = ownFolders.map((name) => join(folder, name));
 
 const captured = contracts()
   .filter(({ writer, subject }) => writer === 'connect' && subject.endsWith('-value'))
@@ -48,7 +49,7 @@ export function register(program: Command): void {
     .action(level);
   group
     .command('gen')
-    .description('write schemas/gen from schemas/*.avsc')
+    .description('write schemas/gen from schemas/*/*.avsc')
     .option('--check', 'write nothing; exit with 1 when a file differs')
     .action(gen);
   group
@@ -158,7 +159,7 @@ function print(results: readonly Result[], command: Command): void {
 }
 
 function gen(options: { check?: boolean }): void {
-  const wanted = generate([folder, join(folder, 'capture')]);
+  const wanted = generate([...ours, join(folder, 'capture')]);
   const actual = new Map(readdirSync(generated).map((file) => [file, readFileSync(join(generated, file), 'utf8')]));
   const differing = [...new Set([...wanted.keys(), ...actual.keys()])].filter(
     (file) => wanted.get(file) !== actual.get(file),
@@ -183,8 +184,9 @@ function gen(options: { check?: boolean }): void {
 
 function release(): void {
   mkdirSync(released, { recursive: true });
-  for (const file of readdirSync(folder).filter((name) => name.endsWith('.avsc'))) {
-    const text = readFileSync(join(folder, file), 'utf8');
+  for (const source of ours.flatMap((each) => readdirSync(each).map((name) => join(each, name)))) {
+    const file = basename(source);
+    const text = readFileSync(source, 'utf8');
     const before = readdirSync(released).includes(file) ? readFileSync(join(released, file), 'utf8') : undefined;
     if (before === text) continue;
     const reason = before === undefined ? undefined : breakOf(JSON.parse(text) as object, JSON.parse(before) as object);

@@ -97,7 +97,7 @@ describe('the registry', () => {
 
 describe('millrace schemas', () => {
   const millrace = async (...args: string[]) => {
-    const root = join(import.meta.dirname, '../..');
+    const root = join(import.meta.dirname, '../../..');
     const env = { ...process.env, MILLRACE_REGISTRY_URL: url };
     const { stdout } = await promisify(execFile)(process.execPath, [join(root, 'cli/main.ts'), 'schemas', ...args], {
       env,
