@@ -1,16 +1,14 @@
 /**
- * The public interface of Millrace. What is here keeps its meaning between minor versions; files below it may change at any time.
+ * The public interface of Millrace for programs that declare processors. The names here keep their meaning between minor versions; files below
+ * may change at any time.
  *
- * Tests of a processor need `millrace/testing`, too.
+ * The rest is in entries of its own: `millrace/windows` (aggregates by key and window), `millrace/joins`, `millrace/patterns`, `millrace/runtime`
+ * (to run processors in a program of your own) and `millrace/testing` (to test them in virtual time, without a broker).
  */
 
-// ---- For those who write processors ----
-
-/** Refusing a record: throw one whose code has the disposition `deadLetter`, such as BAD_RECORD. */
+/** Refusing a record: throw a `MillraceError` whose code has the disposition `deadLetter`, such as BAD_RECORD. */
 export { type Disposition, type ErrorCode, isError, MillraceError } from './core/base/errors.ts';
-/** Which windows an event time belongs to. */
-export { type Calendar, CalendarWindows, calendar } from './core/processor/calendars/calendar.ts';
-/** What a processor is: a declaration around a pure, synchronous fold. */
+/** A processor: a declaration around a pure, synchronous fold. */
 export {
   type Context,
   defineProcessor,
@@ -26,78 +24,11 @@ export {
   type Table,
   type TableRecord,
 } from './core/processor/define.ts';
-/** Deadlines in order, earliest first. */
-export { Heap, type HeapEntry } from './core/processor/heap.ts';
-/** Joins and their kin: the latest of another topic as of an event time, a captured table, each id once, another partitioning. */
-export { AsOfJoin, type AsOfOptions, type PendingJoin } from './core/processor/joins/as-of.ts';
-export { Dedup, type FirstSeen } from './core/processor/joins/dedup.ts';
-export { byFields } from './core/processor/joins/repartition.ts';
-export {
-  CapturedTable,
-  type CapturedTableOptions,
-  type RowChange,
-  type TablePosition,
-} from './core/processor/joins/table.ts';
-export { type AsOfResult, type StoredVersion, VersionedStore } from './core/processor/joins/versioned-store.ts';
-/** Patterns over events: sequences, counts, absence, within a time. */
-export { KeyedPattern } from './core/processor/pattern/keyed.ts';
-export {
-  definePattern,
-  type Pattern,
-  type PatternEvent,
-  type PatternOutcome,
-  patternStateSchema,
-} from './core/processor/pattern/pattern.ts';
-/** How far event time has come, key by key. Microseconds. */
-export { dueAt, observe, type Progress, startProgress, watermarkAt } from './core/processor/watermark.ts';
-/** Aggregates by key and window: late records and corrections revise them, larger windows are merged from smaller ones. */
-export type { Aggregation, Emission } from './core/processor/windows/aggregation.ts';
-export { Plan } from './core/processor/windows/plan.ts';
-export type { RecordVersion } from './core/processor/windows/revisions/latest-versions.ts';
-export type { VersionExtractor } from './core/processor/windows/revisions/reread-cache.ts';
-export type { RecordChange, WindowOutcome } from './core/processor/windows/revisions/revision.ts';
-export { type Session, Sessions, type SessionsOptions, sessionStores } from './core/processor/windows/sessions.ts';
-export { Windowed, type WindowedOptions, windowStores } from './core/processor/windows/windowed.ts';
-export {
-  assign,
-  hopping,
-  parseWindows,
-  tumbling,
-  type Window,
-  type Windows,
-} from './core/processor/windows/windows.ts';
 /** Exact numbers: an Avro decimal is a `bigint`, unscaled. */
 export { formatDecimal, formatTrimmed, parseDecimal } from './core/values/decimal.ts';
 /** Time: microseconds since 1970 as `bigint`. */
 export { formatTimestamp, parseTimestamp } from './core/values/time.ts';
+/** Former names of this entry. They are removed in the next release. */
+export * from './entries/deprecated.ts';
 /** The schemas of Millrace's own topics, for processors that read them, and the types of their values. */
 export { type SchemaName, type SchemaTypes, schemas } from './schemas/gen/index.ts';
-
-// ---- For those who run processors in a program of their own, instead of with `millrace run` ----
-
-/** Where schemas have their ids. */
-export { Registry } from './core/avro/registry/registry.ts';
-export type { Schemas } from './core/avro/schemas.ts';
-export { type Clock, wallClock } from './core/base/clock.ts';
-export { KafkaLog } from './core/kafka/log.ts';
-/** The log as the runtime sees it, and Kafka as that log. */
-export type { Fetched, Fetcher, Log, LogRecord, OutRecord, Writer } from './core/log/log.ts';
-export { Metrics } from './core/observability/metrics.ts';
-/** A task for each partition, exactly once. */
-export { type Codecs, openCodecs } from './core/runtime/fold/codecs.ts';
-export { FoldHandler, type FoldSettings } from './core/runtime/fold/fold-handler.ts';
-export { Runner, type RunnerEvent, type RunnerOptions } from './core/runtime/runner.ts';
-
-// ---- Former names, for one release ----
-
-export {
-  type Change,
-  type Held,
-  type Mark,
-  type Outcome,
-  type Reading,
-  type Seen,
-  type Version,
-  Versions,
-  type Waiting,
-} from './entries/deprecated.ts';
