@@ -101,6 +101,55 @@ test('every link between documents leads to a file', async () => {
   expect(broken).toEqual([]);
 });
 
+/** The anchor that a heading gets: lower case, without punctuation, spaces as dashes. */
+function anchorOf(heading: string): string {
+  const text = heading.replace(/\[([^\]]*)\]\([^)]*\)/g, '$1').toLowerCase();
+  return text
+    .replace(/[^\p{L}\p{N}\s_-]/gu, '')
+    .trim()
+    .replace(/\s/g, '-');
+}
+
+test('every link to a heading names one that its page has', async () => {
+  const pages = await documents();
+  const anchors = new Map(
+    pages.map(([path, text]) => {
+      const headings = text.replace(/^```[\s\S]*?^```/gm, '').matchAll(/^#+ (.*)$/gm);
+      return [path, new Set([...headings].map(([, heading = '']) => anchorOf(heading)))];
+    }),
+  );
+  const broken: string[] = [];
+  let seen = 0;
+  for (const [path, text] of pages) {
+    for (const [, target = '', anchor = ''] of text.matchAll(/\]\((?!https?:|mailto:)([^)#]*)#([^)]+)\)/g)) {
+      seen++;
+      const page = target === '' ? path : join(path, '..', target);
+      if (anchors.get(page)?.has(anchor) !== true) broken.push(`${path}: ${target}#${anchor}`);
+    }
+  }
+  expect(seen).toBeGreaterThan(30);
+  expect(broken).toEqual([]);
+});
+
+test('the index names every page of docs once', async () => {
+  const text = await readFile(join(root, 'docs/README.md'), 'utf8');
+  const named = [...text.matchAll(/\]\((?!https?:|\.\.)([^)#]+\.md)\)/g)].map(([, target = '']) => target);
+  const pages = (await readdir(join(root, 'docs'), { recursive: true })).filter(
+    (file) => file.endsWith('.md') && file !== 'README.md' && !/^adr.\d/.test(file),
+  );
+  expect(named.sort()).toEqual(pages.sort());
+});
+
+test('the glossary is in alphabetical order, each term once', async () => {
+  const text = await readFile(join(root, 'docs/glossary.md'), 'utf8');
+  const [, terms = '', verbs = ''] = text.split(/^## /m);
+  for (const table of [terms, verbs]) {
+    const names = [...table.matchAll(/^\| ([^|]+) \|/gm)].slice(1).map(([, name = '']) => name);
+    expect(names.length).toBeGreaterThan(10);
+    expect(names).toEqual([...new Set(names)].sort());
+  }
+});
+
 test('every requirement is listed once, with a status', async () => {
   const text = await readFile(join(root, 'docs/requirements.md'), 'utf8');
   const rows = [...text.matchAll(/^\| ([ASNTE]-\d\d[^|]*) \| ([^|]+) \|/gm)];
