@@ -77,6 +77,20 @@ describe('what documents and runbooks tell to type', () => {
     expect(wrong).toEqual([]);
   });
 
+  test('and the page of commands lists every command, each once', async () => {
+    const leaves = (command: Command, path: string): string[] =>
+      command.commands.length === 0
+        ? [path]
+        : command.commands.flatMap((each) => leaves(each, `${path} ${each.name()}`));
+    const text = await readFile(join(root, 'docs/reference/commands.md'), 'utf8');
+    const listed = [...text.matchAll(/^\| `(millrace [a-z -]+)/gm)].map(([, words = '']) =>
+      words.replace(/ -.*/, '').trim(),
+    );
+    // An argument that is no placeholder: the processor.
+    const named = listed.map((words) => words.replace('rebuild ohlcv', 'rebuild'));
+    expect(named.sort()).toEqual(leaves(program, 'millrace').sort());
+  });
+
   test('and a command that does not exist is found out', () => {
     expect(unknownCommand(['connectors', 'repair'])).toBe('connectors repair');
     expect(unknownCommand(['topics', 'apply', '--json'])).toBeUndefined();
@@ -99,6 +113,31 @@ test('every link between documents leads to a file', async () => {
     }
   }
   expect(broken).toEqual([]);
+});
+
+test('every page that code names is there', async () => {
+  const missing: string[] = [];
+  for (const folder of [
+    'bench',
+    'cli',
+    'connectors',
+    'core',
+    'infra',
+    'processors',
+    'proof',
+    'sinks',
+    'storage',
+    'test',
+  ]) {
+    for (const file of await readdir(join(root, folder), { recursive: true })) {
+      if (!/\.(ts|mjs|sql|yml|json)$/.test(file)) continue;
+      const text = await readFile(join(root, folder, file), 'utf8');
+      for (const [page] of text.matchAll(/\b(?:docs|runbooks)\/[\w/-]+\.md\b/g)) {
+        await access(join(root, page)).catch(() => missing.push(`${folder}/${file}: ${page}`));
+      }
+    }
+  }
+  expect(missing).toEqual([]);
 });
 
 /** The anchor that a heading gets: lower case, without punctuation, spaces as dashes. */
