@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { Command } from 'commander';
 import { Metrics } from '../core/observability/metrics.ts';
+import { allowed } from './architecture/rules.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
@@ -113,6 +114,26 @@ test('every link between documents leads to a file', async () => {
     }
   }
   expect(broken).toEqual([]);
+});
+
+test('the page on architecture has every folder with the imports that the rules allow', async () => {
+  const text = await readFile(join(root, 'docs/architecture.md'), 'utf8');
+  const shown = new Map<string, string>();
+  for (const [, names = '', imports = ''] of text.matchAll(/^\| (\[`[^|]+) \| [^|]+ \| ([^|]+) \|$/gm)) {
+    for (const [, name = ''] of names.matchAll(/\]\(\.\.\/([^)]+)\)/g)) shown.set(name, imports);
+  }
+  const folders = (await readdir(root, { withFileTypes: true }))
+    .filter((entry) => entry.isDirectory() && !/^(\.|node_modules$|docs$|runbooks$)/.test(entry.name))
+    .map(({ name }) => name);
+  expect(folders.filter((folder) => !shown.has(folder))).toEqual([]);
+  for (const [name, others] of Object.entries(allowed)) {
+    const imports = shown.get(name);
+    if (imports === undefined && !folders.includes(name)) continue;
+    const all = Object.keys(allowed).filter((each) => ![name, 'index.ts', 'testing.ts'].includes(each));
+    const meant =
+      imports === 'all of these' ? all : [...(imports ?? '').matchAll(/`(\w+)`/g)].map(([, each = '']) => each);
+    expect([name, meant.sort()]).toEqual([name, [...others].sort()]);
+  }
 });
 
 test('every page that code names is there', async () => {
