@@ -6,10 +6,8 @@
 
 // ---- For those who write processors ----
 
-/** Exact numbers: an Avro decimal is a `bigint`, unscaled. */
-export { formatDecimal, formatTrimmed, parseDecimal } from './core/decimal.ts';
 /** Refusing a record: throw one whose code has the disposition `deadLetter`, such as BAD_RECORD. */
-export { type Disposition, type ErrorCode, isError, MillraceError } from './core/errors.ts';
+export { type Disposition, type ErrorCode, isError, MillraceError } from './core/base/errors.ts';
 /** Which windows an event time belongs to. */
 export { type Calendar, CalendarWindows, calendar } from './core/processor/calendars/calendar.ts';
 /** What a processor is: a declaration around a pure, synchronous fold. */
@@ -51,7 +49,7 @@ export { dueAt, observe, type Progress, startProgress, watermarkAt } from './cor
 export type { Aggregation, Emission } from './core/processor/windows/aggregation.ts';
 export { Plan } from './core/processor/windows/plan.ts';
 export type { Reading } from './core/processor/windows/recent.ts';
-export type { Change, WindowOutcome } from './core/processor/windows/revision.ts';
+export type { Change, WindowOutcome } from './core/processor/windows/revisions/revision.ts';
 export { type Session, Sessions, type SessionsOptions, sessionStores } from './core/processor/windows/sessions.ts';
 export type { Version } from './core/processor/windows/versions.ts';
 export { Windowed, type WindowedOptions, windowStores } from './core/processor/windows/windowed.ts';
@@ -63,22 +61,24 @@ export {
   type Window,
   type Windows,
 } from './core/processor/windows/windows.ts';
+/** Exact numbers: an Avro decimal is a `bigint`, unscaled. */
+export { formatDecimal, formatTrimmed, parseDecimal } from './core/values/decimal.ts';
 /** Time: microseconds since 1970 as `bigint`. */
-export { formatTimestamp, parseTimestamp } from './core/time.ts';
+export { formatTimestamp, parseTimestamp } from './core/values/time.ts';
 /** The schemas of Millrace's own topics, for processors that read them, and the types of their values. */
 export { type SchemaName, type SchemaTypes, schemas } from './schemas/gen/index.ts';
 
 // ---- For those who run processors in a program of their own, instead of with `millrace run` ----
 
 /** Where schemas have their ids. */
-export { Registry } from './core/avro/registry.ts';
+export { Registry } from './core/avro/registry/registry.ts';
 export type { Schemas } from './core/avro/schemas.ts';
-export { type Clock, wallClock } from './core/clock.ts';
+export { type Clock, wallClock } from './core/base/clock.ts';
 export { KafkaLog } from './core/kafka/log.ts';
+/** The log as the runtime sees it, and Kafka as that log. */
+export type { Fetched, Fetcher, Log, LogRecord, OutRecord, Writer } from './core/log/log.ts';
 export { Metrics } from './core/observability/metrics.ts';
 /** A task for each partition, exactly once. */
-export { type Codecs, openCodecs } from './core/runtime/codecs.ts';
-export { FoldHandler, type FoldSettings } from './core/runtime/fold-handler.ts';
-/** The log as the runtime sees it, and Kafka as that log. */
-export type { Fetched, Fetcher, Log, LogRecord, OutRecord, Writer } from './core/runtime/log.ts';
+export { type Codecs, openCodecs } from './core/runtime/fold/codecs.ts';
+export { FoldHandler, type FoldSettings } from './core/runtime/fold/fold-handler.ts';
 export { Runner, type RunnerEvent, type RunnerOptions } from './core/runtime/runner.ts';

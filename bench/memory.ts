@@ -2,8 +2,8 @@
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { projectDir } from '../cli/config.ts';
 import { runtimeEnv, runtimeFlags } from '../cli/demo/pipeline.ts';
+import { projectDir } from '../cli/settings/config.ts';
 import type { Filled } from './windows/open-windows.ts';
 
 export const help = `bench memory [windows]

@@ -12,8 +12,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { projectDir, stackDir, stacksHome } from './config.ts';
-import { untilSignal } from './signals.ts';
+import { projectDir, stackDir, stacksHome } from './settings/config.ts';
+import { untilSignal } from './terminal/signals.ts';
 
 interface Outcome {
   readonly passed: number;

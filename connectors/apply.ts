@@ -1,8 +1,8 @@
 /** Brings a connector to the state of its definition and proves that it runs. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { MillraceError } from '../core/errors.ts';
+import { MillraceError } from '../core/base/errors.ts';
 import type { ConnectClient, ConnectorStatus, FieldErrors } from './client.ts';
-import { type Definition, differences } from './definition.ts';
+import { type Definition, differences } from './definition/definition.ts';
 
 export interface ApplyOptions {
   /** How long it may take to run. Default 60,000. */

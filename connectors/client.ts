@@ -1,9 +1,9 @@
 /** Kafka Connect's REST API, the part that we use. Not its job: what to do about an answer. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
-import { MillraceError } from '../core/errors.ts';
+import { MillraceError } from '../core/base/errors.ts';
 import { waitMs } from './backoff.ts';
-import type { ConnectorConfig } from './definition.ts';
+import type { ConnectorConfig } from './definition/definition.ts';
 
 const state = z.string();
 const statusShape = z.object({

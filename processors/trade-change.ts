@@ -1,5 +1,5 @@
-import { wholeRow } from '../core/captured-row.ts';
-import { MillraceError } from '../core/errors.ts';
+import { MillraceError } from '../core/base/errors.ts';
+import { wholeRow } from '../core/capture/captured-row.ts';
 import type { Input } from '../core/processor/define.ts';
 import { schemas } from '../schemas/gen/index.ts';
 import type { TradeChange, TradeRow } from '../schemas/gen/trade_change.ts';

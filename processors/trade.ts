@@ -1,7 +1,7 @@
-import { MillraceError } from '../core/errors.ts';
+import { MillraceError } from '../core/base/errors.ts';
 import { micros } from '../core/processor/watermark.ts';
-import { parseTimestamp } from '../core/time.ts';
-import { compareUtf8 } from '../core/utf8.ts';
+import { parseTimestamp } from '../core/values/time.ts';
+import { compareUtf8 } from '../core/values/utf8.ts';
 import type { TradeRow } from '../schemas/gen/trade_change.ts';
 
 /** A trade as processors take it. Price and size unscaled at scale 8, notional at scale 16. */

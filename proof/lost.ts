@@ -1,7 +1,7 @@
-import { DAY, parseTimestamp } from '../core/time.ts';
+import { DAY, parseTimestamp } from '../core/values/time.ts';
 import type { ArchiveObject } from '../schemas/gen/archive_object.ts';
-import type { Files } from './files.ts';
-import type { LostObject } from './report.ts';
+import type { Files } from './archive/files.ts';
+import type { LostObject } from './report/report.ts';
 
 /**
  * What of a topic is lost for good. It is told, and no difference: the log may have a part of the rows still. What Postgres has of them is

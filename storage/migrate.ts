@@ -1,8 +1,8 @@
 /** Brings the source database to the newest schema: the plain SQL files of infra/sql, in the order of their names. */
 import { runner } from 'node-pg-migrate';
 import { type Client, DatabaseError } from 'pg';
-import { MillraceError } from '../core/errors.ts';
-import { connectPostgres } from '../core/postgres.ts';
+import { MillraceError } from '../core/base/errors.ts';
+import { connectPostgres } from '../core/base/postgres.ts';
 
 export interface MigrateOptions {
   /** Connection string of the owner role; it needs CREATEROLE (with REPLICATION) the first time. */

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { cacheDir, projectDir } from '../../cli/config.ts';
+import { cacheDir, projectDir } from '../../cli/settings/config.ts';
 import { ensureCached } from '../../infra/local/install/cache.ts';
 import { runCommand } from '../../infra/local/install/command.ts';
 

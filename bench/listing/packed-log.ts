@@ -1,5 +1,5 @@
 /** A log of very many records that takes no heap: their bytes lie behind one another, and a fetch gives about as many of them as a broker's does. */
-import type { Fetched, FetchOptions, FetchPosition, Log, LogRecord } from '../../core/runtime/log.ts';
+import type { Fetched, FetchOptions, FetchPosition, Log, LogRecord } from '../../core/log/log.ts';
 
 class PackedPartition {
   readonly #chunks: Buffer[] = [];

@@ -1,18 +1,18 @@
-/** Asks one question of a list of very many objects, in a process of its own, and prints what it cost. Started by bench/listing.ts. */
+/** Asks one question of a list of very many objects, in a process of its own, and prints what it cost. Started by bench/cases/listing.ts. */
 import { writeFileSync } from 'node:fs';
 import { readStanding } from '../../cli/archive/standing.ts';
-import { daysTopic } from '../../core/archive/days.ts';
 import { manifestKey, objectKey } from '../../core/archive/keys.ts';
 import { readDayObjects } from '../../core/archive/listing/day-objects.ts';
+import { daysTopic } from '../../core/archive/listing/days.ts';
 import { newestObject } from '../../core/archive/listing/newest.ts';
+import { readListing, readObjects } from '../../core/archive/listing/objects.ts';
 import { readTotals } from '../../core/archive/listing/totals.ts';
 import { formatManifest, totalsOf, writtenIn } from '../../core/archive/manifest.ts';
-import { readListing, readObjects } from '../../core/archive/objects.ts';
 import { replacementsTopic } from '../../core/archive/replacements.ts';
 import { AvroEncoder } from '../../core/avro/encoder.ts';
-import { MemorySchemas } from '../../core/avro/memory.ts';
-import type { Log } from '../../core/runtime/log.ts';
-import { sha256Of } from '../../core/sha256.ts';
+import { MemorySchemas } from '../../core/avro/registry/memory.ts';
+import type { Log } from '../../core/log/log.ts';
+import { sha256Of } from '../../core/values/sha256.ts';
 import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import type { ArchivePartition } from '../../schemas/gen/archive_partition.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';

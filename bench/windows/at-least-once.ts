@@ -4,14 +4,14 @@
  *
  *   node bench/windows/at-least-once.ts STACK
  */
-import { configOf } from '../../cli/config.ts';
-import { encodeBatch } from '../../core/kafka/batch-encoder.ts';
-import { type Broker, type Cluster, createCluster } from '../../core/kafka/internals.ts';
+import { configOf } from '../../cli/settings/config.ts';
+import { type Broker, type Cluster, createCluster } from '../../core/kafka/connection/internals.ts';
+import { Topology } from '../../core/kafka/connection/topology.ts';
 import { KafkaLog } from '../../core/kafka/log.ts';
-import { type ProducedBatch, produce } from '../../core/kafka/produce.ts';
-import { Topology } from '../../core/kafka/topology.ts';
-import { chunk, groupByPartition } from '../../core/kafka/writer.ts';
-import type { OutRecord, Transaction, Writer, Written } from '../../core/runtime/log.ts';
+import { encodeBatch } from '../../core/kafka/wire/batch-encoder.ts';
+import { type ProducedBatch, produce } from '../../core/kafka/write/produce.ts';
+import { chunk, groupByPartition } from '../../core/kafka/write/writer.ts';
+import type { OutRecord, Transaction, Writer, Written } from '../../core/log/log.ts';
 
 /** Where offsets go: Kafka takes none from outside a group that has members. */
 export function plainGroup(group: string): string {

@@ -1,7 +1,7 @@
 /** Whether two topics of candles say the same, number for number. */
 import type { Schemas } from '../../core/avro/schemas.ts';
 import type { KafkaLog } from '../../core/kafka/log.ts';
-import { readTopic } from '../../proof/topic.ts';
+import { readTopic } from '../../proof/reading/topic.ts';
 import type { Candle } from '../../schemas/gen/candle.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 

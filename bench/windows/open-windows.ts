@@ -7,14 +7,14 @@
  */
 import { AvroEncoder } from '../../core/avro/encoder.ts';
 import { envelope, envelopeSchema, tradeRow } from '../../core/avro/fixtures/debezium.ts';
-import { MemorySchemas } from '../../core/avro/memory.ts';
-import { wallClock } from '../../core/clock.ts';
-import { parseConfig } from '../../core/config.ts';
+import { MemorySchemas } from '../../core/avro/registry/memory.ts';
+import { wallClock } from '../../core/base/clock.ts';
+import { parseConfig } from '../../core/base/config.ts';
+import type { Fetched, Log, LogRecord, OutRecord, Writer } from '../../core/log/log.ts';
 import { Metrics } from '../../core/observability/metrics.ts';
-import { openCodecs } from '../../core/runtime/codecs.ts';
-import { FoldHandler } from '../../core/runtime/fold-handler.ts';
-import type { Fetched, Log, LogRecord, OutRecord, Writer } from '../../core/runtime/log.ts';
-import { formatTimestamp } from '../../core/time.ts';
+import { openCodecs } from '../../core/runtime/fold/codecs.ts';
+import { FoldHandler } from '../../core/runtime/fold/fold-handler.ts';
+import { formatTimestamp } from '../../core/values/time.ts';
 import { ohlcv } from '../../processors/ohlcv/ohlcv.ts';
 import { peakMib } from './measure.ts';
 

@@ -1,8 +1,8 @@
 /** A clean start on a broker that has run other contestants before. */
 import { setTimeout as delay } from 'node:timers/promises';
 import kafkajs from 'kafkajs';
-import { applyTopics } from '../../connectors/topics.ts';
-import type { Config } from '../../core/config.ts';
+import { applyTopics } from '../../connectors/definition/topics.ts';
+import type { Config } from '../../core/base/config.ts';
 import { TopicAdmin } from '../../core/kafka/admin.ts';
 import { topics } from '../../schemas/topics.ts';
 import type { Contestant } from './contestants.ts';

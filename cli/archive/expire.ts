@@ -1,13 +1,13 @@
 /** `millrace archive expire`: gives up the rows of old days. */
 import type { Command } from 'commander';
-import { MillraceError } from '../../core/errors.ts';
+import { MillraceError } from '../../core/base/errors.ts';
 import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
 import { Compactor } from '../../sinks/compaction/compactor.ts';
-import { type Expiry, readExpiries } from '../../sinks/compaction/expiry.ts';
-import { loadConfig } from '../config.ts';
-import { notConfirmed } from '../options.ts';
-import { count, printJson, printTable, say } from '../print.ts';
-import { Progress } from '../progress.ts';
+import { type Expiry, readExpiries } from '../../sinks/compaction/expire/expiry.ts';
+import { loadConfig } from '../settings/config.ts';
+import { notConfirmed } from '../terminal/options.ts';
+import { count, printJson, printTable, say } from '../terminal/print.ts';
+import { Progress } from '../terminal/progress.ts';
 import { archivedTopic, dayOf } from './list.ts';
 import { type ArchivePlace, withArchive } from './place.ts';
 

@@ -2,12 +2,12 @@
 import { once } from 'node:events';
 import type { Writable } from 'node:stream';
 import type { Command } from 'commander';
-import { readListing } from '../../core/archive/objects.ts';
-import { MillraceError } from '../../core/errors.ts';
+import { readListing } from '../../core/archive/listing/objects.ts';
+import { MillraceError } from '../../core/base/errors.ts';
 import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
-import { loadConfig } from '../config.ts';
-import { withLog } from '../log.ts';
-import { untilSignal } from '../signals.ts';
+import { loadConfig } from '../settings/config.ts';
+import { withLog } from '../stack/log.ts';
+import { untilSignal } from '../terminal/signals.ts';
 import { archivedTopic, dayOf, listed, urlOf } from './list.ts';
 
 interface FilesOptions {

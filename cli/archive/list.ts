@@ -1,14 +1,14 @@
 /** What the archive lists, for commands. */
 import { type Command, InvalidArgumentError } from 'commander';
 import { readDayObjects } from '../../core/archive/listing/day-objects.ts';
-import { inOrder, type ListedObject, listObjects } from '../../core/archive/objects.ts';
-import { Registry } from '../../core/avro/registry.ts';
-import type { Config } from '../../core/config.ts';
-import { MillraceError } from '../../core/errors.ts';
+import { inOrder, type ListedObject, listObjects } from '../../core/archive/listing/objects.ts';
+import { openStore, urlOfKey } from '../../core/archive/s3/open.ts';
+import { Registry } from '../../core/avro/registry/registry.ts';
+import type { Config } from '../../core/base/config.ts';
+import { MillraceError } from '../../core/base/errors.ts';
 import { KafkaLog } from '../../core/kafka/log.ts';
-import { openStore, urlOfKey } from '../../core/s3/open.ts';
 import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
-import { loadConfig } from '../config.ts';
+import { loadConfig } from '../settings/config.ts';
 
 /** Days of rows, `YYYY-MM-DD`, inclusive. */
 export interface Days {

@@ -3,14 +3,14 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import { normalPrefix } from '../../core/archive/keys.ts';
 import { replacementsTopic } from '../../core/archive/replacements.ts';
-import type { Registry } from '../../core/avro/registry.ts';
-import { MillraceError } from '../../core/errors.ts';
+import { openStore } from '../../core/archive/s3/open.ts';
+import type { ObjectStore } from '../../core/archive/s3/store.ts';
+import type { Registry } from '../../core/avro/registry/registry.ts';
+import { MillraceError } from '../../core/base/errors.ts';
 import type { KafkaLog } from '../../core/kafka/log.ts';
-import { openStore } from '../../core/s3/open.ts';
-import type { ObjectStore } from '../../core/s3/store.ts';
-import { cacheDir, loadConfig } from '../config.ts';
-import { withLog } from '../log.ts';
-import { untilSignal } from '../signals.ts';
+import { cacheDir, loadConfig } from '../settings/config.ts';
+import { withLog } from '../stack/log.ts';
+import { untilSignal } from '../terminal/signals.ts';
 
 export interface ArchivePlace {
   readonly log: KafkaLog;

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { MillraceError } from '../../core/errors.ts';
+import { MillraceError } from '../../core/base/errors.ts';
 import { archivedTopics } from '../../schemas/topics.ts';
 import { CompactionHarness, trades } from '../../sinks/compaction/fixtures/harness.ts';
 import { readReplaced, readStanding, standingRows, type TopicStanding } from './standing.ts';

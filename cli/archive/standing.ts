@@ -1,16 +1,16 @@
 /** How far the archive of each topic is, and what compaction and expiry owe: from the log's own lists, and for replaced files from the bucket. */
-import { readDays } from '../../core/archive/days.ts';
+import { readDays } from '../../core/archive/listing/days.ts';
 import { newestObject } from '../../core/archive/listing/newest.ts';
 import { type DayTotals, readGivenUp, readTotals, type Volume } from '../../core/archive/listing/totals.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
-import type { Log } from '../../core/runtime/log.ts';
-import { formatTimestamp } from '../../core/time.ts';
+import type { Log } from '../../core/log/log.ts';
+import { formatTimestamp } from '../../core/values/time.ts';
 import type { ArchivePartition } from '../../schemas/gen/archive_partition.ts';
 import { type ArchivedTopic, archivedTopics, objectsTopic } from '../../schemas/topics.ts';
-import { readDueVolume } from '../../sinks/compaction/due.ts';
+import { readSweepable, type SweepOptions } from '../../sinks/compaction/expire/sweep.ts';
+import { readDueVolume } from '../../sinks/compaction/plan/due.ts';
 import type { ArchiveSources } from '../../sinks/compaction/sources.ts';
-import { readSweepable, type SweepOptions } from '../../sinks/compaction/sweep.ts';
-import { count, printTable } from '../print.ts';
+import { count, printTable } from '../terminal/print.ts';
 
 /** The newest cut of a partition that has rows. Its offsets are the topic's. */
 export interface LastCut {

@@ -2,12 +2,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { readTotals } from '../../core/archive/listing/totals.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
-import type { Config } from '../../core/config.ts';
-import { MillraceError } from '../../core/errors.ts';
-import type { Log } from '../../core/runtime/log.ts';
-import { readCandles } from '../candles.ts';
-import { eventTimes } from '../event-times.ts';
-import { readStages, stages } from '../stages.ts';
+import type { Config } from '../../core/base/config.ts';
+import { MillraceError } from '../../core/base/errors.ts';
+import type { Log } from '../../core/log/log.ts';
+import { readCandles } from '../market/candles.ts';
+import { eventTimes } from '../status/event-times.ts';
+import { readStages, stages } from '../status/stages.ts';
 import type { Pipeline } from './pipeline.ts';
 
 export interface Arrival {

@@ -3,9 +3,9 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, mkdirSync, openSync } from 'node:fs';
 import { join } from 'node:path';
-import { MillraceError } from '../../core/errors.ts';
+import { MillraceError } from '../../core/base/errors.ts';
 import { tailOf } from '../../infra/local/start.ts';
-import { projectDir, stackDir } from '../config.ts';
+import { projectDir, stackDir } from '../settings/config.ts';
 
 /** Old space is collected before it grows large, and freed buffers go back to the system. */
 export const runtimeFlags = ['--max-old-space-size=256', '--max-semi-space-size=32'];

@@ -1,6 +1,6 @@
 /** Settings from environment variables: `kafka.clientId` is `MILLRACE_KAFKA_CLIENT_ID`. */
-import { configSchema } from '../../core/config.ts';
-import { MillraceError } from '../../core/errors.ts';
+import { configSchema } from '../../core/base/config.ts';
+import { MillraceError } from '../../core/base/errors.ts';
 import { similar } from './similar.ts';
 import type { Tree } from './tree.ts';
 

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { configOf, configSources, projectDir } from '../config.ts';
+import { configOf, configSources, projectDir } from './config.ts';
 import { shownSettings } from './shown.ts';
 
 let home: string;

@@ -1,6 +1,6 @@
 /** Every setting with the value in force and its origin, for people. */
-import { configSchema, maskConfig } from '../../core/config.ts';
-import { type ConfigSource, configFrom } from '../config.ts';
+import { configSchema, maskConfig } from '../../core/base/config.ts';
+import { type ConfigSource, configFrom } from './config.ts';
 import { environmentName } from './environment.ts';
 import type { Tree } from './tree.ts';
 

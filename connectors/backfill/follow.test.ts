@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import type { Client } from 'pg';
 import { AvroEncoder } from '../../core/avro/encoder.ts';
-import { MemorySchemas } from '../../core/avro/memory.ts';
+import { MemorySchemas } from '../../core/avro/registry/memory.ts';
 import { MemoryLog } from '../../core/testing/memory-log.ts';
 import type { ConnectorStatus } from '../client.ts';
 import { type FollowOptions, followBackfill } from './follow.ts';

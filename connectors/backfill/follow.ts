@@ -2,8 +2,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from 'pg';
 import type { Schemas } from '../../core/avro/schemas.ts';
-import { MillraceError } from '../../core/errors.ts';
-import type { Log } from '../../core/runtime/log.ts';
+import { MillraceError } from '../../core/base/errors.ts';
+import type { Log } from '../../core/log/log.ts';
 import { isRunning, traceCauses } from '../apply.ts';
 import type { ConnectClient } from '../client.ts';
 import { endOfWal } from '../recapture/wal.ts';

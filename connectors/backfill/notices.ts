@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { AvroDecoder } from '../../core/avro/decoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
-import { endsOf, type Log, readRange } from '../../core/runtime/log.ts';
+import { endsOf, type Log, readRange } from '../../core/log/log.ts';
 import type { Backfill } from './signals.ts';
 
 const shape = z.object({

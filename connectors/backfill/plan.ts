@@ -1,7 +1,7 @@
 /** What a backfill would read, tried before Debezium is asked to: what it cannot read it only warns of in its log. */
 import { type Client, DatabaseError, type QueryConfig } from 'pg';
-import { MillraceError } from '../../core/errors.ts';
-import { type CapturedTable, capturedTables } from '../recapture/tables.ts';
+import { MillraceError } from '../../core/base/errors.ts';
+import { type CapturedTable, capturedTables } from '../recapture/rows/tables.ts';
 
 export interface Plan {
   readonly table: CapturedTable;

@@ -1,8 +1,8 @@
 import { AvroDecoder } from '../../core/avro/decoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
-import { isBackfilled } from '../../core/backfilled.ts';
-import { sourceSchema } from '../../core/captured-row.ts';
-import { endsOf, type Log, readRange } from '../../core/runtime/log.ts';
+import { isBackfilled } from '../../core/capture/backfilled.ts';
+import { sourceSchema } from '../../core/capture/captured-row.ts';
+import { endsOf, type Log, readRange } from '../../core/log/log.ts';
 import type { TradeChange } from '../../schemas/gen/trade_change.ts';
 
 /** What every envelope has, whatever the table. */

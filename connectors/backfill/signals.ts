@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Client } from 'pg';
 import { z } from 'zod';
-import { tryLock } from '../../core/postgres.ts';
+import { tryLock } from '../../core/base/postgres.ts';
 import type { Plan } from './plan.ts';
 
 type Db = Pick<Client, 'query'>;

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { describe, expect, test } from '@jest/globals';
-import { MillraceError } from '../../core/errors.ts';
+import { MillraceError } from '../../core/base/errors.ts';
 import { FirstSnapshot, refusal } from './first-snapshot.ts';
 import type { Recaptured } from './recapture.ts';
 

@@ -2,7 +2,7 @@
  * A first snapshot that was interrupted. Debezium would begin it again, and what it writes then cannot be told from what it wrote before. So
  * Postgres refuses it (infra/sql): the task fails, nothing was written twice, and what is missing is filled by comparison (recapture.ts).
  */
-import { isError } from '../../core/errors.ts';
+import { isError } from '../../core/base/errors.ts';
 import type { ConnectClient } from '../client.ts';
 import type { Recaptured } from './recapture.ts';
 

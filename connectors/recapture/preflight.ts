@@ -1,9 +1,9 @@
 /** Obstacles that would keep a recapture from writing a row, told before anything stops. */
-import { MillraceError } from '../../core/errors.ts';
-import { connectPostgres } from '../../core/postgres.ts';
+import { MillraceError } from '../../core/base/errors.ts';
+import { connectPostgres } from '../../core/base/postgres.ts';
 import { findUnwritable, type UnwritableRows } from './columns/unwritable.ts';
-import { type CaptureSchemas, openTables } from './opened.ts';
-import type { CapturedTable } from './tables.ts';
+import { type CaptureSchemas, openTables } from './rows/opened.ts';
+import type { CapturedTable } from './rows/tables.ts';
 
 /**
  * @param tables that are to be recaptured

@@ -12,23 +12,23 @@
  */
 import type { Client } from 'pg';
 import { AvroDecoder } from '../../core/avro/decoder.ts';
-import { MillraceError } from '../../core/errors.ts';
-import type { Masks } from '../../core/masks.ts';
-import { connectPostgres } from '../../core/postgres.ts';
-import { type Log, readRange } from '../../core/runtime/log.ts';
+import { MillraceError } from '../../core/base/errors.ts';
+import { connectPostgres } from '../../core/base/postgres.ts';
+import type { Masks } from '../../core/capture/masks.ts';
+import { type Log, readRange } from '../../core/log/log.ts';
 import type { HeartbeatChange } from '../../schemas/gen/heartbeat_change.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import type { ConnectClient } from '../client.ts';
-import type { Definition } from '../definition.ts';
-import { type Counts, compare, readDifferences } from './differences.ts';
-import { hasRecords, loadKnown, type Newest } from './known.ts';
-import { type CaptureSchemas, type OpenedTable, openTables } from './opened.ts';
+import type { Definition } from '../definition/definition.ts';
 import { requireWritable } from './preflight.ts';
 import { bringToRest } from './rest.ts';
+import { type Counts, compare, readDifferences } from './rows/differences.ts';
+import { hasRecords, loadKnown, type Newest } from './rows/known.ts';
+import { type CaptureSchemas, type OpenedTable, openTables } from './rows/opened.ts';
+import { type CapturedTable, tablesWithout, topicOf } from './rows/tables.ts';
+import { writeChanges } from './rows/writing.ts';
 import { lockSlot, replaceSlot } from './slot.ts';
-import { type CapturedTable, tablesWithout, topicOf } from './tables.ts';
 import { advanceWal } from './wal.ts';
-import { writeChanges } from './writing.ts';
 
 export interface RecaptureOptions {
   readonly client: ConnectClient;

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { isError, MillraceError } from '../../core/errors.ts';
+import { isError, MillraceError } from '../../core/base/errors.ts';
 import type { ConnectClient } from '../client.ts';
-import type { Definition } from '../definition.ts';
+import type { Definition } from '../definition/definition.ts';
 
 export interface RestOptions {
   readonly client: ConnectClient;

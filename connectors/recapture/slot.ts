@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from 'pg';
-import { MillraceError } from '../../core/errors.ts';
-import { parseLsn } from '../../core/lsn.ts';
-import { connectPostgres, tryLock } from '../../core/postgres.ts';
-import { readSlot } from '../slot.ts';
+import { MillraceError } from '../../core/base/errors.ts';
+import { connectPostgres, tryLock } from '../../core/base/postgres.ts';
+import { parseLsn } from '../../core/values/lsn.ts';
+import { readSlot } from '../supervision/slot.ts';
 
 const releaseMs = 30_000;
 

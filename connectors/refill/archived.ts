@@ -3,12 +3,12 @@ import type { Client } from 'pg';
 import type { Copy } from '../../core/archive/reading/copies.ts';
 import { ArchiveQuery } from '../../core/archive/reading/query.ts';
 import { namings } from '../../core/archive/reading/views.ts';
-import { tables } from '../../core/archive/tables.ts';
-import { quoted } from '../../core/sql.ts';
+import { tables } from '../../core/archive/rows/tables.ts';
+import { quoted } from '../../core/values/sql.ts';
 import type { ArchivedTopic } from '../../schemas/topics.ts';
 import type { RowColumn } from '../recapture/columns/row.ts';
-import { insert, temporary } from '../recapture/known.ts';
-import type { CapturedTable } from '../recapture/tables.ts';
+import { insert, temporary } from '../recapture/rows/known.ts';
+import type { CapturedTable } from '../recapture/rows/tables.ts';
 
 /** Of the columns that were captured, those that every file has: rows are compared in them. */
 export function archivedColumns(topic: ArchivedTopic, columns: readonly RowColumn[]): readonly RowColumn[] {

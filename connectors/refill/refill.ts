@@ -12,29 +12,29 @@
  * was written already.
  */
 import type { Client } from 'pg';
-import { type ListedObject, readListing } from '../../core/archive/objects.ts';
+import { type ListedObject, readListing } from '../../core/archive/listing/objects.ts';
 import type { Copies } from '../../core/archive/reading/copies.ts';
 import { endOfReplacements, type ReplacementHead, readReplacements } from '../../core/archive/replacements.ts';
-import { tables } from '../../core/archive/tables.ts';
+import { tables } from '../../core/archive/rows/tables.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
-import { MillraceError } from '../../core/errors.ts';
-import type { Masks } from '../../core/masks.ts';
-import { connectPostgres } from '../../core/postgres.ts';
-import { addRowHashes, formatRowHash, RowHash } from '../../core/rowhash.ts';
-import type { Log } from '../../core/runtime/log.ts';
+import { MillraceError } from '../../core/base/errors.ts';
+import { connectPostgres } from '../../core/base/postgres.ts';
+import type { Masks } from '../../core/capture/masks.ts';
+import type { Log } from '../../core/log/log.ts';
 import { groupOf } from '../../core/runtime/runner.ts';
-import { formatDay, parseTimestamp } from '../../core/time.ts';
+import { addRowHashes, formatRowHash, RowHash } from '../../core/values/rowhash/rowhash.ts';
+import { formatDay, parseTimestamp } from '../../core/values/time.ts';
 import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
 import type { ConnectClient } from '../client.ts';
-import type { Definition } from '../definition.ts';
-import { compare, type Found, readDifferences } from '../recapture/differences.ts';
-import { loadRecords, makeKnown, makeRead } from '../recapture/known.ts';
-import { type CaptureSchemas, type OpenedTable, openTables } from '../recapture/opened.ts';
+import type { Definition } from '../definition/definition.ts';
 import { requireWritable } from '../recapture/preflight.ts';
 import { bringToRest } from '../recapture/rest.ts';
+import { compare, type Found, readDifferences } from '../recapture/rows/differences.ts';
+import { loadRecords, makeKnown, makeRead } from '../recapture/rows/known.ts';
+import { type CaptureSchemas, type OpenedTable, openTables } from '../recapture/rows/opened.ts';
+import { capturedTables, topicOf } from '../recapture/rows/tables.ts';
+import { writeChanges } from '../recapture/rows/writing.ts';
 import { lockSlot } from '../recapture/slot.ts';
-import { capturedTables, topicOf } from '../recapture/tables.ts';
-import { writeChanges } from '../recapture/writing.ts';
 import { archivedColumns, loadArchived } from './archived.ts';
 import { valuesOf } from './values.ts';
 

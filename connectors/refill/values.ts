@@ -1,6 +1,6 @@
-import { parseDecimal } from '../../core/decimal.ts';
-import type { ColumnType, ColumnValue, TypedColumn } from '../../core/rowhash.ts';
-import { parseTimestamp } from '../../core/time.ts';
+import { parseDecimal } from '../../core/values/decimal.ts';
+import type { ColumnType, ColumnValue, TypedColumn } from '../../core/values/rowhash/rowhash.ts';
+import { parseTimestamp } from '../../core/values/time.ts';
 import type { Text } from '../recapture/columns/row.ts';
 
 /** A row of Postgres as it is hashed. @param row each column as Postgres' text (UTC, ISO dates) */

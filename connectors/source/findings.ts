@@ -1,5 +1,5 @@
 /** Compares what Postgres gives with what has to be captured. Pure; a connector that runs and a slot that is read say nothing about it. */
-import { quoted } from '../../core/sql.ts';
+import { quoted } from '../../core/values/sql.ts';
 import type { CaptureRecord, Missed, Seen } from './record.ts';
 import { heartbeatTable, type Source, type SourceTable, type Wanted } from './source.ts';
 

@@ -4,7 +4,7 @@
  */
 import type { Client } from 'pg';
 import { z } from 'zod';
-import { MillraceError } from '../../core/errors.ts';
+import { MillraceError } from '../../core/base/errors.ts';
 
 const time = z.string();
 

@@ -1,6 +1,6 @@
 /** The source as Postgres gives it to the capture: the publication, and of each table its identity, its columns and the rights on it. */
 import type { Client } from 'pg';
-import type { ConnectorConfig } from '../definition.ts';
+import type { ConnectorConfig } from '../definition/definition.ts';
 
 /** The source as the connector's definition asks for it. */
 export interface Wanted {

@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals';
 import type { Client } from 'pg';
 import { envelopeSchema } from '../../core/avro/fixtures/debezium.ts';
-import { MillraceError } from '../../core/errors.ts';
+import { MillraceError } from '../../core/base/errors.ts';
 import { columnTroubles, troubleLine } from './columns.ts';
 
 /** A catalog in which `trades` has these columns. */

@@ -1,13 +1,13 @@
 /** Columns of captured tables that capture, or a recapture after a lost slot, cannot do right by. */
 import type { Client } from 'pg';
-import { isError } from '../../core/errors.ts';
+import { isError } from '../../core/base/errors.ts';
 import { valueSubject } from '../../schemas/topics.ts';
 import { columnTypes } from '../recapture/columns/catalog.ts';
 import { typeName } from '../recapture/columns/kind.ts';
 import { kinds } from '../recapture/columns/kinds.ts';
 import { type RefusedColumn, rowColumns } from '../recapture/columns/row.ts';
-import type { CaptureSchemas } from '../recapture/opened.ts';
-import { capturedTables, topicOf } from '../recapture/tables.ts';
+import type { CaptureSchemas } from '../recapture/rows/opened.ts';
+import { capturedTables, topicOf } from '../recapture/rows/tables.ts';
 
 export interface ColumnTrouble extends RefusedColumn {
   /** With its schema. */

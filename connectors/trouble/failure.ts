@@ -2,7 +2,7 @@
 import type { Client } from 'pg';
 import { captureRecordBytes } from '../../schemas/topics.ts';
 import { findUnwritable, keyText } from '../recapture/columns/unwritable.ts';
-import { capturedTables } from '../recapture/tables.ts';
+import { capturedTables } from '../recapture/rows/tables.ts';
 
 /** Rows are searched for no longer than this. */
 const searchMs = 10_000;

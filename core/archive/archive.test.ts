@@ -4,11 +4,11 @@ import { archiveObjectSchema } from '../../schemas/gen/archive_object.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import { archivedTopics, objectsTopic } from '../../schemas/topics.ts';
 import { AvroEncoder } from '../avro/encoder.ts';
-import { MemorySchemas } from '../avro/memory.ts';
+import { MemorySchemas } from '../avro/registry/memory.ts';
 import { MemoryLog } from '../testing/memory-log.ts';
-import { columnsOf } from './columns.ts';
-import { listObjects } from './objects.ts';
-import { lineageColumns, tables } from './tables.ts';
+import { listObjects } from './listing/objects.ts';
+import { columnsOf } from './rows/columns.ts';
+import { lineageColumns, tables } from './rows/tables.ts';
 
 describe('the columns of a record', () => {
   const schema = {

@@ -1,4 +1,4 @@
-import { MillraceError } from '../errors.ts';
+import { MillraceError } from '../base/errors.ts';
 
 /** What is in the bucket is not what the records say. */
 export function damaged(message: string): MillraceError {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from '../testing/property.ts';
+import fc from '../../test/support/property.ts';
 import { isSuccessKey, manifestKey, normalPrefix, type ObjectName, objectKey, successKey } from './keys.ts';
 
 const name: ObjectName = {

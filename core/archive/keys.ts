@@ -1,4 +1,4 @@
-import { MillraceError } from '../errors.ts';
+import { MillraceError } from '../base/errors.ts';
 
 /** A day of a topic in one archive. */
 export interface DayName {

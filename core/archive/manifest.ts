@@ -6,9 +6,9 @@
 import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import type { ArchivedRange, ArchivePartition, WrittenGroup } from '../../schemas/gen/archive_partition.ts';
 import type { ArchiveReplacement } from '../../schemas/gen/archive_replacement.ts';
-import { MillraceError } from '../errors.ts';
-import { addRowHashes, formatRowHash } from '../rowhash.ts';
-import { formatTimestamp } from '../time.ts';
+import { MillraceError } from '../base/errors.ts';
+import { addRowHashes, formatRowHash } from '../values/rowhash/rowhash.ts';
+import { formatTimestamp } from '../values/time.ts';
 import { planOf } from './keys.ts';
 import { objectsOf } from './replacements.ts';
 

@@ -7,8 +7,8 @@ import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import { type ArchiveReplacement, archiveReplacementSchema } from '../../schemas/gen/archive_replacement.ts';
 import { AvroDecoder } from '../avro/decoder.ts';
 import type { Schemas } from '../avro/schemas.ts';
-import { prepareDecoder, valuesOf } from '../runtime/decoding.ts';
-import { endsOf, type Log, readRange } from '../runtime/log.ts';
+import { prepareDecoder, valuesOf } from '../log/decoding.ts';
+import { endsOf, type Log, readRange } from '../log/log.ts';
 
 /** It has one partition: one order of all replacements. */
 export const replacementsTopic = 'archive.replacements';

@@ -1,4 +1,4 @@
-import { MillraceError } from '../errors.ts';
+import { MillraceError } from '../base/errors.ts';
 
 /**
  * What the sink has committed and what is in the range of no object yet, because there was no row in it: transaction markers, dead

@@ -1,12 +1,12 @@
 import { describe, expect, test } from '@jest/globals';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import type { TradeChange } from '../../schemas/gen/trade_change.ts';
-import { MillraceError } from '../errors.ts';
-import fc from '../testing/property.ts';
+import fc from '../../test/support/property.ts';
+import { MillraceError } from '../base/errors.ts';
 import { AvroDecoder, type DecodeLimits, schemaIdOf } from './decoder.ts';
 import { AvroEncoder } from './encoder.ts';
 import { envelope, envelopeSchema, tradeFields, tradeRow } from './fixtures/debezium.ts';
-import { MemorySchemas } from './memory.ts';
+import { MemorySchemas } from './registry/memory.ts';
 
 interface Pair {
   readonly encoder: AvroEncoder<unknown>;

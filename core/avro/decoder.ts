@@ -4,8 +4,8 @@
  * One resolver per writer schema, made once: making it costs more than a thousand records. With a narrow reader schema all other
  * fields are skipped, not decoded.
  */
-import { wallClock } from '../clock.ts';
-import { isError, MillraceError, unlessDead } from '../errors.ts';
+import { wallClock } from '../base/clock.ts';
+import { isError, MillraceError, unlessDead } from '../base/errors.ts';
 import { mismatchOf, sharesName } from './compatibility.ts';
 import { type Guard, guardOf } from './guard.ts';
 import { defaultLagMs, type Schemas } from './schemas.ts';

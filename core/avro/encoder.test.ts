@@ -1,12 +1,12 @@
 import { describe, expect, test } from '@jest/globals';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import type { JournalEntry } from '../../schemas/gen/journal_entry.ts';
-import fc from '../testing/property.ts';
+import fc from '../../test/support/property.ts';
 import { AvroDecoder } from './decoder.ts';
 import { AvroEncoder } from './encoder.ts';
 import { valuesOf } from './fixtures/arbitrary.ts';
 import { envelopeSchema } from './fixtures/debezium.ts';
-import { MemorySchemas } from './memory.ts';
+import { MemorySchemas } from './registry/memory.ts';
 
 describe('encoding', () => {
   const all = { ...contracts, debezium: envelopeSchema() };

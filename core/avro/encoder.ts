@@ -1,4 +1,4 @@
-import { MillraceError } from '../errors.ts';
+import { MillraceError } from '../base/errors.ts';
 import { HEADER_BYTES } from './decoder.ts';
 import type { Schemas } from './schemas.ts';
 import { type AvroType, avroType } from './types.ts';

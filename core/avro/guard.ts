@@ -5,7 +5,7 @@
  * Only schemas with arrays, maps or recursion need it. Of all others a decoder's work is bounded by the schema.
  */
 import avro from 'avsc';
-import { MillraceError } from '../errors.ts';
+import { MillraceError } from '../base/errors.ts';
 import type { AvroType } from './types.ts';
 
 /** Deepest nesting of records; only recursive schemas can reach it. */

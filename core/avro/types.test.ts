@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import avro from 'avsc';
-import fc from '../testing/property.ts';
+import fc from '../../test/support/property.ts';
 import { decimals, longs } from './fixtures/arbitrary.ts';
 import { avroType } from './types.ts';
 

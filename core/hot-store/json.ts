@@ -2,7 +2,7 @@
  * Arrays as JSON by their Avro type, in the form that `jsonb` itself has as text, so that both can be compared. Every number is written with all its
  * digits, and `jsonb` keeps them: its numbers are `numeric`.
  */
-import { MillraceError } from '../errors.ts';
+import { MillraceError } from '../base/errors.ts';
 import { decimalText, timestampText } from './text.ts';
 
 export interface ArrayType {

@@ -2,9 +2,9 @@
 
 import { schemas } from '../../schemas/gen/index.ts';
 import type { HotTopic } from '../../schemas/topics.ts';
-import { columnsOf } from '../archive/columns.ts';
-import { MillraceError } from '../errors.ts';
-import type { ColumnType, ColumnValue } from '../rowhash.ts';
+import { columnsOf } from '../archive/rows/columns.ts';
+import { MillraceError } from '../base/errors.ts';
+import type { ColumnType, ColumnValue } from '../values/rowhash/rowhash.ts';
 import { type ArrayType, isArrayType, renderJson } from './json.ts';
 import { decimalText, timestampText } from './text.ts';
 

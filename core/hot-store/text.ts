@@ -1,7 +1,8 @@
 /** Exact values as the text that Postgres reads. */
-import { formatDecimal, pow10 } from '../decimal.ts';
-import { MillraceError } from '../errors.ts';
-import { formatTimestamp } from '../time.ts';
+
+import { MillraceError } from '../base/errors.ts';
+import { formatDecimal, pow10 } from '../values/decimal.ts';
+import { formatTimestamp } from '../values/time.ts';
 
 /** Years 1 to 9999. Postgres has no year 0, and a day's name has room for four digits. */
 const firstTime = -62_135_596_800_000_000n;

@@ -1,9 +1,9 @@
 /** Topics of a Kafka cluster: listing, creating, and changing settings. Not its job: which topics there should be. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import kafkajs, { type Admin, type Kafka } from 'kafkajs';
-import { MillraceError } from '../errors.ts';
-import { protocolType, toMillraceError } from './errors.ts';
-import './request-queue.ts';
+import { MillraceError } from '../base/errors.ts';
+import { protocolType, toMillraceError } from './connection/errors.ts';
+import './connection/request-queue.ts';
 
 export interface TopicSpec {
   readonly name: string;

@@ -1,8 +1,8 @@
 /** Consumer groups of a Kafka cluster, for operators: who is in them, and where a time lies in a topic. */
 import kafkajs, { type Admin } from 'kafkajs';
-import type { Groups } from '../operations/groups.ts';
-import { toMillraceError } from './errors.ts';
-import './request-queue.ts';
+import type { Groups } from '../log/groups.ts';
+import { toMillraceError } from './connection/errors.ts';
+import './connection/request-queue.ts';
 
 export interface GroupAdminOptions {
   readonly brokers: readonly string[];

@@ -1,9 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import kafkajs, { type Kafka } from 'kafkajs';
-import { MillraceError } from '../errors.ts';
-import type { Committed, Fetcher, JoinOptions, Log, Writer } from '../runtime/log.ts';
-import { isUnknownTopic, toMillraceError } from './errors.ts';
-import { KafkaFetcher } from './fetcher.ts';
+import { MillraceError } from '../base/errors.ts';
+import type { Committed, Fetcher, JoinOptions, Log, Writer } from '../log/log.ts';
+import { isUnknownTopic, toMillraceError } from './connection/errors.ts';
 import {
   type Cluster,
   type ClusterOptions,
@@ -12,10 +11,11 @@ import {
   createErrorFromCode,
   logCreator,
   requestTimeoutMs,
-} from './internals.ts';
-import { KafkaMembership } from './membership.ts';
-import { Topology } from './topology.ts';
-import { KafkaWriter, whileTransient } from './writer.ts';
+} from './connection/internals.ts';
+import { Topology } from './connection/topology.ts';
+import { KafkaFetcher } from './fetch/fetcher.ts';
+import { KafkaMembership } from './membership/membership.ts';
+import { KafkaWriter, whileTransient } from './write/writer.ts';
 
 const earliest = -2;
 const latest = -1;

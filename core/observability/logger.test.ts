@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals';
-import { MillraceError } from '../errors.ts';
+import { MillraceError } from '../base/errors.ts';
+import { maskSecrets, maskText } from '../base/secrets.ts';
 import { createLogger } from './logger.ts';
-import { maskSecrets, maskText } from './mask.ts';
 
 function capture(): { lines: string[]; destination: { write(line: string): void } } {
   const lines: string[] = [];

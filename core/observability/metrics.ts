@@ -1,5 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
-import { errorCodes } from '../errors.ts';
+import { errorCodes } from '../base/errors.ts';
 import { CaptureMetrics } from './capture.ts';
 import { Oldest } from './oldest.ts';
 

@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
-import { RunningStates } from '../state/running.ts';
-import { Stores } from '../state/stores.ts';
+import { RunningStates } from '../state/shown/running.ts';
+import { Stores } from '../state/stores/stores.ts';
 import { Metrics } from './metrics.ts';
 import { type ObservabilityOptions, openObservability } from './server.ts';
 

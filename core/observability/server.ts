@@ -1,8 +1,8 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Registry } from 'prom-client';
-import { MillraceError } from '../errors.ts';
-import type { RunningStates } from '../state/running.ts';
-import { maskText } from './mask.ts';
+import { MillraceError } from '../base/errors.ts';
+import { maskText } from '../base/secrets.ts';
+import type { RunningStates } from '../state/shown/running.ts';
 import { answerState } from './state-routes.ts';
 
 /** Resolves when the dependency is usable; rejects, or answers false, when it is not. Must obey the signal. */

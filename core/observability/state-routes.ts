@@ -1,4 +1,4 @@
-import type { RunningStates } from '../state/running.ts';
+import type { RunningStates } from '../state/shown/running.ts';
 
 export interface Answer {
   readonly status: number;

@@ -3,7 +3,7 @@ import { schemas as contracts } from '../../schemas/gen/index.ts';
 import { AvroDecoder } from '../avro/decoder.ts';
 import { AvroEncoder } from '../avro/encoder.ts';
 import type { Schemas } from '../avro/schemas.ts';
-import { type Log, readRange } from '../runtime/log.ts';
+import { type Log, readRange } from '../log/log.ts';
 
 const aliasesTopic = 'aliases';
 const writerId = 'millrace.aliases';

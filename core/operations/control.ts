@@ -3,8 +3,8 @@ import { schemas as contracts } from '../../schemas/gen/index.ts';
 import { AvroDecoder } from '../avro/decoder.ts';
 import { AvroEncoder } from '../avro/encoder.ts';
 import type { Schemas } from '../avro/schemas.ts';
+import { type Log, readRange } from '../log/log.ts';
 import { controlTopic, Standing } from '../runtime/control.ts';
-import { type Log, readRange } from '../runtime/log.ts';
 
 const writerId = 'millrace.control';
 

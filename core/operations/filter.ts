@@ -1,5 +1,5 @@
-import { MillraceError } from '../errors.ts';
-import { parseTimeOrDay } from '../time.ts';
+import { MillraceError } from '../base/errors.ts';
+import { parseTimeOrDay } from '../values/time.ts';
 import type { Letter } from './letters.ts';
 
 export type LetterFilter = (letter: Letter) => boolean;

@@ -2,10 +2,10 @@ import type { DeadLetter } from '../../schemas/gen/dead_letter.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import { AvroDecoder, schemaIdOf } from '../avro/decoder.ts';
 import type { Schemas } from '../avro/schemas.ts';
-import { MillraceError } from '../errors.ts';
-import { type Log, readRange } from '../runtime/log.ts';
-import { type Redriven, redrivenOf } from '../runtime/redriven.ts';
-import { formatTimestamp } from '../time.ts';
+import { MillraceError } from '../base/errors.ts';
+import { type Log, readRange } from '../log/log.ts';
+import { type Redriven, redrivenOf } from '../log/redriven.ts';
+import { formatTimestamp } from '../values/time.ts';
 
 /** A dead letter and where it lies. */
 export interface Letter extends DeadLetter {

@@ -3,8 +3,8 @@ import type { Redrive } from '../../schemas/gen/redrive.ts';
 import { AvroDecoder } from '../avro/decoder.ts';
 import { AvroEncoder } from '../avro/encoder.ts';
 import type { Schemas } from '../avro/schemas.ts';
-import { type Log, type OutRecord, readRange } from '../runtime/log.ts';
-import { redrivenHeaders } from '../runtime/redriven.ts';
+import { type Log, type OutRecord, readRange } from '../log/log.ts';
+import { redrivenHeaders } from '../log/redriven.ts';
 import type { LetterFilter } from './filter.ts';
 import { deadTopic, firstOrigin, type Letter, readLetters } from './letters.ts';
 

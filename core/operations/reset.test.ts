@@ -2,10 +2,10 @@ import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import type { JournalEntry } from '../../schemas/gen/journal_entry.ts';
 import { AvroDecoder } from '../avro/decoder.ts';
+import type { Groups } from '../log/groups.ts';
 import { groupOf } from '../runtime/runner.ts';
 import { Driver } from '../testing/driver.ts';
 import { type Change, change, counter, input, output } from './fixtures/counter.ts';
-import type { Groups } from './groups.ts';
 import { parseTarget, planReset, type ResetOptions, reset } from './reset.ts';
 
 let driver: Driver<Change>;

@@ -2,15 +2,15 @@ import { schemas as contracts } from '../../schemas/gen/index.ts';
 import type { JournalEntry } from '../../schemas/gen/journal_entry.ts';
 import { AvroEncoder } from '../avro/encoder.ts';
 import type { Schemas } from '../avro/schemas.ts';
-import { MillraceError } from '../errors.ts';
-import { resetEntry } from '../runtime/journal.ts';
-import { type Log, type OutRecord, readRange } from '../runtime/log.ts';
+import { MillraceError } from '../base/errors.ts';
+import { type Groups, requireStopped } from '../log/groups.ts';
+import { type Log, type OutRecord, readRange } from '../log/log.ts';
+import { resetEntry } from '../runtime/fold/journal.ts';
 import { groupOf } from '../runtime/runner.ts';
 import { transactionalId } from '../runtime/takeover.ts';
-import { barrierKey, changelogTopic, resetRecord, taskKey } from '../state/changelog.ts';
-import { snapshotReset } from '../state/snapshots.ts';
-import { parseTimeOrDay } from '../time.ts';
-import { type Groups, requireStopped } from './groups.ts';
+import { barrierKey, changelogTopic, resetRecord, taskKey } from '../state/changelog/changelog.ts';
+import { snapshotReset } from '../state/changelog/snapshots.ts';
+import { parseTimeOrDay } from '../values/time.ts';
 
 export type ResetTarget =
   | { readonly kind: 'earliest' | 'latest' }

@@ -1,4 +1,4 @@
-import type { MillraceError } from '../errors.ts';
+import type { MillraceError } from '../base/errors.ts';
 
 /**
  * A processor is a declaration around a pure, synchronous fold. The runtime owns iteration, time, state, commits and errors; the fold

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from '../testing/property.ts';
+import fc from '../../test/support/property.ts';
 import { changeLateness, dueAt, micros, observe, startProgress, watermarkAt } from './watermark.ts';
 
 describe('the watermark of a key', () => {

@@ -1,4 +1,4 @@
-import { MillraceError } from '../errors.ts';
+import { MillraceError } from '../base/errors.ts';
 
 /**
  * How far event time has come, per key. The watermark is

@@ -1,10 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
-import { MillraceError } from '../errors.ts';
+import { MillraceError } from '../base/errors.ts';
+import type { Transaction, Writer } from '../log/log.ts';
 import { Metrics } from '../observability/metrics.ts';
 import { MemoryLog } from '../testing/memory-log.ts';
 import { Committer } from './commit.ts';
-import type { Transaction, Writer } from './log.ts';
 
 const at = { topic: 'in', partition: 0 };
 

@@ -1,7 +1,7 @@
-import { MillraceError } from '../errors.ts';
+import { MillraceError } from '../base/errors.ts';
+import type { OutRecord, Written } from '../log/log.ts';
 import type { TaskMetrics } from '../observability/metrics.ts';
 import type { Ownership } from './handler.ts';
-import type { OutRecord, Written } from './log.ts';
 
 export interface CommitContent {
   /** Outputs, late and dead records and journal entries, in the order of emission; then a snapshot, if one is due. */

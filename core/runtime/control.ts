@@ -3,7 +3,7 @@ import type { ControlEntry } from '../../schemas/gen/control_entry.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import { AvroDecoder } from '../avro/decoder.ts';
 import type { Schemas } from '../avro/schemas.ts';
-import type { Fetcher, Log, LogRecord } from './log.ts';
+import type { Fetcher, Log, LogRecord } from '../log/log.ts';
 
 /** Operators' standing orders: compacted, one partition, a tombstone takes an order back. */
 export const controlTopic = 'control';

@@ -1,4 +1,4 @@
-import type { Fetched, Log, Writer } from './log.ts';
+import type { Fetched, Log, Writer } from '../log/log.ts';
 
 /** Where a task stands in one of its inputs. */
 export interface InputPosition {

@@ -1,7 +1,7 @@
-import { type Clock, wallClock } from '../clock.ts';
-import { dispositionOf } from '../errors.ts';
+import { type Clock, wallClock } from '../base/clock.ts';
+import { dispositionOf } from '../base/errors.ts';
+import type { Log } from '../log/log.ts';
 import type { Beat } from './handler.ts';
-import type { Log } from './log.ts';
 
 export interface HeartbeatOptions {
   readonly log: Log;

@@ -1,8 +1,8 @@
 import { afterEach, expect, test } from '@jest/globals';
+import type { Fetched } from '../log/log.ts';
 import { Metrics } from '../observability/metrics.ts';
 import { MemoryLog } from '../testing/memory-log.ts';
 import type { Handler, Ownership } from './handler.ts';
-import type { Fetched } from './log.ts';
 import { Runner } from './runner.ts';
 
 const taken: string[] = [];

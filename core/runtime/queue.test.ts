@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
-import fc from '../testing/property.ts';
-import type { Fetched } from './log.ts';
+import fc from '../../test/support/property.ts';
+import type { Fetched } from '../log/log.ts';
 import { MERGE_SPAN_MS, Queue } from './queue.ts';
 
 function portion(topic: string, from: number, timestamps: readonly number[]): Fetched {

@@ -1,5 +1,5 @@
-import type { Clock } from '../clock.ts';
-import type { Fetched } from './log.ts';
+import type { Clock } from '../base/clock.ts';
+import type { Fetched } from '../log/log.ts';
 
 interface Lane {
   readonly items: Fetched[];

@@ -1,9 +1,9 @@
 import { afterEach, expect, test } from '@jest/globals';
-import { MillraceError } from '../errors.ts';
+import { MillraceError } from '../base/errors.ts';
+import type { Fetched, Log } from '../log/log.ts';
 import { Metrics } from '../observability/metrics.ts';
 import { MemoryLog } from '../testing/memory-log.ts';
 import type { Handler, HandlerFactory, Ownership } from './handler.ts';
-import type { Fetched, Log } from './log.ts';
 import { Runner, type RunnerEvent } from './runner.ts';
 
 /** Copies records to `out`, committing each portion with its offset: the smallest handler that is exactly-once. */

@@ -1,8 +1,8 @@
-import { type Clock, wallClock } from '../clock.ts';
-import { dispositionOf, located, MillraceError } from '../errors.ts';
+import { type Clock, wallClock } from '../base/clock.ts';
+import { dispositionOf, located, MillraceError } from '../base/errors.ts';
+import { type Fetcher, type Log, partitionId, type TopicPartition } from '../log/log.ts';
 import type { TaskMetrics } from '../observability/metrics.ts';
 import type { Beat, HandlerFactory } from './handler.ts';
-import { type Fetcher, type Log, partitionId, type TopicPartition } from './log.ts';
 import { Task, type TaskEvent } from './task.ts';
 
 /** What is run, on which log, and within which bounds. */

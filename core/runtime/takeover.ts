@@ -1,5 +1,5 @@
+import type { Log, TopicPartition, Writer } from '../log/log.ts';
 import type { Handler, HandlerFactory, InputPosition } from './handler.ts';
-import type { Log, TopicPartition, Writer } from './log.ts';
 
 export interface Taken {
   readonly handler: Handler;

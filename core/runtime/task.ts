@@ -1,8 +1,8 @@
-import type { Clock } from '../clock.ts';
-import { MillraceError } from '../errors.ts';
+import type { Clock } from '../base/clock.ts';
+import { MillraceError } from '../base/errors.ts';
+import { type Fetched, type Log, type Position, partitionId, type TopicPartition } from '../log/log.ts';
 import type { TaskMetrics } from '../observability/metrics.ts';
 import type { Beat, Handler, HandlerFactory } from './handler.ts';
-import { type Fetched, type Log, type Position, partitionId, type TopicPartition } from './log.ts';
 import { Queue } from './queue.ts';
 import { takeOver } from './takeover.ts';
 

@@ -1,10 +1,10 @@
-import type { Clock } from '../clock.ts';
+import type { Clock } from '../base/clock.ts';
 import type { Processor } from '../processor/define.ts';
 import { takeOver } from '../runtime/takeover.ts';
 import { MemoryDisks } from '../testing/memory-disk.ts';
 import { MemoryLog } from '../testing/memory-log.ts';
-import type { Disks } from './disk.ts';
 import { type RestoreEvent, State, type StateOptions } from './state.ts';
+import type { Disks } from './stores/disk.ts';
 
 export const topic = 'counter.changelog';
 

@@ -1,8 +1,8 @@
 import { expect, test } from '@jest/globals';
+import fc from '../../test/support/property.ts';
 import { type Context, defineProcessor, type Fold, type InputRecord } from '../processor/define.ts';
 import { Driver, type DriverOptions } from '../testing/driver.ts';
 import { MemoryDisks } from '../testing/memory-disk.ts';
-import fc from '../testing/property.ts';
 
 interface Seen {
   readonly word: string;

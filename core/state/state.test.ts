@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
+import fc from '../../test/support/property.ts';
 import { MemoryDisks } from '../testing/memory-disk.ts';
-import fc from '../testing/property.ts';
 import { Owners, topic } from './fixture.ts';
 
 const long = { type: 'long' } as const;

@@ -1,8 +1,8 @@
 import { join } from 'node:path';
-import type { Clock } from '../clock.ts';
+import type { Clock } from '../base/clock.ts';
+import type { OutRecord, Written } from '../log/log.ts';
 import type { StoreDefinition } from '../processor/define.ts';
 import type { Ownership } from '../runtime/handler.ts';
-import type { OutRecord, Written } from '../runtime/log.ts';
 import {
   changelogTopic,
   type LoadPortion,
@@ -12,10 +12,10 @@ import {
   type TaskState,
   taskRecord,
   writeBarrier,
-} from './changelog.ts';
-import { LocalCopy, type StateDirectory } from './local-copy.ts';
-import { type Snapshotted, snapshotDue, snapshotRecords } from './snapshots.ts';
-import { Stores } from './stores.ts';
+} from './changelog/changelog.ts';
+import { LocalCopy, type StateDirectory } from './changelog/local-copy.ts';
+import { type Snapshotted, snapshotDue, snapshotRecords } from './changelog/snapshots.ts';
+import { Stores } from './stores/stores.ts';
 
 export interface StateOptions {
   readonly processor: string;

@@ -1,8 +1,8 @@
 import { expect, test } from '@jest/globals';
-import { MillraceError } from '../errors.ts';
+import fc from '../../test/support/property.ts';
+import { MillraceError } from '../base/errors.ts';
 import { type Context, defineProcessor, type Fold, type InputRecord } from '../processor/define.ts';
 import { Driver, type DriverOptions } from './driver.ts';
-import fc from './property.ts';
 
 /** Counts changes per word, and says at a deadline what it has counted. */
 interface WordChange {

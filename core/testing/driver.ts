@@ -1,19 +1,19 @@
 import type { DeadLetter } from '../../schemas/gen/dead_letter.ts';
 import { AvroDecoder } from '../avro/decoder.ts';
 import { AvroEncoder } from '../avro/encoder.ts';
-import { MemorySchemas } from '../avro/memory.ts';
-import { wallClock } from '../clock.ts';
-import { MillraceError } from '../errors.ts';
+import { MemorySchemas } from '../avro/registry/memory.ts';
+import { wallClock } from '../base/clock.ts';
+import { MillraceError } from '../base/errors.ts';
+import type { Fetched } from '../log/log.ts';
 import { Metrics } from '../observability/metrics.ts';
 import type { Processor } from '../processor/define.ts';
-import { type Codecs, openCodecs } from '../runtime/codecs.ts';
-import { FoldHandler } from '../runtime/fold-handler.ts';
+import { type Codecs, openCodecs } from '../runtime/fold/codecs.ts';
+import { FoldHandler } from '../runtime/fold/fold-handler.ts';
 import type { Handler } from '../runtime/handler.ts';
-import type { Fetched } from '../runtime/log.ts';
 import { Queue } from '../runtime/queue.ts';
 import { groupOf } from '../runtime/runner.ts';
 import { takeOver, transactionalId } from '../runtime/takeover.ts';
-import type { Disks } from '../state/disk.ts';
+import type { Disks } from '../state/stores/disk.ts';
 import { MemoryLog, type TransactionFault } from './memory-log.ts';
 
 /** How the processor under test is run: partitions, and where portions and commits end. */

@@ -1,4 +1,4 @@
-import type { Disk, DiskOperation, DiskRange, Disks } from '../state/disk.ts';
+import type { Disk, DiskOperation, DiskRange, Disks } from '../state/stores/disk.ts';
 
 /**
  * Disks in memory, by path: what was written outlives a `close` and a crashed owner, as files do. Who opens a path takes it from an owner that has

@@ -1,4 +1,4 @@
-import { testLog } from './log-contract.ts';
+import { testLog } from '../../test/contracts/log-contract.ts';
 import { MemoryLog } from './memory-log.ts';
 
 testLog('the log in memory', async () => {

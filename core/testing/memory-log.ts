@@ -1,5 +1,5 @@
-import { MillraceError } from '../errors.ts';
-import { type Assignment, add, assignSticky } from '../runtime/assignment.ts';
+import { MillraceError } from '../base/errors.ts';
+import { type Assignment, add, assignSticky } from '../log/assignment.ts';
 import type {
   Committed,
   Fetched,
@@ -14,8 +14,8 @@ import type {
   Transaction,
   Writer,
   Written,
-} from '../runtime/log.ts';
-import { partitionId } from '../runtime/log.ts';
+} from '../log/log.ts';
+import { partitionId } from '../log/log.ts';
 
 /** What can go wrong with the next transaction of a transactional id. */
 export type TransactionFault =

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from '@jest/globals';
-import { runDoctor } from './doctor.ts';
+import { runDoctor } from './machine/doctor.ts';
 import { Stack, servicesOf } from './stack.ts';
 import { type StackRecord, writeRecord } from './state.ts';
 

@@ -1,10 +1,10 @@
 /** A stack of real parts on this machine: starting, attaching to, stopping it. */
 import { access, mkdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { MillraceError } from '../../core/errors.ts';
+import { MillraceError } from '../../core/base/errors.ts';
 import { type Host, installAll } from './install/install.ts';
+import { isAlive, memoryOf, signalProcess, stopProcess } from './machine/process.ts';
 import { brokerNames, minio as minioPart, type PartName, type Ports, stopOrder, titles } from './parts.ts';
-import { isAlive, memoryOf, signalProcess, stopProcess } from './process.ts';
 import { alertmanager, findAlertmanager } from './services/alertmanager.ts';
 import { connect, secretsFolder } from './services/connect.ts';
 import { kafka, moreBrokers } from './services/kafka.ts';
@@ -187,7 +187,7 @@ export class Stack implements AsyncDisposable {
     return new Stack(options, record, secrets);
   }
 
-  /** As core/config.ts takes it. */
+  /** As core/base/config.ts takes it. */
   get config(): Readonly<Record<string, unknown>> {
     return this.#record.config;
   }

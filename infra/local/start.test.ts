@@ -2,9 +2,9 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from '@jest/globals';
+import { freePorts } from './machine/ports.ts';
+import { isAlive, type Launch, stopProcess } from './machine/process.ts';
 import { defaultPorts } from './parts.ts';
-import { freePorts } from './ports.ts';
-import { isAlive, type Launch, stopProcess } from './process.ts';
 import type { Context, Service } from './services/service.ts';
 import { requireSpace, startPart, tailOf } from './start.ts';
 import type { PartRecord } from './state.ts';

@@ -2,10 +2,10 @@
 import { mkdir, open, rename, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { MillraceError } from '../../core/errors.ts';
+import { MillraceError } from '../../core/base/errors.ts';
+import { holderOf, isFree } from './machine/ports.ts';
+import { isAlive, type ProcessId, startDetached, stopProcess } from './machine/process.ts';
 import { titles } from './parts.ts';
-import { holderOf, isFree } from './ports.ts';
-import { isAlive, type ProcessId, startDetached, stopProcess } from './process.ts';
 import type { Context, Service } from './services/service.ts';
 import type { PartRecord } from './state.ts';
 

@@ -3,10 +3,10 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { MillraceError } from '../../core/errors.ts';
+import { MillraceError } from '../../core/base/errors.ts';
+import { freePorts } from './machine/ports.ts';
+import { isAlive, type ProcessId, startTimeOf } from './machine/process.ts';
 import { defaultPorts, type PartName, type PortName, type Ports } from './parts.ts';
-import { freePorts } from './ports.ts';
-import { isAlive, type ProcessId, startTimeOf } from './process.ts';
 import type { Secrets } from './services/service.ts';
 
 export interface PartRecord extends ProcessId {
@@ -23,7 +23,7 @@ export interface StackRecord {
   /** Number of brokers, chosen at the first start. Default 1. */
   readonly brokers?: number;
   readonly parts: Readonly<Partial<Record<PartName, PartRecord>>>;
-  /** As core/config.ts takes it. With passwords, hence only the owner may read the file. */
+  /** As core/base/config.ts takes it. With passwords, hence only the owner may read the file. */
   readonly config: Readonly<Record<string, unknown>>;
 }
 

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { parse } from 'yaml';
-import { errorCodes } from '../../core/errors.ts';
+import { errorCodes } from '../../core/base/errors.ts';
 import { Metrics } from '../../core/observability/metrics.ts';
 import { VerificationMetrics } from '../../core/observability/verification.ts';
 import { postgres } from '../local/parts.ts';

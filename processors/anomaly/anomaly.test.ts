@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
-import { parseDecimal } from '../../core/decimal.ts';
-import fc from '../../core/testing/property.ts';
+import { parseDecimal } from '../../core/values/decimal.ts';
 import type { Candle } from '../../schemas/gen/candle.ts';
+import fc from '../../test/support/property.ts';
 import type { AnomalySettings } from './settings.ts';
 import { Bench, candle, type Fields, MINUTE } from './testing/fixture.ts';
 

@@ -1,4 +1,4 @@
-import { isError, MillraceError } from '../../core/errors.ts';
+import { isError, MillraceError } from '../../core/base/errors.ts';
 import type { Store } from '../../core/processor/define.ts';
 import type { Rule as RuleRecord } from '../../schemas/gen/rule.ts';
 import { compileRule } from './rules/parse.ts';

@@ -1,5 +1,5 @@
 import type { Context, InputRecord, Store } from '../../core/processor/define.ts';
-import { formatTimestamp } from '../../core/time.ts';
+import { formatTimestamp } from '../../core/values/time.ts';
 import type { AnomalyKey } from '../../schemas/gen/anomaly_key.ts';
 import type { Candle } from '../../schemas/gen/candle.ts';
 import type { RuleBook } from './book.ts';

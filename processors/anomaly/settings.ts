@@ -1,5 +1,5 @@
-import { PRICE_SCALE, parseDecimal } from '../../core/decimal.ts';
-import { isError, MillraceError } from '../../core/errors.ts';
+import { isError, MillraceError } from '../../core/base/errors.ts';
+import { PRICE_SCALE, parseDecimal } from '../../core/values/decimal.ts';
 import type { Rule, VolumeSpike } from './rules/rule.ts';
 
 export interface AnomalySettings {

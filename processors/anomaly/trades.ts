@@ -1,8 +1,8 @@
-import { MillraceError } from '../../core/errors.ts';
+import { MillraceError } from '../../core/base/errors.ts';
 import type { Context, InputRecord, Store } from '../../core/processor/define.ts';
 import { KeyedPattern } from '../../core/processor/pattern/keyed.ts';
 import type { Outcome, PatternState } from '../../core/processor/pattern/pattern.ts';
-import { DAY, floorTo, parseTimestamp } from '../../core/time.ts';
+import { DAY, floorTo, parseTimestamp } from '../../core/values/time.ts';
 import type { Severity } from '../../schemas/gen/anomaly.ts';
 import type { AnomalyKey } from '../../schemas/gen/anomaly_key.ts';
 import type { RuleBook } from './book.ts';

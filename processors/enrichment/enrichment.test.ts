@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
-import { parseDecimal } from '../../core/decimal.ts';
 import { Driver } from '../../core/testing/driver.ts';
-import { parseTimestamp } from '../../core/time.ts';
+import { parseDecimal } from '../../core/values/decimal.ts';
+import { parseTimestamp } from '../../core/values/time.ts';
 import type { DeadLetter } from '../../schemas/gen/dead_letter.ts';
 import type { InstrumentChange, InstrumentRow } from '../../schemas/gen/instrument_change.ts';
 import type { LateTrade } from '../../schemas/gen/late_trade.ts';

@@ -1,8 +1,8 @@
-import { fits } from '../../core/decimal.ts';
-import { MillraceError } from '../../core/errors.ts';
+import { MillraceError } from '../../core/base/errors.ts';
 import type { Context, Fold, InputRecord, TableRecord } from '../../core/processor/define.ts';
 import { CapturedTable, type Mark, type RowChange } from '../../core/processor/joins/table.ts';
-import { parseTimestamp } from '../../core/time.ts';
+import { fits } from '../../core/values/decimal.ts';
+import { parseTimestamp } from '../../core/values/time.ts';
 import type { InstrumentRow } from '../../schemas/gen/instrument_change.ts';
 import type { LateReason } from '../../schemas/gen/late_trade.ts';
 import type { Instrument, MarketTrade, TradeOperation } from '../../schemas/gen/market_trade.ts';

@@ -1,7 +1,8 @@
 /** What the tests of this folder share: trades as Postgres' changes, and rows of features as people read them. */
-import { formatTrimmed, parseDecimal } from '../../core/decimal.ts';
+
 import { Driver } from '../../core/testing/driver.ts';
-import { formatTimestamp, parseTimestamp } from '../../core/time.ts';
+import { formatTrimmed, parseDecimal } from '../../core/values/decimal.ts';
+import { formatTimestamp, parseTimestamp } from '../../core/values/time.ts';
 import type { DeadLetter } from '../../schemas/gen/dead_letter.ts';
 import type { Features, WindowFeatures } from '../../schemas/gen/features.ts';
 import type { LateTrade } from '../../schemas/gen/late_trade.ts';

@@ -1,4 +1,4 @@
-import { MillraceError, unlessDead } from '../../core/errors.ts';
+import { MillraceError, unlessDead } from '../../core/base/errors.ts';
 import type { Context, Fold, InputRecord, Store } from '../../core/processor/define.ts';
 import { Heap } from '../../core/processor/heap.ts';
 import { type StoredVersion, type Version, Versions } from '../../core/processor/joins/versions.ts';

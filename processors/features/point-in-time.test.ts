@@ -1,11 +1,11 @@
 import { expect, test } from '@jest/globals';
-import { divide, divideRounded, formatDecimal, PRICE_SCALE, pow10 } from '../../core/decimal.ts';
 import { Driver, type Emitted } from '../../core/testing/driver.ts';
-import fc from '../../core/testing/property.ts';
-import { formatTimestamp } from '../../core/time.ts';
+import { divide, divideRounded, formatDecimal, PRICE_SCALE, pow10 } from '../../core/values/decimal.ts';
+import { formatTimestamp } from '../../core/values/time.ts';
 import type { Features } from '../../schemas/gen/features.ts';
 import type { LateTrade } from '../../schemas/gen/late_trade.ts';
 import type { TradeChange } from '../../schemas/gen/trade_change.ts';
+import fc from '../../test/support/property.ts';
 import { compareTrades, readTrade, type Trade } from '../trade.ts';
 import { features } from './features.ts';
 import { Feed, type RowFields, SETTINGS, time } from './fixture.ts';

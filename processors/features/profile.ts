@@ -1,4 +1,4 @@
-import { pow10 } from '../../core/decimal.ts';
+import { pow10 } from '../../core/values/decimal.ts';
 
 /** Volume of the prices that share a bucket. Unscaled at scale 8. */
 export interface Bucket {

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import fc from '../../core/testing/property.ts';
+import fc from '../../test/support/property.ts';
 import { addVolume, type Bucket, bucketOf, edgesOf } from './profile.ts';
 import { roundedRoot } from './rolling.ts';
 

@@ -1,5 +1,5 @@
-import { divide, divideRounded, fits, PRICE_SCALE, pow10, rescale } from '../../core/decimal.ts';
 import type { Version, Versions } from '../../core/processor/joins/versions.ts';
+import { divide, divideRounded, fits, PRICE_SCALE, pow10, rescale } from '../../core/values/decimal.ts';
 import type { Features, ProfileBucket, WindowFeatures } from '../../schemas/gen/features.ts';
 import type { Bar } from './bar.ts';
 import { edgesOf } from './profile.ts';

@@ -1,6 +1,6 @@
-import { MillraceError } from '../../core/errors.ts';
+import { MillraceError } from '../../core/base/errors.ts';
 import { tumbling } from '../../core/processor/windows/windows.ts';
-import { parseInterval } from '../../core/time.ts';
+import { parseInterval } from '../../core/values/time.ts';
 
 export interface FeaturesSettings {
   /** Name of this definition, part of each row's key. Another cadence or other windows are another definition. */

@@ -1,8 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
-import { parseDecimal } from '../../core/decimal.ts';
 import type { Span } from '../../core/processor/windows/aggregation.ts';
-import fc from '../../core/testing/property.ts';
+import { parseDecimal } from '../../core/values/decimal.ts';
 import type { Candle } from '../../schemas/gen/candle.ts';
+import fc from '../../test/support/property.ts';
 import type { Trade } from '../trade.ts';
 import { type Accumulator, candles, toCandle } from './candle.ts';
 

@@ -1,6 +1,6 @@
-import { divideRounded } from '../../core/decimal.ts';
-import { MillraceError } from '../../core/errors.ts';
+import { MillraceError } from '../../core/base/errors.ts';
 import type { Aggregation, Emission } from '../../core/processor/windows/aggregation.ts';
+import { divideRounded } from '../../core/values/decimal.ts';
 import type { Candle } from '../../schemas/gen/candle.ts';
 import { compareTrades, type Trade } from '../trade.ts';
 import { accumulatorSchema } from './state.ts';

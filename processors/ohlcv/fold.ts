@@ -1,7 +1,7 @@
-import { MillraceError, unlessDead } from '../../core/errors.ts';
+import { MillraceError, unlessDead } from '../../core/base/errors.ts';
 import type { Context, Fold, InputRecord, Store, TableRecord } from '../../core/processor/define.ts';
 import type { Emission } from '../../core/processor/windows/aggregation.ts';
-import type { WindowOutcome } from '../../core/processor/windows/revision.ts';
+import type { WindowOutcome } from '../../core/processor/windows/revisions/revision.ts';
 import type { Version } from '../../core/processor/windows/versions.ts';
 import { Windowed } from '../../core/processor/windows/windowed.ts';
 import type { CandleKey } from '../../schemas/gen/candle_key.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { unavailableValue } from '../../core/captured-row.ts';
+import { unavailableValue } from '../../core/capture/captured-row.ts';
 import { Driver } from '../../core/testing/driver.ts';
 import { ohlcv } from './ohlcv.ts';
 import type { OhlcvSettings } from './settings.ts';

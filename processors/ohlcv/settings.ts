@@ -1,4 +1,4 @@
-import { MillraceError } from '../../core/errors.ts';
+import { MillraceError } from '../../core/base/errors.ts';
 import { CalendarWindows, calendar } from '../../core/processor/calendars/calendar.ts';
 import { Plan } from '../../core/processor/windows/plan.ts';
 import { parseWindows } from '../../core/processor/windows/windows.ts';

@@ -1,7 +1,7 @@
 import type { Client } from 'pg';
-import { onDay } from '../day.ts';
-import { type Check, Differences } from '../report.ts';
-import { windowsOf } from '../windows.ts';
+import { onDay } from '../reading/day.ts';
+import { windowsOf } from '../reading/windows.ts';
+import { type Check, Differences } from '../report/report.ts';
 
 /**
  * Conservation, per interval: the trades of Postgres that were never changed are in candles, late or dead; those that were are in the candles that

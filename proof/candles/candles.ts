@@ -1,12 +1,12 @@
 import type { Client } from 'pg';
 import type { Schemas } from '../../core/avro/schemas.ts';
-import type { Log } from '../../core/runtime/log.ts';
-import { parseInterval } from '../../core/time.ts';
-import { onDay } from '../day.ts';
+import type { Log } from '../../core/log/log.ts';
+import { parseInterval } from '../../core/values/time.ts';
 import type { Snapshot } from '../live/snapshot.ts';
 import { findUnseen } from '../live/unseen.ts';
-import { type Check, Differences, maxExamples } from '../report.ts';
-import { type CandleSettings, loadSessions, windowsOf } from '../windows.ts';
+import { onDay } from '../reading/day.ts';
+import { type CandleSettings, loadSessions, windowsOf } from '../reading/windows.ts';
+import { type Check, Differences, maxExamples } from '../report/report.ts';
 import { checkAccounting } from './accounting.ts';
 import { type Excluded, loadExcluded } from './excluded.ts';
 import { type MissingTrades, missingTrades } from './missing.ts';

@@ -1,17 +1,17 @@
 import type { Client } from 'pg';
 import { AvroDecoder } from '../../core/avro/decoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
-import { isBackfilled } from '../../core/backfilled.ts';
-import { formatDecimal, PRICE_SCALE } from '../../core/decimal.ts';
-import type { Log } from '../../core/runtime/log.ts';
-import { formatTimestamp, parseTimestamp } from '../../core/time.ts';
+import { isBackfilled } from '../../core/capture/backfilled.ts';
+import type { Log } from '../../core/log/log.ts';
+import { formatDecimal, PRICE_SCALE } from '../../core/values/decimal.ts';
+import { formatTimestamp, parseTimestamp } from '../../core/values/time.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import type { LateTrade } from '../../schemas/gen/late_trade.ts';
 import type { TradeChange, TradeRow } from '../../schemas/gen/trade_change.ts';
-import { type Cell, copyRows } from '../copy.ts';
 import type { Unseen } from '../live/unseen.ts';
-import { readRaw, readTopic, tradesTopic } from '../topic.ts';
-import { type CandleSettings, startsOf } from '../windows.ts';
+import { type Cell, copyRows } from '../reading/copy.ts';
+import { readRaw, readTopic, tradesTopic } from '../reading/topic.ts';
+import { type CandleSettings, startsOf } from '../reading/windows.ts';
 import type { Rebuilt } from './rebuilt.ts';
 
 export interface Corrections {

@@ -1,19 +1,19 @@
 import type { Client } from 'pg';
 import { AvroDecoder } from '../../core/avro/decoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
-import { isError, MillraceError } from '../../core/errors.ts';
+import { isError, MillraceError } from '../../core/base/errors.ts';
+import type { Log } from '../../core/log/log.ts';
 import { deadTopic, letterId } from '../../core/operations/letters.ts';
 import { readRedrives } from '../../core/operations/redrive.ts';
-import type { Log } from '../../core/runtime/log.ts';
-import { formatTimestamp } from '../../core/time.ts';
+import { formatTimestamp } from '../../core/values/time.ts';
 import type { DeadLetter } from '../../schemas/gen/dead_letter.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import type { LateTrade } from '../../schemas/gen/late_trade.ts';
 import type { TradeChange } from '../../schemas/gen/trade_change.ts';
-import { type Cell, copyRows } from '../copy.ts';
 import type { Unseen } from '../live/unseen.ts';
-import { readTopic } from '../topic.ts';
-import type { CandleSettings } from '../windows.ts';
+import { type Cell, copyRows } from '../reading/copy.ts';
+import { readTopic } from '../reading/topic.ts';
+import type { CandleSettings } from '../reading/windows.ts';
 import { keyOf, loadCorrected, placeOf } from './corrected.ts';
 import type { Rebuilt } from './rebuilt.ts';
 

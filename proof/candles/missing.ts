@@ -1,6 +1,6 @@
 import type { Client } from 'pg';
-import { onDay } from '../day.ts';
-import { windowsOf } from '../windows.ts';
+import { onDay } from '../reading/day.ts';
+import { windowsOf } from '../reading/windows.ts';
 
 /** Trades of Postgres that no candle of an interval holds as they are. */
 export interface MissingTrades {

@@ -1,14 +1,14 @@
 import type { Client } from 'pg';
 import type { Schemas } from '../../core/avro/schemas.ts';
-import { formatDecimal, NOTIONAL_SCALE, PRICE_SCALE } from '../../core/decimal.ts';
-import type { Log } from '../../core/runtime/log.ts';
-import { formatTimestamp } from '../../core/time.ts';
+import type { Log } from '../../core/log/log.ts';
+import { formatDecimal, NOTIONAL_SCALE, PRICE_SCALE } from '../../core/values/decimal.ts';
+import { formatTimestamp } from '../../core/values/time.ts';
 import type { Candle } from '../../schemas/gen/candle.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
-import { type Cell, copyRows } from '../copy.ts';
-import { dayRange } from '../day.ts';
-import type { Differences } from '../report.ts';
-import { readTopic } from '../topic.ts';
+import { type Cell, copyRows } from '../reading/copy.ts';
+import { dayRange } from '../reading/day.ts';
+import { readTopic } from '../reading/topic.ts';
+import type { Differences } from '../report/report.ts';
 
 /** Compared fields with their Postgres types; provenance and status say how a candle came about, not what it is. */
 export const fields = [

@@ -5,14 +5,14 @@ import { type Client, DatabaseError } from 'pg';
 import { to as copyTo } from 'pg-copy-streams';
 import type { Schemas } from '../../core/avro/schemas.ts';
 import { type HotTable, hotSchema, hotTables } from '../../core/hot-store/tables.ts';
-import { canonicalText, postgresHash, type TypedColumn } from '../../core/rowhash.ts';
-import type { Log } from '../../core/runtime/log.ts';
+import type { Log } from '../../core/log/log.ts';
 import { groupOf } from '../../core/runtime/runner.ts';
-import { formatTimestamp } from '../../core/time.ts';
+import { canonicalText, postgresHash, type TypedColumn } from '../../core/values/rowhash/rowhash.ts';
+import { formatTimestamp } from '../../core/values/time.ts';
 import type { HotTopic } from '../../schemas/topics.ts';
-import { type Check, Differences, maxExamples } from '../report.ts';
-import { Scratch } from '../scratch.ts';
-import { duckdbTally, TallyBook } from '../tally.ts';
+import { Scratch } from '../reading/scratch.ts';
+import { type Check, Differences, maxExamples } from '../report/report.ts';
+import { duckdbTally, TallyBook } from '../report/tally.ts';
 import { loadLogged, readRow } from './logged.ts';
 
 export interface HotSources {

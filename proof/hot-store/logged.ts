@@ -1,13 +1,13 @@
 import { AvroDecoder } from '../../core/avro/decoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
 import { type HotTable, hotTables } from '../../core/hot-store/tables.ts';
-import { canonicalText, hashRow } from '../../core/rowhash.ts';
-import type { Committed, Log } from '../../core/runtime/log.ts';
+import type { Committed, Log } from '../../core/log/log.ts';
+import { canonicalText, hashRow } from '../../core/values/rowhash/rowhash.ts';
 import type { DeadLetter } from '../../schemas/gen/dead_letter.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import type { HotTopic } from '../../schemas/topics.ts';
-import type { Scratch } from '../scratch.ts';
-import { readRaw, readTopic } from '../topic.ts';
+import type { Scratch } from '../reading/scratch.ts';
+import { readRaw, readTopic } from '../reading/topic.ts';
 
 export interface LoadOptions {
   readonly log: Log;

@@ -1,7 +1,7 @@
 import { type Client, DatabaseError } from 'pg';
 import { AvroDecoder } from '../../core/avro/decoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
-import type { Log } from '../../core/runtime/log.ts';
+import type { Log } from '../../core/log/log.ts';
 import type { HeartbeatChange } from '../../schemas/gen/heartbeat_change.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 

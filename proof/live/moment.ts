@@ -1,10 +1,10 @@
 import type { Client } from 'pg';
 import type { Schemas } from '../../core/avro/schemas.ts';
-import { type Clock, wallClock } from '../../core/clock.ts';
-import { isError, MillraceError } from '../../core/errors.ts';
-import type { Log } from '../../core/runtime/log.ts';
+import { type Clock, wallClock } from '../../core/base/clock.ts';
+import { isError, MillraceError } from '../../core/base/errors.ts';
+import type { Log } from '../../core/log/log.ts';
 import { groupOf } from '../../core/runtime/runner.ts';
-import { tradesTopic } from '../topic.ts';
+import { tradesTopic } from '../reading/topic.ts';
 import { passMarker } from './marker.ts';
 import { Passing, type Reader } from './passing.ts';
 import { Settled } from './settled.ts';

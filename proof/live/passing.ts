@@ -1,4 +1,4 @@
-import type { Log } from '../../core/runtime/log.ts';
+import type { Log } from '../../core/log/log.ts';
 import { groupOf } from '../../core/runtime/runner.ts';
 
 /** A processor or a sink, and what it reads. */

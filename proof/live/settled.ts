@@ -1,6 +1,6 @@
 import type { Client } from 'pg';
-import { type Clock, wallClock } from '../../core/clock.ts';
-import { endsOf, type Log } from '../../core/runtime/log.ts';
+import { type Clock, wallClock } from '../../core/base/clock.ts';
+import { endsOf, type Log } from '../../core/log/log.ts';
 import type { Snapshot } from './snapshot.ts';
 
 /** How long transactions that are open get to end, milliseconds: those of a service take no longer. */

@@ -1,11 +1,11 @@
 import { AvroDecoder } from '../../core/avro/decoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
-import { isBackfilled } from '../../core/backfilled.ts';
-import { sourceSchema } from '../../core/captured-row.ts';
-import type { Log } from '../../core/runtime/log.ts';
+import { isBackfilled } from '../../core/capture/backfilled.ts';
+import { sourceSchema } from '../../core/capture/captured-row.ts';
+import type { Log } from '../../core/log/log.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import type { TradeChange } from '../../schemas/gen/trade_change.ts';
-import { readRaw, tradesTopic } from '../topic.ts';
+import { readRaw, tradesTopic } from '../reading/topic.ts';
 import type { Snapshot } from './snapshot.ts';
 
 /** A change of a trade that is in the log, and not in the snapshot. */

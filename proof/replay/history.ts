@@ -1,11 +1,11 @@
 import { AvroDecoder } from '../../core/avro/decoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
-import { MillraceError } from '../../core/errors.ts';
-import type { Log, LogRecord } from '../../core/runtime/log.ts';
-import { readSnapshot, type Snapshot } from '../../core/state/snapshots.ts';
+import { MillraceError } from '../../core/base/errors.ts';
+import type { Log, LogRecord } from '../../core/log/log.ts';
+import { readSnapshot, type Snapshot } from '../../core/state/changelog/snapshots.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import type { JournalEntry } from '../../schemas/gen/journal_entry.ts';
-import { readRaw } from '../topic.ts';
+import { readRaw } from '../reading/topic.ts';
 import { Reader } from './reader.ts';
 
 /** One partition of a processor's life: what it took, in which order, as its journal has it. */

@@ -1,7 +1,7 @@
-import { type Table, tables } from '../../core/archive/tables.ts';
+import { type Table, tables } from '../../core/archive/rows/tables.ts';
 import { AvroDecoder } from '../../core/avro/decoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
-import { MillraceError } from '../../core/errors.ts';
+import { MillraceError } from '../../core/base/errors.ts';
 import type { DeadLetter } from '../../schemas/gen/dead_letter.ts';
 import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
 import { plain } from './values.ts';

@@ -1,7 +1,7 @@
 import { AvroDecoder, HEADER_BYTES, schemaIdOf } from '../../core/avro/decoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
-import type { LogRecord, OutRecord } from '../../core/runtime/log.ts';
-import type { Differences } from '../report.ts';
+import type { LogRecord, OutRecord } from '../../core/log/log.ts';
+import type { Differences } from '../report/report.ts';
 import { differences, plain } from './values.ts';
 
 /** A record that the processor had published, or that the replay gives now. */

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { MemorySchemas } from '../../core/avro/memory.ts';
+import { MemorySchemas } from '../../core/avro/registry/memory.ts';
 import { MemoryLog } from '../../core/testing/memory-log.ts';
 import type { History } from './history.ts';
 import { Published } from './published.ts';

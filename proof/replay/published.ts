@@ -1,9 +1,9 @@
 import { AvroDecoder } from '../../core/avro/decoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
-import { MillraceError } from '../../core/errors.ts';
-import type { Log, LogRecord } from '../../core/runtime/log.ts';
-import { redrivenOf } from '../../core/runtime/redriven.ts';
-import type { Snapshot } from '../../core/state/snapshots.ts';
+import { MillraceError } from '../../core/base/errors.ts';
+import type { Log, LogRecord } from '../../core/log/log.ts';
+import { redrivenOf } from '../../core/log/redriven.ts';
+import type { Snapshot } from '../../core/state/changelog/snapshots.ts';
 import type { DeadLetter } from '../../schemas/gen/dead_letter.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import type { History } from './history.ts';

@@ -1,4 +1,4 @@
-import { type Log, type LogRecord, readRange, type TopicPartition } from '../../core/runtime/log.ts';
+import { type Log, type LogRecord, readRange, type TopicPartition } from '../../core/log/log.ts';
 
 const options = { maxWaitMs: 250, maxBytesPerPartition: 1_048_576 } as const;
 

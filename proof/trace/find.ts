@@ -1,6 +1,6 @@
 import { AvroDecoder } from '../../core/avro/decoder.ts';
-import { isError, MillraceError } from '../../core/errors.ts';
-import { type Log, type LogRecord, readRange } from '../../core/runtime/log.ts';
+import { isError, MillraceError } from '../../core/base/errors.ts';
+import { type Log, type LogRecord, readRange } from '../../core/log/log.ts';
 import type { TraceSources } from './sources.ts';
 import type { Searched, Trail } from './trail.ts';
 

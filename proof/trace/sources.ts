@@ -1,9 +1,9 @@
 import type { Client } from 'pg';
+import type { ObjectStore } from '../../core/archive/s3/store.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
-import type { Masks } from '../../core/masks.ts';
-import type { Log } from '../../core/runtime/log.ts';
-import type { ObjectStore } from '../../core/s3/store.ts';
-import type { CandleSettings } from '../windows.ts';
+import type { Masks } from '../../core/capture/masks.ts';
+import type { Log } from '../../core/log/log.ts';
+import type { CandleSettings } from '../reading/windows.ts';
 
 /** Where a trace looks. Nothing is written anywhere. */
 export interface TraceSources {

@@ -1,8 +1,14 @@
-/** A row as texts by column, in the canonical form of core/rowhash.ts: what every store can be brought to, and compared in, exactly. */
-import { columnsWithLineage, tables } from '../../core/archive/tables.ts';
-import { formatLsn } from '../../core/lsn.ts';
-import { type ColumnValue, canonicalText, duckdbHash, postgresHash, type TypedColumn } from '../../core/rowhash.ts';
-import { formatTimestamp } from '../../core/time.ts';
+/** A row as texts by column, in the canonical form of core/values/rowhash/rowhash.ts: what every store can be brought to, and compared in, exactly. */
+import { columnsWithLineage, tables } from '../../core/archive/rows/tables.ts';
+import { formatLsn } from '../../core/values/lsn.ts';
+import {
+  type ColumnValue,
+  canonicalText,
+  duckdbHash,
+  postgresHash,
+  type TypedColumn,
+} from '../../core/values/rowhash/rowhash.ts';
+import { formatTimestamp } from '../../core/values/time.ts';
 import type { ArchivedTopic } from '../../schemas/topics.ts';
 
 export type Texts = Readonly<Record<string, string>>;

@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import { queryParquet } from '../../core/archive/fixtures/read.ts';
 import { planOf } from '../../core/archive/keys.ts';
 import { CompactionHarness, trades } from './fixtures/harness.ts';
-import { sumOf } from './groups.ts';
+import { sumOf } from './plan/groups.ts';
 
 const day = '2013-11-25';
 const other = '2013-11-26';

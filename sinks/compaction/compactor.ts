@@ -1,21 +1,21 @@
 import { join } from 'node:path';
 import { compactedKey } from '../../core/archive/keys.ts';
 import { readDayObjects } from '../../core/archive/listing/day-objects.ts';
-import type { ListedObject } from '../../core/archive/objects.ts';
+import type { ListedObject } from '../../core/archive/listing/objects.ts';
 import { Copies } from '../../core/archive/reading/copies.ts';
 import type { ReplacementRecord } from '../../core/archive/replacements.ts';
+import { putOnce } from '../../core/archive/s3/put-once.ts';
 import { buildOf, formOf, forms } from '../../core/archive/writing/writer.ts';
-import { isError, type MillraceError } from '../../core/errors.ts';
-import { putOnce } from '../../core/s3/put-once.ts';
+import { isError, type MillraceError } from '../../core/base/errors.ts';
 import type { ArchiveReplacement, ReplacingObject } from '../../schemas/gen/archive_replacement.ts';
 import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
-import { readDue } from './due.ts';
-import { type Expiry, portionsOf, readOldDays } from './expiry.ts';
-import { type DueGroup, type Group, groupId, hullOf, sumOf } from './groups.ts';
-import { pendingPlan, plannedInputs } from './plan.ts';
+import { type Expiry, portionsOf, readOldDays } from './expire/expiry.ts';
+import { readDue } from './plan/due.ts';
+import { type DueGroup, type Group, groupId, hullOf, sumOf } from './plan/groups.ts';
+import { pendingPlan, plannedInputs } from './plan/plan.ts';
 import { blank, Records } from './records.ts';
-import { bytesOf, type RewrittenFile, rewrite } from './rewrite.ts';
-import { withScratch } from './scratch.ts';
+import { bytesOf, type RewrittenFile, rewrite } from './rewrite/rewrite.ts';
+import { withScratch } from './rewrite/scratch.ts';
 import type { ArchiveSources } from './sources.ts';
 
 export interface CompactionSettings {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { planOf } from '../../core/archive/keys.ts';
-import fc from '../../core/testing/property.ts';
+import fc from '../../test/support/property.ts';
 import { CompactionHarness, Crash, type Witness } from './fixtures/harness.ts';
 
 const day = '2013-11-25';

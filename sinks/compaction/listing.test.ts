@@ -1,15 +1,15 @@
 /** Days from manifests and totals from the days: the list itself is what they have to equal, whatever was done before. */
 import { expect, test } from '@jest/globals';
-import { readDays } from '../../core/archive/days.ts';
 import { type DayObjects, readDayObjects } from '../../core/archive/listing/day-objects.ts';
+import { readDays } from '../../core/archive/listing/days.ts';
+import { type ListedObject, readListing } from '../../core/archive/listing/objects.ts';
 import { readGivenUp, readTotals } from '../../core/archive/listing/totals.ts';
-import { type ListedObject, readListing } from '../../core/archive/objects.ts';
-import { MillraceError } from '../../core/errors.ts';
-import type { FetchPosition, Log } from '../../core/runtime/log.ts';
+import { MillraceError } from '../../core/base/errors.ts';
+import type { FetchPosition, Log } from '../../core/log/log.ts';
 import { objectsTopic } from '../../schemas/topics.ts';
-import { readDueVolume } from './due.ts';
 import { CompactionHarness, trades } from './fixtures/harness.ts';
-import { dueGroups } from './groups.ts';
+import { readDueVolume } from './plan/due.ts';
+import { dueGroups } from './plan/groups.ts';
 
 const signal = new AbortController().signal;
 const days = Array.from({ length: 12 }, (_, i) => `2013-11-${String(i + 10)}`);

@@ -1,10 +1,10 @@
 import { replacementsTopic } from '../../core/archive/replacements.ts';
 import { AvroEncoder } from '../../core/avro/encoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
-import { formatRowHash } from '../../core/rowhash.ts';
-import type { Log, Writer } from '../../core/runtime/log.ts';
+import type { Log, Writer } from '../../core/log/log.ts';
 import { groupOf } from '../../core/runtime/runner.ts';
 import { transactionalId } from '../../core/runtime/takeover.ts';
+import { formatRowHash } from '../../core/values/rowhash/rowhash.ts';
 import type { ArchiveReplacement } from '../../schemas/gen/archive_replacement.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import { valueSubject } from '../../schemas/topics.ts';

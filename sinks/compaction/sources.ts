@@ -1,6 +1,6 @@
+import type { ObjectStore } from '../../core/archive/s3/store.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
-import type { Log } from '../../core/runtime/log.ts';
-import type { ObjectStore } from '../../core/s3/store.ts';
+import type { Log } from '../../core/log/log.ts';
 
 /** Where the archive is read. */
 export interface ArchiveSources {

@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
-import type { Clock } from '../../core/clock.ts';
-import { MillraceError } from '../../core/errors.ts';
+import type { Clock } from '../../core/base/clock.ts';
+import { MillraceError } from '../../core/base/errors.ts';
 import { Breaker } from './breaker.ts';
 
 /** Time that a test moves. */

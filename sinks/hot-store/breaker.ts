@@ -1,5 +1,5 @@
-import type { Clock } from '../../core/clock.ts';
-import { isError } from '../../core/errors.ts';
+import type { Clock } from '../../core/base/clock.ts';
+import { isError } from '../../core/base/errors.ts';
 
 export interface BreakerOptions {
   readonly clock: Clock;

@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import type { TransactionFault } from '../../core/testing/memory-log.ts';
-import fc from '../../core/testing/property.ts';
 import type { Candle } from '../../schemas/gen/candle.ts';
+import fc from '../../test/support/property.ts';
 import { Harness } from './fixtures/harness.ts';
 import type { StoreFault } from './fixtures/memory-store.ts';
 import { anomaly, candle, emptied, features, minute, start } from './fixtures/values.ts';

@@ -1,12 +1,12 @@
 import type { AvroDecoder } from '../../core/avro/decoder.ts';
 import type { AvroEncoder } from '../../core/avro/encoder.ts';
-import { MillraceError } from '../../core/errors.ts';
+import { MillraceError } from '../../core/base/errors.ts';
 import type { HotTable } from '../../core/hot-store/tables.ts';
+import { prepareDecoder, valuesOf } from '../../core/log/decoding.ts';
+import type { Fetched, LogRecord, Transaction } from '../../core/log/log.ts';
 import type { Metrics, TaskMetrics } from '../../core/observability/metrics.ts';
-import { deadLetter } from '../../core/runtime/dead-letter.ts';
-import { prepareDecoder, valuesOf } from '../../core/runtime/decoding.ts';
+import { deadLetter } from '../../core/runtime/fold/dead-letter.ts';
 import type { Handler, Ownership } from '../../core/runtime/handler.ts';
-import type { Fetched, LogRecord, Transaction } from '../../core/runtime/log.ts';
 import type { DeadLetter } from '../../schemas/gen/dead_letter.ts';
 import type { Breaker } from './breaker.ts';
 import { Newest, rowOf } from './row.ts';

@@ -1,6 +1,6 @@
 /** The schema of the hot store: its tables, and a partition per UTC day of event time. */
 import type { Client } from 'pg';
-import { MillraceError } from '../../core/errors.ts';
+import { MillraceError } from '../../core/base/errors.ts';
 import { type HotColumn, type HotTable, hotSchema, hotTables } from '../../core/hot-store/tables.ts';
 
 /** Two processes that create, or one that creates and one that drops, wait for each other. */

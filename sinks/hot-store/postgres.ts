@@ -1,7 +1,7 @@
 import { type Client, DatabaseError } from 'pg';
-import { MillraceError } from '../../core/errors.ts';
+import { MillraceError } from '../../core/base/errors.ts';
+import { address, connectPostgres } from '../../core/base/postgres.ts';
 import { type HotTable, hotSchema } from '../../core/hot-store/tables.ts';
-import { address, connectPostgres } from '../../core/postgres.ts';
 import { ensureDays, prepareSchema, quote } from './partitions.ts';
 import type { HotRow } from './row.ts';
 import type { HotStore, RefusedRow, Upserted } from './store.ts';

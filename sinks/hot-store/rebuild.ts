@@ -1,7 +1,7 @@
 import type { Client } from 'pg';
 import { hotSchema, hotTables } from '../../core/hot-store/tables.ts';
-import { type Groups, requireStopped } from '../../core/operations/groups.ts';
-import type { Log, TopicPartition } from '../../core/runtime/log.ts';
+import { type Groups, requireStopped } from '../../core/log/groups.ts';
+import type { Log, TopicPartition } from '../../core/log/log.ts';
 import { groupOf } from '../../core/runtime/runner.ts';
 import { transactionalId } from '../../core/runtime/takeover.ts';
 import { type HotTopic, hotTopics } from '../../schemas/topics.ts';

@@ -1,5 +1,5 @@
-import type { Clock } from '../../core/clock.ts';
-import { connectPostgres, type Postgres } from '../../core/postgres.ts';
+import type { Clock } from '../../core/base/clock.ts';
+import { connectPostgres, type Postgres } from '../../core/base/postgres.ts';
 import { dropPartition, listPartitions, type Partition } from './partitions.ts';
 
 const day = 86_400_000;

@@ -1,7 +1,7 @@
 import type { AvroDecoder } from '../../core/avro/decoder.ts';
-import { MillraceError } from '../../core/errors.ts';
+import { MillraceError } from '../../core/base/errors.ts';
 import type { HotTable } from '../../core/hot-store/tables.ts';
-import type { LogRecord } from '../../core/runtime/log.ts';
+import type { LogRecord } from '../../core/log/log.ts';
 
 /** A record as a row of its table. */
 export interface HotRow {

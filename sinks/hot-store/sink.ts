@@ -2,7 +2,7 @@
 import { AvroDecoder } from '../../core/avro/decoder.ts';
 import { AvroEncoder } from '../../core/avro/encoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
-import { type Clock, wallClock } from '../../core/clock.ts';
+import { type Clock, wallClock } from '../../core/base/clock.ts';
 import { hotTables } from '../../core/hot-store/tables.ts';
 import type { Metrics } from '../../core/observability/metrics.ts';
 import type { HandlerFactory } from '../../core/runtime/handler.ts';

@@ -1,4 +1,4 @@
-import type { MillraceError } from '../../core/errors.ts';
+import type { MillraceError } from '../../core/base/errors.ts';
 import type { HotTable } from '../../core/hot-store/tables.ts';
 import type { HotRow } from './row.ts';
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import type { TransactionFault } from '../../core/testing/memory-log.ts';
-import fc from '../../core/testing/property.ts';
+import fc from '../../test/support/property.ts';
 import { ManifestHarness, trades } from './fixtures/harness.ts';
 import { formatPlan, parsePlan } from './plan.ts';
 

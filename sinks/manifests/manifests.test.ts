@@ -1,10 +1,10 @@
 import { describe, expect, test } from '@jest/globals';
-import { listObjects } from '../../core/archive/objects.ts';
+import { listObjects } from '../../core/archive/listing/objects.ts';
+import type { StoreFault } from '../../core/archive/s3/memory.ts';
 import { AvroEncoder } from '../../core/avro/encoder.ts';
-import { MillraceError } from '../../core/errors.ts';
-import { addRowHashes, formatRowHash } from '../../core/rowhash.ts';
-import type { StoreFault } from '../../core/s3/memory.ts';
+import { MillraceError } from '../../core/base/errors.ts';
 import type { TransactionFault } from '../../core/testing/memory-log.ts';
+import { addRowHashes, formatRowHash } from '../../core/values/rowhash/rowhash.ts';
 import { archiveObjectSchema } from '../../schemas/gen/archive_object.ts';
 import { objectsTopic } from '../../schemas/topics.ts';
 import { ManifestHarness, trades } from './fixtures/harness.ts';

@@ -1,4 +1,4 @@
-import type { Log } from '../../core/runtime/log.ts';
+import type { Log } from '../../core/log/log.ts';
 import { groupOf } from '../../core/runtime/runner.ts';
 import type { ArchivedTopic } from '../../schemas/topics.ts';
 import { waitingOf } from './waiting.ts';

@@ -1,4 +1,4 @@
-import { MillraceError } from '../../core/errors.ts';
+import { MillraceError } from '../../core/base/errors.ts';
 import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
 
 /**

@@ -1,4 +1,5 @@
-import { readDays } from '../../core/archive/days.ts';
+import { readDays } from '../../core/archive/listing/days.ts';
+import { readObjects } from '../../core/archive/listing/objects.ts';
 import {
   formatManifest,
   formatSuccess,
@@ -6,13 +7,12 @@ import {
   withObjects,
   withReplacements,
 } from '../../core/archive/manifest.ts';
-import { readObjects } from '../../core/archive/objects.ts';
 import { type ReplacementHead, readReplacements, takesOff } from '../../core/archive/replacements.ts';
+import type { ObjectStore } from '../../core/archive/s3/store.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
-import { MillraceError } from '../../core/errors.ts';
-import type { Log } from '../../core/runtime/log.ts';
-import type { ObjectStore } from '../../core/s3/store.ts';
-import { sha256Of } from '../../core/sha256.ts';
+import { MillraceError } from '../../core/base/errors.ts';
+import type { Log } from '../../core/log/log.ts';
+import { sha256Of } from '../../core/values/sha256.ts';
 import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import type { ArchivePartition } from '../../schemas/gen/archive_partition.ts';
 import type { ArchiveReplacement } from '../../schemas/gen/archive_replacement.ts';

@@ -1,12 +1,13 @@
 /** Manifests and complete days: what the objects topics list, as files in the bucket and as records in archive.partitions. */
-import { daysTopic } from '../../core/archive/days.ts';
+
 import { normalPrefix } from '../../core/archive/keys.ts';
+import { daysTopic } from '../../core/archive/listing/days.ts';
+import type { ObjectStore } from '../../core/archive/s3/store.ts';
 import { AvroEncoder } from '../../core/avro/encoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
-import { wallClock } from '../../core/clock.ts';
+import { wallClock } from '../../core/base/clock.ts';
 import type { Metrics } from '../../core/observability/metrics.ts';
 import type { HandlerFactory } from '../../core/runtime/handler.ts';
-import type { ObjectStore } from '../../core/s3/store.ts';
 import type { ArchivePartition } from '../../schemas/gen/archive_partition.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import { valueSubject } from '../../schemas/topics.ts';

@@ -1,4 +1,4 @@
-import { DAY, parseTimestamp } from '../../core/time.ts';
+import { DAY, parseTimestamp } from '../../core/values/time.ts';
 import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import type { ArchivePartition } from '../../schemas/gen/archive_partition.ts';
 import type { ArchiveReplacement } from '../../schemas/gen/archive_replacement.ts';

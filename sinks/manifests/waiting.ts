@@ -1,4 +1,4 @@
-import type { Fetcher, Log, LogRecord, TopicPartition } from '../../core/runtime/log.ts';
+import type { Fetcher, Log, LogRecord, TopicPartition } from '../../core/log/log.ts';
 
 /** How long a fetch that brings nothing is taken for "an open transaction is in the way", which is not waited for. */
 const patienceMs = 250;

@@ -12,10 +12,10 @@ import {
   withReplacements,
   writtenIn,
 } from '../../core/archive/manifest.ts';
-import { MillraceError } from '../../core/errors.ts';
-import { putOnce } from '../../core/s3/put-once.ts';
-import type { ObjectStore } from '../../core/s3/store.ts';
-import { sha256Of } from '../../core/sha256.ts';
+import { putOnce } from '../../core/archive/s3/put-once.ts';
+import type { ObjectStore } from '../../core/archive/s3/store.ts';
+import { MillraceError } from '../../core/base/errors.ts';
+import { sha256Of } from '../../core/values/sha256.ts';
 import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import type { ArchivePartition } from '../../schemas/gen/archive_partition.ts';
 import type { ArchivedTopic } from '../../schemas/topics.ts';

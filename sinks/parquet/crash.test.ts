@@ -1,10 +1,10 @@
 import { describe, expect, test } from '@jest/globals';
 import { readColumns } from '../../core/archive/fixtures/read.ts';
+import type { StoreFault } from '../../core/archive/s3/memory.ts';
 import { parseUnlisted } from '../../core/archive/unlisted.ts';
-import { MillraceError } from '../../core/errors.ts';
-import type { StoreFault } from '../../core/s3/memory.ts';
+import { MillraceError } from '../../core/base/errors.ts';
 import type { TransactionFault } from '../../core/testing/memory-log.ts';
-import fc from '../../core/testing/property.ts';
+import fc from '../../test/support/property.ts';
 
 import { Harness, trade } from './fixtures/harness.ts';
 

@@ -3,7 +3,7 @@ import { describe, expect, test } from '@jest/globals';
 import { queryParquet, type Row } from '../../core/archive/fixtures/read.ts';
 import { AvroEncoder } from '../../core/avro/encoder.ts';
 import { envelope, envelopeSchema, tradeFields, tradeRow } from '../../core/avro/fixtures/debezium.ts';
-import { MillraceError } from '../../core/errors.ts';
+import { MillraceError } from '../../core/base/errors.ts';
 import { captureRecordBytes } from '../../schemas/topics.ts';
 import { Harness, trade } from './fixtures/harness.ts';
 

@@ -1,18 +1,17 @@
 import { objectKey } from '../../core/archive/keys.ts';
-import { letterHeaders } from '../../core/archive/origin.ts';
-import { listedUpTo } from '../../core/archive/position.ts';
-import type { Table } from '../../core/archive/tables.ts';
+import { listedUpTo } from '../../core/archive/listing/position.ts';
+import { letterHeaders } from '../../core/archive/rows/origin.ts';
+import type { Table } from '../../core/archive/rows/tables.ts';
+import { type Kept, putOnce } from '../../core/archive/s3/put-once.ts';
+import type { ObjectStore } from '../../core/archive/s3/store.ts';
 import { formatUnlisted, parseUnlisted, type Unlisted } from '../../core/archive/unlisted.ts';
 import type { TableDecoder } from '../../core/archive/writing/decoder.ts';
 import { buildOf, type Form, formOf, forms } from '../../core/archive/writing/writer.ts';
 import type { AvroEncoder } from '../../core/avro/encoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
-import { MillraceError } from '../../core/errors.ts';
+import { MillraceError } from '../../core/base/errors.ts';
 import { inLanes } from '../../core/lanes.ts';
-import type { Metrics, TaskMetrics } from '../../core/observability/metrics.ts';
-import { deadLetter } from '../../core/runtime/dead-letter.ts';
-import { prepareDecoder, valuesOf } from '../../core/runtime/decoding.ts';
-import type { Handler, Ownership } from '../../core/runtime/handler.ts';
+import { prepareDecoder, valuesOf } from '../../core/log/decoding.ts';
 import {
   type Fetched,
   type LogRecord,
@@ -20,16 +19,17 @@ import {
   partitionId,
   readRange,
   type Transaction,
-} from '../../core/runtime/log.ts';
-import { isPassed, positionIn } from '../../core/runtime/position.ts';
-import { type Kept, putOnce } from '../../core/s3/put-once.ts';
-import type { ObjectStore } from '../../core/s3/store.ts';
+} from '../../core/log/log.ts';
+import { isPassed, positionIn } from '../../core/log/position.ts';
+import type { Metrics, TaskMetrics } from '../../core/observability/metrics.ts';
+import { deadLetter } from '../../core/runtime/fold/dead-letter.ts';
+import type { Handler, Ownership } from '../../core/runtime/handler.ts';
 import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import type { DeadLetter } from '../../schemas/gen/dead_letter.ts';
 import { objectsTopic } from '../../schemas/topics.ts';
-import type { Budget } from './budget.ts';
-import { RecordBuffer } from './buffer.ts';
-import { type Built, type BuiltObject, buildObjects, type Refused } from './build.ts';
+import type { Budget } from './building/budget.ts';
+import { RecordBuffer } from './building/buffer.ts';
+import { type Built, type BuiltObject, buildObjects, type Refused } from './building/build.ts';
 import { type Cut, formatCut, parseCut } from './cut.ts';
 import type { Turns } from './turns.ts';
 

@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, test } from '@jest/globals';
 import { formatUnlisted, parseUnlisted } from '../../core/archive/unlisted.ts';
-import { MillraceError } from '../../core/errors.ts';
-import type { Fetched, LogRecord } from '../../core/runtime/log.ts';
-import { redrivenHeaders } from '../../core/runtime/redriven.ts';
-import { Budget } from './budget.ts';
-import { RecordBuffer } from './buffer.ts';
+import { MillraceError } from '../../core/base/errors.ts';
+import type { Fetched, LogRecord } from '../../core/log/log.ts';
+import { redrivenHeaders } from '../../core/log/redriven.ts';
+import { Budget } from './building/budget.ts';
+import { RecordBuffer } from './building/buffer.ts';
 import { formatCut, parseCut } from './cut.ts';
 import { Harness, trade } from './fixtures/harness.ts';
 import { Turns } from './turns.ts';

@@ -1,21 +1,21 @@
 /** The Parquet archive: the archived topics (schemas/topics.ts) to date-partitioned objects in S3. */
 
 import { normalPrefix } from '../../core/archive/keys.ts';
-import { tables } from '../../core/archive/tables.ts';
+import { tables } from '../../core/archive/rows/tables.ts';
+import type { ObjectStore } from '../../core/archive/s3/store.ts';
 import { TableDecoder } from '../../core/archive/writing/decoder.ts';
 import { changeLog, type Form, flattened } from '../../core/archive/writing/writer.ts';
 import { AvroEncoder } from '../../core/avro/encoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
-import { wallClock } from '../../core/clock.ts';
-import { MillraceError } from '../../core/errors.ts';
+import { wallClock } from '../../core/base/clock.ts';
+import { MillraceError } from '../../core/base/errors.ts';
 import type { Metrics } from '../../core/observability/metrics.ts';
 import type { HandlerFactory } from '../../core/runtime/handler.ts';
-import type { ObjectStore } from '../../core/s3/store.ts';
 import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import type { DeadLetter } from '../../schemas/gen/dead_letter.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import { type ArchivedTopic, archivedTopics, objectsTopic, valueSubject } from '../../schemas/topics.ts';
-import { Budget } from './budget.ts';
+import { Budget } from './building/budget.ts';
 import { type ParquetEnvironment, ParquetHandler, type ParquetSettings } from './handler.ts';
 import { Turns } from './turns.ts';
 

@@ -2,8 +2,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll } from '@jest/globals';
-import { DirectoryStore } from '../../core/s3/directory.ts';
-import { MemoryStore } from '../../core/s3/memory.ts';
+import { DirectoryStore } from '../../core/archive/s3/directory.ts';
+import { MemoryStore } from '../../core/archive/s3/memory.ts';
 import { testSink } from './fixtures/sink-contract.ts';
 
 let directory: string;

@@ -2,7 +2,7 @@ import { Writable } from 'node:stream';
 import { expect, test } from '@jest/globals';
 import type { Client } from 'pg';
 import { writeBatch } from './batch.ts';
-import type { TradeRow } from './row.ts';
+import type { TradeRow } from './rows/row.ts';
 
 /** Takes statements and the rows of a COPY, and inserts all of them. */
 class FakeClient {

@@ -3,7 +3,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Client } from 'pg';
 import { from as copyFrom } from 'pg-copy-streams';
-import type { TradeRow } from './row.ts';
+import type { TradeRow } from './rows/row.ts';
 
 export interface BatchResult {
   readonly inserted: number;

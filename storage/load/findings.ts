@@ -1,10 +1,10 @@
 /** Findings of the first pass over a file, and those that refuse a load. */
-import { MillraceError } from '../../core/errors.ts';
-import type { Field, FormatName } from './formats.ts';
-import type { Column } from './layout.ts';
+import { MillraceError } from '../../core/base/errors.ts';
 import type { LateTrades } from './order/late.ts';
 import type { Survey } from './order/survey.ts';
 import type { RejectFile, RejectKind } from './rejects.ts';
+import type { Field, FormatName } from './rows/formats.ts';
+import type { Column } from './rows/layout.ts';
 import type { TradeFile } from './trade-file.ts';
 
 export interface Findings {

@@ -3,8 +3,8 @@
  * it is started again.
  */
 import { type Client, DatabaseError } from 'pg';
-import { MillraceError } from '../../core/errors.ts';
-import { connectPostgres } from '../../core/postgres.ts';
+import { MillraceError } from '../../core/base/errors.ts';
+import { connectPostgres } from '../../core/base/postgres.ts';
 import { addInstrument, type BatchResult, openStaging, writeBatch } from './batch.ts';
 import { type Findings, findingsOf, refuseDisorder, refuseLate, refuseRejects } from './findings.ts';
 import { type LateTrades, lateTrades, newestInPostgres } from './order/late.ts';
@@ -12,7 +12,7 @@ import { Numbering } from './order/numbering.ts';
 import { type FileRow, Sorter } from './order/sort.ts';
 import { mostSymbols, Survey, type SymbolName, symbolId } from './order/survey.ts';
 import { RejectFile } from './rejects.ts';
-import type { TradeRow } from './row.ts';
+import type { TradeRow } from './rows/row.ts';
 import { TradeFile, type TradeFileOptions } from './trade-file.ts';
 
 export interface LoadOptions extends TradeFileOptions {

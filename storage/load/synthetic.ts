@@ -2,7 +2,7 @@
 import { createWriteStream } from 'node:fs';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { formatTimestamp } from '../../core/time.ts';
+import { formatTimestamp } from '../../core/values/time.ts';
 
 export interface SyntheticOptions {
   readonly rows: number;

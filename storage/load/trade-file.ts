@@ -1,12 +1,12 @@
 /** A file of trades: its layout, and its rows, as often as they are asked for. */
-import { MillraceError } from '../../core/errors.ts';
+import { MillraceError } from '../../core/base/errors.ts';
 import { type FileState, stateOf } from './file/open.ts';
 import { readCsv } from './file/reader.ts';
-import { type Field, type Format, type FormatName, formats } from './formats.ts';
-import { type Layout, layoutOf } from './layout.ts';
 import type { FileRow } from './order/sort.ts';
 import type { RejectFile } from './rejects.ts';
-import { parseRow, RowError } from './row.ts';
+import { type Field, type Format, type FormatName, formats } from './rows/formats.ts';
+import { type Layout, layoutOf } from './rows/layout.ts';
+import { parseRow, RowError } from './rows/row.ts';
 
 export interface TradeFileOptions {
   readonly file: string;

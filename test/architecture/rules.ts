@@ -12,7 +12,7 @@ export const allowed: Readonly<Record<string, readonly string[]>> = {
   cli: ['schemas', 'core', ...siblings],
   // The public interface.
   'index.ts': ['schemas', 'core'],
-  'testing.ts': ['schemas', 'core'],
+  'entries/testing.ts': ['schemas', 'core'],
 };
 
 /** Packages that one folder wraps, so that they can be replaced. */
@@ -20,7 +20,7 @@ const wrapped: Readonly<Record<string, string>> = {
   kafkajs: 'core/kafka/',
   avsc: 'core/avro/',
   '@kafkajs/confluent-schema-registry': 'core/avro/',
-  'fast-check': 'core/testing/property.ts',
+  'fast-check': 'test/support/property.ts',
 };
 
 /** Belong to the composition root. */

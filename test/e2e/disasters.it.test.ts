@@ -5,14 +5,14 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { openStore } from '../../core/archive/s3/open.ts';
+import { connectPostgres } from '../../core/base/postgres.ts';
 import { GroupAdmin } from '../../core/kafka/groups.ts';
-import { connectPostgres } from '../../core/postgres.ts';
 import { groupOf } from '../../core/runtime/runner.ts';
-import { openStore } from '../../core/s3/open.ts';
 import { dataFolder } from '../../infra/local/services/postgres.ts';
 import type { Secrets } from '../../infra/local/services/service.ts';
 import { syntheticTrades } from '../../storage/load/synthetic.ts';
-import { eventually } from '../capture.ts';
+import { eventually } from '../support/capture.ts';
 import { Home } from './home.ts';
 
 const stack = 'disasters-test';

@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { projectDir } from '../../cli/config.ts';
-import { type Config, parseConfig } from '../../core/config.ts';
+import { projectDir } from '../../cli/settings/config.ts';
+import { type Config, parseConfig } from '../../core/base/config.ts';
 
 interface Said {
   /** Standard output. */

@@ -3,8 +3,8 @@ import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { projectDir } from '../../cli/config.ts';
-import { connectPostgres } from '../../core/postgres.ts';
+import { projectDir } from '../../cli/settings/config.ts';
+import { connectPostgres } from '../../core/base/postgres.ts';
 import { syntheticTrades } from '../../storage/load/synthetic.ts';
 import { Home, type Replayed } from './home.ts';
 

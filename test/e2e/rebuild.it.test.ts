@@ -1,6 +1,6 @@
 /** A history that was loaded newest first: what verify says of it, and one rebuild that mends it, on a real stack. */
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { connectPostgres, type Postgres } from '../../core/postgres.ts';
+import { connectPostgres, type Postgres } from '../../core/base/postgres.ts';
 import { Home, type Replayed } from './home.ts';
 
 interface Verified {

@@ -3,14 +3,14 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DuckDBInstance } from '@duckdb/node-api';
+import type { ObjectStore } from '../../core/archive/s3/store.ts';
 import { AvroDecoder } from '../../core/avro/decoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
-import { partitionOf } from '../../core/routing.ts';
-import { type Log, readRange } from '../../core/runtime/log.ts';
+import { partitionOf } from '../../core/capture/routing.ts';
+import { type Log, readRange } from '../../core/log/log.ts';
 import { groupOf } from '../../core/runtime/runner.ts';
-import type { ObjectStore } from '../../core/s3/store.ts';
 import type { TradeKey } from '../../schemas/gen/trade_key.ts';
-import { eventually } from '../capture.ts';
+import { eventually } from '../support/capture.ts';
 
 const portion = { maxWaitMs: 100, maxBytesPerPartition: 1 << 20 };
 

@@ -1,25 +1,25 @@
 /** A burst: one fault, injected again and again at seeded instants under load, and one verification at the end. */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from 'pg';
-import { configOf } from '../../cli/config.ts';
-import { setUp } from '../../cli/setup.ts';
-import { up } from '../../cli/stack.ts';
-import { verify } from '../../cli/verify.ts';
-import { readSlot } from '../../connectors/slot.ts';
-import { Registry } from '../../core/avro/registry.ts';
-import type { Config } from '../../core/config.ts';
-import { dispositionOf } from '../../core/errors.ts';
+import { verify } from '../../cli/proof/verify.ts';
+import { configOf } from '../../cli/settings/config.ts';
+import { setUp } from '../../cli/stack/setup.ts';
+import { up } from '../../cli/stack/stack.ts';
+import { readSlot } from '../../connectors/supervision/slot.ts';
+import { Registry } from '../../core/avro/registry/registry.ts';
+import type { Config } from '../../core/base/config.ts';
+import { dispositionOf } from '../../core/base/errors.ts';
+import { connectPostgres } from '../../core/base/postgres.ts';
 import { KafkaLog } from '../../core/kafka/log.ts';
-import { connectPostgres } from '../../core/postgres.ts';
 import { groupOf } from '../../core/runtime/runner.ts';
 import type { Stack } from '../../infra/local/stack.ts';
-import type { Check } from '../../proof/report.ts';
-import { tradesTopic } from '../../proof/topic.ts';
-import { checkInvariants } from '../../proof/witness/invariants.ts';
-import { Witness } from '../../proof/witness/witness.ts';
-import { Member, type MemberOptions } from './fleet.ts';
-import { caughtUp, seeded } from './load.ts';
-import { Market } from './market.ts';
+import { tradesTopic } from '../../proof/reading/topic.ts';
+import type { Check } from '../../proof/report/report.ts';
+import { checkInvariants } from '../witness/invariants.ts';
+import { Witness } from '../witness/witness.ts';
+import { Member, type MemberOptions } from './harness/fleet.ts';
+import { caughtUp, seeded } from './harness/load.ts';
+import { Market } from './harness/market.ts';
 
 export interface Burst {
   /** Its number in docs/faults.md. */

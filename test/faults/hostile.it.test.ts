@@ -1,14 +1,14 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { Pipeline } from '../../cli/demo/pipeline.ts';
-import { setUp } from '../../cli/setup.ts';
-import { Registry } from '../../core/avro/registry.ts';
+import { setUp } from '../../cli/stack/setup.ts';
+import { Registry } from '../../core/avro/registry/registry.ts';
 import { KafkaLog } from '../../core/kafka/log.ts';
-import { readTopic } from '../../proof/topic.ts';
+import { readTopic } from '../../proof/reading/topic.ts';
 import type { DeadLetter } from '../../schemas/gen/dead_letter.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
-import { testConfig, testStackName } from '../stack.ts';
-import { loadSynthetic, verifyAtRest } from './load.ts';
+import { testConfig, testStackName } from '../support/stack.ts';
+import { loadSynthetic, verifyAtRest } from './harness/load.ts';
 
 const config = testConfig();
 const trades = 'cdc.public.trades';

@@ -1,13 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { Pipeline } from '../../cli/demo/pipeline.ts';
-import { setUp } from '../../cli/setup.ts';
-import { attach } from '../../cli/stack.ts';
-import { Registry } from '../../core/avro/registry.ts';
+import { setUp } from '../../cli/stack/setup.ts';
+import { attach } from '../../cli/stack/stack.ts';
+import { Registry } from '../../core/avro/registry/registry.ts';
 import { KafkaLog } from '../../core/kafka/log.ts';
 import type { Stack } from '../../infra/local/stack.ts';
-import { testConfig, testStackName } from '../stack.ts';
-import { loadSynthetic, seeded, verifyAtRest } from './load.ts';
+import { testConfig, testStackName } from '../support/stack.ts';
+import { loadSynthetic, seeded, verifyAtRest } from './harness/load.ts';
 
 const config = testConfig();
 const rows = 200_000;

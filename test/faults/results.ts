@@ -2,7 +2,7 @@
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { cpus, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
-import { projectDir, stacksHome } from '../../cli/config.ts';
+import { projectDir, stacksHome } from '../../cli/settings/config.ts';
 import { splitPage } from './archive/page.ts';
 import type { Burst, Outcome } from './burst.ts';
 import { bursts } from './bursts/all.ts';

@@ -16,8 +16,8 @@
  * interrupted goes on when it is started again; docs/soak.md is written from them. Ends with an error when a promise was broken.
  */
 import { parseArgs } from 'node:util';
-import { untilSignal } from '../../cli/signals.ts';
-import { stackOptions } from '../../cli/stack.ts';
+import { stackOptions } from '../../cli/stack/stack.ts';
+import { untilSignal } from '../../cli/terminal/signals.ts';
 import { stopStack } from '../../infra/local/stack.ts';
 import { soakProperties } from '../properties/soak.ts';
 import { soakSimulation } from '../simulation/soak.ts';

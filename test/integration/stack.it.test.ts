@@ -16,11 +16,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { projectDir } from '../../cli/config.ts';
-import { Registry } from '../../core/avro/registry.ts';
+import { projectDir } from '../../cli/settings/config.ts';
+import { Registry } from '../../core/avro/registry/registry.ts';
+import { freePorts, isFree } from '../../infra/local/machine/ports.ts';
+import { isAlive, type ProcessId, startTimeOf } from '../../infra/local/machine/process.ts';
 import { defaultPorts } from '../../infra/local/parts.ts';
-import { freePorts, isFree } from '../../infra/local/ports.ts';
-import { isAlive, type ProcessId, startTimeOf } from '../../infra/local/process.ts';
 
 /** Everything the stack's processes need shares one machine with the shared test stack: be patient. */
 const patience = 300_000;

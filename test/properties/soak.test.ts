@@ -1,6 +1,6 @@
 import { expect, jest, test } from '@jest/globals';
-import fc from '../../core/testing/property.ts';
 import { parseSource } from '../architecture/imports.ts';
+import fc from '../support/property.ts';
 import { propertyTests } from './soak.ts';
 
 test('properties draw from the seed of the run, so that a failure can be repeated', () => {

@@ -1,7 +1,7 @@
 /** Property tests with other seeds than the one of `npm test`. */
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
-import { projectDir } from '../../cli/config.ts';
+import { projectDir } from '../../cli/settings/config.ts';
 import { readSources, type SourceFile } from '../architecture/imports.ts';
 
 export interface PropertySoakOptions {

@@ -2,7 +2,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { candle } from '../../core/archive/fixtures/candle.ts';
-import type { MemoryStore } from '../../core/s3/memory.ts';
+import type { MemoryStore } from '../../core/archive/s3/memory.ts';
 import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
 import { Harness, trade } from '../../sinks/parquet/fixtures/harness.ts';

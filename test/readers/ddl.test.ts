@@ -3,11 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DuckDBInstance } from '@duckdb/node-api';
 import { beforeAll, describe, expect, test } from '@jest/globals';
-import { duckdbScript, trinoScript } from '../../cli/archive/ddl.ts';
+import { duckdbScript, trinoScript } from '../../cli/archive/query/ddl.ts';
 import { trinoType } from '../../core/archive/reading/trino.ts';
 import { namings } from '../../core/archive/reading/views.ts';
-import { columnsWithLineage, tables } from '../../core/archive/tables.ts';
-import { parseConfig } from '../../core/config.ts';
+import { columnsWithLineage, tables } from '../../core/archive/rows/tables.ts';
+import { parseConfig } from '../../core/base/config.ts';
 import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
 import { type Archive, makeArchive, writeArchive } from './archive.ts';
 

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { ArchiveQuery, topicsToFetch } from '../../core/archive/reading/query.ts';
 import { namings } from '../../core/archive/reading/views.ts';
-import { columnsWithLineage, tables } from '../../core/archive/tables.ts';
-import { MillraceError } from '../../core/errors.ts';
+import { columnsWithLineage, tables } from '../../core/archive/rows/tables.ts';
+import { MillraceError } from '../../core/base/errors.ts';
 import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
 import { makeArchive, writeArchive } from './archive.ts';
 

@@ -2,7 +2,7 @@
  * Bugs as somebody might write them, each a change of the text of one file. None of them is in the product: they are planted into a copy of the
  * sources, to see that the simulation finds them.
  */
-import { type Climate, calm } from '../../core/testing/simulation/weather.ts';
+import { type Climate, calm } from './engine/weather.ts';
 
 export interface Bug {
   readonly name: string;
@@ -34,28 +34,28 @@ export const bugs: readonly Bug[] = [
   },
   {
     name: 'changes that are delivered again are folded again',
-    file: 'core/runtime/engine.ts',
+    file: 'core/runtime/fold/engine.ts',
     text: 'this.#identity(input).admit(change)',
     instead: '(this.#identity(input).admit(change) || true)',
     scenario: 'ledger',
   },
   {
     name: 'changes are told apart by their LSN only',
-    file: 'core/runtime/identity.ts',
+    file: 'core/capture/identity.ts',
     text: 'return compareDecimal(a.commit, b.commit) || compareDecimal(a.lsn, b.lsn);',
     instead: 'return compareDecimal(a.lsn, b.lsn);',
     scenario: 'ledger',
   },
   {
     name: 'rows of one statement are taken for one change',
-    file: 'core/runtime/identity.ts',
+    file: 'core/capture/identity.ts',
     text: 'this.#seen.add(name);',
     instead: 'if (this.#seen.size >= 0) return false;',
     scenario: 'ledger',
   },
   {
     name: 'identities are forgotten at a restart',
-    file: 'core/runtime/engine.ts',
+    file: 'core/runtime/fold/engine.ts',
     text: 'new ChangeIdentity(input.primaryKey ?? [], seen)',
     instead: 'new ChangeIdentity(input.primaryKey ?? [], seen && undefined)',
     scenario: 'ledger',
@@ -84,7 +84,7 @@ export const bugs: readonly Bug[] = [
   },
   {
     name: 'a task whose offset has expired begins at the earliest record, with its state',
-    file: 'core/runtime/position.ts',
+    file: 'core/log/position.ts',
     text: 'if (committed === undefined) throw',
     instead: 'if (committed === undefined) return start; else if (agreed === undefined) throw',
     scenario: 'ledger',
@@ -107,7 +107,7 @@ export const bugs: readonly Bug[] = [
   },
   {
     name: 'memory is kept after an abort',
-    file: 'core/runtime/fold-handler.ts',
+    file: 'core/runtime/fold/fold-handler.ts',
     text: 'const { stores, task } = state;',
     instead: `const keeper = log as unknown as { kept?: Map<number, typeof state.stores> };
     keeper.kept ??= new Map();
@@ -145,7 +145,7 @@ export const bugs: readonly Bug[] = [
   },
   {
     name: 'log time is forgotten at a restart',
-    file: 'core/runtime/engine.ts',
+    file: 'core/runtime/fold/engine.ts',
     text: 'this.#logTime = task?.logTime ?? 0n;',
     instead: 'this.#logTime = 0n;',
     scenario: 'ledger',
@@ -173,7 +173,7 @@ export const bugs: readonly Bug[] = [
   },
   {
     name: 'heartbeats that were taken are not in the journal',
-    file: 'core/runtime/journal.ts',
+    file: 'core/runtime/fold/journal.ts',
     text: "this.#push({ ...empty, kind: 'HEARTBEAT', topic: this.#primary, heartbeat_offset: offset }, at);",
     instead: 'void [offset, at];',
     scenario: 'ledger',

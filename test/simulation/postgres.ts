@@ -1,4 +1,4 @@
-import type { Random } from '../../core/testing/simulation/random.ts';
+import type { Random } from './engine/random.ts';
 
 export interface ChangeSource {
   /** Commit time, microseconds. */

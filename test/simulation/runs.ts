@@ -1,12 +1,12 @@
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
-import type { Random } from '../../core/testing/simulation/random.ts';
-import type { Scenario } from '../../core/testing/simulation/scenario.ts';
-import { type Outcome, simulate } from '../../core/testing/simulation/simulation.ts';
-import { type Climate, calm } from '../../core/testing/simulation/weather.ts';
 import { replay } from '../../proof/replay/replay.ts';
-import { candlesScenario } from './candles-scenario.ts';
-import { ledgerScenario } from './ledger-scenario.ts';
+import { candlesScenario } from './candles/scenario.ts';
+import type { Random } from './engine/random.ts';
+import type { Scenario } from './engine/scenario.ts';
+import { type Outcome, simulate } from './engine/simulation.ts';
+import { type Climate, calm } from './engine/weather.ts';
+import { ledgerScenario } from './ledger/scenario.ts';
 
 type Make = (random: Random, stormMs: number) => Promise<Scenario>;
 

@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { describe, expect, test } from '@jest/globals';
-import { simulate } from '../../core/testing/simulation/simulation.ts';
+import { simulate } from './engine/simulation.ts';
 import { explain, runApart, scenarios } from './runs.ts';
 
 const schedules = 1_000;

@@ -1,6 +1,6 @@
-import type { OutRecord } from '../../core/runtime/log.ts';
-import type { Random } from '../../core/testing/simulation/random.ts';
-import type { SourceStep } from '../../core/testing/simulation/scenario.ts';
+import type { OutRecord } from '../../core/log/log.ts';
+import type { Random } from './engine/random.ts';
+import type { SourceStep } from './engine/scenario.ts';
 import type { Postgres } from './postgres.ts';
 
 export const heartbeatTopic = 'cdc.public.heartbeat';

@@ -1,7 +1,7 @@
 /** `numeric` as Debezium writes it: units at the column's scale, or a record that gives each value its own scale. */
 import { twosComplement, unitsOf } from '../../../core/avro/types.ts';
-import { formatDecimal, pow10 } from '../../../core/decimal.ts';
-import { MillraceError } from '../../../core/errors.ts';
+import { MillraceError } from '../../../core/base/errors.ts';
+import { formatDecimal, pow10 } from '../../../core/values/decimal.ts';
 import type { AvroShape, Pair } from './kind.ts';
 
 export function decimalPair({ base, logicalType, precision = 0, scale = 0 }: AvroShape): Pair | undefined {

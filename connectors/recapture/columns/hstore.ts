@@ -1,5 +1,5 @@
 /** `hstore` as Debezium writes it: JSON with the keys in the order of Java's `HashMap`. */
-import { javaHash } from '../../../core/routing.ts';
+import { javaHash } from '../../../core/capture/routing.ts';
 
 /** @param json of Postgres, an object of texts and nulls */
 export function hstoreText(json: string): string {

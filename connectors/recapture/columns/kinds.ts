@@ -1,5 +1,5 @@
 /** Every type of Postgres that Debezium captures, as it writes it with the settings of our definitions. A test compares both on the real stack. */
-import { MillraceError } from '../../../core/errors.ts';
+import { MillraceError } from '../../../core/base/errors.ts';
 import { arrayOf } from './arrays.ts';
 import { decimalPair } from './decimals.ts';
 import { geometry } from './geometry.ts';

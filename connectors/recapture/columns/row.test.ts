@@ -2,10 +2,10 @@ import { describe, expect, test } from '@jest/globals';
 import { AvroDecoder } from '../../../core/avro/decoder.ts';
 import { AvroEncoder } from '../../../core/avro/encoder.ts';
 import { envelopeSchema, tradeFields, tradeRow } from '../../../core/avro/fixtures/debezium.ts';
-import { MemorySchemas } from '../../../core/avro/memory.ts';
+import { MemorySchemas } from '../../../core/avro/registry/memory.ts';
 import { schemas as contracts } from '../../../schemas/gen/index.ts';
 import type { TradeChange } from '../../../schemas/gen/trade_change.ts';
-import { envelopeOf } from '../envelope.ts';
+import { envelopeOf } from '../rows/envelope.ts';
 import type { ColumnType } from './kind.ts';
 import { rowColumns } from './row.ts';
 

@@ -1,7 +1,7 @@
 /** Values that Postgres takes and Debezium cannot write: its task fails at them, and so would recapture. */
 import type { Client } from 'pg';
-import { quoted } from '../../../core/sql.ts';
-import type { CapturedTable } from '../tables.ts';
+import { quoted } from '../../../core/values/sql.ts';
+import type { CapturedTable } from '../rows/tables.ts';
 import { columnTypes } from './catalog.ts';
 
 interface Unwritable {

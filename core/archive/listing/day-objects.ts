@@ -1,11 +1,11 @@
 import type { ArchivePartition } from '../../../schemas/gen/archive_partition.ts';
 import { type ArchivedTopic, objectsTopic } from '../../../schemas/topics.ts';
-import { MillraceError } from '../../errors.ts';
-import type { ObjectStore } from '../../s3/store.ts';
-import { sha256Of } from '../../sha256.ts';
+import { MillraceError } from '../../base/errors.ts';
+import { sha256Of } from '../../values/sha256.ts';
 import { parseManifest, withObjects, withReplacements } from '../manifest.ts';
-import { inOrder, type ListedObject, readListing } from '../objects.ts';
+import type { ObjectStore } from '../s3/store.ts';
 import { type ListSources, type Manifested, readManifested, readTail, type Tail } from './manifested.ts';
+import { inOrder, type ListedObject, readListing } from './objects.ts';
 
 /** Listed objects of a day. */
 export interface DayObjects {

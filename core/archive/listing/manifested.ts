@@ -6,12 +6,12 @@
 import type { ArchivePartition } from '../../../schemas/gen/archive_partition.ts';
 import { type ArchivedTopic, objectsTopic } from '../../../schemas/topics.ts';
 import type { Schemas } from '../../avro/schemas.ts';
-import { isError } from '../../errors.ts';
-import type { Log } from '../../runtime/log.ts';
-import { readDays } from '../days.ts';
-import { readObjects } from '../objects.ts';
+import { isError } from '../../base/errors.ts';
+import type { Log } from '../../log/log.ts';
 import { endOfReplacements, type ReplacementRecord, readReplacements, takesOff } from '../replacements.ts';
+import { readDays } from './days.ts';
 import { newestObject } from './newest.ts';
+import { readObjects } from './objects.ts';
 import { ObjectTable } from './table.ts';
 
 export interface ListSources {

@@ -2,8 +2,8 @@ import { expect, test } from '@jest/globals';
 import { type ArchiveObject, archiveObjectSchema } from '../../../schemas/gen/archive_object.ts';
 import { objectsTopic } from '../../../schemas/topics.ts';
 import { AvroEncoder } from '../../avro/encoder.ts';
-import { MemorySchemas } from '../../avro/memory.ts';
-import type { FetchPosition, Log } from '../../runtime/log.ts';
+import { MemorySchemas } from '../../avro/registry/memory.ts';
+import type { FetchPosition, Log } from '../../log/log.ts';
 import { MemoryLog } from '../../testing/memory-log.ts';
 import { newestObject } from './newest.ts';
 

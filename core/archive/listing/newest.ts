@@ -2,9 +2,9 @@ import { type ArchiveObject, archiveObjectSchema } from '../../../schemas/gen/ar
 import { type ArchivedTopic, objectsTopic } from '../../../schemas/topics.ts';
 import { AvroDecoder } from '../../avro/decoder.ts';
 import type { Schemas } from '../../avro/schemas.ts';
-import { prepareDecoder, valuesOf } from '../../runtime/decoding.ts';
-import type { Log, LogRecord } from '../../runtime/log.ts';
-import { newestRecord } from '../../runtime/position.ts';
+import { prepareDecoder, valuesOf } from '../../log/decoding.ts';
+import type { Log, LogRecord } from '../../log/log.ts';
+import { newestRecord } from '../../log/position.ts';
 
 export interface NewestObject {
   /** Offset of its record in the objects topic. */

@@ -1,9 +1,9 @@
 import { expect, test } from '@jest/globals';
 import type { ArchiveObject } from '../../../schemas/gen/archive_object.ts';
 import { compactedKey, objectKey } from '../keys.ts';
-import { inOrder } from '../objects.ts';
 import { KeyMap } from './key-map.ts';
 import { nameOf } from './names.ts';
+import { inOrder } from './objects.ts';
 import { ObjectTable } from './table.ts';
 
 const place = { prefix: 'archive/', epoch: 'cluster-1', topic: 'cdc.public.trades', day: '2013-11-25' };

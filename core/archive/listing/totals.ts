@@ -1,8 +1,8 @@
 import type { ArchivePartition } from '../../../schemas/gen/archive_partition.ts';
 import type { ArchivedTopic } from '../../../schemas/topics.ts';
-import { readListing } from '../objects.ts';
 import { endOfReplacements, objectsOf, readReplacements } from '../replacements.ts';
 import { type ListSources, readManifested, readTail } from './manifested.ts';
+import { readListing } from './objects.ts';
 
 export interface Volume {
   readonly files: number;

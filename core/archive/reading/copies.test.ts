@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { ArchiveObject } from '../../../schemas/gen/archive_object.ts';
-import { MemoryStore } from '../../s3/memory.ts';
+import { MemoryStore } from '../s3/memory.ts';
 import { Copies, type FetchProgress } from './copies.ts';
 
 const now = 1_700_000_000_000;

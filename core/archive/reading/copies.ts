@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, rename, rm, stat, statfs, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { MillraceError } from '../../errors.ts';
+import { MillraceError } from '../../base/errors.ts';
 import { inLanes } from '../../lanes.ts';
-import type { ObjectStore } from '../../s3/store.ts';
-import { sha256Of } from '../../sha256.ts';
+import { sha256Of } from '../../values/sha256.ts';
 import { damaged } from '../damaged.ts';
-import type { ListedObject } from '../objects.ts';
+import type { ListedObject } from '../listing/objects.ts';
+import type { ObjectStore } from '../s3/store.ts';
 import { pathColumns } from './views.ts';
 
 export interface CopiesOptions {

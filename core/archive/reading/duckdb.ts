@@ -1,8 +1,8 @@
 /** The archive in the words of DuckDB: types, views over files, and a script for any DuckDB that reaches the bucket. */
 import type { ArchivedTopic } from '../../../schemas/topics.ts';
-import type { ColumnType } from '../../rowhash.ts';
-import { literal, quoted } from '../../sql.ts';
-import { columnsWithLineage, tables } from '../tables.ts';
+import type { ColumnType } from '../../values/rowhash/rowhash.ts';
+import { literal, quoted } from '../../values/sql.ts';
+import { columnsWithLineage, tables } from '../rows/tables.ts';
 import { namings, newestOf, pathColumns } from './views.ts';
 
 export function duckdbType(type: ColumnType): string {

@@ -8,8 +8,8 @@ import {
   StatementType,
 } from '@duckdb/node-api';
 import { type ArchivedTopic, archivedTopics } from '../../../schemas/topics.ts';
-import { MillraceError } from '../../errors.ts';
-import { literal, quoted } from '../../sql.ts';
+import { MillraceError } from '../../base/errors.ts';
+import { literal, quoted } from '../../values/sql.ts';
 import { duckdbSource, duckdbUnread, duckdbViews } from './duckdb.ts';
 import { mentionedTopics, namings, viewNames } from './views.ts';
 

@@ -1,8 +1,8 @@
 /** The archive in the words of Trino's Hive connector, which reads by prefix and not by list. */
 import type { ArchivedTopic } from '../../../schemas/topics.ts';
-import type { ColumnType } from '../../rowhash.ts';
-import { literal, quoted } from '../../sql.ts';
-import { columnsWithLineage, tables } from '../tables.ts';
+import type { ColumnType } from '../../values/rowhash/rowhash.ts';
+import { literal, quoted } from '../../values/sql.ts';
+import { columnsWithLineage, tables } from '../rows/tables.ts';
 import { namings, newestOf, pathColumns } from './views.ts';
 
 const schema = 'hive.millrace';

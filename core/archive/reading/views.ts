@@ -1,6 +1,6 @@
 /** What readers of the archive call its tables, and the rule by which the present state comes out of all that was archived. */
 import { type ArchivedTopic, archivedTopics } from '../../../schemas/topics.ts';
-import { quoted } from '../../sql.ts';
+import { quoted } from '../../values/sql.ts';
 
 /** What DuckDB is to call the file of a row (`filename = …`): the source may have a column `filename`, and none with a space in its name. */
 export const fileColumn = 'file name';

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
-import type { ColumnValue, TypedColumn } from '../../rowhash.ts';
-import fc from '../../testing/property.ts';
+import fc from '../../../test/support/property.ts';
+import type { ColumnValue, TypedColumn } from '../../values/rowhash/rowhash.ts';
 import { queryParquet } from '../fixtures/read.ts';
 import { columnData } from './column-data.ts';
 import { ParquetFile } from './writer.ts';

@@ -1,6 +1,6 @@
 import { AvroDecoder } from '../../avro/decoder.ts';
 import type { Schemas } from '../../avro/schemas.ts';
-import type { Table } from '../tables.ts';
+import type { Table } from '../rows/tables.ts';
 import { type Extension, extensionOf, type SourceColumn } from './source-columns.ts';
 
 /** Decodes the records of an archived topic with all columns that their writers gave them, our schema's and further ones. */

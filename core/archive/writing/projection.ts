@@ -1,8 +1,8 @@
-import { pow10 } from '../../decimal.ts';
-import { MillraceError } from '../../errors.ts';
-import type { Column } from '../columns.ts';
+import { MillraceError } from '../../base/errors.ts';
+import { pow10 } from '../../values/decimal.ts';
 import { pathColumns } from '../reading/views.ts';
-import { lineageColumns, lineageOfVersion, type Table } from '../tables.ts';
+import type { Column } from '../rows/columns.ts';
+import { lineageColumns, lineageOfVersion, type Table } from '../rows/tables.ts';
 import type { TableDecoder } from './decoder.ts';
 import {
   type FileColumn,

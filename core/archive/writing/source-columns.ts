@@ -2,8 +2,8 @@
  * Columns that the source has and our schemas do not: a column that was added to the table, a field of a newer Millrace. They are
  * archived as they are written, so that nobody has to deploy anything before a new column is kept.
  */
-import { formatDecimal } from '../../decimal.ts';
-import type { ColumnType, ColumnValue } from '../../rowhash.ts';
+import { formatDecimal } from '../../values/decimal.ts';
+import type { ColumnType, ColumnValue } from '../../values/rowhash/rowhash.ts';
 
 /** What a column of a file can be: a source may have what no schema of ours has. */
 export type FileType = ColumnType | { readonly kind: 'boolean' | 'double' };

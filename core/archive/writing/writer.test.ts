@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import type { SchemaElement } from 'hyparquet';
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
-import fc from '../../testing/property.ts';
+import fc from '../../../test/support/property.ts';
 import type { FileColumn, FileValue } from './source-columns.ts';
 import { ParquetFile } from './writer.ts';
 import { zstd } from './zstd.ts';

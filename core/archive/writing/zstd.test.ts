@@ -1,6 +1,6 @@
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { describe, expect, test } from '@jest/globals';
-import fc from '../../testing/property.ts';
+import fc from '../../../test/support/property.ts';
 import { zstd } from './zstd.ts';
 
 describe('zstd from one context', () => {

@@ -1,10 +1,10 @@
 import type { ArchivedTopic } from '../../../schemas/topics.ts';
-import { listedUpTo } from '../../archive/position.ts';
+import { listedUpTo } from '../../archive/listing/position.ts';
 import { parseUnlisted } from '../../archive/unlisted.ts';
 import type { Schemas } from '../../avro/schemas.ts';
-import type { Committed, Log } from '../../runtime/log.ts';
-import { newestRecord } from '../../runtime/position.ts';
-import { changelogTopic, readTask, taskKey } from '../../state/changelog.ts';
+import type { Committed, Log } from '../../log/log.ts';
+import { newestRecord } from '../../log/position.ts';
+import { changelogTopic, readTask, taskKey } from '../../state/changelog/changelog.ts';
 
 /** By topic; 'unwritten': there is state, of a release that wrote no position into it. */
 export type TaskPositions = ReadonlyMap<string, bigint> | 'unwritten';

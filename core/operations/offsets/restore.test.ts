@@ -1,13 +1,13 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import type { Groups } from '../../log/groups.ts';
+import type { Log } from '../../log/log.ts';
+import { newestRecord } from '../../log/position.ts';
 import { defineProcessor, type Processor } from '../../processor/define.ts';
-import type { Log } from '../../runtime/log.ts';
-import { newestRecord } from '../../runtime/position.ts';
 import { groupOf } from '../../runtime/runner.ts';
-import { changelogTopic, taskKey } from '../../state/changelog.ts';
+import { changelogTopic, taskKey } from '../../state/changelog/changelog.ts';
 import { Driver } from '../../testing/driver.ts';
 import { MemoryLog } from '../../testing/memory-log.ts';
 import { type Change, change, counter, input, output } from '../fixtures/counter.ts';
-import type { Groups } from '../groups.ts';
 import { parseTarget, planReset, reset } from '../reset.ts';
 import { positionsOfProcessor } from './positions.ts';
 import { planRestore, type RestoreAction, restoreOffsets } from './restore.ts';

@@ -1,9 +1,9 @@
-import { MillraceError } from '../../errors.ts';
-import { type Log, partitionId } from '../../runtime/log.ts';
-import { isPassed, resetRemedy } from '../../runtime/position.ts';
+import { MillraceError } from '../../base/errors.ts';
+import { type Groups, requireStopped } from '../../log/groups.ts';
+import { type Log, partitionId } from '../../log/log.ts';
+import { isPassed, resetRemedy } from '../../log/position.ts';
 import { groupOf } from '../../runtime/runner.ts';
 import { transactionalId } from '../../runtime/takeover.ts';
-import { type Groups, requireStopped } from '../groups.ts';
 import type { OwnPositions } from './positions.ts';
 
 export interface RestoreOptions {

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
-import fc from '../../testing/property.ts';
-import { formatTimestamp, parseTimestamp } from '../../time.ts';
+import fc from '../../../test/support/property.ts';
+import { formatTimestamp, parseTimestamp } from '../../values/time.ts';
 import { assign } from '../windows/windows.ts';
 import { Calendar, CalendarWindows, calendar, calendarSchema } from './calendar.ts';
 import { Zone } from './zone.ts';

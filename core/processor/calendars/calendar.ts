@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
-import { MillraceError } from '../../errors.ts';
+import { MillraceError } from '../../base/errors.ts';
 import type { Window, Windows } from '../windows/windows.ts';
 import { Zone } from './zone.ts';
 

@@ -1,4 +1,4 @@
-import { MillraceError } from '../../errors.ts';
+import { MillraceError } from '../../base/errors.ts';
 
 const DAY_MS = 86_400_000;
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from '../../testing/property.ts';
+import fc from '../../../test/support/property.ts';
 import { AsOfJoin, type Waiting } from './as-of.ts';
 import { type StoredVersion, Versions } from './versions.ts';
 

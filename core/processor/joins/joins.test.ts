@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals';
-import { partitionOf } from '../../routing.ts';
+import fc from '../../../test/support/property.ts';
+import { partitionOf } from '../../capture/routing.ts';
 import { Driver, type Emitted } from '../../testing/driver.ts';
-import fc from '../../testing/property.ts';
 import { defineProcessor } from '../define.ts';
 import { AsOfJoin, type Waiting } from './as-of.ts';
 import { Dedup, type Seen } from './dedup.ts';

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { partitionOf } from '../../routing.ts';
+import { partitionOf } from '../../capture/routing.ts';
 import { byFields } from './repartition.ts';
 
 test('an output that is routed by venue and symbol goes where the connector routes the trades of that venue and symbol', () => {

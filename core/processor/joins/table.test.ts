@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from '../../testing/property.ts';
+import fc from '../../../test/support/property.ts';
 import type { TableRecord } from '../define.ts';
 import { CapturedTable, type Mark, type RowChange } from './table.ts';
 

@@ -1,5 +1,5 @@
-import { MillraceError } from '../../errors.ts';
-import { compareSequences, parseSequence, type Sequence } from '../../runtime/identity.ts';
+import { MillraceError } from '../../base/errors.ts';
+import { compareSequences, parseSequence, type Sequence } from '../../capture/identity.ts';
 import type { Store, StoreDefinition, TableRecord } from '../define.ts';
 
 /** What a table reads of a Debezium change. */

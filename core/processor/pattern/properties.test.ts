@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from '../../testing/property.ts';
+import fc from '../../../test/support/property.ts';
 import { MemoryStore } from './fixture.ts';
 import { KeyedPattern } from './keyed.ts';
 import { advance, offer, startPattern } from './matcher.ts';

@@ -1,4 +1,4 @@
-import { MillraceError } from '../../errors.ts';
+import { MillraceError } from '../../base/errors.ts';
 import type { Context, InputRecord, Store } from '../define.ts';
 import { Heap } from '../heap.ts';
 import { changeLateness, dueAt, forgetAfter, forgottenAt, micros } from '../watermark.ts';
@@ -17,9 +17,9 @@ import {
   type Span,
 } from './aggregation.ts';
 import { Changed } from './changed.ts';
-import { Owner, Pane } from './pane.ts';
+import { Owner, Pane } from './panes/pane.ts';
+import { type Retired, retire } from './panes/retire.ts';
 import type { Level, Plan } from './plan.ts';
-import { type Retired, retire } from './retire.ts';
 import { floor } from './windows.ts';
 
 /** What windows are made of, and by which settings. */

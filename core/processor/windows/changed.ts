@@ -1,4 +1,4 @@
-import type { Owner, Pane } from './pane.ts';
+import type { Owner, Pane } from './panes/pane.ts';
 import type { Level } from './plan.ts';
 
 /** Open windows with a record that no PARTIAL has shown. They are all due at the same time: the cadence is a grid in log time. */

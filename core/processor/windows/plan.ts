@@ -1,4 +1,4 @@
-import { MillraceError } from '../../errors.ts';
+import { MillraceError } from '../../base/errors.ts';
 import { Tumbling, type Windows } from './windows.ts';
 
 /** One kind of window of a plan. */

@@ -1,8 +1,8 @@
 import { expect, test } from '@jest/globals';
-import fc from '../../testing/property.ts';
+import fc from '../../../test/support/property.ts';
 import type { Context, InputRecord } from '../define.ts';
-import { Cells, type Sums } from './cells.ts';
 import { Recent } from './recent.ts';
+import { Cells, type Sums } from './revisions/cells.ts';
 import { type Version, Versions } from './versions.ts';
 
 interface Row {

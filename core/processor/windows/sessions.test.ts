@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals';
-import { MillraceError } from '../../errors.ts';
+import fc from '../../../test/support/property.ts';
+import { MillraceError } from '../../base/errors.ts';
 import { Driver } from '../../testing/driver.ts';
-import fc from '../../testing/property.ts';
 import { defineProcessor } from '../define.ts';
 import type { Aggregation } from './aggregation.ts';
 import { Sessions, sessionStores } from './sessions.ts';

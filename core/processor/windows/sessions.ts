@@ -1,4 +1,4 @@
-import { MillraceError } from '../../errors.ts';
+import { MillraceError } from '../../base/errors.ts';
 import type { Context, InputRecord, Store, StoreDefinition } from '../define.ts';
 import { Heap, type HeapEntry } from '../heap.ts';
 import {

@@ -1,5 +1,5 @@
 import type { InputRecord } from '../define.ts';
-import { type Cell, Cells, type Sums } from './cells.ts';
+import { type Cell, Cells, type Sums } from './revisions/cells.ts';
 
 /** What is said of one record of an aggregate: what it is from now on. */
 export interface Version<R> {

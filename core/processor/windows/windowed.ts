@@ -1,13 +1,13 @@
-import { MillraceError } from '../../errors.ts';
+import { MillraceError } from '../../base/errors.ts';
 import type { Context, InputRecord, StoreDefinition } from '../define.ts';
 import { micros, observe, startProgress } from '../watermark.ts';
 import { type Aggregation, type KeyProgress, keyStore, paneStore } from './aggregation.ts';
 import { Board, type BoardOptions } from './board.ts';
-import { Gaps } from './gaps.ts';
-import type { Owner, Pane } from './pane.ts';
-import { Rebuild, type RebuildRequest } from './rebuild.ts';
+import { Gaps } from './panes/gaps.ts';
+import type { Owner, Pane } from './panes/pane.ts';
 import { type Reading, Recent } from './recent.ts';
-import { type Change, Revision, type WindowOutcome } from './revision.ts';
+import { Rebuild, type RebuildRequest } from './revisions/rebuild.ts';
+import { type Change, Revision, type WindowOutcome } from './revisions/revision.ts';
 
 /** What windows are made of, how late a record may be, and where they go. */
 export interface WindowedOptions<R, A> extends BoardOptions<R, A> {

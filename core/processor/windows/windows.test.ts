@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from '../../testing/property.ts';
+import fc from '../../../test/support/property.ts';
 import { assign, hopping, parseWindows, tumbling, type Windows } from './windows.ts';
 
 const MINUTE = 60_000_000;

@@ -1,5 +1,5 @@
-import { MillraceError, unlessDead } from '../../errors.ts';
-import { DAY, parseInterval } from '../../time.ts';
+import { MillraceError, unlessDead } from '../../base/errors.ts';
+import { DAY, parseInterval } from '../../values/time.ts';
 
 /** Half open, [start, end). Microseconds since 1970, exact to ±2^53. */
 export interface Window {

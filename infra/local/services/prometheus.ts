@@ -1,6 +1,6 @@
 import { cp, mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { MillraceError } from '../../../core/errors.ts';
+import { MillraceError } from '../../../core/base/errors.ts';
 import { ensurePrometheus, type PrometheusTools } from '../../prometheus/install.ts';
 import { prometheus as part } from '../parts.ts';
 import { findAlertmanager, rulesFolder } from './alertmanager.ts';

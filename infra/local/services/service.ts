@@ -1,8 +1,8 @@
 /** What every part of the stack tells about itself. Starting, waiting and stopping are the stack's. */
 import type { Host } from '../install/command.ts';
 import type { Installed } from '../install/install.ts';
+import type { Launch, StopOptions } from '../machine/process.ts';
 import type { PartName, PortName, Ports } from '../parts.ts';
-import type { Launch, StopOptions } from '../process.ts';
 
 /** Generated once per stack. */
 export interface Secrets {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { AvroEncoder } from '../../../core/avro/encoder.ts';
-import { MemorySchemas } from '../../../core/avro/memory.ts';
+import { MemorySchemas } from '../../../core/avro/registry/memory.ts';
 import { MemoryLog } from '../../../core/testing/memory-log.ts';
 import { schemas as contracts } from '../../../schemas/gen/index.ts';
 import { compileRule, parseRule, toRecord } from '../rules/parse.ts';

@@ -1,7 +1,7 @@
 import { AvroDecoder } from '../../../core/avro/decoder.ts';
 import { AvroEncoder } from '../../../core/avro/encoder.ts';
 import type { Schemas } from '../../../core/avro/schemas.ts';
-import { type Log, type LogRecord, type OutRecord, readRange } from '../../../core/runtime/log.ts';
+import { type Log, type LogRecord, type OutRecord, readRange } from '../../../core/log/log.ts';
 import { schemas as contracts } from '../../../schemas/gen/index.ts';
 import type { Rule as RuleRecord } from '../../../schemas/gen/rule.ts';
 import type { RuleKey } from '../../../schemas/gen/rule_key.ts';

@@ -1,10 +1,10 @@
 import { AvroDecoder } from '../../../core/avro/decoder.ts';
-import { MemorySchemas } from '../../../core/avro/memory.ts';
+import { MemorySchemas } from '../../../core/avro/registry/memory.ts';
 import type { Schemas } from '../../../core/avro/schemas.ts';
-import { type Codecs, openCodecs } from '../../../core/runtime/codecs.ts';
-import { Engine, unmetered } from '../../../core/runtime/engine.ts';
-import { type Log, type LogRecord, readRange } from '../../../core/runtime/log.ts';
-import { Stores } from '../../../core/state/stores.ts';
+import { type Log, type LogRecord, readRange } from '../../../core/log/log.ts';
+import { type Codecs, openCodecs } from '../../../core/runtime/fold/codecs.ts';
+import { Engine, unmetered } from '../../../core/runtime/fold/engine.ts';
+import { Stores } from '../../../core/state/stores/stores.ts';
 import type { Anomaly } from '../../../schemas/gen/anomaly.ts';
 import type { Candle } from '../../../schemas/gen/candle.ts';
 import type { HeartbeatChange } from '../../../schemas/gen/heartbeat_change.ts';

@@ -1,5 +1,5 @@
 import { parseDocument } from 'yaml';
-import { MillraceError } from '../../../core/errors.ts';
+import { MillraceError } from '../../../core/base/errors.ts';
 import type { Rule as RuleRecord } from '../../../schemas/gen/rule.ts';
 import { toRecord } from './parse.ts';
 

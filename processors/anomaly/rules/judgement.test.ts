@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from '../../../core/testing/property.ts';
+import fc from '../../../test/support/property.ts';
 import { kept, rule } from '../testing/fixture.ts';
 import { priceJump } from './price-jump.ts';
 import type { PriceJump, ZScore } from './rule.ts';

@@ -1,4 +1,4 @@
-import { PRICE_SCALE, pow10 } from '../../../core/decimal.ts';
+import { PRICE_SCALE, pow10 } from '../../../core/values/decimal.ts';
 import type { KeptCandle } from '../state.ts';
 
 /** What of a candle a rule can look at. `range` is high − low, `change` is close − open, `trades` is their number. */

@@ -1,7 +1,7 @@
 import { z } from 'zod';
-import { PRICE_SCALE, parseDecimal } from '../../../core/decimal.ts';
-import { MillraceError } from '../../../core/errors.ts';
-import { parseInterval } from '../../../core/time.ts';
+import { MillraceError } from '../../../core/base/errors.ts';
+import { PRICE_SCALE, parseDecimal } from '../../../core/values/decimal.ts';
+import { parseInterval } from '../../../core/values/time.ts';
 import type { Rule as RuleRecord } from '../../../schemas/gen/rule.ts';
 import { measures } from './measure.ts';
 import type { Rule } from './rule.ts';

@@ -1,4 +1,4 @@
-import { divide, PRICE_SCALE, pow10 } from '../../../core/decimal.ts';
+import { divide, PRICE_SCALE, pow10 } from '../../../core/values/decimal.ts';
 import type { Traded } from './measure.ts';
 import type { PriceJump } from './rule.ts';
 import { absolute, agrees, decimal, percentText, signedPercent, type Verdict } from './verdict.ts';

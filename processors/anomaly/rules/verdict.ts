@@ -1,5 +1,5 @@
-import { formatTrimmed, PRICE_SCALE } from '../../../core/decimal.ts';
-import { formatTimestamp } from '../../../core/time.ts';
+import { formatTrimmed, PRICE_SCALE } from '../../../core/values/decimal.ts';
+import { formatTimestamp } from '../../../core/values/time.ts';
 import type { Anomaly, Figure } from '../../../schemas/gen/anomaly.ts';
 import type { Traded } from './measure.ts';
 

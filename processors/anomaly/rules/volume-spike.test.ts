@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from '../../../core/testing/property.ts';
+import fc from '../../../test/support/property.ts';
 import { type AnomalySettings, builtInRules } from '../settings.ts';
 import { kept, SETTINGS, units } from '../testing/fixture.ts';
 import type { VolumeSpike } from './rule.ts';

@@ -1,4 +1,4 @@
-import { divide, divideRounded, PRICE_SCALE, pow10 } from '../../../core/decimal.ts';
+import { divide, divideRounded, PRICE_SCALE, pow10 } from '../../../core/values/decimal.ts';
 import type { Traded } from './measure.ts';
 import type { VolumeSpike } from './rule.ts';
 import { absolute, agrees, clamp, type Details, decimal, percentText, signedPercent, type Verdict } from './verdict.ts';

@@ -1,4 +1,4 @@
-import { divide, divideRounded, PRICE_SCALE, pow10 } from '../../../core/decimal.ts';
+import { divide, divideRounded, PRICE_SCALE, pow10 } from '../../../core/values/decimal.ts';
 import { measure, type Traded } from './measure.ts';
 import type { ZScore } from './rule.ts';
 import { agrees, decimal, type Verdict } from './verdict.ts';

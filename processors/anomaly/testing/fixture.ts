@@ -1,6 +1,6 @@
-import { parseDecimal } from '../../../core/decimal.ts';
 import { Driver, type DriverOptions } from '../../../core/testing/driver.ts';
-import { formatTimestamp } from '../../../core/time.ts';
+import { parseDecimal } from '../../../core/values/decimal.ts';
+import { formatTimestamp } from '../../../core/values/time.ts';
 import type { Anomaly } from '../../../schemas/gen/anomaly.ts';
 import type { AnomalyKey } from '../../../schemas/gen/anomaly_key.ts';
 import type { Candle, CandleStatus } from '../../../schemas/gen/candle.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from '../../../core/testing/property.ts';
+import fc from '../../../test/support/property.ts';
 import { Bench, candle, type Fields, SETTINGS } from './fixture.ts';
 
 const SPIKE = { volume: '31', close: '106' };

@@ -1,7 +1,7 @@
 import { AvroEncoder } from '../../../core/avro/encoder.ts';
-import { wallClock } from '../../../core/clock.ts';
-import { MillraceError } from '../../../core/errors.ts';
-import type { Writer } from '../../../core/runtime/log.ts';
+import { wallClock } from '../../../core/base/clock.ts';
+import { MillraceError } from '../../../core/base/errors.ts';
+import type { Writer } from '../../../core/log/log.ts';
 import type { Candle } from '../../../schemas/gen/candle.ts';
 import { schemas as contracts } from '../../../schemas/gen/index.ts';
 import type { JournalEntry } from '../../../schemas/gen/journal_entry.ts';

@@ -1,7 +1,7 @@
-import { isBackfilled } from '../../../core/backfilled.ts';
-import { unlessDead } from '../../../core/errors.ts';
+import { unlessDead } from '../../../core/base/errors.ts';
+import { isBackfilled } from '../../../core/capture/backfilled.ts';
+import { redrivenOf } from '../../../core/log/redriven.ts';
 import { readLetters } from '../../../core/operations/letters.ts';
-import { redrivenOf } from '../../../core/runtime/redriven.ts';
 import { schemas as contracts } from '../../../schemas/gen/index.ts';
 import type { TradeChange } from '../../../schemas/gen/trade_change.ts';
 import { readTrade } from '../../trade.ts';

@@ -1,4 +1,4 @@
-import { MillraceError } from '../../../core/errors.ts';
+import { MillraceError } from '../../../core/base/errors.ts';
 import { groupOf } from '../../../core/runtime/runner.ts';
 import { schemas as contracts } from '../../../schemas/gen/index.ts';
 import type { RebuildOrder } from '../../../schemas/gen/rebuild_order.ts';

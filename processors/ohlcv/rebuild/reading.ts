@@ -1,6 +1,6 @@
 import { AvroDecoder } from '../../../core/avro/decoder.ts';
 import type { Schemas } from '../../../core/avro/schemas.ts';
-import { type Log, type LogRecord, readRange } from '../../../core/runtime/log.ts';
+import { type Log, type LogRecord, readRange } from '../../../core/log/log.ts';
 
 /** Sources of a plan. */
 export interface Sources {

@@ -1,9 +1,9 @@
+import { readRange } from '../../../core/log/log.ts';
 import { watermarkAt } from '../../../core/processor/watermark.ts';
 import { type KeyProgress, keyStore } from '../../../core/processor/windows/aggregation.ts';
-import { readRange } from '../../../core/runtime/log.ts';
-import { changelogTopic, readTask, taskKey } from '../../../core/state/changelog.ts';
-import { parseKey } from '../../../core/state/keyed.ts';
-import { ValueCodec } from '../../../core/state/value.ts';
+import { changelogTopic, readTask, taskKey } from '../../../core/state/changelog/changelog.ts';
+import { parseKey } from '../../../core/state/stores/keyed.ts';
+import { ValueCodec } from '../../../core/state/stores/value.ts';
 import { trades } from '../../trade-change.ts';
 import type { Sources } from './reading.ts';
 

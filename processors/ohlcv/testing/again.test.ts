@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { redrivenHeaders } from '../../../core/runtime/redriven.ts';
+import { redrivenHeaders } from '../../../core/log/redriven.ts';
 import { Driver } from '../../../core/testing/driver.ts';
 import type { TradeChange } from '../../../schemas/gen/trade_change.ts';
 import { ohlcv } from '../ohlcv.ts';

@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from '@jest/globals';
-import { formatTrimmed } from '../../../core/decimal.ts';
 import { observe, type Progress, startProgress, watermarkAt } from '../../../core/processor/watermark.ts';
 import { Driver } from '../../../core/testing/driver.ts';
-import { formatTimestamp } from '../../../core/time.ts';
+import { formatTrimmed } from '../../../core/values/decimal.ts';
+import { formatTimestamp } from '../../../core/values/time.ts';
 import { ohlcv } from '../ohlcv.ts';
 import { candles, deadLetters, Feed, lateTrades, time } from './fixture.ts';
 

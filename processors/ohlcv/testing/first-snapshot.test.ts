@@ -1,9 +1,9 @@
 /** What a first snapshot that was interrupted leaves in the log, whenever and however often, and what candles make of it (connectors/recapture). */
 import { expect, test } from '@jest/globals';
 import { Driver } from '../../../core/testing/driver.ts';
-import fc from '../../../core/testing/property.ts';
-import { formatTimestamp } from '../../../core/time.ts';
+import { formatTimestamp } from '../../../core/values/time.ts';
 import type { TradeChange } from '../../../schemas/gen/trade_change.ts';
+import fc from '../../../test/support/property.ts';
 import { ohlcv } from '../ohlcv.ts';
 import { candles, Feed, SETTINGS } from './fixture.ts';
 import { NOON } from './history.ts';

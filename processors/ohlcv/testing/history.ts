@@ -1,9 +1,9 @@
 /** Histories of a table of trades, as arbitrary data: trades in time, late and from the future, updates, deletes, duplicates and poison. */
 
-import { formatDecimal } from '../../../core/decimal.ts';
-import type fastCheck from '../../../core/testing/property.ts';
-import { formatTimestamp } from '../../../core/time.ts';
+import { formatDecimal } from '../../../core/values/decimal.ts';
+import { formatTimestamp } from '../../../core/values/time.ts';
 import type { TradeChange, TradeRow } from '../../../schemas/gen/trade_change.ts';
+import type fastCheck from '../../../test/support/property.ts';
 import type { OhlcvSettings } from '../settings.ts';
 import { Feed, time } from './fixture.ts';
 

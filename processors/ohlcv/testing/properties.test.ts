@@ -1,9 +1,9 @@
 import { expect, test } from '@jest/globals';
 import { Driver, type DriverOptions } from '../../../core/testing/driver.ts';
-import fc from '../../../core/testing/property.ts';
-import { formatTimestamp } from '../../../core/time.ts';
+import { formatTimestamp } from '../../../core/values/time.ts';
 import type { Candle } from '../../../schemas/gen/candle.ts';
 import type { TradeChange } from '../../../schemas/gen/trade_change.ts';
+import fc from '../../../test/support/property.ts';
 import { ohlcv } from '../ohlcv.ts';
 import type { OhlcvSettings } from '../settings.ts';
 import { candles, deadLetters, Feed, lateTrades, SETTINGS } from './fixture.ts';

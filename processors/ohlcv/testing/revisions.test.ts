@@ -1,10 +1,10 @@
 import { expect, test } from '@jest/globals';
 import { Driver } from '../../../core/testing/driver.ts';
-import fc from '../../../core/testing/property.ts';
-import { formatTimestamp, parseInterval, parseTimestamp } from '../../../core/time.ts';
+import { formatTimestamp, parseInterval, parseTimestamp } from '../../../core/values/time.ts';
 import type { Candle } from '../../../schemas/gen/candle.ts';
 import type { LateTrade } from '../../../schemas/gen/late_trade.ts';
 import type { TradeChange, TradeRow } from '../../../schemas/gen/trade_change.ts';
+import fc from '../../../test/support/property.ts';
 import { ohlcv } from '../ohlcv.ts';
 import type { OhlcvSettings } from '../settings.ts';
 import { candles, deadLetters, lateTrades } from './fixture.ts';

@@ -1,7 +1,8 @@
-import { type Table, tables } from '../../../core/archive/tables.ts';
+import { type Table, tables } from '../../../core/archive/rows/tables.ts';
+import type { ObjectStore } from '../../../core/archive/s3/store.ts';
 import { AvroEncoder } from '../../../core/avro/encoder.ts';
 import type { Schemas } from '../../../core/avro/schemas.ts';
-import { MillraceError } from '../../../core/errors.ts';
+import { MillraceError } from '../../../core/base/errors.ts';
 import type {
   Committed,
   Fetched,
@@ -12,9 +13,8 @@ import type {
   Position,
   TopicPartition,
   Writer,
-} from '../../../core/runtime/log.ts';
-import { partitionId, readRange } from '../../../core/runtime/log.ts';
-import type { ObjectStore } from '../../../core/s3/store.ts';
+} from '../../../core/log/log.ts';
+import { partitionId, readRange } from '../../../core/log/log.ts';
 import { type ArchivedTopic, archivedTopics, valueSubject } from '../../../schemas/topics.ts';
 import { requireReadable } from './fields.ts';
 import { Refused } from './refused.ts';

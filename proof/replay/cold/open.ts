@@ -1,7 +1,7 @@
+import type { ObjectStore } from '../../../core/archive/s3/store.ts';
 import type { Schemas } from '../../../core/avro/schemas.ts';
+import type { Log } from '../../../core/log/log.ts';
 import type { Processor } from '../../../core/processor/define.ts';
-import type { Log } from '../../../core/runtime/log.ts';
-import type { ObjectStore } from '../../../core/s3/store.ts';
 import { PrivateSchemas, SideSchemas } from '../schemas.ts';
 import { ColdLog } from './log.ts';
 

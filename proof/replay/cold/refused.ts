@@ -1,10 +1,10 @@
-import { redrivenOfLetter } from '../../../core/archive/origin.ts';
+import { redrivenOfLetter } from '../../../core/archive/rows/origin.ts';
 import { AvroDecoder } from '../../../core/avro/decoder.ts';
 import type { Schemas } from '../../../core/avro/schemas.ts';
-import { type ErrorCode, errorCodes, MillraceError } from '../../../core/errors.ts';
-import { prepareDecoder, valuesOf } from '../../../core/runtime/decoding.ts';
-import { type Log, type LogRecord, readRange, type TopicPartition } from '../../../core/runtime/log.ts';
-import { redrivenHeaders } from '../../../core/runtime/redriven.ts';
+import { type ErrorCode, errorCodes, MillraceError } from '../../../core/base/errors.ts';
+import { prepareDecoder, valuesOf } from '../../../core/log/decoding.ts';
+import { type Log, type LogRecord, readRange, type TopicPartition } from '../../../core/log/log.ts';
+import { redrivenHeaders } from '../../../core/log/redriven.ts';
 import type { DeadLetter } from '../../../schemas/gen/dead_letter.ts';
 import { schemas as contracts } from '../../../schemas/gen/index.ts';
 

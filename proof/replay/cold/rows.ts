@@ -7,12 +7,12 @@ import type { ObjectTable } from '../../../core/archive/listing/table.ts';
 import { Copies } from '../../../core/archive/reading/copies.ts';
 import { duckdbType } from '../../../core/archive/reading/duckdb.ts';
 import { fileColumn } from '../../../core/archive/reading/views.ts';
-import { type Restored, restoredColumns, restorer } from '../../../core/archive/restore.ts';
-import type { Table } from '../../../core/archive/tables.ts';
-import { MillraceError } from '../../../core/errors.ts';
-import type { ColumnValue, TypedColumn } from '../../../core/rowhash.ts';
-import type { ObjectStore } from '../../../core/s3/store.ts';
-import { literal, quoted } from '../../../core/sql.ts';
+import { type Restored, restoredColumns, restorer } from '../../../core/archive/rows/restore.ts';
+import type { Table } from '../../../core/archive/rows/tables.ts';
+import type { ObjectStore } from '../../../core/archive/s3/store.ts';
+import { MillraceError } from '../../../core/base/errors.ts';
+import type { ColumnValue, TypedColumn } from '../../../core/values/rowhash/rowhash.ts';
+import { literal, quoted } from '../../../core/values/sql.ts';
 import type { ArchiveObject } from '../../../schemas/gen/archive_object.ts';
 import type { Range } from './tiles.ts';
 

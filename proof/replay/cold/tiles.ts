@@ -1,9 +1,9 @@
 import { KeyMap } from '../../../core/archive/listing/key-map.ts';
+import { readListing, readObjects } from '../../../core/archive/listing/objects.ts';
 import { ObjectTable } from '../../../core/archive/listing/table.ts';
-import { readListing, readObjects } from '../../../core/archive/objects.ts';
 import { parseUnlisted } from '../../../core/archive/unlisted.ts';
 import type { Schemas } from '../../../core/avro/schemas.ts';
-import type { Log } from '../../../core/runtime/log.ts';
+import type { Log } from '../../../core/log/log.ts';
 import { groupOf } from '../../../core/runtime/runner.ts';
 import type { ArchiveObject } from '../../../schemas/gen/archive_object.ts';
 import { type ArchivedTopic, objectsTopic } from '../../../schemas/topics.ts';

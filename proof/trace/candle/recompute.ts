@@ -2,8 +2,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type DuckDBAppender, type DuckDBConnection, DuckDBInstance } from '@duckdb/node-api';
-import { divide, NOTIONAL_SCALE, PRICE_SCALE } from '../../../core/decimal.ts';
-import { parseTimestamp } from '../../../core/time.ts';
+import { divide, NOTIONAL_SCALE, PRICE_SCALE } from '../../../core/values/decimal.ts';
+import { parseTimestamp } from '../../../core/values/time.ts';
 import type { Candle } from '../../../schemas/gen/candle.ts';
 import type { TradeRow } from '../../../schemas/gen/trade_change.ts';
 

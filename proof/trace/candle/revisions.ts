@@ -1,7 +1,7 @@
-import { isError } from '../../../core/errors.ts';
+import { isError } from '../../../core/base/errors.ts';
+import { partitionOf } from '../../../core/capture/routing.ts';
 import { resolveTopic } from '../../../core/operations/aliases.ts';
-import { partitionOf } from '../../../core/routing.ts';
-import { formatTimestamp } from '../../../core/time.ts';
+import { formatTimestamp } from '../../../core/values/time.ts';
 import type { Candle } from '../../../schemas/gen/candle.ts';
 import { schemas as contracts } from '../../../schemas/gen/index.ts';
 import { find } from '../find.ts';

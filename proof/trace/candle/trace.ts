@@ -1,13 +1,13 @@
-import { formatDecimal, NOTIONAL_SCALE, PRICE_SCALE } from '../../../core/decimal.ts';
-import { formatLsn } from '../../../core/lsn.ts';
-import { redrivenOf } from '../../../core/runtime/redriven.ts';
-import { formatTimestamp } from '../../../core/time.ts';
+import { redrivenOf } from '../../../core/log/redriven.ts';
+import { formatDecimal, NOTIONAL_SCALE, PRICE_SCALE } from '../../../core/values/decimal.ts';
+import { formatLsn } from '../../../core/values/lsn.ts';
+import { formatTimestamp } from '../../../core/values/time.ts';
 import type { Candle } from '../../../schemas/gen/candle.ts';
 import type { DeadLetter } from '../../../schemas/gen/dead_letter.ts';
 import { schemas as contracts } from '../../../schemas/gen/index.ts';
 import type { LateTrade } from '../../../schemas/gen/late_trade.ts';
 import type { TradeChange } from '../../../schemas/gen/trade_change.ts';
-import { tradesTopic } from '../../topic.ts';
+import { tradesTopic } from '../../reading/topic.ts';
 import { boundsOf, find } from '../find.ts';
 import { Listing } from '../object/listing.ts';
 import { partitionOfTrade } from '../row/changes.ts';

@@ -1,4 +1,4 @@
-import type { Files } from '../../files.ts';
+import type { Files } from '../../archive/files.ts';
 
 /** A row group, as the footer of the file has it. */
 export interface RowGroup {

@@ -1,8 +1,8 @@
-import { type Listing as Listed, readListing } from '../../../core/archive/objects.ts';
+import { type Listing as Listed, readListing } from '../../../core/archive/listing/objects.ts';
 import type { Replaced } from '../../../core/archive/replacements.ts';
 import type { ArchiveObject } from '../../../schemas/gen/archive_object.ts';
 import type { ArchivedTopic } from '../../../schemas/topics.ts';
-import { Files } from '../../files.ts';
+import { Files } from '../../archive/files.ts';
 import type { TraceSources } from '../sources.ts';
 import type { Trail } from '../trail.ts';
 

@@ -1,7 +1,7 @@
-import { readDays } from '../../../core/archive/days.ts';
+import { readDays } from '../../../core/archive/listing/days.ts';
 import { parseManifest } from '../../../core/archive/manifest.ts';
-import { isError } from '../../../core/errors.ts';
-import { sha256Of } from '../../../core/sha256.ts';
+import { isError } from '../../../core/base/errors.ts';
+import { sha256Of } from '../../../core/values/sha256.ts';
 import type { ArchiveObject } from '../../../schemas/gen/archive_object.ts';
 import type { ArchivePartition } from '../../../schemas/gen/archive_partition.ts';
 import type { TraceSources } from '../sources.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import type { ColumnValue } from '../../../core/rowhash.ts';
+import type { ColumnValue } from '../../../core/values/rowhash/rowhash.ts';
 import { allColumns, textsOf, tradeColumns } from '../texts.ts';
 import { agreement } from './agreement.ts';
 import { type Change, repeated } from './changes.ts';

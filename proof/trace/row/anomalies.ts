@@ -1,6 +1,6 @@
 import type { Anomaly } from '../../../schemas/gen/anomaly.ts';
 import { schemas as contracts } from '../../../schemas/gen/index.ts';
-import { tradesTopic } from '../../topic.ts';
+import { tradesTopic } from '../../reading/topic.ts';
 import { find } from '../find.ts';
 import type { TraceSources, TradeId } from '../sources.ts';
 import type { Trail } from '../trail.ts';

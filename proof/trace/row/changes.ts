@@ -1,11 +1,11 @@
 import { schemaIdOf } from '../../../core/avro/decoder.ts';
-import { partitionOf } from '../../../core/routing.ts';
-import type { ColumnValue } from '../../../core/rowhash.ts';
-import { type Redriven, redrivenOf } from '../../../core/runtime/redriven.ts';
+import { partitionOf } from '../../../core/capture/routing.ts';
+import { type Redriven, redrivenOf } from '../../../core/log/redriven.ts';
+import type { ColumnValue } from '../../../core/values/rowhash/rowhash.ts';
 import { schemas as contracts } from '../../../schemas/gen/index.ts';
 import type { TradeChange, TradeRow } from '../../../schemas/gen/trade_change.ts';
-import { RowReader } from '../../logged.ts';
-import { tradesTopic } from '../../topic.ts';
+import { RowReader } from '../../archive/logged.ts';
+import { tradesTopic } from '../../reading/topic.ts';
 import { type Bounds, boundsOf, find } from '../find.ts';
 import type { Listing } from '../object/listing.ts';
 import type { TraceSources, TradeId } from '../sources.ts';

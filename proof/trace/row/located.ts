@@ -1,8 +1,8 @@
 import { planOf } from '../../../core/archive/keys.ts';
-import { formatDay } from '../../../core/time.ts';
+import { formatDay } from '../../../core/values/time.ts';
 import type { ArchiveObject } from '../../../schemas/gen/archive_object.ts';
-import { GivenUp } from '../../expired.ts';
-import { tradesTopic } from '../../topic.ts';
+import { GivenUp } from '../../archive/expired.ts';
+import { tradesTopic } from '../../reading/topic.ts';
 import { type Place, parquetGroups, placeOf } from '../object/groups.ts';
 import { Listing, type ObjectView, viewOf } from '../object/listing.ts';
 import { Manifests, type ManifestView } from '../object/manifest.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { parseTimestamp } from '../../../core/time.ts';
+import { parseTimestamp } from '../../../core/values/time.ts';
 import { madeWith, type Step, windowsTaken } from './membership.ts';
 import type { LedgerEntry, Refusal } from './outcomes.ts';
 

@@ -2,8 +2,8 @@
  * Which windows a trade's changes were in, by the processor's own account. A change joins the windows of its event time and leaves those of the row
  * before it, except where the late topic says that it was not applied. Pure.
  */
-import { formatTimestamp, parseTimestamp } from '../../../core/time.ts';
-import { type CandleSettings, startsOf } from '../../windows.ts';
+import { formatTimestamp, parseTimestamp } from '../../../core/values/time.ts';
+import { type CandleSettings, startsOf } from '../../reading/windows.ts';
 import type { LedgerEntry, Refusal } from './outcomes.ts';
 
 /** One change, as far as windows are concerned. */

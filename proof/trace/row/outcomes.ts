@@ -2,7 +2,7 @@ import type { DeadLetter } from '../../../schemas/gen/dead_letter.ts';
 import { schemas as contracts } from '../../../schemas/gen/index.ts';
 import type { LateTrade } from '../../../schemas/gen/late_trade.ts';
 import type { MarketTrade } from '../../../schemas/gen/market_trade.ts';
-import { tradesTopic } from '../../topic.ts';
+import { tradesTopic } from '../../reading/topic.ts';
 import { find, offsetAt } from '../find.ts';
 import type { TraceSources } from '../sources.ts';
 import type { Trail } from '../trail.ts';

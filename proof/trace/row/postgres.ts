@@ -1,6 +1,6 @@
 import type { Client } from 'pg';
-import { type Clock, wallClock } from '../../../core/clock.ts';
-import { type Masks, maskedTable, noMasks } from '../../../core/masks.ts';
+import { type Clock, wallClock } from '../../../core/base/clock.ts';
+import { type Masks, maskedTable, noMasks } from '../../../core/capture/masks.ts';
 import type { TradeId } from '../sources.ts';
 import { readTexts, selectTexts, type Texts, tradeColumns } from '../texts.ts';
 

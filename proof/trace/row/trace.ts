@@ -1,9 +1,9 @@
-import { formatDecimal, PRICE_SCALE } from '../../../core/decimal.ts';
-import { formatLsn } from '../../../core/lsn.ts';
 import { groupOf } from '../../../core/runtime/runner.ts';
-import { formatTimestamp, parseTimestamp } from '../../../core/time.ts';
+import { formatDecimal, PRICE_SCALE } from '../../../core/values/decimal.ts';
+import { formatLsn } from '../../../core/values/lsn.ts';
+import { formatTimestamp, parseTimestamp } from '../../../core/values/time.ts';
 import type { TradeRow } from '../../../schemas/gen/trade_change.ts';
-import { tradesTopic } from '../../topic.ts';
+import { tradesTopic } from '../../reading/topic.ts';
 import {
   candlePlace,
   candlesTopic,

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
-import { parseConfig } from '../../../core/config.ts';
-import { MillraceError } from '../../../core/errors.ts';
+import { parseConfig } from '../../../core/base/config.ts';
+import { MillraceError } from '../../../core/base/errors.ts';
 import { mapConnector } from './mapping.ts';
 import { rules } from './rules.ts';
 

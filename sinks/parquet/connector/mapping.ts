@@ -2,8 +2,8 @@
  * The configuration of Kafka Connect's S3 sink in the words of Millrace. Every setting either is taken over, or says what is so here anyway, or
  * is refused with what to do about it: none is passed over, since an archive that is silently laid out otherwise is found out late.
  */
-import { type ConfigInput, configSchema } from '../../../core/config.ts';
-import { MillraceError } from '../../../core/errors.ts';
+import { type ConfigInput, configSchema } from '../../../core/base/config.ts';
+import { MillraceError } from '../../../core/base/errors.ts';
 import { isSecretSetting, type Outcome, ruleOf } from './rules.ts';
 
 /** What became of one setting. */

@@ -1,11 +1,11 @@
 import { dayOfKey, planOf } from '../../../core/archive/keys.ts';
+import { type ListedObject, readListing, readObjects } from '../../../core/archive/listing/objects.ts';
 import { ObjectTable } from '../../../core/archive/listing/table.ts';
-import { type ListedObject, readListing, readObjects } from '../../../core/archive/objects.ts';
+import type { ObjectStore } from '../../../core/archive/s3/store.ts';
 import type { Schemas } from '../../../core/avro/schemas.ts';
 import { inLanes } from '../../../core/lanes.ts';
-import type { Log } from '../../../core/runtime/log.ts';
-import type { ObjectStore } from '../../../core/s3/store.ts';
-import { sha256Of } from '../../../core/sha256.ts';
+import type { Log } from '../../../core/log/log.ts';
+import { sha256Of } from '../../../core/values/sha256.ts';
 import { type ArchivedTopic, objectsTopic } from '../../../schemas/topics.ts';
 
 export interface RepairSources {

@@ -1,12 +1,12 @@
-import type { ListedObject } from '../../../core/archive/objects.ts';
-import { tables } from '../../../core/archive/tables.ts';
+import type { ListedObject } from '../../../core/archive/listing/objects.ts';
+import { tables } from '../../../core/archive/rows/tables.ts';
 import { TableDecoder } from '../../../core/archive/writing/decoder.ts';
 import { formOf, forms } from '../../../core/archive/writing/writer.ts';
-import { MillraceError } from '../../../core/errors.ts';
-import { readRange } from '../../../core/runtime/log.ts';
+import { MillraceError } from '../../../core/base/errors.ts';
+import { readRange } from '../../../core/log/log.ts';
 import { type ArchivedTopic, topic as topicEntry } from '../../../schemas/topics.ts';
-import { RecordBuffer } from '../buffer.ts';
-import { type BuiltObject, buildObjects } from '../build.ts';
+import { RecordBuffer } from '../building/buffer.ts';
+import { type BuiltObject, buildObjects } from '../building/build.ts';
 import type { RepairSources } from './examine.ts';
 
 const fetchOptions = { maxWaitMs: 250, maxBytesPerPartition: 512 * 1024 };

@@ -1,10 +1,10 @@
 import { planOf } from '../../../core/archive/keys.ts';
-import { type ListedObject, readListing } from '../../../core/archive/objects.ts';
+import { type ListedObject, readListing } from '../../../core/archive/listing/objects.ts';
+import { putOnce } from '../../../core/archive/s3/put-once.ts';
+import type { ObjectStore } from '../../../core/archive/s3/store.ts';
 import { buildOf, formOf } from '../../../core/archive/writing/writer.ts';
-import { isError, type MillraceError } from '../../../core/errors.ts';
-import { putOnce } from '../../../core/s3/put-once.ts';
-import type { ObjectStore } from '../../../core/s3/store.ts';
-import { sha256Of } from '../../../core/sha256.ts';
+import { isError, type MillraceError } from '../../../core/base/errors.ts';
+import { sha256Of } from '../../../core/values/sha256.ts';
 import type { ArchivedTopic } from '../../../schemas/topics.ts';
 import { type Finding, type RepairSources, stateOf, writtenObjects } from './examine.ts';
 import { LogRebuild } from './rebuild.ts';

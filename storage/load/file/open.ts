@@ -4,7 +4,7 @@ import { open, stat } from 'node:fs/promises';
 import { type Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip, type Gunzip } from 'node:zlib';
-import { MillraceError } from '../../../core/errors.ts';
+import { MillraceError } from '../../../core/base/errors.ts';
 
 export interface OpenFile {
   /** Unpacked. */

@@ -1,7 +1,7 @@
 /** A CSV file, plain or gzipped, as lines of cells with their numbers; memory is bounded by a few buffers of the file. */
 import type { Readable } from 'node:stream';
 import { parse } from 'csv-parse/sync';
-import { MillraceError } from '../../../core/errors.ts';
+import { MillraceError } from '../../../core/base/errors.ts';
 import { encodingOf, type OpenFile, openFile, refusePacked } from './open.ts';
 
 export interface CsvLine {

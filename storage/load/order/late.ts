@@ -1,6 +1,6 @@
 /** Trades of a file that come too late for candles, because newer trades of their symbol came before. */
 import type { Client } from 'pg';
-import type { TradeRow } from '../row.ts';
+import type { TradeRow } from '../rows/row.ts';
 import { type SymbolName, symbolId } from './survey.ts';
 
 export interface LateTrades extends SymbolName {

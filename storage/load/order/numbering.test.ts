@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from '../../../core/testing/property.ts';
-import { formatTimestamp } from '../../../core/time.ts';
-import type { ParsedRow } from '../row.ts';
+import { formatTimestamp } from '../../../core/values/time.ts';
+import fc from '../../../test/support/property.ts';
+import type { ParsedRow } from '../rows/row.ts';
 import { Numbering } from './numbering.ts';
 
 interface Given {

@@ -1,6 +1,6 @@
 /** Trade ids for files without ids, and what keeps the file's order among trades of one time. */
 import { hash } from 'node:crypto';
-import type { ParsedRow, TradeRow } from '../row.ts';
+import type { ParsedRow, TradeRow } from '../rows/row.ts';
 import { symbolId } from './survey.ts';
 
 /** Rows of a symbol at one time. */

@@ -2,9 +2,9 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import fc from '../../../core/testing/property.ts';
-import { formatTimestamp } from '../../../core/time.ts';
-import type { ParsedRow } from '../row.ts';
+import { formatTimestamp } from '../../../core/values/time.ts';
+import fc from '../../../test/support/property.ts';
+import type { ParsedRow } from '../rows/row.ts';
 import { Sorter, type SortOptions } from './sort.ts';
 
 let dir: string;

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import type { ParsedRow } from '../row.ts';
+import type { ParsedRow } from '../rows/row.ts';
 
 /** A row with its line as the file has it. */
 export interface FileRow {

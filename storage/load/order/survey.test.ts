@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import type { ParsedRow } from '../row.ts';
+import type { ParsedRow } from '../rows/row.ts';
 import { Survey } from './survey.ts';
 
 function surveyOf(rows: readonly (readonly [symbol: string, seconds: number])[]): Survey {

@@ -1,5 +1,5 @@
 /** Result of one pass over a file: rows, symbols, times, and where a symbol's times step back. */
-import type { ParsedRow } from '../row.ts';
+import type { ParsedRow } from '../rows/row.ts';
 
 export interface SymbolName {
   readonly venue: string;

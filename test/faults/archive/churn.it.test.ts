@@ -1,7 +1,7 @@
 /** What the load of the soak says is committed is what is in Postgres. */
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { type TestDatabase, testDatabase } from '../../capture.ts';
-import { testConfig } from '../../stack.ts';
+import { type TestDatabase, testDatabase } from '../../support/capture.ts';
+import { testConfig } from '../../support/stack.ts';
 import { compareHoldings, holdingsQuery, Sessions } from './sessions.ts';
 
 let database: TestDatabase;

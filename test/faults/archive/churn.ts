@@ -1,5 +1,5 @@
 /** Trades that are inserted, updated and deleted at random, in transactions of mixed sizes, and what they come to in the end. */
-import { seeded } from '../load.ts';
+import { seeded } from '../harness/load.ts';
 
 export interface ChurnOptions {
   readonly seed: number;

@@ -1,7 +1,7 @@
 /** The section of docs/soak.md about the archive at length. Bursts have the rest of the page, and each leaves the other's as it is. */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { projectDir } from '../../../cli/config.ts';
+import { projectDir } from '../../../cli/settings/config.ts';
 import type { Counts } from './sessions.ts';
 
 export interface ArchiveOutcome {

@@ -1,10 +1,10 @@
 /** Churns written to Postgres, each by a session of its own, and what Postgres then says they come to. */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from 'pg';
-import { formatDecimal, PRICE_SCALE } from '../../../core/decimal.ts';
-import { connectPostgres } from '../../../core/postgres.ts';
-import { formatTimestamp } from '../../../core/time.ts';
-import { seeded } from '../load.ts';
+import { connectPostgres } from '../../../core/base/postgres.ts';
+import { formatDecimal, PRICE_SCALE } from '../../../core/values/decimal.ts';
+import { formatTimestamp } from '../../../core/values/time.ts';
+import { seeded } from '../harness/load.ts';
 import { type ChangeKind, Churn, type ChurnOptions, type Holding, type Statement } from './churn.ts';
 
 export interface SessionsOptions extends ChurnOptions {

@@ -1,11 +1,11 @@
 /** Faults of one of three brokers, and of a topic that is deleted. */
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { projectDir } from '../../../cli/config.ts';
+import { projectDir } from '../../../cli/settings/config.ts';
 import { TopicAdmin } from '../../../core/kafka/admin.ts';
-import { tradesTopic } from '../../../proof/topic.ts';
+import { tradesTopic } from '../../../proof/reading/topic.ts';
 import { type Burst, type Stage, smallCuts } from '../burst.ts';
-import { moveLeaders } from '../leaders.ts';
+import { moveLeaders } from '../harness/leaders.ts';
 
 /** The first one is the controller, too: without it no leader is elected, which is fault 2. */
 const victims = ['kafka2', 'kafka3'] as const;

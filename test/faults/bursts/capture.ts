@@ -1,7 +1,7 @@
 /** Faults of the capture, and what Postgres may do to it. */
 import { Client } from 'pg';
 import type { Burst } from '../burst.ts';
-import { inject as produce } from '../poison.ts';
+import { inject as produce } from '../harness/poison.ts';
 
 export const connectKill: Burst = {
   fault: 13,

@@ -1,15 +1,15 @@
 /** Faults of the connector and of what it reads from: task, Postgres, replication slot. */
 import { setTimeout as delay } from 'node:timers/promises';
-import { definitionOf, slotState } from '../../../cli/capture.ts';
+import { definitionOf, slotState } from '../../../cli/capture/capture.ts';
 import { applyConnector } from '../../../connectors/apply.ts';
 import { ConnectClient } from '../../../connectors/client.ts';
-import type { Definition } from '../../../connectors/definition.ts';
+import type { Definition } from '../../../connectors/definition/definition.ts';
 import { recapture } from '../../../connectors/recapture/recapture.ts';
 import { dropSlot } from '../../../connectors/recapture/slot.ts';
-import { readSlot } from '../../../connectors/slot.ts';
-import { noMasks } from '../../../core/masks.ts';
-import { connectPostgres } from '../../../core/postgres.ts';
-import { eventually } from '../../capture.ts';
+import { readSlot } from '../../../connectors/supervision/slot.ts';
+import { connectPostgres } from '../../../core/base/postgres.ts';
+import { noMasks } from '../../../core/capture/masks.ts';
+import { eventually } from '../../support/capture.ts';
 import type { Burst, Stage } from '../burst.ts';
 
 export interface Capture {

@@ -1,16 +1,16 @@
 /** Faults that are in the input: hostile order, poison, incompatible schemas, records that are too large. */
 import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import { isError } from '../../../core/errors.ts';
+import { isError } from '../../../core/base/errors.ts';
 import { TopicAdmin } from '../../../core/kafka/admin.ts';
 import { groupOf } from '../../../core/runtime/runner.ts';
-import { formatTimestamp } from '../../../core/time.ts';
-import { readTopic, tradesTopic } from '../../../proof/topic.ts';
+import { formatTimestamp } from '../../../core/values/time.ts';
+import { readTopic, tradesTopic } from '../../../proof/reading/topic.ts';
 import type { DeadLetter } from '../../../schemas/gen/dead_letter.ts';
 import { schemas as contracts } from '../../../schemas/gen/index.ts';
 import { valueSubject } from '../../../schemas/topics.ts';
 import type { Burst, Stage } from '../burst.ts';
-import { gzipBomb, type Injected, inject, newest } from '../poison.ts';
+import { gzipBomb, type Injected, inject, newest } from '../harness/poison.ts';
 
 const redelivered = 200;
 const YEAR = 31_536_000_000_000n;

@@ -1,14 +1,14 @@
 /** What becomes of the table under the capture: its columns, and values that an update does not touch. */
 import { randomBytes } from 'node:crypto';
 import type { Client } from 'pg';
-import { readSlot } from '../../../connectors/slot.ts';
-import { unavailableValue } from '../../../core/captured-row.ts';
-import type { Config } from '../../../core/config.ts';
-import { readTopic, tradesTopic } from '../../../proof/topic.ts';
+import { readSlot } from '../../../connectors/supervision/slot.ts';
+import type { Config } from '../../../core/base/config.ts';
+import { unavailableValue } from '../../../core/capture/captured-row.ts';
+import { readTopic, tradesTopic } from '../../../proof/reading/topic.ts';
 import { schemas as contracts } from '../../../schemas/gen/index.ts';
 import type { TradeChange } from '../../../schemas/gen/trade_change.ts';
 import { valueSubject } from '../../../schemas/topics.ts';
-import { eventually } from '../../capture.ts';
+import { eventually } from '../../support/capture.ts';
 import type { Burst } from '../burst.ts';
 
 /** In turn; after the last one the table is as it was. */

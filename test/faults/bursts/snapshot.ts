@@ -5,12 +5,12 @@ import { planBackfill } from '../../../connectors/backfill/plan.ts';
 import { Reads } from '../../../connectors/backfill/reads.ts';
 import { begin as beginBackfill } from '../../../connectors/backfill/signals.ts';
 import { dropSlot } from '../../../connectors/recapture/slot.ts';
-import { readSlot } from '../../../connectors/slot.ts';
-import { connectPostgres } from '../../../core/postgres.ts';
-import { endsOf } from '../../../core/runtime/log.ts';
-import { tradesTopic } from '../../../proof/topic.ts';
-import { loadLedger } from '../../../proof/witness/ledger.ts';
-import { eventually } from '../../capture.ts';
+import { readSlot } from '../../../connectors/supervision/slot.ts';
+import { connectPostgres } from '../../../core/base/postgres.ts';
+import { endsOf } from '../../../core/log/log.ts';
+import { tradesTopic } from '../../../proof/reading/topic.ts';
+import { eventually } from '../../support/capture.ts';
+import { loadLedger } from '../../witness/ledger.ts';
 import type { Burst, Stage } from '../burst.ts';
 import { type Capture, captureOf, isRunning } from './connector.ts';
 

@@ -2,11 +2,11 @@
 import { cp, open, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { projectDir } from '../../../cli/config.ts';
+import { projectDir } from '../../../cli/settings/config.ts';
 import { TopicAdmin } from '../../../core/kafka/admin.ts';
-import { readTopic } from '../../../proof/topic.ts';
+import { readTopic } from '../../../proof/reading/topic.ts';
 import { type Burst, type Stage, smallCuts } from '../burst.ts';
-import { type Tally, tallySchema, tallyTopic } from '../tally.ts';
+import { type Tally, tallySchema, tallyTopic } from '../harness/tally.ts';
 
 const partitions = 6;
 const stateOf = ({ stack }: Stage): string => join(stack.dir, 'tally-state');

@@ -1,7 +1,7 @@
 /** Faults of the bucket, and of the sink while it uploads. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Burst, type Stage, smallCuts } from '../burst.ts';
-import { type Fate, Front, pass } from '../front.ts';
+import { type Fate, Front, pass } from '../harness/front.ts';
 
 let front: Front;
 

@@ -4,12 +4,12 @@ import { readdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { readTopic } from '../../../proof/topic.ts';
+import { readTopic } from '../../../proof/reading/topic.ts';
 import type { DeadLetter } from '../../../schemas/gen/dead_letter.ts';
 import { schemas as contracts } from '../../../schemas/gen/index.ts';
 import { type Burst, type Stage, smallCuts } from '../burst.ts';
-import { preloading } from '../fleet.ts';
-import { Link } from '../link.ts';
+import { preloading } from '../harness/fleet.ts';
+import { Link } from '../harness/link.ts';
 
 const run = promisify(execFile);
 const supervisor = { runs: ['supervisor'] };

@@ -1,8 +1,8 @@
 /** Faults at a chosen step of a processor's transaction. Its process reaches the broker through a link that sees each request. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Burst, type Stage, smallCuts } from '../burst.ts';
-import { preloading } from '../fleet.ts';
-import { type KafkaRequest, kafkaApi, Link } from '../link.ts';
+import { preloading } from '../harness/fleet.ts';
+import { type KafkaRequest, kafkaApi, Link } from '../harness/link.ts';
 
 const sink = { runs: ['parquet'], env: smallCuts };
 const supervisor = { runs: ['supervisor'] };

@@ -1,14 +1,15 @@
-/** Runs the tally of test/faults/tally.ts until a signal: `node test/faults/processes/tally.ts STACK`. */
-import { configOf } from '../../../cli/config.ts';
-import { startProcessor } from '../../../cli/services.ts';
-import { untilSignal } from '../../../cli/signals.ts';
-import { Registry } from '../../../core/avro/registry.ts';
+/** Runs the tally of test/faults/harness/tally.ts until a signal: `node test/faults/processes/tally.ts STACK`. */
+
+import { startProcessor } from '../../../cli/run/services.ts';
+import { configOf } from '../../../cli/settings/config.ts';
+import { untilSignal } from '../../../cli/terminal/signals.ts';
+import { Registry } from '../../../core/avro/registry/registry.ts';
 import { KafkaLog } from '../../../core/kafka/log.ts';
 import { createLogger } from '../../../core/observability/logger.ts';
 import { Metrics } from '../../../core/observability/metrics.ts';
 import { Control } from '../../../core/runtime/control.ts';
-import { RunningStates } from '../../../core/state/running.ts';
-import { tally } from '../tally.ts';
+import { RunningStates } from '../../../core/state/shown/running.ts';
+import { tally } from '../harness/tally.ts';
 
 const config = configOf(process.argv[2] ?? 'soak', process.env);
 const logger = createLogger({ level: 'info' });

@@ -3,16 +3,16 @@
  * `node test/faults/processes/touching.ts STACK NAME…`.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { configOf } from '../../../cli/config.ts';
-import { services } from '../../../cli/services.ts';
-import { untilSignal } from '../../../cli/signals.ts';
-import { Registry } from '../../../core/avro/registry.ts';
+import { services } from '../../../cli/run/services.ts';
+import { configOf } from '../../../cli/settings/config.ts';
+import { untilSignal } from '../../../cli/terminal/signals.ts';
+import { Registry } from '../../../core/avro/registry/registry.ts';
 import { TopicAdmin } from '../../../core/kafka/admin.ts';
 import { KafkaLog } from '../../../core/kafka/log.ts';
 import { createLogger } from '../../../core/observability/logger.ts';
 import { Metrics } from '../../../core/observability/metrics.ts';
 import { Control } from '../../../core/runtime/control.ts';
-import { RunningStates } from '../../../core/state/running.ts';
+import { RunningStates } from '../../../core/state/shown/running.ts';
 
 const [stack = 'soak', ...names] = process.argv.slice(2);
 const config = configOf(stack, process.env);

@@ -1,0 +1,132 @@
+/** `millrace connectors recapture`: the plan, then the work with its progress. */
+import { applyConnector } from '../../connectors/apply.ts';
+import type { ConnectClient } from '../../connectors/client.ts';
+import type { Definition } from '../../connectors/definition/definition.ts';
+import { requireWritable } from '../../connectors/recapture/preflight.ts';
+import { type Recaptured, recapture } from '../../connectors/recapture/recapture.ts';
+import { tablesWithout, topicOf } from '../../connectors/recapture/rows/tables.ts';
+import type { SlotState } from '../../connectors/supervision/guard.ts';
+import type { Config } from '../../core/base/config.ts';
+import { MillraceError } from '../../core/base/errors.ts';
+import { formatLsn } from '../../core/values/lsn.ts';
+import { formatTimestamp } from '../../core/values/time.ts';
+import { withLog } from '../stack/log.ts';
+import { notConfirmed } from '../terminal/options.ts';
+import { printJson, printTable, say } from '../terminal/print.ts';
+import { Progress } from '../terminal/progress.ts';
+import { masksOf, requireComplete, slotState } from './capture.ts';
+import { settleRecord } from './source/settle.ts';
+
+export interface RecaptureCommand {
+  readonly config: Config;
+  readonly client: ConnectClient;
+  readonly definition: Definition;
+  readonly yes?: boolean;
+  readonly json?: boolean;
+  readonly signal: AbortSignal;
+}
+
+/** @throws MillraceError CONFIRMATION_NEEDED without `yes`, after the plan; CAPTURE_INCOMPLETE; what preflight.ts, recapture.ts and apply.ts throw */
+export async function recaptureConnector(options: RecaptureCommand): Promise<void> {
+  const { config, client, signal } = options;
+  const { slot, prefix } = config.capture;
+  const state = await slotState(config, client, options.definition, signal);
+  const { loss, position, definition } = state;
+  // Rows that are missing afterwards would be missing again.
+  requireComplete(state.findings.filter(({ effect }) => effect === 'blind'));
+  const parked = Object.keys(state.record.parked ?? {});
+  const missed = state.findings.find(({ effect }) => effect === 'missed')?.cause;
+  const reason = loss?.reason ?? missed ?? reasonOf(definition.name, slot, position);
+  const tables = tablesWithout(parked);
+  const topics = tables.map((table) => topicOf(prefix, table));
+  if (options.yes !== true) {
+    if (options.json === true) printJson({ carriedOut: false, loss: loss ?? null, reason, position, slot, topics });
+    else printPlan(definition.name, slot, { reason, loss, position }, topics);
+    await withLog(config, (_log, schemas) => requireWritable(config.postgres.url, schemas, prefix, tables));
+    throw notConfirmed();
+  }
+  const progress = new Progress('recapture');
+  const before = await client.status(definition.name, signal);
+  const done = await withLog(config, (log, schemas) =>
+    recapture({
+      ...{ client, definition, log, schemas, slot, prefix, signal, parked, masks: masksOf(config) },
+      postgresUrl: config.postgres.url,
+      ...(options.json === true
+        ? {}
+        : {
+            onProgress: ({ doing, topic, done, total }) =>
+              progress.update({ done, total, text: `${doing} ${topic}, ${done} of ${total}` }),
+          }),
+    }),
+  ).catch(async (error: unknown) => {
+    progress.end();
+    if (before?.state === 'RUNNING') await goOn(config, client, options.definition);
+    throw error;
+  });
+  progress.end();
+  await settleRecord(config, state);
+  await applyConnector(client, definition, { signal });
+  if (options.json === true) printJson({ carriedOut: true, reason, ...done });
+  else printResult(done);
+}
+
+/** A recapture that failed before it replaced the slot has lost nothing: the connector goes on as it was. */
+async function goOn(config: Config, client: ConnectClient, definition: Definition): Promise<void> {
+  try {
+    const { loss, position } = await slotState(config, client, definition);
+    if (loss === undefined && position?.unfinished === false) await client.resume(definition.name);
+  } catch (error) {
+    // The first failure is the one that is told.
+    if (!(error instanceof MillraceError)) throw error;
+  }
+}
+
+/** Comparing is never wrong, and finds what no slot tells: a TRUNCATE that got past its trigger. */
+function reasonOf(connector: string, slot: string, position: SlotState['position']): string {
+  if (position === undefined) return `connector ${connector} has no position`;
+  if (position.unfinished)
+    return `the first snapshot of connector ${connector} is not finished, and cannot be taken up again`;
+  return `nothing is lost: slot ${slot} gives all that was not captured yet`;
+}
+
+function printPlan(
+  connector: string,
+  slot: string,
+  { reason, loss, position }: Pick<SlotState, 'loss' | 'position'> & { readonly reason: string },
+  topics: readonly string[],
+): void {
+  say(reason);
+  if (position?.unfinished === false) {
+    const since = position.time === 0n ? '' : `, committed ${formatTimestamp(position.time)}`;
+    const missing = loss === undefined ? '' : '; what was committed after it is missing';
+    say(`captured up to ${formatLsn(position.lsn)}${since}${missing}`);
+  }
+  say('');
+  for (const [i, step] of [
+    `stop connector ${connector}`,
+    `read ${topics.join(' and ')} whole: what the log knows of each row`,
+    'move the write-ahead log on, should it end before what was captured: no new change may look like one of those',
+    `drop slot ${slot} if it is there, make it anew, and compare with the tables as they are where it begins`,
+    'write what the log lacks: missing rows as r, changed ones as u, deleted ones as d',
+    `let ${connector} go on from where the slot begins`,
+  ].entries()) {
+    say(`${i + 1}. ${step}`);
+  }
+  say(
+    '\nWriters are not held up. What a row was in between is not known any more: each row has one change for the whole gap.',
+  );
+}
+
+function printResult({ lsn, from, to, moved, tables, untold }: Recaptured): void {
+  printTable(
+    ['table', 'missing', 'changed', 'deleted'],
+    tables.map(({ table, missing, changed, deleted }) => [table, `${missing}`, `${changed}`, `${deleted}`]),
+  );
+  say(
+    `\nthe gap was from ${formatTimestamp(from)} to ${formatTimestamp(to)}; the new slot begins at ${formatLsn(lsn)}`,
+  );
+  if (moved > 0n) say(`Postgres ended before what was captured: its write-ahead log was moved on by ${moved} bytes`);
+  for (const { table, rows } of untold) {
+    say(`${table}: nothing of it was captured before; its ${rows} rows come with their next change`);
+  }
+}

@@ -1,0 +1,95 @@
+/** `millrace repair --from-postgres`: what was lost of captured tables, read again; the plan, then the work with its progress. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { applyConnector } from '../../connectors/apply.ts';
+import { ConnectClient } from '../../connectors/client.ts';
+import { type Refilled, refill } from '../../connectors/refill/refill.ts';
+import type { ListedObject } from '../../core/archive/listing/objects.ts';
+import { Copies } from '../../core/archive/reading/copies.ts';
+import type { ObjectStore } from '../../core/archive/s3/store.ts';
+import type { Registry } from '../../core/avro/registry/registry.ts';
+import type { Config } from '../../core/base/config.ts';
+import type { Log } from '../../core/log/log.ts';
+import { cacheDir } from '../settings/config.ts';
+import { count, printTable, say } from '../terminal/print.ts';
+import { Progress } from '../terminal/progress.ts';
+import { definitionOf, masksOf, slotLost, slotState } from './capture.ts';
+
+export interface RefillCommand {
+  readonly config: Config;
+  readonly log: Log;
+  readonly schemas: Registry;
+  readonly store: ObjectStore;
+  readonly signal: AbortSignal;
+  /** Says nothing meanwhile. */
+  readonly quiet: boolean;
+}
+
+/** The connector runs again when this is done, also when it fails. @throws MillraceError SLOT_LOST, and what refill.ts and apply.ts throw */
+export async function refillFromPostgres({
+  config,
+  log,
+  schemas,
+  store,
+  signal,
+  quiet,
+}: RefillCommand): Promise<Refilled> {
+  const client = new ConnectClient({ url: config.connect.url });
+  const { slot, prefix } = config.capture;
+  const { loss, definition } = await slotState(config, client, await definitionOf(config), signal);
+  if (loss !== undefined) throw slotLost(loss.reason);
+  const scratchDir = await mkdtemp(join(tmpdir(), 'millrace-refill-'));
+  const copies = new Copies({ store, dir: join(cacheDir(), 'archive') });
+  const progress = new Progress('reading again');
+  try {
+    return await refill({
+      ...{ client, definition, log, schemas, slot, prefix, signal, copies, scratchDir, masks: masksOf(config) },
+      postgresUrl: config.postgres.url,
+      onProgress: ({ doing, done, total }) => {
+        if (!quiet) progress.update({ done, total, text: `${doing}, ${done} of ${total}` });
+      },
+    });
+  } finally {
+    progress.end();
+    await rm(scratchDir, { recursive: true, force: true });
+    await applyConnector(client, definition);
+    await copies.prune();
+  }
+}
+
+/** @param lost of captured tables, also what is given up with this plan */
+export function printRefillPlan(lost: readonly ListedObject[]): void {
+  const rows = lost.reduce((sum, object) => sum + object.rows, 0n);
+  const days = new Set(lost.map(({ day }) => day));
+  say(`\nlost of captured tables: ${count(rows)} rows of ${lost.length} files, ${days.size} days`);
+  for (const [i, step] of [
+    'stop the connector: no change is missed, and none comes until it goes on',
+    'read the other files of these partitions, and compare them with the tables',
+    'write what the archive lacks as rows that were read again: rows of the lost days, and deletions; nothing is folded again',
+    'let the connector go on where it was',
+  ].entries()) {
+    say(`${i + 1}. ${step}`);
+  }
+  say(
+    '\nWhat cannot come back is history: the changes in between, and rows that were deleted since they were inserted.',
+  );
+}
+
+export function printRefilled({ days, deleted }: Refilled): void {
+  if (days.length === 0) return;
+  say();
+  printTable(
+    ['topic', 'day', 'partition', 'lost rows', 'read again', 'row hash'],
+    days.map(({ topic, day, partition, lost, again, same }) => [
+      topic,
+      day,
+      `${partition}`,
+      count(lost.rows),
+      count(again.rows),
+      again.rows === 0n ? '' : same ? `${again.rowHash}, that of what was lost` : again.rowHash,
+    ]),
+  );
+  if (deleted > 0) say(`${count(deleted)} rows are not in Postgres any more: their deletion was written again`);
+  say('they are in the archive with the next cut of the sink; millrace verify compares them then');
+}

@@ -1,0 +1,54 @@
+/** Lines for people about a capture beside its state: findings, gaps, parked tables, restarts. */
+import type { ConnectorStatus } from '../../../connectors/client.ts';
+import type { Effect, SourceFinding } from '../../../connectors/source/findings.ts';
+import type { CaptureRecord, Parked } from '../../../connectors/source/record.ts';
+import { type RestartSummary, restartLine } from '../../../connectors/supervision/restarts.ts';
+
+const words: Readonly<Record<Effect, string>> = {
+  blind: 'NOT CAPTURED',
+  refused: 'REFUSED',
+  missed: 'MISSED',
+  weak: 'weak',
+};
+
+/** Two lines for each. */
+export function findingLines(findings: readonly SourceFinding[]): readonly string[] {
+  return findings.flatMap(({ effect, cause, remedy, loses }) => [
+    `${words[effect]}  ${cause}`,
+    `  remedy: ${remedy}${loses ? ' Then fill the gap with: millrace connectors recapture' : ''}`,
+  ]);
+}
+
+export function parkedLines(parked: Parked = {}): readonly string[] {
+  return Object.entries(parked).map(
+    ([table, { since, cause }]) =>
+      `PARKED  ${table} since ${since}${cause === null ? '' : `, ${cause}`}; take it up again with: millrace connectors unpark ${table}`,
+  );
+}
+
+/** Why a connector stands still that Kafka Connect calls STOPPED, its restarts, and the order that lets the other tables go on. */
+export function connectorLines(
+  status: Pick<ConnectorStatus, 'state' | 'tasks'> | undefined,
+  { guard }: CaptureRecord,
+  restarts: RestartSummary,
+): readonly string[] {
+  const lines: string[] = [];
+  if (status?.state === 'STOPPED') {
+    lines.push(
+      guard?.stopped === true
+        ? `stopped by the supervisor at ${guard.since}: ${guard.loss.reason}`
+        : 'stopped by order, not by the supervisor; let it go on with: millrace connectors apply',
+    );
+  }
+  const restarted = restartLine(restarts);
+  if (restarted !== undefined) lines.push(restarted);
+  if (restarts.failing || status?.tasks.some(({ state }) => state === 'FAILED') === true)
+    lines.push('if one table is the cause, the others go on with: millrace connectors park TABLE');
+  return lines;
+}
+
+/** Whether nobody has to do anything: what is weak is told, and captures. */
+export function isWhole(findings: readonly SourceFinding[], record: CaptureRecord, restarts: RestartSummary): boolean {
+  const parked = Object.keys(record.parked ?? {}).length > 0;
+  return !parked && !restarts.failing && findings.every(({ effect }) => effect === 'weak');
+}

@@ -1,0 +1,214 @@
+/** `millrace load`: trades from files into the captured tables. */
+import type { Command } from 'commander';
+import { MillraceError } from '../../../core/base/errors.ts';
+import type { Findings } from '../../../storage/load/findings.ts';
+import { type LoadProgress, type LoadResult, loadTrades } from '../../../storage/load/load.ts';
+import { formats, isFormat } from '../../../storage/load/rows/formats.ts';
+import { writeSynthetic } from '../../../storage/load/synthetic.ts';
+import { captureHint } from '../../capture/hint.ts';
+import { askCandles } from '../../market/frozen.ts';
+import { describeFindings, describeLate } from '../../market/load-findings.ts';
+import { loadConfig } from '../../settings/config.ts';
+import { wholeNumber } from '../../terminal/options.ts';
+import { count, printJson, say } from '../../terminal/print.ts';
+import { Progress } from '../../terminal/progress.ts';
+import { untilSignal } from '../../terminal/signals.ts';
+
+interface Options {
+  readonly venue?: string;
+  readonly symbol?: string;
+  readonly format: string;
+  readonly side?: string;
+  readonly delimiter?: string;
+  readonly batch: string;
+  readonly rejects?: string;
+  readonly maxRejects: string;
+  readonly sort?: boolean;
+  readonly allowLate?: boolean;
+  readonly check?: boolean;
+  readonly json?: boolean;
+}
+
+export function register(program: Command): void {
+  const group = program.command('load').description('load files into the captured tables');
+  group
+    .command('trades')
+    .description('load a CSV file of trades, plain or gzipped; a second load adds nothing, an interrupted one goes on')
+    .argument('<file>', 'CSV file')
+    .option('--venue <name>', 'venue of all rows, where the file has no such column')
+    .option('--symbol <name>', 'symbol of all rows, where the file has no such column')
+    .option('--format <name>', `meaning of the columns: ${Object.keys(formats).join(', ')}`, 'auto')
+    .option(
+      '--side <whose>',
+      "whose side the file tells, maker or taker; it is stored as the taker's (default: by format, else taker)",
+    )
+    .option('--delimiter <char>', 'between columns', ',')
+    .option('--check', 'look at the file and at what Postgres has, print what was found, and load nothing')
+    .option(
+      '--sort',
+      'load the rows in the order of their times; needs as much disk in TMPDIR as the unpacked file has',
+    )
+    .option('--allow-late', 'load trades that will be late for candles, too')
+    .option('--max-rejects <rows>', 'load the others when up to so many rows cannot be loaded', '0')
+    .option('--rejects <file>', 'where rows go that cannot be loaded (default: <file>.rejects.csv)')
+    .option('--batch <rows>', 'rows per transaction', '10000')
+    .option(
+      '--json',
+      'print what was found, and the counts, as JSON; without counts when nothing is loaded for what was found',
+    )
+    .addHelpText('after', () => {
+      const lines = Object.entries(formats).map(([name, { about }]) => `  ${name.padEnd(11)} ${about}`);
+      return `\nFormats:\n${lines.join('\n')}\n${explanation}`;
+    })
+    .action(run);
+  group
+    .command('synthetic')
+    .description('write a file of made-up trades for load tests: the same options give the same bytes')
+    .argument('<file>', 'CSV file to write')
+    .option('--rows <count>', 'trades', '200000')
+    .option('--symbols <count>', 'symbols', '8')
+    .option('--seed <number>', 'another seed, other trades', '1')
+    .option('--per-second <count>', 'trades per second of event time', '100')
+    .action(synthetic);
+}
+
+async function synthetic(
+  file: string,
+  options: Record<'rows' | 'symbols' | 'seed' | 'perSecond', string>,
+): Promise<void> {
+  const [rows, symbols, seed, perSecond] = (['rows', 'symbols', 'seed', 'perSecond'] as const).map((name) => {
+    const value = Number(options[name]);
+    if (Number.isInteger(value) && value > 0) return value;
+    throw new MillraceError('CONFIG_INVALID', `${name} ${options[name]} is no whole number above zero`);
+  }) as [number, number, number, number];
+  await writeSynthetic(file, { rows, symbols, seed, perSecond });
+  process.stdout.write(`${file}: ${count(rows)} trades of ${count(symbols)} symbols\n`);
+}
+
+const explanation = `
+What it does:
+  The whole file is read first. Which columns are used and which are ignored, ids, order and rejected rows are printed, and only then is it loaded.
+  Side means the taker's side: the one that met an order that waited.
+  A file without trade ids gets ids made of time, price, size and the count of that content: a file that grew adds only its new rows.
+  A file without sequences gets none, but where ids would turn the order of lines of one time round.
+
+Nothing is loaded, and the exit status is 1, when
+  more than --max-rejects rows cannot be loaded: they are in the reject file with line and reason;
+  rows of a symbol step back in time by more than ohlcv.latenessMs, without --sort or --allow-late: candles would refuse them as late;
+  new rows are older than what Postgres has of their symbol by more than ohlcv.latenessMs, or candles are frozen for their times, without
+  --allow-late. Candles freeze with the clock, too: a file for each day is late when it is loaded a day after the one before it.
+  Rows that Postgres has already are not new: a file that was interrupted is loaded again with the same command.
+
+A row whose id is there with other values is found while loading. It goes to the reject file, the others stay, and the exit status is 1 when there
+are more of them than --max-rejects.
+`;
+
+async function run(file: string, options: Options, command: Command): Promise<void> {
+  const config = loadConfig(command);
+  const { format, side } = options;
+  if (!isFormat(format)) {
+    throw new MillraceError('CONFIG_INVALID', `there is no format ${format}`, {
+      remedy: `Use one of ${Object.keys(formats).join(', ')}.`,
+    });
+  }
+  if (side !== undefined && side !== 'maker' && side !== 'taker') {
+    throw new MillraceError('CONFIG_INVALID', `--side ${side} is neither maker nor taker`);
+  }
+  const batchRows = wholeNumber('--batch', options.batch, 1, 1_000_000);
+  const maxRejects = wholeNumber('--max-rejects', options.maxRejects, 0);
+  const signal = untilSignal(
+    () => new MillraceError('INTERRUPTED', 'interrupted', { remedy: 'Load the same file again: it goes on.' }),
+  );
+  const json = options.json === true;
+  const progress = new PhaseProgress();
+  let found: Findings | undefined;
+  try {
+    const result = await loadTrades({
+      url: config.postgres.url,
+      file,
+      format,
+      batchRows,
+      maxRejects,
+      latenessMs: config.ohlcv.latenessMs,
+      sort: options.sort === true,
+      allowLate: options.allowLate === true,
+      check: options.check === true,
+      frozen: async (symbols) => {
+        const frozen = await askCandles(config, symbols, signal);
+        if (frozen === undefined)
+          process.stderr.write('the state of ohlcv cannot be read: trades are compared with those of Postgres only\n');
+        return frozen;
+      },
+      signal,
+      ...(side === undefined ? {} : { side }),
+      ...(options.venue === undefined ? {} : { venue: options.venue }),
+      ...(options.symbol === undefined ? {} : { symbol: options.symbol }),
+      ...(options.delimiter === undefined ? {} : { delimiter: options.delimiter === '\\t' ? '\t' : options.delimiter }),
+      ...(options.rejects === undefined ? {} : { rejectFile: options.rejects }),
+      onProgress: (state) => progress.update(state),
+      onFindings: (findings) => {
+        progress.end();
+        found = findings;
+        if (!json) for (const line of describeFindings(findings)) say(line);
+      },
+    });
+    progress.end();
+    if (json) printJson(result);
+    else if (options.check === true) say('nothing was loaded (--check)');
+    else {
+      printResult(result);
+      const hint = await captureHint(config);
+      if (hint !== undefined) say(hint);
+    }
+    found = undefined;
+    if (result.rejected > maxRejects) throw tooMany(result, maxRejects);
+  } catch (error) {
+    if (json && found !== undefined) printJson({ findings: found });
+    throw error;
+  } finally {
+    progress.end();
+  }
+}
+
+function printResult({ read, inserted, present, rejected, seconds, rejectFile, findings }: LoadResult): void {
+  say(
+    `${count(read)} rows read, ${count(inserted)} inserted, ${count(present)} already there, ${count(rejected)} rejected` +
+      ` in ${seconds.toFixed(1)} s`,
+  );
+  if (rejectFile !== undefined) say(`rejected rows are in ${rejectFile}`);
+  for (const line of describeLate(findings)) say(line);
+}
+
+/** Rows that were found to differ while loading: the others are there. */
+function tooMany({ rejected, inserted, present, rejectFile }: LoadResult, maxRejects: number): MillraceError {
+  return new MillraceError(
+    'LOAD_REFUSED',
+    `${count(rejected)} rows were rejected, more than --max-rejects ${maxRejects}; ${count(inserted + present)} others are in Postgres`,
+    { remedy: `Read the reasons in ${rejectFile}.` },
+  );
+}
+
+/** One line of progress for each phase. */
+class PhaseProgress {
+  #phase: LoadProgress['phase'] | undefined;
+  #line = new Progress('');
+  /** Since the phase began; the one before ended then. */
+  #start = performance.now();
+  #last = this.#start;
+
+  update({ phase, bytes, totalBytes, read }: LoadProgress): void {
+    if (phase !== this.#phase) {
+      this.end();
+      this.#phase = phase;
+      this.#line = new Progress(phase);
+      this.#start = this.#last;
+    }
+    this.#last = performance.now();
+    const rate = Math.round(read / ((this.#last - this.#start) / 1000));
+    this.#line.update({ done: bytes, total: totalBytes, text: `${count(read)} rows, ${count(rate)}/s` });
+  }
+
+  end(): void {
+    this.#line.end();
+  }
+}

@@ -1,0 +1,194 @@
+/** `millrace up | down | logs | doctor | setup`: the local stack. */
+import { createReadStream, existsSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Command, Option } from 'commander';
+import type { Config } from '../../../core/base/config.ts';
+import { isError, MillraceError } from '../../../core/base/errors.ts';
+import { maskText } from '../../../core/base/secrets.ts';
+import { TopicAdmin } from '../../../core/kafka/admin.ts';
+import { type Finding, runDoctor } from '../../../infra/local/machine/doctor.ts';
+import { stopStack } from '../../../infra/local/stack.ts';
+import { tailOf } from '../../../infra/local/start.ts';
+import { captureHint } from '../../capture/hint.ts';
+import { sourceRows } from '../../capture/source/doctor.ts';
+import { offsetRetentionDays, offsetRetentionWarning } from '../../run/retention.ts';
+import { cacheDir, defaultStack, loadConfig, stackDir, stackName, stackNames } from '../../settings/config.ts';
+import { setUp } from '../../stack/setup.ts';
+import { attach, stackOptions, type UpOptions, up } from '../../stack/stack.ts';
+import { wholeNumber } from '../../terminal/options.ts';
+import { patiently } from '../../terminal/patience.ts';
+import { printJson, printTable } from '../../terminal/print.ts';
+import { untilSignal } from '../../terminal/signals.ts';
+
+const say = (line: string): void => {
+  process.stderr.write(`${line}\n`);
+};
+
+export function register(program: Command): void {
+  program
+    .command('up')
+    .description('install what is missing, start the local stack and bring it up to date; harmless when it runs')
+    .addOption(
+      new Option('--with <what>', 'also start monitoring: Prometheus, and Alertmanager if it is on the PATH').choices([
+        'monitoring',
+      ]),
+    )
+    .addOption(
+      new Option('--brokers <count>', 'brokers of a new stack; 3 keep each topic three times (default: 1)').choices([
+        '1',
+        '3',
+      ]),
+    )
+    .action(async (options: { with?: string; brokers?: string }, command: Command) => {
+      const { brokers } = options;
+      const wanted = brokers === undefined ? {} : { brokers: Number(brokers) };
+      await runUp(stackName(command), { monitoring: options.with === 'monitoring', ...wanted });
+    });
+
+  program
+    .command('down')
+    .description('stop the local stack; only processes that it started itself')
+    .option('--wipe', 'also remove its data, logs and passwords; asks first on a terminal')
+    .option('--yes', 'with --wipe: do not ask')
+    .action(async (options: { wipe?: boolean; yes?: boolean }, command: Command) => {
+      const name = stackName(command);
+      if (!existsSync(stackDir(name))) {
+        say(`there is no stack ${name}; stacks here: ${stackNames().join(', ') || 'none'}`);
+        return;
+      }
+      if (options.wipe === true && options.yes !== true) await confirmWipe(name);
+      const stopped = await stopStack({ ...stackOptions(name, say), wipe: options.wipe === true });
+      say(stopped ? `stack ${name} is down` : `stack ${name} was not running`);
+      if (options.wipe === true) say(`everything of stack ${name} is removed`);
+    });
+
+  program
+    .command('logs')
+    .description('the last lines of the log of one part, or of all')
+    .argument('[part]', 'postgres, kafka, kafka2, kafka3, connect, registry, minio, prometheus or alertmanager')
+    .option('-n, --lines <count>', 'how many lines', '40')
+    .option('-f, --follow', 'go on with what is written, until Ctrl-C')
+    .action(async (part: string | undefined, options: { lines: string; follow?: boolean }, command: Command) => {
+      await showLogs(stackName(command), part, wholeNumber('--lines', options.lines, 0), options.follow === true);
+    });
+
+  program
+    .command('doctor')
+    .description('check what the local stack needs of this machine, and what the capture needs of Postgres, if it runs')
+    .option('--json', 'print JSON')
+    .action(async (options: { json?: boolean }, command: Command) => {
+      const name = stackName(command);
+      const host = { env: process.env, cacheDir: cacheDir() };
+      const machine = await runDoctor({ name, dir: stackDir(name), host });
+      // A stack that was never started has nothing to be asked; its defaults would be the ports of another one.
+      const started = name === defaultStack || stackNames().includes(name);
+      printFindings([...machine, ...(started ? await askStack(loadConfig(command)) : [])], options.json === true);
+    });
+
+  program
+    .command('setup')
+    .description('bring running parts to the state that Millrace needs: database, topics, registry, bucket, connectors')
+    .option('--no-connectors', 'leave the connectors as they are')
+    .action(async (options: { connectors: boolean }, command: Command) => {
+      const signal = untilSignal();
+      const onRetry = (error: unknown): void => say(`tries again: ${error instanceof Error ? error.message : error}`);
+      const config = loadConfig(command);
+      await patiently({ signal, onRetry }, () => setUp(config, { log: say, connectors: options.connectors, signal }));
+      say('set up');
+    });
+}
+
+/** On a terminal only: a script has said what it means. @throws MillraceError CONFIRMATION_NEEDED */
+async function confirmWipe(name: string): Promise<void> {
+  if (!process.stdin.isTTY) return;
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    const answer = await terminal.question(
+      `This removes all data of stack ${name} in ${stackDir(name)}. Type its name to go on: `,
+    );
+    if (answer.trim() !== name) throw new MillraceError('CONFIRMATION_NEEDED', `stack ${name} is as it was`);
+  } finally {
+    terminal.close();
+  }
+}
+
+async function askStack(config: Config): Promise<readonly Finding[]> {
+  return [...(await askKafka(config)), ...(await sourceRows(config))];
+}
+
+/** Nothing when no broker answers: the stack is not up yet. */
+async function askKafka({ kafka }: Config): Promise<readonly Finding[]> {
+  try {
+    await using admin = await TopicAdmin.open({ ...kafka, timeoutMs: 2_000 });
+    const what = 'offsets of groups';
+    const days = await offsetRetentionDays(admin);
+    const warning = offsetRetentionWarning(days);
+    if (warning !== undefined) return [{ what, state: 'warning', ...warning }];
+    return [{ what, state: 'ok', found: `kept for ${Math.floor(days)} days while a pipeline is stopped` }];
+  } catch (error) {
+    if (isError(error, 'KAFKA_UNREACHABLE')) return [];
+    throw error;
+  }
+}
+
+async function runUp(name: string, options: Pick<UpOptions, 'monitoring' | 'brokers'>): Promise<void> {
+  const begun = performance.now();
+  const signal = untilSignal(() => new MillraceError('INTERRUPTED', 'interrupted; what was started is stopped again'));
+  const { stack, config } = await up(name, { log: say, ...options, signal });
+  const seconds = ((performance.now() - begun) / 1000).toFixed(1);
+  const what = stack.startedNow.length === 0 ? 'is already running' : `is up after ${seconds} s`;
+  say(`stack ${name} ${what}: Kafka ${config.kafka.brokers.join(', ')}, registry ${config.registry.url}, \
+Connect ${config.connect.url}, S3 ${config.s3.endpoint}, Postgres ${maskText(config.postgres.url)}`);
+  say(`passwords are in ${join(stackDir(name), 'stack.json')}`);
+  const hint = await captureHint(config);
+  if (hint !== undefined) say(hint);
+}
+
+async function showLogs(name: string, part: string | undefined, lines: number, follow: boolean): Promise<void> {
+  const all = (await (await attach(name)).status()).filter(({ log }) => existsSync(log));
+  const chosen = all.filter((each) => part === undefined || each.name === part);
+  if (chosen.length === 0) {
+    throw new MillraceError('CONFIG_INVALID', `stack ${name} has no log of ${part ?? 'any part'}`, {
+      remedy: `There are logs of ${all.map((each) => each.name).join(', ') || 'nothing yet'}.`,
+    });
+  }
+  const ends = chosen.map(({ log }) => statSync(log).size);
+  for (const each of chosen) {
+    if (chosen.length > 1) process.stdout.write(`==> ${each.name}: ${each.log}\n`);
+    for (const line of await tailOf(each.log, lines)) process.stdout.write(`${line}\n`);
+  }
+  if (!follow) return;
+  const signal = untilSignal();
+  const prefix = chosen.length > 1;
+  await Promise.all(chosen.map((each, i) => followLog(each.log, ends[i] ?? 0, prefix ? `${each.name}: ` : '', signal)));
+}
+
+async function followLog(log: string, from: number, prefix: string, signal: AbortSignal): Promise<void> {
+  let at = from;
+  while (!signal.aborted) {
+    const size = existsSync(log) ? statSync(log).size : 0;
+    if (size < at) at = 0;
+    if (size > at) {
+      let text = '';
+      for await (const chunk of createReadStream(log, { start: at, end: size - 1, encoding: 'utf8' })) text += chunk;
+      at = size;
+      process.stdout.write(text.replace(/^(?=.)/gm, prefix));
+    }
+    await sleep(300, undefined, { signal }).catch(() => undefined);
+  }
+}
+
+function printFindings(findings: readonly Finding[], json: boolean): void {
+  if (json) printJson(findings);
+  else {
+    const marks = { ok: 'ok', warning: 'warn', failed: 'FAIL' } as const;
+    printTable(
+      ['', 'what', 'found'],
+      findings.map(({ state, what, found }) => [marks[state], what, found]),
+    );
+    for (const { remedy, state } of findings) if (state !== 'ok' && remedy !== undefined) say(`remedy: ${remedy}`);
+  }
+  if (findings.some(({ state }) => state === 'failed')) process.exitCode = 1;
+}

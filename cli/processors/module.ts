@@ -1,0 +1,70 @@
+/** Processors of users: a module that exports one, loaded from a path. */
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import type { Config } from '../../core/base/config.ts';
+import { MillraceError } from '../../core/base/errors.ts';
+import type { Processor } from '../../core/processor/define.ts';
+import { processorOf, processors } from './built-in.ts';
+
+export interface Loaded {
+  readonly processor: Processor<unknown>;
+  /** Whether heartbeats advance its log time. A user's processor gets them always: without a deadline they change nothing. */
+  readonly heartbeats: boolean;
+}
+
+/** A processor by its name, or from a module of the user's. @throws MillraceError CONFIG_INVALID */
+export async function loadProcessor(
+  config: Config,
+  name: string | undefined,
+  module: string | undefined,
+): Promise<Loaded> {
+  if (module !== undefined) {
+    const processor = await importProcessor(module);
+    if (name !== undefined && name !== processor.name) {
+      throw new MillraceError('CONFIG_INVALID', `${module} exports ${processor.name}, not ${name}`);
+    }
+    return { processor, heartbeats: true };
+  }
+  if (name === undefined) {
+    throw new MillraceError('CONFIG_INVALID', 'no processor was named', {
+      remedy: `name one of ${Object.keys(processors).join(', ')}, or give your own with --module`,
+    });
+  }
+  return { processor: processorOf(config, name), heartbeats: processors[name]?.heartbeats ?? true };
+}
+
+/** The one processor that a module exports, by whatever name. @throws MillraceError CONFIG_INVALID */
+export async function importProcessor(path: string): Promise<Processor<unknown>> {
+  const file = resolve(path);
+  if (!existsSync(file)) throw new MillraceError('CONFIG_INVALID', `there is no file ${file}`);
+  let exported: Readonly<Record<string, unknown>>;
+  try {
+    exported = (await import(pathToFileURL(file).href)) as Readonly<Record<string, unknown>>;
+  } catch (cause) {
+    throw new MillraceError('CONFIG_INVALID', `${path} cannot be loaded: ${(cause as Error).message}`, { cause });
+  }
+  const found = [...new Set(Object.values(exported).filter(isProcessor))];
+  const [processor] = found;
+  if (processor === undefined || found.length > 1) {
+    const what = found.length === 0 ? 'no processor' : `several: ${found.map((each) => each.name).join(', ')}`;
+    throw new MillraceError('CONFIG_INVALID', `${path} exports ${what}`, {
+      remedy:
+        'export one constant made by defineProcessor; one that needs settings has to be called with them in the module',
+    });
+  }
+  return processor;
+}
+
+function isProcessor(value: unknown): value is Processor<unknown> {
+  if (typeof value !== 'object' || value === null) return false;
+  const { name, version, inputs, outputs, stores, create } = value as Partial<Processor<unknown>>;
+  return (
+    typeof name === 'string' &&
+    typeof version === 'string' &&
+    Array.isArray(inputs) &&
+    Array.isArray(outputs) &&
+    Array.isArray(stores) &&
+    typeof create === 'function'
+  );
+}

@@ -1,0 +1,160 @@
+/** What `millrace new processor` writes: the files of a processor that works and whose test passes, to be changed from there. */
+import { MillraceError } from '../../../core/base/errors.ts';
+
+export interface ScaffoldOptions {
+  /** Lower-case letters, digits and dashes. */
+  readonly name: string;
+  /** What the test is run by: jest inside this repository, node's own runner elsewhere. */
+  readonly runner: 'jest' | 'node';
+}
+
+/** File names and contents. @throws MillraceError CONFIG_INVALID for a name that cannot be one. */
+export function scaffoldProcessor({ name, runner }: ScaffoldOptions): ReadonlyMap<string, string> {
+  if (!/^[a-z][a-z0-9]*(-[a-z0-9]+)*$/.test(name) || name.length > 40) {
+    throw new MillraceError('CONFIG_INVALID', `${JSON.stringify(name)} cannot be a processor's name`, {
+      remedy: 'use lower-case letters, digits and single dashes, beginning with a letter',
+    });
+  }
+  const camel = name.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
+  const pascal = `${camel.charAt(0).toUpperCase()}${camel.slice(1)}`;
+  const filled = (template: string): string =>
+    template
+      .replaceAll('__name__', name)
+      .replaceAll('__camel__', camel)
+      .replaceAll('__Pascal__', pascal)
+      .replaceAll('__runner__', runner === 'jest' ? '@jest/globals' : 'node:test')
+      .trimStart();
+  return new Map([
+    [`${name}.avsc`, filled(schema)],
+    [`${name}.ts`, filled(declaration)],
+    ['fold.ts', filled(fold)],
+    [`${name}.test.ts`, filled(test)],
+  ]);
+}
+
+const schema = `
+{
+  "type": "record",
+  "name": "__Pascal__",
+  "namespace": "millrace.user",
+  "doc": "What __name__ publishes for each symbol.",
+  "fields": [
+    { "name": "venue", "type": "string", "doc": "Where it was traded." },
+    { "name": "symbol", "type": "string", "doc": "What was traded." },
+    { "name": "trades", "type": "long", "doc": "Trades so far." }
+  ]
+}
+`;
+
+const declaration = `
+import { readFileSync } from 'node:fs';
+import { defineProcessor, type SchemaTypes, schemas } from 'millrace';
+import { fold } from './fold.ts';
+
+const value = JSON.parse(readFileSync(new URL('./__name__.avsc', import.meta.url), 'utf8')) as object;
+const key = {
+  type: 'record',
+  name: '__Pascal__Key',
+  namespace: 'millrace.user',
+  fields: [
+    { name: 'venue', type: 'string' },
+    { name: 'symbol', type: 'string' },
+  ],
+};
+
+/** Counts the trades of each symbol, with every candle of one minute that closes. */
+export const __camel__ = defineProcessor<SchemaTypes['candle']>({
+  name: '__name__',
+  // Raise it when the same input would give other output.
+  version: '1',
+  inputs: [{ topic: 'market.candles', schema: schemas.candle, kind: 'derived' }],
+  outputs: [{ topic: 'market.__name__', keySchema: key, valueSchema: value }],
+  stores: [{ name: 'trades', schema: { type: 'long' } }],
+  // An error of the fold stops the process. 'deadLetter' puts the record aside instead, without a trace of it in state and outputs.
+  onError: 'stop',
+  create: fold,
+});
+`;
+
+const fold = `
+import type { Context, Fold, SchemaTypes } from 'millrace';
+
+type Candle = SchemaTypes['candle'];
+
+/**
+ * What a candle means: pure and synchronous. No clock, no randomness, no I/O: the same records in the same order give the same outputs, in
+ * production, in a test and in a replay. What must survive a restart is in a store.
+ */
+export function fold(context: Context<Candle>): Fold<Candle> {
+  const trades = context.store<bigint>('trades');
+  return {
+    record({ value: { venue, symbol, interval, status, trade_count } }) {
+      if (interval !== '1m' || status !== 'CLOSED') return;
+      const id = JSON.stringify([venue, symbol]);
+      const sum = (trades.get(id) ?? 0n) + trade_count;
+      trades.set(id, sum);
+      context.emit('market.__name__', { venue, symbol }, { venue, symbol, trades: sum });
+    },
+  };
+}
+`;
+
+const test = `
+import assert from 'node:assert/strict';
+import { test } from '__runner__';
+import type { SchemaTypes } from 'millrace';
+import { Driver } from 'millrace/testing';
+import { __camel__ } from './__name__.ts';
+
+type Candle = SchemaTypes['candle'];
+
+const candle: Candle = {
+  venue: 'bitstamp',
+  symbol: 'BTC/USD',
+  interval: '1m',
+  window_start: 0n,
+  window_end: 60_000_000n,
+  open: 1n,
+  high: 1n,
+  low: 1n,
+  close: 1n,
+  vwap: 1n,
+  volume: 1n,
+  notional: 1n,
+  trade_count: 3n,
+  first_trade_id: 'a',
+  last_trade_id: 'c',
+  open_time: 0n,
+  high_time: 0n,
+  low_time: 0n,
+  close_time: 0n,
+  status: 'CLOSED',
+  revision: 1,
+  reason: 'WATERMARK',
+  provenance: null,
+};
+
+async function published(driver: Driver<Candle>): Promise<(bigint | undefined)[]> {
+  const records = await driver.outputs<object, { trades: bigint }>('market.__name__');
+  return records.map(({ value }) => value?.trades);
+}
+
+test('closed candles of one minute are counted, others are not', async () => {
+  await using driver = await Driver.open(__camel__);
+  driver.send(candle);
+  driver.send({ ...candle, status: 'PARTIAL' });
+  driver.send({ ...candle, interval: '5m' });
+  await driver.run();
+  assert.deepEqual(await published(driver), [3n]);
+});
+
+test('a crash between two records loses nothing and repeats nothing', async () => {
+  await using driver = await Driver.open(__camel__, { commitRecords: 1 });
+  driver.send(candle);
+  await driver.run();
+  driver.crash();
+  driver.send({ ...candle, trade_count: 4n });
+  await driver.run();
+  assert.deepEqual(await published(driver), [3n, 7n]);
+});
+`;

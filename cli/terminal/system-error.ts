@@ -1,0 +1,40 @@
+/** Errors of the operating system in words, with the remedy: they come from folders, ports and disks of the user. */
+import { MillraceError } from '../../core/base/errors.ts';
+
+const explanations: Readonly<Record<string, (where: string) => MillraceError>> = {
+  EACCES: denied,
+  EPERM: denied,
+  EROFS: (where) => invalid(`${where} is on a file system that cannot be written`, 'Choose a folder that can.'),
+  ENOTDIR: (where) => invalid(`${where}: a part of this path is no folder`, 'Correct the path.'),
+  EISDIR: (where) => invalid(`${where} is a folder where a file is needed`, 'Name a file.'),
+  ENOENT: (where) => invalid(`${where} does not exist`, 'Correct the path.'),
+  ENOSPC: (where) => invalid(`the disk of ${where} is full`, 'Make room, or choose a folder on another disk.'),
+  EMFILE: () => invalid('too many files are open', 'Raise the limit of open files: ulimit -n 65536.'),
+  EADDRINUSE: (where) =>
+    new MillraceError('PORT_TAKEN', `another process listens on ${where}`, {
+      remedy: 'Stop it, or choose another port; --port 0 takes a free one.',
+    }),
+};
+
+/** The error in words where it comes from the operating system, with the error as its cause; anything else as it is. */
+export function explained(error: unknown): unknown {
+  if (!(error instanceof Error) || error instanceof MillraceError) return error;
+  const { code, path, address, port } = error as NodeJS.ErrnoException & { address?: string; port?: number };
+  const explain = code === undefined ? undefined : explanations[code];
+  const where = path ?? (port === undefined ? undefined : `${address ?? ''}:${port}`);
+  if (explain === undefined || where === undefined) return error;
+  const told = explain(where);
+  told.cause = error;
+  return told;
+}
+
+function denied(where: string): MillraceError {
+  return invalid(
+    `${where} cannot be read or written by this user`,
+    'Change its rights, or choose another folder: MILLRACE_HOME for stacks, MILLRACE_CACHE for what is installed.',
+  );
+}
+
+function invalid(message: string, remedy: string): MillraceError {
+  return new MillraceError('CONFIG_INVALID', message, { remedy });
+}

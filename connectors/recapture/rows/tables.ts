@@ -1,0 +1,48 @@
+/** What of the definitions (connectors/*.json) has to be known to write a record where the connector would. A test holds both equal. */
+
+import { partitionOf } from '../../../core/capture/routing.ts';
+import { defaultPartition } from '../../../core/kafka/partition.ts';
+import type { Text } from '../columns/row.ts';
+
+export interface CapturedTable {
+  /** With its schema. */
+  readonly name: string;
+  readonly primaryKey: readonly [string, ...string[]];
+  /** Columns of the record's key. */
+  readonly key: readonly string[];
+  /** The column that tells when it happened; null where nothing does. */
+  readonly eventTime: string | null;
+  /** Columns in which the table itself refuses what Debezium cannot write. */
+  readonly checked: readonly string[];
+  /** @param key the record's encoded key */
+  partition(row: Readonly<Record<string, Text>>, key: Buffer, partitions: number): number;
+}
+
+/** All captured tables but the heartbeat, which has no history. */
+export const capturedTables: readonly CapturedTable[] = Object.freeze([
+  {
+    name: 'public.trades',
+    primaryKey: ['venue', 'symbol', 'trade_id'],
+    key: ['venue', 'symbol'],
+    eventTime: 'executed_at',
+    checked: ['price', 'size'],
+    partition: ({ venue, symbol }, _key, partitions) => partitionOf([venue ?? '', symbol ?? ''], partitions),
+  },
+  {
+    name: 'public.instruments',
+    primaryKey: ['venue', 'symbol'],
+    key: ['venue', 'symbol'],
+    eventTime: null,
+    checked: [],
+    partition: (_row, key, partitions) => defaultPartition(key, partitions),
+  },
+]);
+
+/** Those that are not parked. */
+export function tablesWithout(parked: readonly string[] = []): readonly CapturedTable[] {
+  return capturedTables.filter(({ name }) => !parked.includes(name));
+}
+
+export function topicOf(prefix: string, table: CapturedTable): string {
+  return `${prefix}.${table.name}`;
+}
