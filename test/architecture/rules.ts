@@ -4,7 +4,8 @@ import type { SourceFile } from './imports.ts';
 /** Siblings meet at topics and storage, never by import. */
 const siblings = ['connectors', 'processors', 'sinks', 'proof', 'storage', 'gateway', 'infra'];
 
-const allowed: Readonly<Record<string, readonly string[]>> = {
+/** By top-level folder, or file of the public interface: what it may import beside itself. docs/architecture.md shows the same. */
+export const allowed: Readonly<Record<string, readonly string[]>> = {
   schemas: [],
   core: ['schemas'],
   ...Object.fromEntries(siblings.map((name) => [name, ['schemas', 'core']])),

@@ -74,6 +74,22 @@ describe('millrace new processor', () => {
     await expect(node('--test', join(dir, 'broken.test.ts'))).rejects.toThrow();
   });
 
+  test('writes a processor that docs/start/first-processor.md changes: its new test fails first, then passes', async () => {
+    const page = await readFile(join(projectDir, 'docs/start/first-processor.md'), 'utf8');
+    const [added = '', line = ''] = [...page.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, text]) => text);
+    const files = new Map(scaffoldProcessor({ name: 'trade-count', runner: 'node' }));
+    files.set('trade-count.test.ts', `${files.get('trade-count.test.ts')}\n${added}`);
+    for (const [file, text] of files) await writeFile(join(dir, file), text);
+    const run = () => node('--test', '--test-reporter=tap', join(dir, 'trade-count.test.ts'));
+    await expect(run()).rejects.toMatchObject({ stdout: expect.stringMatching(/^# pass 2\n# fail 1$/m) });
+
+    const fold = files.get('fold.ts') ?? '';
+    const changed = fold.replace(/^ +if \(interval .*$/m, `      ${line.trim()}`);
+    expect(changed).not.toBe(fold);
+    await writeFile(join(dir, 'fold.ts'), changed);
+    expect((await run()).stdout).toMatch(/^# pass 3\n# fail 0$/m);
+  });
+
   test('overwrites nothing, and refuses what cannot be a name', async () => {
     await writeFile(join(dir, 'mine.ts'), 'precious');
     const main = join(projectDir, 'cli/main.ts');

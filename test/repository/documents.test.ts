@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { Command } from 'commander';
 import { Metrics } from '../../core/observability/metrics.ts';
+import { allowed } from '../architecture/rules.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -77,6 +78,20 @@ describe('what documents and runbooks tell to type', () => {
     expect(wrong).toEqual([]);
   });
 
+  test('and the page of commands lists every command, each once', async () => {
+    const leaves = (command: Command, path: string): string[] =>
+      command.commands.length === 0
+        ? [path]
+        : command.commands.flatMap((each) => leaves(each, `${path} ${each.name()}`));
+    const text = await readFile(join(root, 'docs/reference/commands.md'), 'utf8');
+    const listed = [...text.matchAll(/^\| `(millrace [a-z -]+)/gm)].map(([, words = '']) =>
+      words.replace(/ -.*/, '').trim(),
+    );
+    // An argument that is no placeholder: the processor.
+    const named = listed.map((words) => words.replace('rebuild ohlcv', 'rebuild'));
+    expect(named.sort()).toEqual(leaves(program, 'millrace').sort());
+  });
+
   test('and a command that does not exist is found out', () => {
     expect(unknownCommand(['connectors', 'repair'])).toBe('connectors repair');
     expect(unknownCommand(['topics', 'apply', '--json'])).toBeUndefined();
@@ -99,6 +114,100 @@ test('every link between documents leads to a file', async () => {
     }
   }
   expect(broken).toEqual([]);
+});
+
+test('the page on architecture has every folder with the imports that the rules allow', async () => {
+  const text = await readFile(join(root, 'docs/architecture.md'), 'utf8');
+  const shown = new Map<string, string>();
+  for (const [, names = '', imports = ''] of text.matchAll(/^\| (\[`[^|]+) \| [^|]+ \| ([^|]+) \|$/gm)) {
+    for (const [, name = ''] of names.matchAll(/\]\(\.\.\/([^)]+)\)/g)) shown.set(name, imports);
+  }
+  const folders = (await readdir(root, { withFileTypes: true }))
+    .filter((entry) => entry.isDirectory() && !/^(\.|node_modules$|docs$|runbooks$)/.test(entry.name))
+    .map(({ name }) => name);
+  expect(folders.filter((folder) => !shown.has(folder))).toEqual([]);
+  for (const [name, others] of Object.entries(allowed)) {
+    const imports = shown.get(name);
+    if (imports === undefined && !folders.includes(name)) continue;
+    const all = Object.keys(allowed).filter((each) => each !== name && !each.endsWith('.ts'));
+    const meant =
+      imports === 'all of these' ? all : [...(imports ?? '').matchAll(/`(\w+)`/g)].map(([, each = '']) => each);
+    expect([name, meant.sort()]).toEqual([name, others.filter((each) => !each.endsWith('.ts')).sort()]);
+  }
+});
+
+test('every page that code names is there', async () => {
+  const missing: string[] = [];
+  for (const folder of [
+    'bench',
+    'cli',
+    'connectors',
+    'core',
+    'infra',
+    'processors',
+    'proof',
+    'sinks',
+    'storage',
+    'test',
+  ]) {
+    for (const file of await readdir(join(root, folder), { recursive: true })) {
+      if (!/\.(ts|mjs|sql|yml|json)$/.test(file)) continue;
+      const text = await readFile(join(root, folder, file), 'utf8');
+      for (const [page] of text.matchAll(/\b(?:docs|runbooks)\/[\w/-]+\.md\b/g)) {
+        await access(join(root, page)).catch(() => missing.push(`${folder}/${file}: ${page}`));
+      }
+    }
+  }
+  expect(missing).toEqual([]);
+});
+
+/** The anchor that a heading gets: lower case, without punctuation, spaces as dashes. */
+function anchorOf(heading: string): string {
+  const text = heading.replace(/\[([^\]]*)\]\([^)]*\)/g, '$1').toLowerCase();
+  return text
+    .replace(/[^\p{L}\p{N}\s_-]/gu, '')
+    .trim()
+    .replace(/\s/g, '-');
+}
+
+test('every link to a heading names one that its page has', async () => {
+  const pages = await documents();
+  const anchors = new Map(
+    pages.map(([path, text]) => {
+      const headings = text.replace(/^```[\s\S]*?^```/gm, '').matchAll(/^#+ (.*)$/gm);
+      return [path, new Set([...headings].map(([, heading = '']) => anchorOf(heading)))];
+    }),
+  );
+  const broken: string[] = [];
+  let seen = 0;
+  for (const [path, text] of pages) {
+    for (const [, target = '', anchor = ''] of text.matchAll(/\]\((?!https?:|mailto:)([^)#]*)#([^)]+)\)/g)) {
+      seen++;
+      const page = target === '' ? path : join(path, '..', target);
+      if (anchors.get(page)?.has(anchor) !== true) broken.push(`${path}: ${target}#${anchor}`);
+    }
+  }
+  expect(seen).toBeGreaterThan(30);
+  expect(broken).toEqual([]);
+});
+
+test('the index names every page of docs once', async () => {
+  const text = await readFile(join(root, 'docs/README.md'), 'utf8');
+  const named = [...text.matchAll(/\]\((?!https?:|\.\.)([^)#]+\.md)\)/g)].map(([, target = '']) => target);
+  const pages = (await readdir(join(root, 'docs'), { recursive: true })).filter(
+    (file) => file.endsWith('.md') && file !== 'README.md' && !/^adr.\d/.test(file),
+  );
+  expect(named.sort()).toEqual(pages.sort());
+});
+
+test('the glossary is in alphabetical order, each term once', async () => {
+  const text = await readFile(join(root, 'docs/glossary.md'), 'utf8');
+  const [, terms = '', verbs = ''] = text.split(/^## /m);
+  for (const table of [terms, verbs]) {
+    const names = [...table.matchAll(/^\| ([^|]+) \|/gm)].slice(1).map(([, name = '']) => name);
+    expect(names.length).toBeGreaterThan(10);
+    expect(names).toEqual([...new Set(names)].sort());
+  }
 });
 
 test('every requirement is listed once, with a status', async () => {
