@@ -27,8 +27,9 @@ export {
   type StoreDefinition,
   type Table,
   type TableRecord,
+  type Timers,
 } from './core/processor/define.ts';
-/** Deadlines in order, earliest first. */
+/** @deprecated Declare `timers` and use `context.timers`. Goes with the next release. */
 export { Heap, type HeapEntry } from './core/processor/heap.ts';
 /** Joins and their kin: the latest of another topic as of an event time, a captured table, each id once, another partitioning. */
 export { AsOfJoin, type AsOfOptions, type Waiting } from './core/processor/joins/as-of.ts';

@@ -28,6 +28,7 @@ export function features(settings: FeaturesSettings): Processor<TradeChange> {
       { topic: 'features.late', keySchema: schemas.trade_key, valueSchema: schemas.late_trade },
     ],
     stores: [symbolStore, barStore, refusedStore(rules), shapeStore],
+    timers: 'derived',
     inputRetentionMs: settings.horizonMs,
     settings: { value: settings, remake: features },
     create: (context) => new FeaturesFold(rules, context),

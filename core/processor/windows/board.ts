@@ -53,7 +53,10 @@ export class Board<R, A> {
   readonly #panes: Store<PaneState<A>>;
   readonly #owners = new Map<string, Owner<A>>();
   #latest: Owner<A> | undefined;
-  /** Keys with windows, by the log time at which something happens to the first of them. */
+  /**
+   * Keys with windows, by the log time at which something happens to the first of them. No keyed timers: a record has its owner in hand, and each saves
+   * it the look-up of a timer by its key.
+   */
   readonly #due = new Heap<Owner<A>>();
   readonly #changed = new Changed<A>();
   #openPanes = 0;
