@@ -59,7 +59,7 @@ describe('millrace new processor', () => {
       await writeFile(join(dir, 'made', file), text);
     }
     const { stdout } = await node('--test', '--test-reporter=tap', join(dir, 'made/trade-count.test.ts'));
-    expect(stdout).toMatch(/^# pass 2$/m);
+    expect(stdout).toMatch(/^# pass 3$/m);
     expect(stdout).toMatch(/^# fail 0$/m);
   });
 
