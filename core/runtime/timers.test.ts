@@ -1,7 +1,15 @@
 import { describe, expect, test } from '@jest/globals';
 import { MillraceError } from '../errors.ts';
-import { type Context, defineProcessor, type Fold, type Processor } from '../processor/define.ts';
+import {
+  type Context,
+  defineProcessor,
+  type Fold,
+  type InputRecord,
+  type Processor,
+  type StoreDefinition,
+} from '../processor/define.ts';
 import { Driver, type DriverOptions } from '../testing/driver.ts';
+import { MemoryDisks } from '../testing/memory-disk.ts';
 import fc from '../testing/property.ts';
 
 interface Step {
@@ -319,6 +327,21 @@ describe('stored timers', () => {
     await driver.run();
     const keys = driver.log.records('alarms.changelog').map(({ key }) => `${key}`.replace('\u0000', ' '));
     expect(keys.filter((key) => key.startsWith('timers'))).toEqual(['timers same']);
+  });
+
+  test('survive beside a store on disk, which cannot list its keys', async () => {
+    const keys = ({ value: { key } }: InputRecord<Step>) => [key];
+    const processor = alarms();
+    const seen: StoreDefinition<Step> = { name: 'seen', schema: { type: 'boolean' }, disk: { keys } };
+    const onDisk = defineProcessor<Step>({ ...processor, stores: [...processor.stores, seen] });
+    await using driver = await Driver.open(onDisk, { disks: new MemoryDisks() });
+    send(driver, 1, 'a', 5);
+    await driver.run();
+    driver.crash();
+    await beat(driver, 6);
+    driver.crash();
+    await beat(driver, 7);
+    expect(await texts(driver)).toEqual(['a 5 at 6']);
   });
 
   test('are one of the stores, once, however often the declaration is checked', () => {
