@@ -54,8 +54,8 @@ export class Board<R, A> {
   readonly #owners = new Map<string, Owner<A>>();
   #latest: Owner<A> | undefined;
   /**
-   * Keys with windows, by the log time at which something happens to the first of them. No keyed timers: a record has its owner in hand, and each saves
-   * it the look-up of a timer by its key.
+   * Keys with windows, by the log time at which something happens to the first of them. No keyed timers: a record has its owner in hand and moves its
+   * deadline little, so the look-up of a timer by its key would be all of the cost.
    */
   readonly #due = new Heap<Owner<A>>();
   readonly #changed = new Changed<A>();
