@@ -1,7 +1,7 @@
 /**
  * State on disk with many keys, no broker: the stores that processors use, over LevelDB, driven as the runtime drives them (keys of 256 records
  * fetched ahead, 5,000 records a commit, the write of one commit beside the folding of the next). Beside it, in the same run, LevelDB alone
- * with the same bytes, and the store in memory with as many keys as fit. See docs/reference/stores.md.
+ * with the same bytes, and the store in memory with as many keys as fit. See docs/reference/processing/stores.md.
  */
 import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

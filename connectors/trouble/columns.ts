@@ -15,7 +15,7 @@ export interface ColumnTrouble extends RefusedColumn {
 }
 
 const remedy =
-  'Use a type of the table in docs/reference/column-types.md, in a column of another name, and drop this one.';
+  'Use a type of the table in docs/reference/capture/column-types.md, in a column of another name, and drop this one.';
 
 const failing = new Set(['"bit"[]', 'ltree[]']);
 

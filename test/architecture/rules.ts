@@ -17,9 +17,9 @@ export const allowed: Readonly<Record<string, readonly string[]>> = {
 
 /**
  * What each folder of core may import from the others. The order is from the bottom to the top: a folder imports only folders above it in
- * this list.
+ * this list. docs/architecture.md shows the same.
  */
-const core: Readonly<Record<string, readonly string[]>> = {
+export const core: Readonly<Record<string, readonly string[]>> = {
   base: [],
   values: ['base'],
   capture: ['base', 'values'],

@@ -8,7 +8,7 @@
  *   npm run soak -- faults 17 --keep                ends at a broken promise, and leaves the stack as it is then
  *   npm run soak -- archive --rows 2000000          the archive at length; --minutes ends its load earlier
  *   npm run soak -- simulation --seeds 10000        that many simulated schedules
- *   npm run soak -- simulation --seed 7             one of them, with its trace; docs/concepts/simulation.md
+ *   npm run soak -- simulation --seed 7             one of them, with its trace; docs/concepts/proof/simulation.md
  *   npm run soak -- properties --seeds 20           property tests, with that many seeds by chance
  *   npm run soak -- properties --seed 7             with this one, as a failure is reported
  *

@@ -28,7 +28,7 @@ const run = promisify(execFile);
 const node = (...args: string[]) => run(process.execPath, args, { cwd: dir });
 
 test("the guide's example, and its test, do what the guide says", async () => {
-  const guide = await readFile(join(projectDir, 'docs/how-to/write-a-processor.md'), 'utf8');
+  const guide = await readFile(join(projectDir, 'docs/how-to/processing/write-a-processor.md'), 'utf8');
   const [code = '', example = ''] = [...guide.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, text]) => text);
   await writeFile(join(dir, 'quiet.ts'), code);
   const quiet = await importProcessor(join(dir, 'quiet.ts'));

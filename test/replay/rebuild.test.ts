@@ -15,7 +15,7 @@ const dayAfter = NOON + 3n * 86_400_000_000n;
 
 /**
  * Whether a trade is changed so long after a change of it that was refused or not applied that the fold has forgotten that: then its windows may hold
- * something else (docs/reference/candles.md, Limits).
+ * something else (docs/reference/processing/candles.md, Limits).
  */
 function isForgotten(all: readonly TradeChange[], aside: ReadonlySet<bigint>, how: OhlcvSettings): boolean {
   const { memory } = toRules(how);

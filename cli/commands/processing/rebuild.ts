@@ -136,7 +136,7 @@ function refuseIncomplete({ symbols }: RebuildPlan): void {
     `the log has deleted input of ${count(candles)} candles: at least ${count(trades)} of their trades are missing`,
     {
       remedy:
-        'they stay as they are; millrace archive sql has their trades, docs/how-to/rebuild-candles.md says what else can be done',
+        'they stay as they are; millrace archive sql has their trades, docs/how-to/processing/rebuild-candles.md says what else can be done',
     },
   );
 }

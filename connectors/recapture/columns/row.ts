@@ -77,7 +77,8 @@ function mismatch({ base, items }: AvroShape, type: string): Omit<RefusedColumn,
   if (!kinds.has(type)) {
     return {
       reason: `of type ${typeName(type)} is captured as Avro ${written}, and recapture does not know how Debezium converts it`,
-      remedy: 'Drop the column; add one of a type of the table in docs/reference/column-types.md under another name.',
+      remedy:
+        'Drop the column; add one of a type of the table in docs/reference/capture/column-types.md under another name.',
     };
   }
   return {

@@ -118,7 +118,7 @@ export function toMillraceError(error: unknown, doing: string): MillraceError {
   if (refused.has(type) || name.some((each) => unsupported.has(each))) {
     return new MillraceError('KAFKA_REFUSED', message, {
       cause: error,
-      remedy: 'compare the version and the settings of the broker with docs/how-to/run-the-pipeline.md',
+      remedy: 'compare the version and the settings of the broker with docs/how-to/operations/run-the-pipeline.md',
     });
   }
   if (isDefect(error)) {

@@ -1,8 +1,8 @@
 import { gunzipSync } from 'node:zlib';
 import { MillraceError } from '../../base/errors.ts';
 import type { LogRecord } from '../../log/log.ts';
-import { HeaderCache, RecordReader } from '../fetch/records.ts';
 import { crc32c } from './crc32c.ts';
+import { HeaderCache, RecordReader } from './records.ts';
 import { ZstdReader } from './zstd.ts';
 
 /**

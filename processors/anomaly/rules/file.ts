@@ -41,6 +41,7 @@ export function parseRules(source: string): readonly RuleRecord[] {
 
 function invalid(message: string): MillraceError {
   return new MillraceError('RULE_INVALID', message, {
-    remedy: 'Correct the file; docs/reference/anomaly-rules.md lists each kind of rule with its fields and units.',
+    remedy:
+      'Correct the file; docs/reference/processing/anomaly-rules.md lists each kind of rule with its fields and units.',
   });
 }

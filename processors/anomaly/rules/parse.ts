@@ -141,7 +141,7 @@ export function parseRule(input: unknown): Rule {
     path.length === 0 ? message : `${path.join('.')}: ${message}`,
   );
   throw new MillraceError('RULE_INVALID', `rule ${typeof id === 'string' ? id : 'without id'}: ${wrong.join('; ')}`, {
-    remedy: 'Correct the named fields; docs/reference/anomaly-rules.md lists each kind of rule.',
+    remedy: 'Correct the named fields; docs/reference/processing/anomaly-rules.md lists each kind of rule.',
   });
 }
 

@@ -71,7 +71,7 @@ export async function planRebuild(options: PlanOptions): Promise<RebuildPlan> {
   const rules = toRules(settings);
   if (rules.fill > 0) {
     throw new MillraceError('CONFIG_INVALID', 'candles cannot be rebuilt while ohlcv.fillMs fills gaps', {
-      remedy: 'load the history under a venue name of its own: docs/how-to/rebuild-candles.md',
+      remedy: 'load the history under a venue name of its own: docs/how-to/processing/rebuild-candles.md',
     });
   }
   const [starts, ends] = await Promise.all([log.starts(trades.topic), log.ends(trades.topic)]);

@@ -7,7 +7,7 @@ import { formatTimestamp } from '../../../core/values/time.ts';
 import { ohlcv } from '../ohlcv.ts';
 import { candles, deadLetters, Feed, lateTrades, time } from './fixture.ts';
 
-const page = readFileSync(new URL('../../../docs/concepts/time.md', import.meta.url), 'utf8');
+const page = readFileSync(new URL('../../../docs/concepts/processing/time.md', import.meta.url), 'utf8');
 
 interface Row {
   readonly log: string;
@@ -37,7 +37,7 @@ const clock = (micros: number) =>
     .slice(11, -1)
     .replace(/\.?0+$/, '');
 
-test('the example of docs/concepts/time.md is what happens', async () => {
+test('the example of docs/concepts/processing/time.md is what happens', async () => {
   await using driver = await Driver.open(
     ohlcv({
       intervals: ['1m'],

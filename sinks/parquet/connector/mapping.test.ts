@@ -145,7 +145,7 @@ describe("the configuration of Kafka Connect's S3 sink", () => {
   });
 
   test('is documented setting by setting', () => {
-    const page = readFileSync(new URL('../../../docs/reference/s3-sink-settings.md', import.meta.url), 'utf8');
+    const page = readFileSync(new URL('../../../docs/reference/storage/s3-sink-settings.md', import.meta.url), 'utf8');
     for (const setting of Object.keys(rules)) expect(page).toContain(`\`${setting}\``);
   });
 });

@@ -97,6 +97,6 @@ function cannot(refused: readonly string[]): MillraceError {
   const count = refused.length === 1 ? '1 setting' : `${refused.length} settings`;
   return new MillraceError('CONFIG_INVALID', `${count} of the connector cannot be taken over: ${refused.join('; ')}`, {
     remedy:
-      'change or remove them in the file as said; docs/reference/s3-sink-settings.md has every setting that is understood',
+      'change or remove them in the file as said; docs/reference/storage/s3-sink-settings.md has every setting that is understood',
   });
 }

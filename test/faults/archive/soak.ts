@@ -122,7 +122,7 @@ async function soak(options: ArchiveSoakOptions): Promise<ArchiveOutcome> {
     over.abort();
     await measured;
   });
-  // Past its first snapshot, which is another matter (docs/concepts/first-snapshot.md).
+  // Past its first snapshot, which is another matter (docs/concepts/capture/first-snapshot.md).
   await eventually(async () => behind.captured, startMs);
   const begun = performance.now();
   const load = new Sessions({

@@ -1,4 +1,4 @@
-import type { Broker } from './broker.ts';
+import type { Broker } from './broker/broker.ts';
 import type { Random } from './random.ts';
 import type { SourceStep } from './scenario.ts';
 import type { Scheduler } from './scheduler.ts';

@@ -1,5 +1,5 @@
-import type { Fate, Host } from './host.ts';
-import { requestTimeoutMs } from './host.ts';
+import type { Fate, Host } from './processes/host.ts';
+import { requestTimeoutMs } from './processes/host.ts';
 import type { Random } from './random.ts';
 import type { Scheduler } from './scheduler.ts';
 
