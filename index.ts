@@ -23,6 +23,7 @@ export {
   type StoreDefinition,
   type Table,
   type TableRecord,
+  type Timers,
 } from './core/processor/define.ts';
 /** Exact numbers: an Avro decimal is a `bigint`, unscaled. */
 export { formatDecimal, formatTrimmed, parseDecimal } from './core/values/decimal.ts';

@@ -27,7 +27,7 @@ export type Versions<V> = VersionedStore<V>;
 /** @deprecated use PendingJoin of `millrace/joins` */
 export type Waiting<L> = PendingJoin<L>;
 
-/** @deprecated no replacement is needed: it was an internal part of windows and joins */
+/** @deprecated declare `timers` and use `context.timers` */
 export { Heap, type HeapEntry } from '../core/processor/heap.ts';
 
 /** @deprecated import it from `millrace/joins` */

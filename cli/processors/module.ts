@@ -9,7 +9,7 @@ import { processorOf, processors } from './built-in.ts';
 
 export interface Loaded {
   readonly processor: Processor<unknown>;
-  /** Whether heartbeats advance its log time. A user's processor gets them always: without a deadline they change nothing. */
+  /** Whether heartbeats advance its log time. A user's processor gets them always: without a deadline or a timer they change nothing. */
   readonly heartbeats: boolean;
 }
 

@@ -19,6 +19,12 @@ export interface Processor<In> {
   readonly tables?: readonly Table[];
   readonly outputs: readonly Output[];
   readonly stores: readonly StoreDefinition<In>[];
+  /**
+   * Keyed timers of the fold (`context.timers`). `stored`: they are state, in a store called `timers`, and survive restarts by themselves. `derived`: they
+   * are in memory only, and the fold sets them again in `restored`; for a fold whose stores say when each key is due, it saves a changelog record per
+   * key and commit. Default: none.
+   */
+  readonly timers?: 'stored' | 'derived';
   /** How long input has to be kept so that what a fold reads again is there, milliseconds. Compared with the topic's retention at start. */
   readonly inputRetentionMs?: number;
   /** Declare what the processor was made with if it decides results: it is journalled whenever it changes, and a replay repeats it. */
@@ -119,6 +125,26 @@ export interface Store<V> {
   readonly size: number;
 }
 
+/**
+ * Timers in log time, one for each key. They fire in the order of (`at`, key), whenever they were set. With `onError: 'deadLetter'` what a failed record
+ * set or deleted is undone.
+ */
+export interface Timers {
+  /**
+   * Sets the key's timer, in place of one that it has. It fires once, when log time reaches `at`; one whose time has come already, before the next
+   * record or at the next heartbeat, and within `onTimer` as the next one.
+   *
+   * @param at log time, microseconds
+   * @throws MillraceError BAD_RECORD beyond ±2^53, TypeError unless the processor declares `timers`
+   */
+  set(key: string, at: bigint): void;
+  /** When the key's timer fires; undefined without one. */
+  get(key: string): bigint | undefined;
+  /** No-op without a timer. */
+  delete(key: string): void;
+  readonly size: number;
+}
+
 /** A record of an input, decoded, with where and when it was in the log. */
 export interface InputRecord<In> {
   readonly value: In;
@@ -155,6 +181,8 @@ export interface Context<In = unknown> {
   /** The task's log time, microseconds: greatest seen so far. 0n before the first record. */
   readonly logTime: bigint;
   store<V>(name: string): Store<V>;
+  /** For a processor that declares `timers`. */
+  readonly timers: Timers;
   /** Emits to one of the declared outputs, or to the processor's own late topic. A null value is a tombstone. */
   emit(topic: string, key: object | null, value: object | null): void;
   /** Sends the record that is being folded to `<name>.dead` with the error's code as its reason. Only for disposition `deadLetter`. */
@@ -172,10 +200,10 @@ export interface Context<In = unknown> {
 
 /** What one partition's records mean. All calls are synchronous and never overlap. */
 export interface Fold<In> {
-  /** State is restored; rebuild what is derived from it (heaps, indexes). Called once, before anything else. */
+  /** State is restored; rebuild what is derived from it (`derived` timers, indexes). Called once, before anything else. */
   restored?(): void;
   /**
-   * Before this, `advance` has been called if `deadline()` was at or before the new log time.
+   * Before this, `advance` has been called if `deadline()` was at or before the new log time, then `onTimer` for each timer that was.
    *
    * @throws MillraceError with disposition `deadLetter`, and before any state has changed, for a record that is bad.
    */
@@ -189,6 +217,11 @@ export interface Fold<In> {
    * record. After a restart they are not read again: keep in stores what is needed.
    */
   table?(record: TableRecord): void;
+  /**
+   * A timer has come: log time is at or past `at`, microseconds, and the key has no timer any more. Timers that are set here for a time that has come fire
+   * in the same turn, in their order: one that always does so never ends.
+   */
+  onTimer?(key: string, at: bigint): void;
   /** Earliest log time (microseconds) at which `advance` would do something; undefined if never. Cheap: called per record. */
   deadline?(): bigint | undefined;
   /**
@@ -202,8 +235,12 @@ export interface Fold<In> {
   gauges?(): Readonly<Record<string, number>>;
 }
 
+/** Where `stored` timers are: the log time of each, by key. */
+export const timerStore: StoreDefinition = { name: 'timers', schema: { type: 'long' } };
+
 /** Checks a declaration once, at definition, and freezes it. */
-export function defineProcessor<In>(processor: Processor<In>): Processor<In> {
+export function defineProcessor<In>(declared: Processor<In>): Processor<In> {
+  const processor = withTimers(declared);
   if (!/^[a-z][a-z0-9-]*$/.test(processor.name)) {
     throw new TypeError(
       `a processor's name is lower-case letters, digits and dashes, not ${JSON.stringify(processor.name)}`,
@@ -216,4 +253,11 @@ export function defineProcessor<In>(processor: Processor<In>): Processor<In> {
   const stores = new Set(processor.stores.map((store) => store.name));
   if (stores.size !== processor.stores.length) throw new TypeError(`${processor.name}: two stores have the same name`);
   return Object.freeze(processor);
+}
+
+/** `stored` timers are one of the stores: changelog, snapshots, replays and `millrace state` have them as they have all state. */
+function withTimers<In>(processor: Processor<In>): Processor<In> {
+  const { timers, stores } = processor;
+  if (timers !== 'stored' || stores.includes(timerStore)) return processor;
+  return { ...processor, stores: [...stores, timerStore] };
 }

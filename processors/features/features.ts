@@ -29,6 +29,7 @@ export function features(settings: FeaturesSettings): Processor<TradeChange> {
       { topic: 'features.late', keySchema: schemas.trade_key, valueSchema: schemas.late_trade },
     ],
     stores: [symbolStore, barStore, refusedStore(rules), shapeStore],
+    timers: 'derived',
     inputRetentionMs: settings.allowedLatenessMs,
     settings: { value: settings, remake: (value) => features(underNewNames('features', value)) },
     create: (context) => new FeaturesFold(rules, context),

@@ -1,6 +1,5 @@
 import { MillraceError, undefinedIfDeadLetter } from '../../core/base/errors.ts';
 import type { Context, Fold, InputRecord, Store } from '../../core/processor/define.ts';
-import { Heap } from '../../core/processor/heap.ts';
 import { type StoredVersion, VersionedStore, type VersionedValue } from '../../core/processor/joins/versioned-store.ts';
 import {
   changeWatermarkDelay,
@@ -29,7 +28,7 @@ import {
   barStore,
   NEVER,
   type Shape,
-  SymbolEntry,
+  type SymbolEntry,
   type SymbolState,
   shapeKey,
   shapeStore,
@@ -50,9 +49,8 @@ export class FeaturesFold implements Fold<TradeChange> {
   readonly #refused: Store<{ readonly at: number }>;
   readonly #bars: VersionedStore<Bar>;
   readonly #rereads: RereadCache<Trade>;
+  /** A symbol that has a next row has a timer, for the log time at which the row is due. */
   readonly #symbols = new Map<string, SymbolEntry>();
-  /** Symbols that have a next row, by the log time at which it is due. */
-  readonly #due = new Heap<SymbolEntry>();
 
   constructor(rules: Rules, context: Context<TradeChange>) {
     const { longest, watermarkDelay, step } = rules;
@@ -74,7 +72,8 @@ export class FeaturesFold implements Fold<TradeChange> {
     const now = micros(this.#context.logTime);
     for (const [key, state] of this.#states.entries()) {
       if (changeWatermarkDelay(state, this.#rules.watermarkDelay, now)) this.#states.set(key, state);
-      const symbol = new SymbolEntry(...readSymbolKey(key), key, state);
+      const [venue, name] = readSymbolKey(key);
+      const symbol = { venue, symbol: name, key, state };
       this.#symbols.set(key, symbol);
       this.#schedule(symbol);
     }
@@ -100,17 +99,10 @@ export class FeaturesFold implements Fold<TradeChange> {
     this.#notNew(record, readChange(record.value), 'SNAPSHOT');
   }
 
-  deadline(): bigint | undefined {
-    const first = this.#due.first();
-    return first === undefined ? undefined : BigInt(first.due);
-  }
-
-  advance(): void {
-    const now = micros(this.#context.logTime);
-    for (let first = this.#due.first(); first !== undefined && first.due <= now; first = this.#due.first()) {
-      this.#emitUpTo(first, watermarkAt(first.state, now));
-      this.#save(first);
-    }
+  onTimer(key: string): void {
+    const symbol = this.#symbols.get(key) as SymbolEntry;
+    this.#emitUpTo(symbol, watermarkAt(symbol.state, micros(this.#context.logTime)));
+    this.#save(symbol);
   }
 
   gauges(): Readonly<Record<string, number>> {
@@ -251,7 +243,7 @@ export class FeaturesFold implements Fold<TradeChange> {
 
   #emitUpTo(symbol: SymbolEntry, limit: number): void {
     const { state } = symbol;
-    for (; state.next <= limit; state.next = this.#following(symbol.tie, state.next)) this.#emit(symbol, state.next);
+    for (; state.next <= limit; state.next = this.#following(symbol.key, state.next)) this.#emit(symbol, state.next);
   }
 
   /** The instant after `asOf` at which there is a row: the first one that has a trade in its longest window. */
@@ -261,7 +253,7 @@ export class FeaturesFold implements Fold<TradeChange> {
     return reachable === undefined ? NEVER : Math.max(reachable.time, asOf) + step;
   }
 
-  #emit({ venue, symbol, tie: key }: SymbolEntry, asOf: number): void {
+  #emit({ venue, symbol, key }: SymbolEntry, asOf: number): void {
     const figures = figuresAt(this.#bars, key, asOf, this.#rules);
     // Only when the last trade in reach was cancelled since.
     if (figures === undefined) return;
@@ -286,23 +278,20 @@ export class FeaturesFold implements Fold<TradeChange> {
   }
 
   #addSymbol(key: string, { venue, symbol, time }: Trade, recordLog: number, watermarkDelay: number): SymbolEntry {
-    const entry = new SymbolEntry(venue, symbol, key, {
-      ...startProgress(time, recordLog, watermarkDelay),
-      next: NEVER,
-    });
+    const entry = { venue, symbol, key, state: { ...startProgress(time, recordLog, watermarkDelay), next: NEVER } };
     this.#symbols.set(key, entry);
     return entry;
   }
 
   #save(symbol: SymbolEntry): void {
-    this.#states.set(symbol.tie, symbol.state);
+    this.#states.set(symbol.key, symbol.state);
     this.#schedule(symbol);
   }
 
-  #schedule(symbol: SymbolEntry): void {
-    const { state } = symbol;
-    if (state.next === NEVER) this.#due.delete(symbol);
-    else this.#due.set(symbol, dueAt(state, state.next));
+  #schedule({ key, state }: SymbolEntry): void {
+    const { timers } = this.#context;
+    if (state.next === NEVER) timers.delete(key);
+    else timers.set(key, BigInt(dueAt(state, state.next)));
   }
 
   /** @throws MillraceError CONFIG_INVALID when the bars were made by other settings: rows of both kinds would not mean the same. */

@@ -1,5 +1,4 @@
 import type { StoreDefinition } from '../../core/processor/define.ts';
-import type { HeapEntry } from '../../core/processor/heap.ts';
 import { VersionedStore } from '../../core/processor/joins/versioned-store.ts';
 import type { Progress } from '../../core/processor/watermark.ts';
 import type { Rules } from './settings.ts';
@@ -51,22 +50,13 @@ export interface SymbolState extends Progress {
 
 export const NEVER = Number.MAX_SAFE_INTEGER;
 
-/** One venue's symbol. It is due at the log time at which its next row is. */
-export class SymbolEntry implements HeapEntry {
+/** One venue's symbol. */
+export interface SymbolEntry {
   readonly venue: string;
   readonly symbol: string;
-  /** In the stores; decides between symbols that are due together. */
-  readonly tie: string;
+  /** In the stores, and of its timer. */
+  readonly key: string;
   readonly state: SymbolState;
-  due = 0;
-  slot = -1;
-
-  constructor(venue: string, symbol: string, key: string, state: SymbolState) {
-    this.venue = venue;
-    this.symbol = symbol;
-    this.tie = key;
-    this.state = state;
-  }
 }
 
 /** Key: JSON of [venue, symbol]. Never deleted: one small entry each. */

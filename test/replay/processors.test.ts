@@ -63,7 +63,7 @@ describe('millrace new processor', () => {
       await writeFile(join(dir, 'made', file), text);
     }
     const { stdout } = await node('--test', '--test-reporter=tap', join(dir, 'made/trade-count.test.ts'));
-    expect(stdout).toMatch(/^# pass 2$/m);
+    expect(stdout).toMatch(/^# pass 3$/m);
     expect(stdout).toMatch(/^# fail 0$/m);
   });
 
@@ -81,13 +81,13 @@ describe('millrace new processor', () => {
     files.set('trade-count.test.ts', `${files.get('trade-count.test.ts')}\n${added}`);
     for (const [file, text] of files) await writeFile(join(dir, file), text);
     const run = () => node('--test', '--test-reporter=tap', join(dir, 'trade-count.test.ts'));
-    await expect(run()).rejects.toMatchObject({ stdout: expect.stringMatching(/^# pass 2\n# fail 1$/m) });
+    await expect(run()).rejects.toMatchObject({ stdout: expect.stringMatching(/^# pass 3\n# fail 1$/m) });
 
     const fold = files.get('fold.ts') ?? '';
     const changed = fold.replace(/^ +if \(interval .*$/m, `      ${line.trim()}`);
     expect(changed).not.toBe(fold);
     await writeFile(join(dir, 'fold.ts'), changed);
-    expect((await run()).stdout).toMatch(/^# pass 3\n# fail 0$/m);
+    expect((await run()).stdout).toMatch(/^# pass 4\n# fail 0$/m);
   });
 
   test('overwrites nothing, and refuses what cannot be a name', async () => {

@@ -394,6 +394,39 @@ test('a history of several inputs and a table is replayed in the order that the 
   expect(records).toBe(40);
 });
 
+test('a replay fires the timers that fired, from the first record on and from a snapshot that holds some', async () => {
+  const tick = { type: 'record', name: 'Tick', fields: [{ name: 'key', type: 'string' }] };
+  const hour = 3_600_000_000n;
+  const alarms = defineProcessor<{ readonly key: string }>({
+    name: 'alarms',
+    version: '1',
+    inputs: [{ topic: 'ticks', schema: tick, kind: 'derived' }],
+    outputs: [{ topic: 'rung', keySchema: null, valueSchema: tick }],
+    stores: [],
+    timers: 'stored',
+    create: ({ timers, emit }) => ({
+      record: ({ value: { key }, logTime }) => timers.set(key, logTime + 7n * hour),
+      onTimer: (key, at) => emit('rung', null, { key: `${key} ${at / hour}` }),
+    }),
+  });
+  await using each = await Driver.open(alarms, { chunk: 2, commitRecords: 3 });
+  for (let i = 1; i <= 60; i++) {
+    const at = BigInt(i) * hour;
+    each.send({ key: `k${i % 11}` }, { timestamp: at / 1_000n });
+    if (i % 4 === 0) await each.beat(at + hour / 2n);
+    if (i % 9 === 0) each.crash();
+  }
+  await each.beat(100n * hour);
+  expect(each.log.records('alarms.snapshots').length).toBeGreaterThan(0);
+  const options = { log: each.log, schemas: each.schemas, processor: alarms, verify: true } as const;
+  const whole = await replay(options);
+  expect([whole.examples, whole.records, whole.topics[0]?.compared]).toEqual([[], 60, whole.topics[0]?.given]);
+  const late = await replay({ ...options, from: [56n] });
+  expect(late.examples).toEqual([]);
+  expect(late.topics[0]?.compared).toBeGreaterThan(0);
+  expect(late.records).toBeLessThan(60);
+});
+
 test('an error of the code under trial ends the replay as it would end the processor', async () => {
   await aDay();
   const broken: Processor<TradeChange> = {

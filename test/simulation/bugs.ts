@@ -151,6 +151,20 @@ export const bugs: readonly Bug[] = [
     scenario: 'ledger',
   },
   {
+    name: 'a timer that has fired is in the state still',
+    file: 'core/runtime/fold/timers.ts',
+    text: 'this.#store?.delete(timer.tie);',
+    instead: '',
+    scenario: 'ledger',
+  },
+  {
+    name: 'timers are forgotten at a restart',
+    file: 'core/runtime/fold/timers.ts',
+    text: 'for (const [key, at] of this.#store?.entries() ?? []) this.#queue.set(key, Number(at));',
+    instead: '',
+    scenario: 'ledger',
+  },
+  {
     name: 'portions of an earlier question are taken for answers to this one',
     file: 'core/runtime/task.ts',
     text: 'if (fetched.from !== this.#fetchAt?.get(topic)) return;',

@@ -62,7 +62,7 @@ const key = {
   ],
 };
 
-/** Counts the trades of each symbol, with every candle of one minute that closes. */
+/** Counts the trades of each symbol, with every candle of one minute that closes. After a day without one it begins anew. */
 export const __camel__ = defineProcessor<SchemaTypes['candle']>({
   name: '__name__',
   // Raise it when the same input would give other output.
@@ -70,6 +70,8 @@ export const __camel__ = defineProcessor<SchemaTypes['candle']>({
   inputs: [{ topic: 'market.candles', schema: schemas.candle, kind: 'derived' }],
   outputs: [{ topic: 'market.__name__', keySchema: key, valueSchema: value }],
   stores: [{ name: 'trades', schema: { type: 'long' } }],
+  // One for each symbol, kept with the state.
+  timers: 'stored',
   // An error of the fold stops the process. 'deadLetter' puts the record aside instead, without a trace of it in state and outputs.
   onError: 'stop',
   create: fold,
@@ -81,6 +83,9 @@ import type { Context, Fold, SchemaTypes } from 'millrace';
 
 type Candle = SchemaTypes['candle'];
 
+/** Log time, microseconds. */
+const day = 86_400_000_000n;
+
 /**
  * What a candle means: pure and synchronous. No clock, no randomness, no I/O: the same records in the same order give the same outputs, in
  * production, in a test and in a replay. What must survive a restart is in a store.
@@ -88,12 +93,17 @@ type Candle = SchemaTypes['candle'];
 export function fold(context: Context<Candle>): Fold<Candle> {
   const trades = context.store<bigint>('trades');
   return {
-    record({ value: { venue, symbol, interval, status, trade_count } }) {
+    record({ value: { venue, symbol, interval, status, trade_count }, logTime }) {
       if (interval !== '1m' || status !== 'CLOSED') return;
       const id = JSON.stringify([venue, symbol]);
       const sum = (trades.get(id) ?? 0n) + trade_count;
       trades.set(id, sum);
+      // In place of the timer that the symbol has.
+      context.timers.set(id, logTime + day);
       context.emit('market.__name__', { venue, symbol }, { venue, symbol, trades: sum });
+    },
+    onTimer(id) {
+      trades.delete(id);
     },
   };
 }
@@ -156,5 +166,19 @@ test('a crash between two records loses nothing and repeats nothing', async () =
   driver.send({ ...candle, trade_count: 4n });
   await driver.run();
   assert.deepEqual(await published(driver), [3n, 7n]);
+});
+
+test('a symbol without candles for a day of log time begins anew', async () => {
+  await using driver = await Driver.open(__camel__);
+  // Milliseconds; a heartbeat's log time is in microseconds.
+  const day = 86_400_000n;
+  driver.send(candle, { timestamp: 0n });
+  driver.send(candle, { timestamp: day - 1n });
+  await driver.beat(day * 1_000n);
+  driver.send(candle, { timestamp: day });
+  await driver.beat(2n * day * 1_000n);
+  driver.send(candle, { timestamp: 2n * day });
+  await driver.run();
+  assert.deepEqual(await published(driver), [3n, 6n, 9n, 3n]);
 });
 `;

@@ -37,6 +37,7 @@ interface Entry<L> extends HeapEntry, PendingJoin<L> {
  */
 export class AsOfJoin<L, R> {
   readonly #options: AsOfOptions<L, R>;
+  /** No keyed timers: each entry is a left record, which nothing looks up, moves or replaces. */
   readonly #due = new Heap<Entry<L>>();
   #count = 0;
 

@@ -2,6 +2,7 @@ import { MillraceError } from '../../base/errors.ts';
 import { type WatermarkDelay, windowOptions } from '../../base/renames.ts';
 import type { Context, InputRecord, Store, StoreDefinition } from '../define.ts';
 import { Heap, type HeapEntry } from '../heap.ts';
+import { TimerQueue } from '../timer-queue.ts';
 import {
   changeWatermarkDelay,
   dueAt,
@@ -52,10 +53,10 @@ interface Open<A> extends HeapEntry {
   readonly state: SessionState<A>;
 }
 
-interface Key<A> extends HeapEntry {
-  readonly tie: string;
+interface Key<A> {
+  readonly key: string;
   readonly progress: Progress;
-  /** By start. They do not touch each other. */
+  /** They do not touch each other. By their ends in event time: the watermark of the key reaches those, log time does not. */
   readonly open: Heap<Open<A>>;
 }
 
@@ -111,7 +112,8 @@ export class Sessions<R, A> {
   readonly #progress: Store<Progress>;
   readonly #sessions: Store<SessionState<A>>;
   readonly #keys = new Map<string, Key<A>>();
-  readonly #due = new Heap<Key<A>>();
+  /** When a key's first session closes, or the key is forgotten: log time. */
+  readonly #due = new TimerQueue();
 
   /** @throws MillraceError CONFIG_INVALID: an option is given under its former name, too. */
   constructor(options: SessionsOptions<R, A>, context: Context) {
@@ -138,22 +140,22 @@ export class Sessions<R, A> {
 
   deadline(): bigint | undefined {
     const first = this.#due.first();
-    return first === undefined ? undefined : BigInt(first.due);
+    return first === Number.POSITIVE_INFINITY ? undefined : BigInt(first);
   }
 
   advance(): void {
     const now = micros(this.#context.logTime);
-    for (let key = this.#due.first(); key !== undefined && key.due <= now; key = this.#due.first()) {
-      if (key.open.size === 0) this.#drop(key);
-      else this.#settle(key, now);
+    for (let due = this.#due.take(now); due !== undefined; due = this.#due.take(now)) {
+      const owner = this.#keys.get(due.tie) as Key<A>;
+      if (owner.open.size === 0) this.#drop(owner);
+      else this.#settle(owner, now);
     }
   }
 
   /** The key is as if it had never been seen. */
-  #drop(owner: Key<A>): void {
-    this.#due.delete(owner);
-    this.#keys.delete(owner.tie);
-    this.#progress.delete(owner.tie);
+  #drop({ key }: Key<A>): void {
+    this.#keys.delete(key);
+    this.#progress.delete(key);
   }
 
   /** @throws MillraceError FUTURE_EVENT_TIME or BAD_RECORD, before anything has changed. */
@@ -200,7 +202,7 @@ export class Sessions<R, A> {
       const state = { ...nowhere, end: time + gap, value: aggregation.create(record) };
       extend(state, at);
       this.#open(owner, time, state);
-      this.#sessions.set(sessionKey(time, owner.tie), state);
+      this.#sessions.set(sessionKey(time, owner.key), state);
       return;
     }
     const { state } = first;
@@ -215,16 +217,16 @@ export class Sessions<R, A> {
     }
     if (time >= first.start) {
       owner.open.set(first, state.end);
-      this.#sessions.set(sessionKey(first.start, owner.tie), state);
+      this.#sessions.set(sessionKey(first.start, owner.key), state);
       return;
     }
     this.#remove(owner, first);
     this.#open(owner, time, state);
-    this.#sessions.set(sessionKey(time, owner.tie), state);
+    this.#sessions.set(sessionKey(time, owner.key), state);
   }
 
   #start(key: string, progress: Progress): Key<A> {
-    const owner: Key<A> = { tie: key, progress, open: new Heap(), due: 0, slot: -1 };
+    const owner: Key<A> = { key, progress, open: new Heap() };
     this.#keys.set(key, owner);
     return owner;
   }
@@ -235,7 +237,7 @@ export class Sessions<R, A> {
 
   #remove(owner: Key<A>, session: Open<A>): void {
     owner.open.delete(session);
-    this.#sessions.delete(sessionKey(session.start, owner.tie));
+    this.#sessions.delete(sessionKey(session.start, owner.key));
   }
 
   #settle(owner: Key<A>, now: number): void {
@@ -243,7 +245,7 @@ export class Sessions<R, A> {
     for (let next = owner.open.first(); next !== undefined && next.due <= reached; next = owner.open.first()) {
       const { start, state } = next;
       this.#remove(owner, next);
-      this.#options.emit({ key: owner.tie, start, end: state.end, value: state.value, span: state });
+      this.#options.emit({ key: owner.key, start, end: state.end, value: state.value, span: state });
     }
     this.#schedule(owner);
   }
@@ -251,9 +253,9 @@ export class Sessions<R, A> {
   #schedule(owner: Key<A>): void {
     const next = owner.open.first();
     const { forget = forgetAfter } = this.#options;
-    if (next !== undefined) this.#due.set(owner, dueAt(owner.progress, next.due));
-    else if (Number.isFinite(forget)) this.#due.set(owner, forgottenAt(owner.progress, forget));
-    else this.#due.delete(owner);
+    if (next !== undefined) this.#due.set(owner.key, dueAt(owner.progress, next.due));
+    else if (Number.isFinite(forget)) this.#due.set(owner.key, forgottenAt(owner.progress, forget));
+    else this.#due.delete(owner.key);
   }
 }
 

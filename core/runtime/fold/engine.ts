@@ -3,15 +3,16 @@ import { ChangeIdentity } from '../../capture/identity.ts';
 import { partitionOf } from '../../capture/routing.ts';
 import type { LogRecord, OutRecord, TopicPartition } from '../../log/log.ts';
 import { redrivenOf } from '../../log/redriven.ts';
-import type {
-  Context,
-  Fold,
-  Input,
-  InputRecord,
-  Processor,
-  Range,
-  Store,
-  TableRecord,
+import {
+  type Context,
+  type Fold,
+  type Input,
+  type InputRecord,
+  type Processor,
+  type Range,
+  type Store,
+  type TableRecord,
+  timerStore,
 } from '../../processor/define.ts';
 import type { TaskState } from '../../state/changelog/changelog.ts';
 import { Staging } from '../../state/stores/staging.ts';
@@ -20,6 +21,7 @@ import type { Codecs } from './codecs.ts';
 import { deadLetter } from './dead-letter.ts';
 import { foldFailure, isAboutRecord } from './fold-failure.ts';
 import { type ReadInput, readInput } from './input.ts';
+import { TaskTimers } from './timers.ts';
 
 /** Records whose state on disk is read ahead together. */
 const fetchRecords = 256;
@@ -70,6 +72,7 @@ export class Engine<In> {
   readonly #identities = new Map<string, ChangeIdentity>();
   /** With `onError: 'deadLetter'`: what the current record has changed. */
   readonly #staging: Staging | undefined;
+  readonly #timers: TaskTimers;
   #fold: Fold<In>;
   #logTime: bigint;
   #outputs: OutRecord[] = [];
@@ -94,11 +97,22 @@ export class Engine<In> {
     }
     stores.advance(this.#logTime);
     this.#staging = processor.onError === 'deadLetter' ? new Staging(stores) : undefined;
+    const timers = processor.timers === 'stored' ? this.#store<bigint>(timerStore.name) : undefined;
+    this.#timers = new TaskTimers(processor, timers);
     this.#fold = this.#restored();
   }
 
+  #store<V>(name: string): Store<V> {
+    return (this.#staging ?? this.stores).store<V>(name);
+  }
+
   #restored(): Fold<In> {
-    const fold = this.#options.processor.create(this.#context());
+    const { processor } = this.#options;
+    this.#timers.restore();
+    const fold = processor.create(this.#context());
+    if (processor.timers !== undefined && fold.onTimer === undefined) {
+      throw new TypeError(`${processor.name} declares timers, and its fold has no onTimer`);
+    }
     fold.restored?.();
     this.#keep();
     return fold;
@@ -136,11 +150,11 @@ export class Engine<In> {
 
   /** A heartbeat. False if it would change nothing: then it was not taken, so that a replay need not repeat it. */
   beat(logTime: bigint): boolean {
-    const deadline = this.#fold.deadline?.();
-    if (deadline === undefined || deadline > logTime || logTime <= this.#logTime) return false;
+    const advances = this.#advances(logTime);
+    if (logTime <= this.#logTime || !(advances || this.#timers.isDue(logTime))) return false;
     this.#current = undefined;
     this.#advance(logTime);
-    this.#fire();
+    this.#fire(advances);
     return true;
   }
 
@@ -216,8 +230,7 @@ export class Engine<In> {
         return;
       }
       if (record.logTime > this.#logTime) this.#advance(record.logTime);
-      const deadline = this.#fold.deadline?.();
-      if (deadline !== undefined && deadline <= this.#logTime) this.#fire(input.topic);
+      this.#fire(this.#advances(this.#logTime), input.topic);
       // A redriven record was never folded, although its position is behind those that were.
       const isNew = change === undefined || redriven !== undefined || this.#identity(input).admit(change);
       if (!isNew) this.#options.metrics.duplicate();
@@ -231,13 +244,26 @@ export class Engine<In> {
     }
   }
 
-  /** Calls `advance` of the fold, which is due. @throws MillraceError FOLD_FAILED */
-  #fire(by?: string): void {
+  /** Whether the fold's own deadline is due at this log time. */
+  #advances(logTime: bigint): boolean {
+    const deadline = this.#fold.deadline?.();
+    return deadline !== undefined && deadline <= logTime;
+  }
+
+  /** Calls what is due: `advance` of the fold, then its timers. @throws MillraceError FOLD_FAILED */
+  #fire(advances: boolean, by?: string): void {
+    const logTime = this.#logTime;
+    if (advances) this.#call('advance', () => this.#fold.advance?.(by));
+    if (!this.#timers.isDue(logTime)) return;
+    this.#call('onTimer', () => this.#timers.fire(logTime, (key, at) => this.#fold.onTimer?.(key, at)));
+  }
+
+  #call(what: 'advance' | 'onTimer', part: () => void): void {
     try {
-      this.#fold.advance?.(by);
+      part();
       this.#keep();
     } catch (error) {
-      throw foldFailure(error, this.#origin(), 'advance');
+      throw foldFailure(error, this.#origin(), what);
     }
   }
 
@@ -264,6 +290,7 @@ export class Engine<In> {
   /** All effects up to here stay. */
   #keep(): void {
     this.#staging?.keep();
+    this.#timers.keep();
   }
 
   /**
@@ -275,7 +302,8 @@ export class Engine<In> {
   #undo(failure: MillraceError, reading: boolean): void {
     const staging = this.#staging;
     if (staging === undefined || !isAboutRecord(failure)) throw failure;
-    const untouched = !reading && !staging.changed && this.#outputs.length === this.#mark && this.#rereads.length === 0;
+    const changed = staging.changed || this.#timers.changed;
+    const untouched = !reading && !changed && this.#outputs.length === this.#mark && this.#rereads.length === 0;
     staging.drop();
     this.#outputs.length = this.#mark;
     this.#rereads = [];
@@ -396,8 +424,9 @@ export class Engine<In> {
         return engine.#logTime;
       },
       store<V>(name: string): Store<V> {
-        return (engine.#staging ?? engine.stores).store<V>(name);
+        return engine.#store<V>(name);
       },
+      timers: this.#timers,
       emit(topic, key, value) {
         engine.#emit(topic, key, value);
       },

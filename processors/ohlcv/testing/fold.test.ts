@@ -50,6 +50,9 @@ class Task {
         task.stores.set(name, entries);
         return entries as unknown as Store<V>;
       },
+      get timers(): never {
+        throw new TypeError('no timer is set here');
+      },
       emit(topic, _key, value) {
         if (topic === 'market.candles') task.candles.push(line(value as Candle));
         else task.late.push(value ?? {});

@@ -112,23 +112,16 @@ export function ledger(): Processor<EntryChange> {
       { topic: 'ledger.late', keySchema: null, valueSchema: ledgerSchemas.repeated },
     ],
     stores: [{ name: 'accounts', schema: ledgerSchemas.account }],
+    timers: 'stored',
     create: (context) => new LedgerFold(context),
   });
 }
 
 class LedgerFold implements Fold<EntryChange> {
   readonly #context: Context<EntryChange>;
-  /** Accounts with entries in the open period. */
-  readonly #open = new Set<string>();
-  #ends: bigint | undefined;
 
   constructor(context: Context<EntryChange>) {
     this.#context = context;
-  }
-
-  restored(): void {
-    for (const [account, { open }] of this.#accounts.entries()) if (open > 0n) this.#open.add(account);
-    if (this.#open.size > 0) this.#ends = periodOf(this.#context.logTime) + period;
   }
 
   record({ value, offset }: InputRecord<EntryChange>): void {
@@ -137,12 +130,11 @@ class LedgerFold implements Fold<EntryChange> {
     if (row.amount === badAmount) throw new MillraceError('BAD_RECORD', `entry ${row.id}: nobody books ${badAmount}`);
     const amount = value.op === 'd' ? -row.amount : row.amount;
     const account = this.#accounts.get(row.account) ?? { balance: 0n, nth: 0n, revision: 0n, open: 0n };
+    if (account.open === 0n) this.#context.timers.set(row.account, periodOf(this.#context.logTime) + period);
     account.balance += amount;
     account.nth += 1n;
     account.open += 1n;
     this.#accounts.set(row.account, account);
-    this.#open.add(row.account);
-    this.#ends ??= periodOf(this.#context.logTime) + period;
     const booked: Booked = {
       account: row.account,
       id: row.id,
@@ -159,28 +151,19 @@ class LedgerFold implements Fold<EntryChange> {
     this.#context.emit('ledger.late', null, repeated);
   }
 
-  deadline(): bigint | undefined {
-    return this.#ends;
-  }
-
-  advance(): void {
-    if (this.#ends === undefined) return;
-    for (const account of [...this.#open].sort()) {
-      const state = this.#accounts.get(account) as Account;
-      state.revision += 1n;
-      const statement: Statement = {
-        account,
-        period: this.#ends - period,
-        entries: state.open,
-        balance: state.balance,
-        revision: state.revision,
-      };
-      state.open = 0n;
-      this.#accounts.set(account, state);
-      this.#context.emit('ledger.statements', { account }, statement);
-    }
-    this.#open.clear();
-    this.#ends = undefined;
+  onTimer(account: string, ends: bigint): void {
+    const state = this.#accounts.get(account) as Account;
+    state.revision += 1n;
+    const statement: Statement = {
+      account,
+      period: ends - period,
+      entries: state.open,
+      balance: state.balance,
+      revision: state.revision,
+    };
+    state.open = 0n;
+    this.#accounts.set(account, state);
+    this.#context.emit('ledger.statements', { account }, statement);
   }
 
   get #accounts() {

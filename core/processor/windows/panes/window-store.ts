@@ -54,7 +54,10 @@ export class WindowStore<R, A> {
   readonly #panes: Store<PaneState<A>>;
   readonly #owners = new Map<string, Owner<A>>();
   #latest: Owner<A> | undefined;
-  /** Keys with windows, by the log time at which something happens to the first of them. */
+  /**
+   * Keys with windows, by the log time at which something happens to the first of them. No keyed timers: a record has its owner in hand and moves its
+   * deadline little, so the look-up of a timer by its key would be all of the cost.
+   */
   readonly #due = new Heap<Owner<A>>();
   readonly #dirty = new DirtyPanes<A>();
   #openPanes = 0;
