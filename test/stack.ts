@@ -2,6 +2,9 @@
  * The stack that integration tests share. `npm test` starts a fresh one and names it; a test that is run alone uses the stack `dev`,
  * which `millrace up` starts.
  */
+import { chmodSync, mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { configOf, stackDir } from '../cli/config.ts';
 import type { Config } from '../core/config.ts';
 
@@ -14,3 +17,10 @@ export function testConfig(overrides: Readonly<Record<string, unknown>> = {}): C
 
 /** Folder of the shared stack: logs, data, stack.json. */
 export const testStackDir: string = stackDir(testStackName);
+
+/** A new folder for stacks of a test's own, which the test stops and removes. What is left of a killed test in there, `npm test` removes. */
+export function stacksFolder(name: string): string {
+  const dir = mkdtempSync(join(process.env['MILLRACE_TEST_HOMES'] ?? tmpdir(), `millrace-${name}-`));
+  chmodSync(dir, 0o755); // Postgres may run as another user
+  return dir;
+}

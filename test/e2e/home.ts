@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { projectDir } from '../../cli/config.ts';
 import { type Config, parseConfig } from '../../core/config.ts';
+import { stacksFolder } from '../stack.ts';
 
 interface Said {
   /** Standard output. */
@@ -39,7 +39,7 @@ export class Home implements AsyncDisposable {
 
   /** @param env settings for every command. */
   static async open(stack: string, env: Readonly<Record<string, string>> = {}): Promise<Home> {
-    return new Home(await mkdtemp(join(tmpdir(), `millrace-${stack}-`)), stack, env);
+    return new Home(stacksFolder(stack), stack, env);
   }
 
   /** Starts the stack with capture. @throws Error what was said, when either fails */

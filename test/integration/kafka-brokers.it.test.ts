@@ -1,7 +1,5 @@
 /** Kafka with three brokers: the contract of the log, and what it is for: leaders that move, a broker that is killed, one that is slow. */
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { rmSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { cacheDir } from '../../cli/config.ts';
@@ -14,10 +12,11 @@ import { installAll } from '../../infra/local/install/install.ts';
 import { kafka, moreBrokers } from '../../infra/local/services/kafka.ts';
 import { Stack } from '../../infra/local/stack.ts';
 import { leadersOf, moveLeaders } from '../faults/leaders.ts';
+import { stacksFolder } from '../stack.ts';
 
 const patience = 120_000;
 const partitions = 6;
-const home = mkdtempSync(join(tmpdir(), 'millrace-brokers-'));
+const home = stacksFolder('brokers');
 const host = { env: process.env, cacheDir: cacheDir() };
 const never = new AbortController().signal;
 let stack: Stack;
@@ -25,7 +24,6 @@ let brokers: readonly string[];
 let topics = 0;
 
 beforeAll(async () => {
-  chmodSync(home, 0o755);
   stack = await Stack.load({ name: 'brokers', dir: home, host, brokers: 3 });
   await stack.start([kafka, ...moreBrokers], await installAll({ host, signal: never }), never);
   brokers = (stack.config['kafka'] as { brokers: string[] }).brokers;

@@ -1,33 +1,22 @@
 /** The local stack through its command, with real parts, in a home of its own. */
 import { spawn } from 'node:child_process';
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, describe, expect, test } from '@jest/globals';
 import { projectDir } from '../../cli/config.ts';
 import { Registry } from '../../core/avro/registry.ts';
 import { defaultPorts } from '../../infra/local/parts.ts';
 import { freePorts, isFree } from '../../infra/local/ports.ts';
 import { isAlive, type ProcessId, startTimeOf } from '../../infra/local/process.ts';
+import { stacksFolder } from '../stack.ts';
 
 /** Everything the stack's processes need shares one machine with the shared test stack: be patient. */
 const patience = 300_000;
-const home = mkdtempSync(join(tmpdir(), 'millrace-home-'));
+const home = stacksFolder('home');
 const names = ['one', 'two', 'broken', 'stale'];
 
-beforeAll(() => chmodSync(home, 0o755)); // Postgres may run as another user
 afterAll(async () => {
   for (const name of names) if (existsSync(join(home, name))) await millrace('down', '--wipe', '--stack', name);
   rmSync(home, { recursive: true, force: true });

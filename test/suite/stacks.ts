@@ -1,0 +1,127 @@
+/** The stacks of a run: each is gone when the run is, whether it ended, was interrupted or was killed. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { chmodSync, existsSync, globSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { projectDir, stackDir, stacksHome } from '../../cli/config.ts';
+import { stackOptions } from '../../cli/stack.ts';
+import { stopStack } from '../../infra/local/stack.ts';
+import { type CommandOptions, type Ended, execute } from './command.ts';
+import { node } from './jest.ts';
+
+const prefix = 'test-';
+
+/** Takes down a stack in its folder, and removes the folder. @throws MillraceError when it is no folder of a stack */
+async function remove(dir: string, name: string): Promise<void> {
+  await stopStack({ ...stackOptions(name), dir, wipe: true });
+  rmSync(dir, { recursive: true, force: true });
+}
+
+/** Stacks of test runs whose process is gone. */
+async function removeStale(): Promise<void> {
+  for (const { name, pid } of sharedStacks()) if (!isAlive(pid)) await remove(stackDir(name), name);
+}
+
+/** Everything that a run left: the shared stacks of its process, and the stacks in its folder. */
+export async function removeAll(runDir: string, pid: number): Promise<void> {
+  const stacks = [
+    ...sharedStacks()
+      .filter((each) => each.pid === pid)
+      .map(({ name }) => ({ name, dir: stackDir(name) })),
+    ...stacksIn(runDir),
+  ];
+  const removed = await Promise.allSettled(stacks.map(({ dir, name }) => remove(dir, name)));
+  rmSync(runDir, { recursive: true, force: true });
+  for (const each of removed) if (each.status === 'rejected') throw each.reason;
+}
+
+function sharedStacks(): { name: string; pid: number }[] {
+  const home = stacksHome();
+  if (!existsSync(home)) return [];
+  return readdirSync(home).flatMap((name) => {
+    const pid = Number(/^test-(\d+)(?:-|$)/.exec(name)?.[1] ?? 0);
+    return pid > 0 ? [{ name, pid }] : [];
+  });
+}
+
+/** A test has a folder there, which is its stack or has its stacks. */
+function stacksIn(runDir: string): { name: string; dir: string }[] {
+  return globSync(['homes/*/stack.json', 'homes/*/*/stack.json'], { cwd: runDir }).map((path) => {
+    const { name } = JSON.parse(readFileSync(join(runDir, path), 'utf8')) as { name: string };
+    return { name, dir: join(runDir, dirname(path)) };
+  });
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
+/** Name, folder and guard of the stacks of this process. */
+export class Stacks {
+  /** Of the shared one. */
+  readonly name = `${prefix}${process.pid}`;
+  /** Reports are written here. */
+  readonly dir: string;
+  /** Tests put folders with stacks of their own here. */
+  readonly homes: string;
+  readonly #guard: ChildProcess;
+
+  constructor() {
+    this.dir = mkdtempSync(join(tmpdir(), 'millrace-test-'));
+    this.homes = join(this.dir, 'homes');
+    mkdirSync(this.homes);
+    for (const dir of [this.dir, this.homes]) chmodSync(dir, 0o755); // Postgres may run as another user
+    const guard = join(import.meta.dirname, 'guard.ts');
+    this.#guard = spawn(process.execPath, [...node, guard, this.dir, String(process.pid)], {
+      stdio: ['pipe', 'ignore', 'ignore'],
+      detached: true,
+    });
+    this.#guard.unref();
+    // The guard may be killed, too.
+    this.#guard.stdin?.on('error', () => {});
+    (this.#guard.stdin as unknown as { unref(): void }).unref();
+  }
+
+  /** Environment of jest: where the stacks are. Each lives for minutes, so the second compiler of a JVM costs more than it saves. */
+  get env(): Readonly<Record<string, string>> {
+    return {
+      MILLRACE_TEST_STACK: this.name,
+      MILLRACE_STACK: this.name,
+      MILLRACE_TEST_HOMES: this.homes,
+      MILLRACE_JAVA_OPTIONS: '-XX:TieredStopAtLevel=1',
+    };
+  }
+
+  /** Starts the shared one, by the command. @throws Error when it ends with another code than 0 */
+  async start(options: CommandOptions): Promise<void> {
+    await removeStale();
+    const { code } = await this.#millrace(options, 'up');
+    if (code !== 0) throw new Error(`millrace up ended with exit code ${code}`);
+  }
+
+  async stop(options: CommandOptions): Promise<void> {
+    await this.#millrace(options, 'down', '--wipe');
+  }
+
+  #millrace(options: CommandOptions, ...args: string[]): Promise<Ended> {
+    const main = join(projectDir, 'cli', 'main.ts');
+    return execute(process.execPath, [...node, main, ...args, '--stack', this.name], { ...options, env: this.env });
+  }
+
+  /** Tells of a process group that ends with the run. @returns to be called when it has ended */
+  group = (pid: number): (() => void) => {
+    this.#guard.stdin?.write(`+${pid}\n`);
+    return () => this.#guard.stdin?.write(`-${pid}\n`);
+  };
+
+  /** The shared one, and what no test took down, such as the stacks of a jest that was interrupted. Idempotent. */
+  async end(): Promise<void> {
+    await removeAll(this.dir, process.pid);
+    this.#guard.stdin?.end('done\n');
+  }
+}
