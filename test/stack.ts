@@ -10,6 +10,11 @@ import type { Config } from '../core/config.ts';
 
 export const testStackName: string = process.env['MILLRACE_TEST_STACK'] ?? 'dev';
 
+/** Whether a stack is one of a run of `npm test`, and may be emptied. Any other has data of its owner. */
+export function isThrowaway(name: string): boolean {
+  return /^test-\d+(-\d+)?$/.test(name);
+}
+
 /** Of the shared stack: endpoints, secrets, and the defaults of everything else. */
 export function testConfig(overrides: Readonly<Record<string, unknown>> = {}): Config {
   return configOf(testStackName, {}, overrides);

@@ -6,6 +6,7 @@ import { attach } from '../../cli/stack.ts';
 import { Registry } from '../../core/avro/registry.ts';
 import { KafkaLog } from '../../core/kafka/log.ts';
 import type { Stack } from '../../infra/local/stack.ts';
+import { limitMs, patienceMs } from '../patience.ts';
 import { testConfig, testStackName } from '../stack.ts';
 import { loadSynthetic, seeded, verifyAtRest } from './load.ts';
 
@@ -37,39 +38,43 @@ afterAll(async () => {
   await schemas?.[Symbol.asyncDispose]();
 });
 
-test('processors, sink and Kafka Connect killed again and again under a load of 200,000 rows lose and double nothing', async () => {
-  start('ohlcv', 'anomaly');
-  start('parquet');
-  start('supervisor');
-  const random = seeded(seed);
-  const load = loadSynthetic(config, { rows, symbols: 24, seed });
-  const loading = { done: false };
-  load.finally(() => {
-    loading.done = true;
-  });
-  const kills = { 'ohlcv anomaly': 0, parquet: 0, connect: 0 };
-  const killOwn = async (names: 'ohlcv anomaly' | 'parquet', times: number): Promise<void> => {
-    for (let i = 0; i < times; i++) {
-      await delay(1_500 + random() * 5_000);
-      await pipelines.get(names)?.kill();
-      kills[names]++;
-      start(...names.split(' '));
-    }
-  };
-  const killConnect = async (times: number): Promise<void> => {
-    for (let i = 0; i < times; i++) {
-      await delay(4_000 + random() * 6_000);
-      await stack.kill('connect', 'SIGKILL');
-      kills.connect++;
-      await stack.restart('connect');
-    }
-  };
-  await Promise.all([load, killOwn('ohlcv anomaly', 9), killOwn('parquet', 9), killConnect(3)]);
-  expect(await load).toBe(rows);
-  expect(kills).toEqual({ 'ohlcv anomaly': 9, parquet: 9, connect: 3 });
+test(
+  'processors, sink and Kafka Connect killed again and again under a load of 200,000 rows lose and double nothing',
+  async () => {
+    start('ohlcv', 'anomaly');
+    start('parquet');
+    start('supervisor');
+    const random = seeded(seed);
+    const load = loadSynthetic(config, { rows, symbols: 24, seed });
+    const loading = { done: false };
+    load.finally(() => {
+      loading.done = true;
+    });
+    const kills = { 'ohlcv anomaly': 0, parquet: 0, connect: 0 };
+    const killOwn = async (names: 'ohlcv anomaly' | 'parquet', times: number): Promise<void> => {
+      for (let i = 0; i < times; i++) {
+        await delay(1_500 + random() * 5_000);
+        await pipelines.get(names)?.kill();
+        kills[names]++;
+        start(...names.split(' '));
+      }
+    };
+    const killConnect = async (times: number): Promise<void> => {
+      for (let i = 0; i < times; i++) {
+        await delay(4_000 + random() * 6_000);
+        await stack.kill('connect', 'SIGKILL');
+        kills.connect++;
+        await stack.restart('connect');
+      }
+    };
+    await Promise.all([load, killOwn('ohlcv anomaly', 9), killOwn('parquet', 9), killConnect(3)]);
+    expect(await load).toBe(rows);
+    expect(kills).toEqual({ 'ohlcv anomaly': 9, parquet: 9, connect: 3 });
 
-  const { checks, excluded, ok } = await verifyAtRest(config, log, schemas, 240_000);
-  expect(checks.flatMap(({ name, examples }) => examples.map((example) => `${name}: ${example}`))).toEqual([]);
-  expect(ok).toBe(true);
-  expect(excluded).toMatchObject({ late: 0, dead: 0 });
-}, 600_000);
+    const { checks, excluded, ok } = await verifyAtRest(config, log, schemas, patienceMs);
+    expect(checks.flatMap(({ name, examples }) => examples.map((example) => `${name}: ${example}`))).toEqual([]);
+    expect(ok).toBe(true);
+    expect(excluded).toMatchObject({ late: 0, dead: 0 });
+  },
+  limitMs,
+);

@@ -9,8 +9,9 @@ import { isError } from '../../core/errors.ts';
 import { partitionOf } from '../../core/routing.ts';
 import { endsOf } from '../../core/runtime/log.ts';
 import { valueSubject } from '../../schemas/topics.ts';
-import { eventually, type TestCapture, testCapture } from '../capture.ts';
+import { type TestCapture, testCapture } from '../capture.ts';
 import { Captured } from '../captured.ts';
+import { eventually } from '../patience.ts';
 
 let capture: TestCapture;
 let captured: Captured;

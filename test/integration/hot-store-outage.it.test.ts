@@ -16,8 +16,9 @@ import { PostgresHotStore } from '../../sinks/hot-store/postgres.ts';
 import { planRebuild, rebuild } from '../../sinks/hot-store/rebuild.ts';
 import { hotStoreSink } from '../../sinks/hot-store/sink.ts';
 import type { HotStore } from '../../sinks/hot-store/store.ts';
-import { eventually, type TestDatabase, testDatabase } from '../capture.ts';
+import { type TestDatabase, testDatabase } from '../capture.ts';
 import { Link } from '../faults/link.ts';
+import { eventually } from '../patience.ts';
 import { testConfig } from '../stack.ts';
 
 const topic = 'market.candles';

@@ -12,9 +12,9 @@ import { installAll } from '../../infra/local/install/install.ts';
 import { kafka, moreBrokers } from '../../infra/local/services/kafka.ts';
 import { Stack } from '../../infra/local/stack.ts';
 import { leadersOf, moveLeaders } from '../faults/leaders.ts';
+import { limitMs, patienceMs } from '../patience.ts';
 import { stacksFolder } from '../stack.ts';
 
-const patience = 120_000;
 const partitions = 6;
 const home = stacksFolder('brokers');
 const host = { env: process.env, cacheDir: cacheDir() };
@@ -27,12 +27,12 @@ beforeAll(async () => {
   stack = await Stack.load({ name: 'brokers', dir: home, host, brokers: 3 });
   await stack.start([kafka, ...moreBrokers], await installAll({ host, signal: never }), never);
   brokers = (stack.config['kafka'] as { brokers: string[] }).brokers;
-}, patience);
+}, limitMs);
 
 afterAll(async () => {
   await stack?.stopParts();
   rmSync(home, { recursive: true, force: true });
-}, patience);
+}, limitMs);
 
 async function newTopic(count = partitions): Promise<string> {
   const name = `contract.${process.pid}.${Date.now()}.${topics++}`;
@@ -80,7 +80,7 @@ class Writing {
 
   async more(count: number): Promise<void> {
     const wanted = this.written + count;
-    const giveUpAt = Date.now() + 60_000;
+    const giveUpAt = Date.now() + patienceMs;
     while (this.written < wanted) {
       if (Date.now() > giveUpAt) throw new Error(`stands at ${this.written}: ${this.errors.join(', ')}`);
       await Promise.race([delay(20), this.#done]);
@@ -98,7 +98,7 @@ class Writing {
 async function readAll(fetcher: Fetcher, topic: string, complete: () => number): Promise<string[][]> {
   const values: string[][] = Array.from({ length: partitions }, () => []);
   const positions = values.map(() => 0n);
-  const giveUpAt = Date.now() + 90_000;
+  const giveUpAt = Date.now() + patienceMs;
   while (values.some((each) => each.length < complete())) {
     if (Date.now() > giveUpAt) throw new Error(`read ${values.map(({ length }) => length)} of ${complete()}`);
     try {
@@ -161,7 +161,7 @@ test.each(faults)(
     const expected = Array.from({ length: total }, (_, n) => `${n}`);
     for (const values of await reading) expect(values).toEqual(expected);
   },
-  patience,
+  limitMs,
 );
 
 test(
@@ -199,7 +199,7 @@ test(
       await stack.kill('kafka3', 'SIGCONT');
     }
   },
-  patience,
+  limitMs,
 );
 
 test(
@@ -231,5 +231,5 @@ test(
       })(),
     ).rejects.toMatchObject({ code: 'TOPIC_MISSING' });
   },
-  patience,
+  limitMs,
 );

@@ -6,8 +6,9 @@ import { dropSlot } from '../../connectors/recapture/slot.ts';
 import { AvroDecoder } from '../../core/avro/decoder.ts';
 import { noMasks } from '../../core/masks.ts';
 import { literal } from '../../core/sql.ts';
-import { eventually, type TestCapture, testCapture } from '../capture.ts';
+import { type TestCapture, testCapture } from '../capture.ts';
 import { Captured } from '../captured.ts';
+import { eventually } from '../patience.ts';
 
 /** Columns by type, with values at the edges. */
 const types: Readonly<Record<string, readonly string[]>> = {

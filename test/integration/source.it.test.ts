@@ -9,8 +9,9 @@ import { summarize } from '../../connectors/restarts.ts';
 import { createLogger } from '../../core/observability/logger.ts';
 import { Metrics } from '../../core/observability/metrics.ts';
 import { connectPostgres } from '../../core/postgres.ts';
-import { eventually, type TestCapture, testCapture } from '../capture.ts';
+import { type TestCapture, testCapture } from '../capture.ts';
 import { Captured } from '../captured.ts';
+import { eventually } from '../patience.ts';
 
 let capture: TestCapture;
 let captured: Captured;

@@ -10,17 +10,16 @@ import { Registry } from '../../core/avro/registry.ts';
 import { defaultPorts } from '../../infra/local/parts.ts';
 import { freePorts, isFree } from '../../infra/local/ports.ts';
 import { isAlive, type ProcessId, startTimeOf } from '../../infra/local/process.ts';
+import { limitMs } from '../patience.ts';
 import { stacksFolder } from '../stack.ts';
 
-/** Everything the stack's processes need shares one machine with the shared test stack: be patient. */
-const patience = 300_000;
 const home = stacksFolder('home');
 const names = ['one', 'two', 'broken', 'stale'];
 
 afterAll(async () => {
   for (const name of names) if (existsSync(join(home, name))) await millrace('down', '--wipe', '--stack', name);
   rmSync(home, { recursive: true, force: true });
-}, patience);
+}, limitMs);
 
 interface Ended {
   readonly code: number | null;
@@ -76,7 +75,7 @@ describe('a stack', () => {
       expect(again).toMatchObject({ code: 0, text: expect.stringContaining('already running') });
       expect(recordOf('one').parts).toEqual(first.parts);
     },
-    patience,
+    limitMs,
   );
 
   test('listens on loopback only', () => {
@@ -99,7 +98,7 @@ describe('a stack', () => {
       expect(after['registry']).not.toEqual(before['registry']);
       expect({ ...after, registry: 0 }).toEqual({ ...before, registry: 0 });
     },
-    patience,
+    limitMs,
   );
 
   test(
@@ -119,7 +118,7 @@ describe('a stack', () => {
       expect(await registry.byId(id)).toMatchObject({ name: 'Kept' });
       expect(await register(after.config.registry.url, schema)).toBe(id);
     },
-    patience,
+    limitMs,
   );
 
   test(
@@ -145,7 +144,7 @@ describe('a stack', () => {
       expect((await millrace('down', '--wipe', '--stack', 'one')).code).toBe(0);
       expect(existsSync(join(home, 'one'))).toBe(false);
     },
-    patience,
+    limitMs,
   );
 });
 
@@ -170,7 +169,7 @@ describe('what goes wrong is one clear line', () => {
         await new Promise<void>((done) => server.close(() => done()));
       }
     },
-    patience,
+    limitMs,
   );
 
   test(
@@ -187,7 +186,7 @@ describe('what goes wrong is one clear line', () => {
       expect(text).toContain('remedy: ');
       expect(recordOf('broken').parts).toEqual({});
     },
-    patience,
+    limitMs,
   );
 
   test(
@@ -208,7 +207,7 @@ describe('what goes wrong is one clear line', () => {
         stranger.kill('SIGKILL');
       }
     },
-    patience,
+    limitMs,
   );
 });
 

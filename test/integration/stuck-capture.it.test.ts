@@ -8,8 +8,9 @@ import { tablesWithout } from '../../connectors/recapture/tables.ts';
 import { columnTroubles } from '../../connectors/trouble/columns.ts';
 import { explainFailure } from '../../connectors/trouble/failure.ts';
 import { noMasks } from '../../core/masks.ts';
-import { eventually, type TestCapture, testCapture } from '../capture.ts';
+import { type TestCapture, testCapture } from '../capture.ts';
 import { Captured } from '../captured.ts';
+import { eventually } from '../patience.ts';
 
 let capture: TestCapture;
 let captured: Captured;

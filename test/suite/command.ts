@@ -59,6 +59,8 @@ export function execute(command: string, args: readonly string[], options: Comma
     const finish = (): void => {
       clearInterval(watch);
       signal?.removeEventListener('abort', interrupt);
+      // What it left behind, such as the processes of a test that was killed.
+      signalGroup(child, 'SIGKILL');
       ended?.();
     };
     child.on('error', (error) => {
@@ -87,10 +89,10 @@ function byLine(stream: NodeJS.ReadableStream, take: (line: string) => void): vo
 }
 
 function signalGroup(child: ChildProcess, signal: NodeJS.Signals): void {
-  if (child.pid === undefined || child.exitCode !== null) return;
+  if (child.pid === undefined) return;
   try {
     process.kill(-child.pid, signal);
   } catch {
-    // it ended meanwhile
+    // all of it has ended
   }
 }

@@ -63,8 +63,6 @@ function isAlive(pid: number): boolean {
 
 /** Name, folder and guard of the stacks of this process. */
 export class Stacks {
-  /** Of the shared one. */
-  readonly name = `${prefix}${process.pid}`;
   /** Reports are written here. */
   readonly dir: string;
   /** Tests put folders with stacks of their own here. */
@@ -87,30 +85,31 @@ export class Stacks {
     (this.#guard.stdin as unknown as { unref(): void }).unref();
   }
 
-  /** Environment of jest: where the stacks are. Each lives for minutes, so the second compiler of a JVM costs more than it saves. */
-  get env(): Readonly<Record<string, string>> {
+  /** Environment of a lane. Its stack lives for minutes, so the second compiler of a JVM costs more than it saves. */
+  env(lane: number): Readonly<Record<string, string>> {
     return {
-      MILLRACE_TEST_STACK: this.name,
-      MILLRACE_STACK: this.name,
+      MILLRACE_TEST_STACK: `${prefix}${process.pid}-${lane}`,
       MILLRACE_TEST_HOMES: this.homes,
       MILLRACE_JAVA_OPTIONS: '-XX:TieredStopAtLevel=1',
     };
   }
 
-  /** Starts the shared one, by the command. @throws Error when it ends with another code than 0 */
-  async start(options: CommandOptions): Promise<void> {
+  /** Starts the stack of a lane, by the command. @throws Error when it ends with another code than 0 */
+  async start(lane: number, options: CommandOptions): Promise<void> {
     await removeStale();
-    const { code } = await this.#millrace(options, 'up');
+    const { code } = await this.#millrace('up', lane, options);
     if (code !== 0) throw new Error(`millrace up ended with exit code ${code}`);
   }
 
-  async stop(options: CommandOptions): Promise<void> {
-    await this.#millrace(options, 'down', '--wipe');
+  /** Stops the stack of a lane, if it was started. */
+  async stop(lane: number, options: CommandOptions): Promise<void> {
+    await this.#millrace('down', lane, options);
   }
 
-  #millrace(options: CommandOptions, ...args: string[]): Promise<Ended> {
-    const main = join(projectDir, 'cli', 'main.ts');
-    return execute(process.execPath, [...node, main, ...args, '--stack', this.name], { ...options, env: this.env });
+  async #millrace(command: 'up' | 'down', lane: number, options: CommandOptions): Promise<Ended> {
+    const env = this.env(lane);
+    const args = [join(projectDir, 'cli', 'main.ts'), command, '--stack', `${env['MILLRACE_TEST_STACK']}`];
+    return await execute(process.execPath, [...node, ...args], { ...options, env });
   }
 
   /** Tells of a process group that ends with the run. @returns to be called when it has ended */

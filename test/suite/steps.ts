@@ -2,6 +2,7 @@
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { projectDir } from '../../cli/config.ts';
+import { limitMs } from '../patience.ts';
 import { type CommandOptions, execute } from './command.ts';
 import { jest, node } from './jest.ts';
 import { type Lane, lanesOf, stackFiles } from './lanes.ts';
@@ -41,8 +42,8 @@ export function lanes({ patterns, stacks }: Chosen): readonly (readonly Step[])[
       check('generated', process.execPath, ...node, main, 'schemas', 'gen', '--check'),
       { name: 'unit', choice: 'unit', run: (options) => unit(stacks.dir, patterns, options) },
     ],
-    ...lanesOf(patterns).map((lane): readonly Step[] => [
-      { name: lane.name, choice: 'integration', run: (options) => integration(lane, stacks, options) },
+    ...lanesOf(patterns).map((lane, number): readonly Step[] => [
+      { name: lane.name, choice: 'integration', run: (options) => integration(number, lane, stacks, options) },
     ]),
   ];
 }
@@ -59,18 +60,19 @@ function unit(dir: string, patterns: readonly string[], options: CommandOptions)
   return jest({ name: 'unit', dir, args }, options);
 }
 
-async function integration({ name, files }: Lane, stacks: Stacks, options: LaneOptions): Promise<Outcome> {
-  if (files.length === 0) return nothing;
-  const order = ['--testSequencer', join(import.meta.dirname, 'sequencer.ts')];
-  const args = ['--testMatch', '**/*.it.test.ts', '--runInBand', ...order, '--runTestsByPath', ...files];
-  const run = () => jest({ name: name.replace(' ', '-'), dir: stacks.dir, args }, { ...options, env: stacks.env });
-  if (name !== 'shared stack') return run();
+async function integration(number: number, lane: Lane, stacks: Stacks, options: LaneOptions): Promise<Outcome> {
+  if (lane.files.length === 0) return nothing;
   try {
-    await stacks.start(options);
+    if (lane.startsStack) await stacks.start(number, options);
   } catch (error) {
     return failure(`the stack did not start, no test on it has run: ${(error as Error).message}`);
   }
-  const outcome = await run();
-  await stacks.stop(options);
+  const order = ['--testSequencer', join(import.meta.dirname, 'sequencer.ts'), `--testTimeout=${limitMs}`];
+  const args = ['--testMatch', '**/*.it.test.ts', '--runInBand', ...order, '--runTestsByPath', ...lane.files];
+  const outcome = await jest(
+    { name: lane.name.replace(' ', '-'), dir: stacks.dir, args },
+    { ...options, env: stacks.env(number) },
+  );
+  await stacks.stop(number, options);
   return outcome;
 }

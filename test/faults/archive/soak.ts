@@ -20,7 +20,7 @@ import { connectPostgres } from '../../../core/postgres.ts';
 import { groupOf } from '../../../core/runtime/runner.ts';
 import { openStore } from '../../../core/s3/open.ts';
 import { type Stack, stopStack } from '../../../infra/local/stack.ts';
-import { eventually } from '../../capture.ts';
+import { eventually } from '../../patience.ts';
 import { Member } from '../fleet.ts';
 import { seeded, verifyAtRest } from '../load.ts';
 import { type ArchiveOutcome, writeArchiveResult } from './page.ts';

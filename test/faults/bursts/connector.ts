@@ -9,7 +9,7 @@ import { dropSlot } from '../../../connectors/recapture/slot.ts';
 import { readSlot } from '../../../connectors/slot.ts';
 import { noMasks } from '../../../core/masks.ts';
 import { connectPostgres } from '../../../core/postgres.ts';
-import { eventually } from '../../capture.ts';
+import { eventually } from '../../patience.ts';
 import type { Burst, Stage } from '../burst.ts';
 
 export interface Capture {

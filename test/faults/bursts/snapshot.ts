@@ -10,7 +10,7 @@ import { connectPostgres } from '../../../core/postgres.ts';
 import { endsOf } from '../../../core/runtime/log.ts';
 import { tradesTopic } from '../../../proof/topic.ts';
 import { loadLedger } from '../../../proof/witness/ledger.ts';
-import { eventually } from '../../capture.ts';
+import { eventually } from '../../patience.ts';
 import type { Burst, Stage } from '../burst.ts';
 import { type Capture, captureOf, isRunning } from './connector.ts';
 
