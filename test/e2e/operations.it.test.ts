@@ -4,12 +4,15 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { projectDir } from '../../cli/config.ts';
+import { eventTimes } from '../../cli/event-times.ts';
+import { readStages, stages } from '../../cli/stages.ts';
+import { Registry } from '../../core/avro/registry.ts';
 import { GroupAdmin } from '../../core/kafka/groups.ts';
 import { KafkaLog } from '../../core/kafka/log.ts';
 import { connectPostgres } from '../../core/postgres.ts';
 import { groupOf } from '../../core/runtime/runner.ts';
 import { syntheticTrades } from '../../storage/load/synthetic.ts';
-import { eventually, limitMs, until } from '../patience.ts';
+import { eventually, until } from '../patience.ts';
 import { Home, type Replayed } from './home.ts';
 import { settled } from './witness.ts';
 
@@ -25,19 +28,16 @@ async function sql(...statements: string[]): Promise<void> {
   }
 }
 
-interface Stage {
-  readonly stage: string;
-  readonly started: boolean;
-  readonly lagRecords: string;
-}
-
 async function caughtUp(...names: string[]): Promise<void> {
+  const { kafka, registry } = await home.config();
+  await using log = new KafkaLog({ ...kafka });
+  await using schemas = new Registry(registry);
+  const wanted = stages.filter(({ name }) => names.includes(name));
   let quiet = 0;
   await until(
-    async () => (await home.json<{ stages: Stage[] }>('status')).stages.filter(({ stage }) => names.includes(stage)),
-    (stages) => {
-      const done = stages.every((each) => each.started && each.lagRecords === '0');
-      quiet = done ? quiet + 1 : 0;
+    () => readStages({ log, stages: wanted, eventTimeOf: eventTimes(schemas) }),
+    (lags) => {
+      quiet = lags.every(({ started, lagRecords }) => started && lagRecords === 0n) ? quiet + 1 : 0;
       return quiet === 2;
     },
     { pauseMs: 500 },
@@ -54,40 +54,36 @@ async function working(name: string): Promise<void> {
 beforeAll(async () => {
   home = Home.shared('operations-test');
   await home.up();
-}, limitMs);
+});
 
 afterAll(() => home[Symbol.asyncDispose]());
 
-test(
-  'a history with late, corrected, cancelled and refused trades, and a kill, is replayed without a difference',
-  async () => {
-    home.start('ohlcv', 'anomaly');
-    const file = join(home.dir, 'trades.csv');
-    await writeFile(file, [...syntheticTrades({ rows, symbols: 12, seed: 7, perSecond: 2 })].join(''));
-    expect((await home.cli('load', 'trades', file)).code).toBe(0);
-    await home.stop('SIGKILL', 'ohlcv', 'anomaly');
-    await sql(
-      'UPDATE trades SET price = price + 1 WHERE trade_id IN (SELECT trade_id FROM trades ORDER BY executed_at LIMIT 40)',
-      'DELETE FROM trades WHERE trade_id IN (SELECT trade_id FROM trades ORDER BY executed_at DESC LIMIT 30)',
-      `INSERT INTO trades SELECT venue, symbol, trade_id || '-late', NULL, price, size, side, executed_at FROM trades ORDER BY executed_at LIMIT 25`,
-      `INSERT INTO trades VALUES ('v', 'FUTURE', 'f1', NULL, 1, 1, 'buy', now() + interval '1 hour')`,
-    );
-    home.start('ohlcv', 'anomaly');
-    await caughtUp('ohlcv', 'anomaly');
-    for (const name of ['ohlcv', 'anomaly']) {
-      const { examples, ok, topics } = await home.json<Replayed>('replay', name);
-      expect(examples).toEqual([]);
-      expect(ok).toBe(true);
-      for (const { given, compared } of topics) expect(compared).toBe(given);
-    }
-    const { topics, records } = await home.json<Replayed>('replay', 'ohlcv');
-    expect(records).toBe(rows + 40 + 30 + 25 + 1);
-    expect(topics.find(({ topic }) => topic === 'market.candles')?.compared).toBeGreaterThan(100);
-    expect(topics.find(({ topic }) => topic === 'ohlcv.late')?.compared).toBeGreaterThan(50);
-    expect(topics.find(({ topic }) => topic === 'ohlcv.dead')?.compared).toBe(1);
-  },
-  limitMs,
-);
+test('a history with late, corrected, cancelled and refused trades, and a kill, is replayed without a difference', async () => {
+  home.start('ohlcv', 'anomaly');
+  const file = join(home.dir, 'trades.csv');
+  await writeFile(file, [...syntheticTrades({ rows, symbols: 12, seed: 7, perSecond: 2 })].join(''));
+  expect((await home.cli('load', 'trades', file)).code).toBe(0);
+  await home.stop('SIGKILL', 'ohlcv', 'anomaly');
+  await sql(
+    'UPDATE trades SET price = price + 1 WHERE trade_id IN (SELECT trade_id FROM trades ORDER BY executed_at LIMIT 40)',
+    'DELETE FROM trades WHERE trade_id IN (SELECT trade_id FROM trades ORDER BY executed_at DESC LIMIT 30)',
+    `INSERT INTO trades SELECT venue, symbol, trade_id || '-late', NULL, price, size, side, executed_at FROM trades ORDER BY executed_at LIMIT 25`,
+    `INSERT INTO trades VALUES ('v', 'FUTURE', 'f1', NULL, 1, 1, 'buy', now() + interval '1 hour')`,
+  );
+  home.start('ohlcv', 'anomaly');
+  await caughtUp('ohlcv', 'anomaly');
+  for (const name of ['ohlcv', 'anomaly']) {
+    const { examples, ok, topics } = await home.json<Replayed>('replay', name);
+    expect(examples).toEqual([]);
+    expect(ok).toBe(true);
+    for (const { given, compared } of topics) expect(compared).toBe(given);
+  }
+  const { topics, records } = await home.json<Replayed>('replay', 'ohlcv');
+  expect(records).toBe(rows + 40 + 30 + 25 + 1);
+  expect(topics.find(({ topic }) => topic === 'market.candles')?.compared).toBeGreaterThan(100);
+  expect(topics.find(({ topic }) => topic === 'ohlcv.late')?.compared).toBeGreaterThan(50);
+  expect(topics.find(({ topic }) => topic === 'ohlcv.dead')?.compared).toBe(1);
+});
 
 test('a dead letter is redriven once, and refused again with its first origin', async () => {
   const list = () =>
@@ -116,7 +112,7 @@ test('a paused task keeps what it has to do, also over a restart, until it is re
   home.start('ohlcv', 'anomaly');
   await sql(`INSERT INTO trades VALUES ('v', 'PAUSED', 'p1', NULL, 1, 1, 'buy', now())`);
   const lag = async () => {
-    const { stages } = await home.json<{ stages: Stage[] }>('status');
+    const { stages } = await home.json<{ stages: { stage: string; lagRecords: string }[] }>('status');
     return stages.find(({ stage }) => stage === 'ohlcv')?.lagRecords;
   };
   await until(lag, (records) => records !== '0');
@@ -158,34 +154,28 @@ test("a processor of the user's own is scaffolded, gets its topics, runs, and is
   }
 });
 
-test(
-  'a version beside the one that runs gives the same, readers are swapped to it and back, and it is dropped',
-  async () => {
-    expect((await home.cli('deploy', 'start', 'ohlcv', '--suffix', 'green')).code).toBe(0);
-    home.start('ohlcv', '--suffix', 'green');
-    await until(
-      () => home.json<{ ok: boolean; checks: { subject: string }[] }>('deploy', 'diff', 'ohlcv', '--suffix', 'green'),
-      ({ ok }) => ok,
-      { pauseMs: 1_000 },
-    );
-    await home.stop('SIGTERM', 'ohlcv', '--suffix', 'green');
-    await home.stop('SIGTERM', 'ohlcv');
-    expect((await home.cli('deploy', 'swap', 'ohlcv', '--suffix', 'green')).code).toBe(1);
-    expect((await home.json<object[]>('deploy', 'list')).length).toBe(0);
-    expect(await home.cli('deploy', 'swap', 'ohlcv', '--suffix', 'green', '--yes')).toMatchObject({ code: 0 });
-    expect(await home.json('deploy', 'list')).toMatchObject([
-      { name: 'market.candles', target: 'market.candles.green' },
-    ]);
-    expect((await home.cli('candles', 'SYM001-USD')).code).toBe(0);
-    expect((await home.cli('deploy', 'drop', 'ohlcv', '--suffix', 'green', '--yes')).errors).toContain('GROUP_ACTIVE');
-    home.start('anomaly');
-    await working('anomaly');
-    await using log = new KafkaLog({ ...(await home.config()).kafka });
-    await settled(log, [['anomaly', 'market.candles.green']]);
-    await home.stop('SIGTERM', 'anomaly');
-    expect((await home.cli('deploy', 'swap', 'ohlcv', '--suffix', 'green', '--back', '--yes')).code).toBe(0);
-    expect((await home.cli('deploy', 'drop', 'ohlcv', '--suffix', 'green', '--yes')).code).toBe(0);
-    expect((await home.json<object[]>('deploy', 'list')).length).toBe(0);
-  },
-  limitMs,
-);
+test('a version beside the one that runs gives the same, readers are swapped to it and back, and it is dropped', async () => {
+  expect((await home.cli('deploy', 'start', 'ohlcv', '--suffix', 'green')).code).toBe(0);
+  home.start('ohlcv', '--suffix', 'green');
+  await until(
+    () => home.json<{ ok: boolean; checks: { subject: string }[] }>('deploy', 'diff', 'ohlcv', '--suffix', 'green'),
+    ({ ok }) => ok,
+    { pauseMs: 1_000 },
+  );
+  await home.stop('SIGTERM', 'ohlcv', '--suffix', 'green');
+  await home.stop('SIGTERM', 'ohlcv');
+  expect((await home.cli('deploy', 'swap', 'ohlcv', '--suffix', 'green')).code).toBe(1);
+  expect((await home.json<object[]>('deploy', 'list')).length).toBe(0);
+  expect(await home.cli('deploy', 'swap', 'ohlcv', '--suffix', 'green', '--yes')).toMatchObject({ code: 0 });
+  expect(await home.json('deploy', 'list')).toMatchObject([{ name: 'market.candles', target: 'market.candles.green' }]);
+  expect((await home.cli('candles', 'SYM001-USD')).code).toBe(0);
+  expect((await home.cli('deploy', 'drop', 'ohlcv', '--suffix', 'green', '--yes')).errors).toContain('GROUP_ACTIVE');
+  home.start('anomaly');
+  await working('anomaly');
+  await using log = new KafkaLog({ ...(await home.config()).kafka });
+  await settled(log, [['anomaly', 'market.candles.green']]);
+  await home.stop('SIGTERM', 'anomaly');
+  expect((await home.cli('deploy', 'swap', 'ohlcv', '--suffix', 'green', '--back', '--yes')).code).toBe(0);
+  expect((await home.cli('deploy', 'drop', 'ohlcv', '--suffix', 'green', '--yes')).code).toBe(0);
+  expect((await home.json<object[]>('deploy', 'list')).length).toBe(0);
+});

@@ -19,7 +19,7 @@ import { type RowTrace, traceRow } from '../../proof/trace/row/trace.ts';
 import type { TraceSources } from '../../proof/trace/sources.ts';
 import type { Candle } from '../../schemas/gen/candle.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
-import { eventually, limitMs, patienceMs } from '../patience.ts';
+import { eventually, patienceMs } from '../patience.ts';
 import { Home, type Replayed } from './home.ts';
 import { changesOfTrade, inFile, replaced, settled } from './witness.ts';
 
@@ -91,7 +91,7 @@ beforeAll(async () => {
   for (const id of ['t90', 't91', 'late', 'future']) {
     await eventually(async () => (await trace(id)).changes.every(({ archive }) => archive.manifest?.lists === true));
   }
-}, limitMs);
+});
 
 afterAll(async () => {
   for (const stop of stopping) await stop();

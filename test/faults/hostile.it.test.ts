@@ -6,7 +6,7 @@ import { KafkaLog } from '../../core/kafka/log.ts';
 import { readTopic } from '../../proof/topic.ts';
 import type { DeadLetter } from '../../schemas/gen/dead_letter.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
-import { eventually, limitMs, patienceMs } from '../patience.ts';
+import { eventually, patienceMs } from '../patience.ts';
 import { testConfig, testStackName } from '../stack.ts';
 import { loadSynthetic, verifyAtRest } from './load.ts';
 
@@ -50,52 +50,47 @@ async function aGoodRecord(): Promise<Buffer> {
   }
 }
 
-test(
-  'poison in the captured topic becomes dead letters with origin and reason, in processor and sink, and the rest goes on',
-  async () => {
-    await loadSynthetic(config, { rows: 2_000, symbols: 40, seed: 7, venue: 'hostile' });
-    const good = await aGoodRecord();
-    const foreign = Buffer.from(good);
-    foreign.writeInt32BE(await schemas.register('market.candles-key', contracts.candle_key), 1);
-    const unknown = Buffer.from(good);
-    unknown.writeInt32BE(99_999_999, 1);
-    const poison: [string, Buffer][] = [
-      ['BAD_MAGIC', Buffer.from('{"this":"is json"}')],
-      ['BAD_MAGIC', Buffer.alloc(0)],
-      ['BAD_AVRO', good.subarray(0, good.length - 7)],
-      ['SCHEMA_UNKNOWN', unknown],
-      ['SCHEMA_FOREIGN', foreign],
-    ];
-    await using writer = await log.writer('hostile-test');
-    const [written] = await writer.transact({
-      records: poison.map(([, value]) => ({
-        topic: trades,
-        partition,
-        key: null,
-        value,
-        timestamp: BigInt(Date.now()),
-      })),
-    });
-    const first = written?.baseOffset ?? 0n;
-    pipeline = Pipeline.start({
-      stack: testStackName,
-      env: { MILLRACE_PARQUET_FLUSH_MS: '1500', MILLRACE_REGISTRY_LAG_MS: '1000' },
-    });
-    await loadSynthetic(config, { rows: 2_000, symbols: 40, seed: 8, venue: 'hostile', start: 1_704_070_800_000_000n });
+test('poison in the captured topic becomes dead letters with origin and reason, in processor and sink, and the rest goes on', async () => {
+  await loadSynthetic(config, { rows: 2_000, symbols: 40, seed: 7, venue: 'hostile' });
+  const good = await aGoodRecord();
+  const foreign = Buffer.from(good);
+  foreign.writeInt32BE(await schemas.register('market.candles-key', contracts.candle_key), 1);
+  const unknown = Buffer.from(good);
+  unknown.writeInt32BE(99_999_999, 1);
+  const poison: [string, Buffer][] = [
+    ['BAD_MAGIC', Buffer.from('{"this":"is json"}')],
+    ['BAD_MAGIC', Buffer.alloc(0)],
+    ['BAD_AVRO', good.subarray(0, good.length - 7)],
+    ['SCHEMA_UNKNOWN', unknown],
+    ['SCHEMA_FOREIGN', foreign],
+  ];
+  await using writer = await log.writer('hostile-test');
+  const [written] = await writer.transact({
+    records: poison.map(([, value]) => ({
+      topic: trades,
+      partition,
+      key: null,
+      value,
+      timestamp: BigInt(Date.now()),
+    })),
+  });
+  const first = written?.baseOffset ?? 0n;
+  pipeline = Pipeline.start({
+    stack: testStackName,
+    env: { MILLRACE_PARQUET_FLUSH_MS: '1500', MILLRACE_REGISTRY_LAG_MS: '1000' },
+  });
+  await loadSynthetic(config, { rows: 2_000, symbols: 40, seed: 8, venue: 'hostile', start: 1_704_070_800_000_000n });
 
-    const { checks, ok } = await verifyAtRest(config, log, schemas, patienceMs);
-    expect(checks.flatMap(({ name, examples }) => examples.map((example) => `${name}: ${example}`))).toEqual([]);
-    expect(ok).toBe(true);
-    for (const processor of ['ohlcv', 'parquet']) {
-      const dead = await deadOf(processor);
-      const reasons = poison.map((_, i) => dead.get(first + BigInt(i))?.reason);
-      expect(reasons).toEqual(poison.map(([reason]) => reason));
-      for (const [i, [, value]] of poison.entries())
-        expect(dead.get(first + BigInt(i))?.value?.equals(value)).toBe(true);
-    }
-  },
-  limitMs,
-);
+  const { checks, ok } = await verifyAtRest(config, log, schemas, patienceMs);
+  expect(checks.flatMap(({ name, examples }) => examples.map((example) => `${name}: ${example}`))).toEqual([]);
+  expect(ok).toBe(true);
+  for (const processor of ['ohlcv', 'parquet']) {
+    const dead = await deadOf(processor);
+    const reasons = poison.map((_, i) => dead.get(first + BigInt(i))?.reason);
+    expect(reasons).toEqual(poison.map(([reason]) => reason));
+    for (const [i, [, value]] of poison.entries()) expect(dead.get(first + BigInt(i))?.value?.equals(value)).toBe(true);
+  }
+});
 
 test('a process that finds no Kafka says so in one line with the remedy, and ends with an error', async () => {
   const lost = Pipeline.start({

@@ -12,7 +12,7 @@ import { installAll } from '../../infra/local/install/install.ts';
 import { kafka, moreBrokers } from '../../infra/local/services/kafka.ts';
 import { Stack } from '../../infra/local/stack.ts';
 import { leadersOf, moveLeaders } from '../faults/leaders.ts';
-import { limitMs, patienceMs } from '../patience.ts';
+import { patienceMs } from '../patience.ts';
 import { stacksFolder } from '../stack.ts';
 
 const partitions = 6;
@@ -27,12 +27,12 @@ beforeAll(async () => {
   stack = await Stack.load({ name: 'brokers', dir: home, host, brokers: 3 });
   await stack.start([kafka, ...moreBrokers], await installAll({ host, signal: never }), never);
   brokers = (stack.config['kafka'] as { brokers: string[] }).brokers;
-}, limitMs);
+});
 
 afterAll(async () => {
   await stack?.stopParts();
   rmSync(home, { recursive: true, force: true });
-}, limitMs);
+});
 
 async function newTopic(count = partitions): Promise<string> {
   const name = `contract.${process.pid}.${Date.now()}.${topics++}`;
@@ -145,91 +145,79 @@ const faults: readonly [string, (topic: string, writing: Writing) => Promise<voi
   ],
 ];
 
-test.each(faults)(
-  'through %s each record is written and read once, in order',
-  async (_, inject) => {
-    const topic = await newTopic();
-    await using log = new KafkaLog({ brokers, clientId: 'contract' });
-    await using fetcher = log.fetcher();
-    const writing = new Writing(log, topic);
-    let total = Number.POSITIVE_INFINITY;
-    const reading = readAll(fetcher, topic, () => total);
-    reading.catch(() => undefined);
-    await writing.more(10);
-    await inject(topic, writing);
-    total = await writing.end();
-    const expected = Array.from({ length: total }, (_, n) => `${n}`);
-    for (const values of await reading) expect(values).toEqual(expected);
-  },
-  limitMs,
-);
+test.each(faults)('through %s each record is written and read once, in order', async (_, inject) => {
+  const topic = await newTopic();
+  await using log = new KafkaLog({ brokers, clientId: 'contract' });
+  await using fetcher = log.fetcher();
+  const writing = new Writing(log, topic);
+  let total = Number.POSITIVE_INFINITY;
+  const reading = readAll(fetcher, topic, () => total);
+  reading.catch(() => undefined);
+  await writing.more(10);
+  await inject(topic, writing);
+  total = await writing.end();
+  const expected = Array.from({ length: total }, (_, n) => `${n}`);
+  for (const values of await reading) expect(values).toEqual(expected);
+});
 
-test(
-  'a broker that stands still delays no partition of another one',
-  async () => {
-    const topic = await newTopic();
-    await using log = new KafkaLog({ brokers, clientId: 'contract' });
-    await using fetcher = log.fetcher();
-    const writing = new Writing(log, topic);
-    await writing.more(20);
-    const total = await writing.end();
-    // Connections to all are open by now.
-    await readAll(fetcher, topic, () => total);
-    const leaders = await leadersOf(brokers, topic);
-    const led = leaders.flatMap((leader, partition) => (leader === 3 ? [partition] : []));
-    expect(led.length).toBeGreaterThan(0);
-    await stack.kill('kafka3', 'SIGSTOP');
-    try {
-      const offsets = new Map(Array.from({ length: partitions }, (_, partition) => [partition, 0n]));
-      const read = new Set<number>();
-      const begun = performance.now();
-      while (read.size < partitions - led.length && performance.now() - begun < 10_000) {
-        const wanted = [...offsets].map(([partition, offset]) => ({ topic, partition, offset }));
-        for (const { partition, next } of await fetcher.fetch(wanted, {
-          maxWaitMs: 100,
-          maxBytesPerPartition: 65_536,
-        })) {
-          offsets.set(partition, next);
-          read.add(partition);
-        }
+test('a broker that stands still delays no partition of another one', async () => {
+  const topic = await newTopic();
+  await using log = new KafkaLog({ brokers, clientId: 'contract' });
+  await using fetcher = log.fetcher();
+  const writing = new Writing(log, topic);
+  await writing.more(20);
+  const total = await writing.end();
+  // Connections to all are open by now.
+  await readAll(fetcher, topic, () => total);
+  const leaders = await leadersOf(brokers, topic);
+  const led = leaders.flatMap((leader, partition) => (leader === 3 ? [partition] : []));
+  expect(led.length).toBeGreaterThan(0);
+  await stack.kill('kafka3', 'SIGSTOP');
+  try {
+    const offsets = new Map(Array.from({ length: partitions }, (_, partition) => [partition, 0n]));
+    const read = new Set<number>();
+    const begun = performance.now();
+    while (read.size < partitions - led.length && performance.now() - begun < 10_000) {
+      const wanted = [...offsets].map(([partition, offset]) => ({ topic, partition, offset }));
+      for (const { partition, next } of await fetcher.fetch(wanted, {
+        maxWaitMs: 100,
+        maxBytesPerPartition: 65_536,
+      })) {
+        offsets.set(partition, next);
+        read.add(partition);
       }
-      expect([...read].sort()).toEqual([0, 1, 2, 3, 4, 5].filter((partition) => !led.includes(partition)));
-      expect(performance.now() - begun).toBeLessThan(3_000);
-    } finally {
-      await stack.kill('kafka3', 'SIGCONT');
     }
-  },
-  limitMs,
-);
+    expect([...read].sort()).toEqual([0, 1, 2, 3, 4, 5].filter((partition) => !led.includes(partition)));
+    expect(performance.now() - begun).toBeLessThan(3_000);
+  } finally {
+    await stack.kill('kafka3', 'SIGCONT');
+  }
+});
 
-test(
-  'a topic that was deleted fails only what reads or writes it',
-  async () => {
-    const [kept, gone] = [await newTopic(1), await newTopic(1)];
-    await using log = new KafkaLog({ brokers, clientId: 'contract' });
-    await using fetcher = log.fetcher();
-    const wait = { maxWaitMs: 100, maxBytesPerPartition: 1_000 };
-    const at = (topic: string) => ({ topic, partition: 0, offset: 0n });
-    const record = (topic: string): OutRecord => {
-      return { topic, partition: 0, key: null, value: Buffer.from('1'), timestamp: 1n };
-    };
-    await using writer = await log.writer(`${kept}.writer`);
-    await writer.transact({ records: [record(kept), record(gone)] });
-    await log.ends(gone);
-    await fetcher.fetch([at(kept), at(gone)], wait);
-    await using admin = await TopicAdmin.open({ brokers, clientId: 'contract-admin' });
-    await admin.delete([gone]);
-    // A topic that is new to the process makes it ask for metadata.
-    const later = await newTopic(1);
-    await writer.transact({ records: [record(kept), record(later)] });
-    expect((await log.ends(kept))[0]).toBeGreaterThanOrEqual(3n);
-    expect((await fetcher.fetch([at(kept), at(later)], wait)).length).toBeGreaterThan(0);
-    await expect(log.ends(gone)).rejects.toMatchObject({ code: 'TOPIC_MISSING' });
-    await expect(
-      (async () => {
-        while (true) await fetcher.fetch([at(kept), at(gone)], wait);
-      })(),
-    ).rejects.toMatchObject({ code: 'TOPIC_MISSING' });
-  },
-  limitMs,
-);
+test('a topic that was deleted fails only what reads or writes it', async () => {
+  const [kept, gone] = [await newTopic(1), await newTopic(1)];
+  await using log = new KafkaLog({ brokers, clientId: 'contract' });
+  await using fetcher = log.fetcher();
+  const wait = { maxWaitMs: 100, maxBytesPerPartition: 1_000 };
+  const at = (topic: string) => ({ topic, partition: 0, offset: 0n });
+  const record = (topic: string): OutRecord => {
+    return { topic, partition: 0, key: null, value: Buffer.from('1'), timestamp: 1n };
+  };
+  await using writer = await log.writer(`${kept}.writer`);
+  await writer.transact({ records: [record(kept), record(gone)] });
+  await log.ends(gone);
+  await fetcher.fetch([at(kept), at(gone)], wait);
+  await using admin = await TopicAdmin.open({ brokers, clientId: 'contract-admin' });
+  await admin.delete([gone]);
+  // A topic that is new to the process makes it ask for metadata.
+  const later = await newTopic(1);
+  await writer.transact({ records: [record(kept), record(later)] });
+  expect((await log.ends(kept))[0]).toBeGreaterThanOrEqual(3n);
+  expect((await fetcher.fetch([at(kept), at(later)], wait)).length).toBeGreaterThan(0);
+  await expect(log.ends(gone)).rejects.toMatchObject({ code: 'TOPIC_MISSING' });
+  await expect(
+    (async () => {
+      while (true) await fetcher.fetch([at(kept), at(gone)], wait);
+    })(),
+  ).rejects.toMatchObject({ code: 'TOPIC_MISSING' });
+});

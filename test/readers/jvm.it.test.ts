@@ -11,7 +11,6 @@ import { findJava } from '../../infra/local/install/java.ts';
 import { ensurePom } from '../../infra/local/install/maven.ts';
 import { minimumJava } from '../../infra/local/parts.ts';
 import type { ArchivedTopic } from '../../schemas/topics.ts';
-import { limitMs } from '../patience.ts';
 import { type Archive, makeArchive, writeArchive } from './archive.ts';
 
 interface ReadFile {
@@ -40,7 +39,7 @@ beforeAll(async () => {
     { maxBuffer: 1 << 24 },
   );
   read = parse(stdout);
-}, limitMs);
+});
 
 afterAll(() => rm(dir, { recursive: true, force: true }));
 

@@ -1,4 +1,4 @@
-/** Which files with a stack run beside which others. A file that is named nowhere here runs on the shared stack, after those that are. */
+/** Which files with a stack run beside which others, and in which order. */
 import { globSync } from 'node:fs';
 import { join } from 'node:path';
 import { projectDir } from '../../cli/config.ts';
@@ -6,55 +6,43 @@ import { projectDir } from '../../cli/config.ts';
 /** How a jest pattern tells the files that need a stack from the others. */
 export const stackFiles = '\\.it\\.test\\.ts$';
 
-/** About how many seconds each file of the second lane takes: those with stacks of their own or none, then those that begin with an empty stack. */
-const second: Readonly<Record<string, number>> = {
-  disasters: 1110,
-  stack: 1070,
-  demo: 1050,
-  'kafka-brokers': 1050,
-  jvm: 1010,
-  operations: 90,
-  manifests: 80,
-  trace: 60,
-  rebuild: 40,
-};
+/** Short names of the second lane's files: those with stacks of their own or none, then those that begin with the lane's stack emptied. */
+const second = [
+  ...['disasters', 'stack', 'kafka-brokers', 'demo', 'jvm'],
+  ...['operations', 'manifests', 'trace', 'rebuild'],
+];
 
-/** Files on one stack that they share, likewise. */
-const first: Readonly<Record<string, number>> = {
-  kill: 90,
-  recapture: 80,
-};
-
-const seconds = new Map(Object.entries({ ...first, ...second }));
+/** Of the first lane, the longest. All files that are named nowhere here come after them. */
+const first = ['kill', 'recapture', 'source', 'stuck-capture', 'capture', 'hostile', 'recapture-types'];
 
 /** `kill` of `test/faults/kill.it.test.ts`. */
-export function shortName(path: string): string {
+function shortName(path: string): string {
   return path.slice(path.lastIndexOf('/') + 1).replace(/\.it\.test\.ts$/, '');
 }
 
-/** About how long a file takes; 0 when that is not known. */
-export function secondsOf(path: string): number {
-  return seconds.get(shortName(path)) ?? 0;
+/** Place of a file in its lane. */
+export function placeOf(path: string): number {
+  const place = [...second, ...first].indexOf(shortName(path));
+  return place < 0 ? Number.MAX_SAFE_INTEGER : place;
 }
 
 export interface Lane {
   readonly name: string;
-  /** Whether its files need a stack that runs already. */
+  /** Whether its files share a stack that runs already. The files of another lane start what they need. */
   readonly startsStack: boolean;
-  /** Absolute paths. */
+  /** Absolute paths, in the order in which they run. */
   readonly files: readonly string[];
 }
 
 /** @param patterns as jest takes them: regular expressions of absolute paths; none is all files */
 export function lanesOf(patterns: readonly string[]): readonly Lane[] {
   const wanted = patterns.map((pattern) => new RegExp(pattern, 'i'));
-  const files = globSync('**/*.it.test.ts', {
-    cwd: projectDir,
-    exclude: (name) => ['node_modules', '.millrace'].includes(name),
-  })
+  const isFolder = (name: string): boolean => ['node_modules', '.millrace', '.git'].includes(name);
+  const files = globSync('**/*.it.test.ts', { cwd: projectDir, exclude: isFolder })
     .map((path) => join(projectDir, path))
-    .filter((path) => wanted.length === 0 || wanted.some((pattern) => pattern.test(path)));
-  const isSecond = (path: string): boolean => shortName(path) in second;
+    .filter((path) => wanted.length === 0 || wanted.some((pattern) => pattern.test(path)))
+    .sort((a, b) => placeOf(a) - placeOf(b));
+  const isSecond = (path: string): boolean => second.includes(shortName(path));
   return [
     { name: 'one stack', startsStack: true, files: files.filter((path) => !isSecond(path)) },
     { name: 'own stacks', startsStack: false, files: files.filter(isSecond) },
