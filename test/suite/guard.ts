@@ -18,6 +18,7 @@ for await (const line of createInterface({ input: process.stdin })) {
 }
 if (!done) {
   for (const group of groups) {
+    if (!(group > 1)) continue; // 0 and 1 mean other processes than ours
     try {
       process.kill(-group, 'SIGKILL');
     } catch {

@@ -13,7 +13,13 @@ import { failure, labelled, lastLine, lineOf, type StepResult, totalOf } from '.
 import { Stacks } from './stacks.ts';
 import { choices, lanes, type Step } from './steps.ts';
 
-const stop = untilSignal();
+/** The bootstrap, which waits for this process as long as it lives. */
+const parent = process.ppid;
+const orphaned = new AbortController();
+setInterval(() => {
+  if (process.ppid !== parent) orphaned.abort();
+}, 1000).unref();
+const stop = AbortSignal.any([untilSignal(), orphaned.signal]);
 const write = (line: string): void => {
   process.stdout.write(`${line}\n`);
 };
