@@ -3,9 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { chmodSync, existsSync, globSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { projectDir, stackDir, stacksHome } from '../../cli/config.ts';
-import { stackOptions } from '../../cli/stack.ts';
-import { stopStack } from '../../infra/local/stack.ts';
+import { cacheDir, projectDir, stackDir, stacksHome } from '../../cli/config.ts';
 import { type CommandOptions, type Ended, execute } from './command.ts';
 import { node } from './jest.ts';
 
@@ -13,7 +11,9 @@ const prefix = 'test-';
 
 /** Takes down a stack in its folder, and removes the folder. @throws MillraceError when it is no folder of a stack */
 async function remove(dir: string, name: string): Promise<void> {
-  await stopStack({ ...stackOptions(name), dir, wipe: true });
+  // Most runs have none to remove, and the clients of its parts take a second to load.
+  const { stopStack } = await import('../../infra/local/stack.ts');
+  await stopStack({ name, dir, host: { env: process.env, cacheDir: cacheDir() }, wipe: true });
   rmSync(dir, { recursive: true, force: true });
 }
 
