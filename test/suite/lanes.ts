@@ -7,13 +7,14 @@ import { projectDir } from '../../cli/config.ts';
 export const stackFiles = '\\.it\\.test\\.ts$';
 
 /** Short names of the second lane's files: those with stacks of their own or none, then those that begin with the lane's stack emptied. */
-const second = [
-  ...['disasters', 'stack', 'kafka-brokers', 'demo', 'jvm'],
-  ...['operations', 'manifests', 'trace', 'rebuild'],
-];
+const second = ['disasters', 'stack', 'kafka-brokers', 'demo', 'jvm', 'operations', 'trace'];
 
-/** Of the first lane, the longest. All files that are named nowhere here come after them. */
-const first = ['kill', 'recapture', 'source', 'stuck-capture', 'capture', 'hostile', 'recapture-types'];
+/** Those of the first lane, the longest first, but the ones that empty the stack last. A file that is named nowhere here comes after them. */
+const first = [
+  ...['kill', 'source', 'recapture', 'stuck-capture', 'candle-proof', 'capture', 'hostile', 'hot-store-outage'],
+  ...['recapture-types', 'refill', 'witness', 'hot-proof', 'load', 'live-proof', 'proof', 'parquet', 'kafka-log'],
+  ...['registry', 'hot-store', 'rowhash', 'churn', 'manifests', 'rebuild'],
+];
 
 /** `kill` of `test/faults/kill.it.test.ts`. */
 function shortName(path: string): string {
