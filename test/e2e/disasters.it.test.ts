@@ -12,7 +12,7 @@ import { openStore } from '../../core/s3/open.ts';
 import { dataFolder } from '../../infra/local/services/postgres.ts';
 import type { Secrets } from '../../infra/local/services/service.ts';
 import { syntheticTrades } from '../../storage/load/synthetic.ts';
-import { eventually, patienceMs } from '../patience.ts';
+import { patienceMs, until } from '../patience.ts';
 import { Home } from './home.ts';
 
 const stack = 'disasters-test';
@@ -111,7 +111,7 @@ test('Postgres restored to an earlier point stops capture; recaptured, everythin
     home.json<{ loss: { kind: string } | null; connectors: { status: { state: string } }[] }>('connectors', 'status');
   expect((await status()).loss).toMatchObject({ kind: 'restored' });
   home.start(...pipeline);
-  await eventually(async () => (await status()).loss?.kind === 'missing');
+  await until(status, ({ loss }) => loss?.kind === 'missing', { pauseMs: 1_000 });
   expect((await status()).connectors[0]?.status.state).toBe('STOPPED');
   expect((await home.cli('connectors', 'apply')).errors).toContain('SLOT_LOST');
   await sql(

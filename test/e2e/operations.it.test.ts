@@ -73,16 +73,16 @@ test('a history with late, corrected, cancelled and refused trades, and a kill, 
   home.start('ohlcv', 'anomaly');
   await caughtUp('ohlcv', 'anomaly');
   for (const name of ['ohlcv', 'anomaly']) {
-    const { examples, ok, topics } = await home.json<Replayed>('replay', name);
+    const { examples, ok, topics, records } = await home.json<Replayed>('replay', name);
     expect(examples).toEqual([]);
     expect(ok).toBe(true);
     for (const { given, compared } of topics) expect(compared).toBe(given);
+    if (name === 'anomaly') continue;
+    expect(records).toBe(rows + 40 + 30 + 25 + 1);
+    expect(topics.find(({ topic }) => topic === 'market.candles')?.compared).toBeGreaterThan(100);
+    expect(topics.find(({ topic }) => topic === 'ohlcv.late')?.compared).toBeGreaterThan(50);
+    expect(topics.find(({ topic }) => topic === 'ohlcv.dead')?.compared).toBe(1);
   }
-  const { topics, records } = await home.json<Replayed>('replay', 'ohlcv');
-  expect(records).toBe(rows + 40 + 30 + 25 + 1);
-  expect(topics.find(({ topic }) => topic === 'market.candles')?.compared).toBeGreaterThan(100);
-  expect(topics.find(({ topic }) => topic === 'ohlcv.late')?.compared).toBeGreaterThan(50);
-  expect(topics.find(({ topic }) => topic === 'ohlcv.dead')?.compared).toBe(1);
 });
 
 test('a dead letter is redriven once, and refused again with its first origin', async () => {
