@@ -10,7 +10,8 @@ import { applyConnector } from '../../connectors/apply.ts';
 import { KafkaLog } from '../../core/kafka/log.ts';
 import { loadTrades } from '../../storage/load/load.ts';
 import { writeSynthetic } from '../../storage/load/synthetic.ts';
-import { eventually, testCapture } from '../../test/support/capture.ts';
+import { eventually } from '../../test/patience.ts';
+import { testCapture } from '../../test/support/capture.ts';
 
 export const help = `bench capture [rows] [rounds]
   how fast a file is loaded, and how fast the connector alone drains a backlog`;

@@ -138,7 +138,7 @@ try {
   const [command = '--help', ...rest] = process.argv.slice(2);
   if (!isInstalled() || findNode() === undefined) await install();
   const runners = {
-    test: join(root, 'cli', 'test.ts'),
+    test: join(root, 'test', 'suite', 'main.ts'),
     soak: join(root, 'test', 'faults', 'soak.ts'),
     bench: join(root, 'bench', 'main.ts'),
   };

@@ -39,8 +39,12 @@ beforeEach(() => {
   mkdirSync(at('bin'));
   cpSync(at('npm-cli.cjs'), at('bin/npm-cli.js'));
   writeFileSync(at('bin/package.json'), '{"type":"commonjs"}');
-  for (const name of ['main', 'test']) {
-    writeFileSync(at(`cli/${name}.ts`), `console.log('${name}', ...process.argv.slice(2)); process.exitCode = 3;`);
+  mkdirSync(at('test/suite'), { recursive: true });
+  for (const [name, path] of [
+    ['main', 'cli/main.ts'],
+    ['test', 'test/suite/main.ts'],
+  ] as const) {
+    writeFileSync(at(path), `console.log('${name}', ...process.argv.slice(2)); process.exitCode = 3;`);
   }
 });
 afterEach(() => rmSync(clone, { recursive: true, force: true }));

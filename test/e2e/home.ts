@@ -1,10 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { existsSync } from 'node:fs';
+import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { projectDir } from '../../cli/settings/config.ts';
+import { projectDir, stacksHome } from '../../cli/settings/config.ts';
 import { type Config, parseConfig } from '../../core/base/config.ts';
+import { isThrowaway, stacksFolder, testStackName } from '../support/stack.ts';
+import { empty } from './emptied.ts';
 
 interface Said {
   /** Standard output. */
@@ -24,26 +26,35 @@ export interface Replayed {
   readonly archived?: { readonly files: number; readonly parts: readonly object[] };
 }
 
-/** The command line as a user has it, with a stack of its own in a folder that goes with it. */
+/** The command line as a user has it, with a stack that nothing else uses meanwhile. */
 export class Home implements AsyncDisposable {
   readonly dir: string;
   readonly #stack: string;
+  /** Folder of stacks. */
+  readonly #stacks: string;
   readonly #env: Readonly<Record<string, string>>;
   readonly #running = new Map<string, (signal: NodeJS.Signals) => Promise<void>>();
 
-  private constructor(dir: string, stack: string, env: Readonly<Record<string, string>>) {
-    this.dir = dir;
+  private constructor(stack: string, env: Readonly<Record<string, string>>, stacks?: string) {
+    this.dir = stacksFolder(stack);
     this.#stack = stack;
+    this.#stacks = stacks ?? this.dir;
     this.#env = env;
   }
 
-  /** @param env settings for every command. */
-  static async open(stack: string, env: Readonly<Record<string, string>> = {}): Promise<Home> {
-    return new Home(await mkdtemp(join(tmpdir(), `millrace-${stack}-`)), stack, env);
+  /** A stack of its own. @param env settings for every command */
+  static open(stack: string, env: Readonly<Record<string, string>> = {}): Home {
+    return new Home(stack, env);
   }
 
-  /** Starts the stack with capture. @throws Error what was said, when either fails */
+  /** The stack that `npm test` has for the file, as good as new; without one, a stack of its own. @param env settings for every command */
+  static shared(stack: string, env: Readonly<Record<string, string>> = {}): Home {
+    return isThrowaway(testStackName) ? new Home(testStackName, env, stacksHome()) : new Home(stack, env);
+  }
+
+  /** Starts the stack with capture, and empties it when it was another test's. @throws Error what was said, when a command fails */
   async up(): Promise<void> {
+    if (!this.#isOwn && existsSync(this.#record)) await empty(await this.config());
     for (const args of [['up'], ['connectors', 'apply']]) {
       const { code, output, errors } = await this.cli(...args);
       if (code !== 0) throw new Error(`${args.join(' ')} ended with ${code}\n${output}${errors}`);
@@ -82,19 +93,30 @@ export class Home implements AsyncDisposable {
 
   /** Of the stack that is up. */
   async config(): Promise<Config> {
-    return parseConfig(JSON.parse(await readFile(join(this.dir, this.#stack, 'stack.json'), 'utf8')).config);
+    return parseConfig(JSON.parse(await readFile(this.#record, 'utf8')).config);
+  }
+
+  get #isOwn(): boolean {
+    return this.#stacks === this.dir;
+  }
+
+  get #record(): string {
+    return join(this.#stacks, this.#stack, 'stack.json');
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([...this.#running.values()].map((stop) => stop('SIGKILL')));
-    const { code, errors } = await this.cli('down', '--wipe');
-    if (code !== 0) throw new Error(`the stack ${this.#stack} in ${this.dir} could not be stopped: ${errors}`);
+    // In order, so that a group whose stack stays has no member left.
+    await Promise.all([...this.#running.values()].map((stop) => stop(this.#isOwn ? 'SIGKILL' : 'SIGTERM')));
+    if (this.#isOwn) {
+      const { code, errors } = await this.cli('down', '--wipe');
+      if (code !== 0) throw new Error(`the stack ${this.#stack} in ${this.dir} could not be stopped: ${errors}`);
+    }
     await rm(this.dir, { recursive: true, force: true });
   }
 
   #spawn(args: readonly string[]): { child: ChildProcess; said: Said } {
     const child = spawn(process.execPath, [join(projectDir, 'cli', 'main.ts'), '--stack', this.#stack, ...args], {
-      env: { ...process.env, ...this.#env, MILLRACE_HOME: this.dir },
+      env: { ...process.env, ...this.#env, MILLRACE_HOME: this.#stacks },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     const said = { output: '', errors: '' };

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import kafkajs from 'kafkajs';
+import { readDayLines } from '../../cli/archive/days.ts';
 import { readColumns } from '../../core/archive/fixtures/read.ts';
 import { planOf } from '../../core/archive/keys.ts';
 import { listObjects } from '../../core/archive/listing/objects.ts';
@@ -18,6 +19,7 @@ import { Files } from '../../proof/archive/files.ts';
 import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import type { ArchivedTopic } from '../../schemas/topics.ts';
 import { syntheticTrades } from '../../storage/load/synthetic.ts';
+import { until } from '../patience.ts';
 import { Home } from './home.ts';
 import { settled } from './witness.ts';
 
@@ -38,15 +40,24 @@ interface DayLine {
   readonly success_key: string;
 }
 
-/** Waits until the days are as they should be, and returns them. */
+/** Waits until the days are as they should be, and returns what the command says of them. It is not what asks again and again: a process each time. */
 async function daysOf(of: ArchivedTopic, are: (days: readonly DayLine[]) => boolean): Promise<readonly DayLine[]> {
-  const giveUpAt = Date.now() + 150_000;
-  for (;;) {
-    const days = await home.json<readonly DayLine[]>('archive', 'days', of);
-    if (are(days)) return days;
-    if (Date.now() > giveUpAt) throw new Error(JSON.stringify(days));
-    await delay(1_000);
-  }
+  const { kafka, registry } = await home.config();
+  await using log = new KafkaLog({ ...kafka });
+  await using schemas = new Registry(registry);
+  const read = async (): Promise<readonly DayLine[]> => {
+    const lines = await readDayLines(log, schemas, [of], new AbortController().signal);
+    return lines.map(({ stands, ...line }) => ({ ...line, ...stands })).map(asJson<DayLine>);
+  };
+  return await until(
+    async () => (are(await read()) ? await home.json<readonly DayLine[]>('archive', 'days', of) : []),
+    (days) => days.length > 0 && are(days),
+    { pauseMs: 300 },
+  );
+}
+
+function asJson<T>(value: unknown): T {
+  return JSON.parse(JSON.stringify(value, (_, each) => (typeof each === 'bigint' ? String(each) : each))) as T;
 }
 
 async function run(sql: string): Promise<void> {
@@ -112,14 +123,14 @@ function revisionIn(days: readonly DayLine[], day: string): number {
 }
 
 beforeAll(async () => {
-  home = await Home.open('manifests-test', {
+  home = Home.shared('manifests-test', {
     MILLRACE_MANIFEST_INTERVAL_MS: '1000',
     MILLRACE_PARQUET_FLUSH_MS: '1500',
     MILLRACE_COMPACT_READER_GRACE_MS: '1000',
   });
   await home.up();
   store = new S3Store((await home.config()).s3);
-}, 240_000);
+});
 
 afterAll(async () => {
   await store?.[Symbol.asyncDispose]();
@@ -142,7 +153,7 @@ test('each day becomes complete, and its mark says what DuckDB reads from exactl
   }
   const candles = await daysOf('market.candles', (all) => all.length > 0 && all.every(complete));
   expect(candles.map(({ day }) => day)).toEqual(days.map(({ day }) => day));
-}, 300_000);
+});
 
 test('a late trade reopens its day with revision 2, over a kill of the task, and what was said before stays', async () => {
   const [first] = await daysOf(topic, (all) => all.every(complete));
@@ -159,7 +170,7 @@ test('a late trade reopens its day with revision 2, over a kill of the task, and
   expect(reopened).toMatchObject({ revision: first.revision + 1, rows: String(Number(first.rows) + 1) });
   expect((await found(reopened)).row_hash).toBe((await json(reopened.success_key)).totals['row_hash']);
   expect((await store.get(first.success_key))?.bytes.equals(before?.bytes as Buffer)).toBe(true);
-}, 300_000);
+});
 
 interface Compacted {
   readonly groups: readonly { readonly day: string; readonly rows: string; readonly files?: number }[];
@@ -211,7 +222,7 @@ test('a compaction leaves each day complete, with the same rows in fewer files, 
   const [row] = await readColumns((await store.get(made?.key ?? ''))?.bytes as Buffer, ['venue', 'symbol', 'trade_id']);
   const traced = await home.cli('trace', 'trades', ...Object.values(row ?? {}).map(String));
   expect([traced.code, traced.output]).toEqual([0, expect.stringContaining(made?.key ?? '')]);
-}, 240_000);
+});
 
 test('a bucket that is lost is made again, byte for byte, after a plan', async () => {
   const before = await daysOf(topic, (all) => all.every(complete));
@@ -231,7 +242,7 @@ test('a bucket that is lost is made again, byte for byte, after a plan', async (
   expect(await home.json('repair')).toMatchObject({ ok: true, plan: { findings: [], manifests: [] } });
   expect(await home.json('archive', 'sql', countTrades)).toEqual(rows);
   for (const day of before) expect(await found(day)).toMatchObject({ rows: day.rows, row_hash: day.row_hash });
-}, 240_000);
+});
 
 test('an expiry shows its plan, and gives the day up with --yes', async () => {
   const [first, second] = await daysOf(topic, (all) => all.every(complete));
@@ -246,7 +257,7 @@ test('an expiry shows its plan, and gives the day up with --yes', async () => {
   });
   const [expired] = await daysOf(topic, ([day]) => day?.state === 'EXPIRED');
   expect(expired).toMatchObject({ day: first?.day, rows: '0', files: '0' });
-}, 240_000);
+});
 
 test('verification beside a writer finds nothing, not in the bucket either, and then names what is planted', async () => {
   const db = await connectPostgres({ url: (await home.config()).postgres.url, name: 'manifests test' });
@@ -282,7 +293,7 @@ test('verification beside a writer finds nothing, not in the bucket either, and 
     await writer;
     await db.end();
   }
-}, 240_000);
+});
 
 interface Repaired {
   readonly ok: boolean;
@@ -300,16 +311,16 @@ interface Repaired {
 
 /** Of a symbol of which the archive has nothing yet. Its days are its own, too. */
 async function listedOf(day: string, rows: number): Promise<readonly ArchiveObject[]> {
-  const giveUpAt = Date.now() + 150_000;
   await using log = new KafkaLog({ ...(await home.config()).kafka });
   await using schemas = new Registry((await home.config()).registry);
-  for (;;) {
-    const listed = await listObjects(log, schemas, topic, { day });
-    const found = listed.reduce((total, object) => total + Number(object.rows), 0);
-    if (found === rows) return listed;
-    if (found > rows || Date.now() > giveUpAt) throw new Error(`${day} has ${found} rows, and is to have ${rows}`);
-    await delay(300);
-  }
+  const rowsOf = (listed: readonly ArchiveObject[]) => listed.reduce((total, object) => total + Number(object.rows), 0);
+  const listed = await until(
+    () => listObjects(log, schemas, topic, { day }),
+    (objects) => rowsOf(objects) >= rows,
+    { pauseMs: 300 },
+  );
+  expect([day, rowsOf(listed)]).toEqual([day, rows]);
+  return listed;
 }
 
 test('what the log has no more either is given up, and read again from Postgres: rows, changes and deletions', async () => {
@@ -346,4 +357,4 @@ test('what the log has no more either is given up, and read again from Postgres:
   expect(verified.ok).toBe(true);
   const told = verified.checks.flatMap(({ lost: objects = [] }) => objects.map(({ key }) => key));
   for (const key of keys) expect(told).toContain(key);
-}, 300_000);
+});

@@ -20,11 +20,11 @@ let home: Home;
 let db: Postgres;
 
 beforeAll(async () => {
-  home = await Home.open('rebuild-test', { MILLRACE_PARQUET_FLUSH_MS: '3000' });
+  home = Home.shared('rebuild-test', { MILLRACE_PARQUET_FLUSH_MS: '3000' });
   await home.up();
   home.start('--all');
   db = await connectPostgres({ url: (await home.config()).postgres.url, name: 'rebuild test' });
-}, 240_000);
+});
 
 afterAll(async () => {
   await db?.end();
@@ -81,4 +81,4 @@ test('trades that are in no candle are counted, and after a rebuild there are no
   expect((await home.json<Replayed>('replay', 'ohlcv')).examples).toEqual([]);
   const { code, output } = await home.cli('trace', 'trades', 'desc', 'BTC/USD', 't0');
   expect([code, output]).toEqual([0, expect.stringContaining('REBUILT')]);
-}, 300_000);
+});

@@ -19,7 +19,7 @@ import { type RowTrace, traceRow } from '../../proof/trace/row/trace.ts';
 import type { TraceSources } from '../../proof/trace/sources.ts';
 import type { Candle } from '../../schemas/gen/candle.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
-import { eventually } from '../support/capture.ts';
+import { eventually, patienceMs } from '../patience.ts';
 import { Home, type Replayed } from './home.ts';
 import { changesOfTrade, inFile, replaced, settled } from './witness.ts';
 
@@ -44,11 +44,11 @@ async function captured(sql: string, expected: () => Promise<boolean>): Promise<
 }
 
 const changesOf = async (trade_id: string): Promise<number> => (await trace(trade_id)).changes.length;
-const trace = (trade_id: string, waitMs = 20_000): Promise<RowTrace> =>
+const trace = (trade_id: string, waitMs = patienceMs): Promise<RowTrace> =>
   traceRow(sources, { venue, symbol, trade_id }, { slot: config.capture.slot, waitMs });
 
 beforeAll(async () => {
-  home = await Home.open('trace-test', {
+  home = Home.shared('trace-test', {
     MILLRACE_PARQUET_FLUSH_MS: '500',
     MILLRACE_OHLCV_WATERMARK_DELAY_MS: '1000',
     MILLRACE_OHLCV_PARTIAL_MS: '0',
@@ -88,8 +88,10 @@ beforeAll(async () => {
        ('${venue}', '${symbol}', 'future', NULL, 1, 1, 'buy', now() + interval '1 hour')`,
     async () => (await changesOf('future')) === 1,
   );
-  await eventually(async () => (await trace('t90')).changes.every(({ archive }) => archive.manifest?.lists === true));
-}, 420_000);
+  for (const id of ['t90', 't91', 'late', 'future']) {
+    await eventually(async () => (await trace(id)).changes.every(({ archive }) => archive.manifest?.lists === true));
+  }
+});
 
 afterAll(async () => {
   for (const stop of stopping) await stop();
@@ -335,7 +337,7 @@ describe('it is told', () => {
   test('that Postgres has what was never captured, once the capture has passed it', async () => {
     await db.query('ALTER PUBLICATION millrace DROP TABLE trades');
     await db.query(`UPDATE trades SET price = 1 WHERE trade_id = 't5'`);
-    const { findings, ok } = await trace('t5', 60_000);
+    const { findings, ok } = await trace('t5');
     expect(ok).toBe(false);
     expect(findings).toMatchObject([
       {

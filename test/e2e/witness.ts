@@ -10,7 +10,7 @@ import { partitionOf } from '../../core/capture/routing.ts';
 import { type Log, readRange } from '../../core/log/log.ts';
 import { groupOf } from '../../core/runtime/runner.ts';
 import type { TradeKey } from '../../schemas/gen/trade_key.ts';
-import { eventually } from '../support/capture.ts';
+import { eventually } from '../patience.ts';
 
 const portion = { maxWaitMs: 100, maxBytesPerPartition: 1 << 20 };
 
@@ -29,7 +29,7 @@ export async function settled(log: Log, pairs: readonly (readonly [name: string,
   await eventually(async () => {
     for (const [name, topic] of pairs) if (await behind(name, topic)) return false;
     return true;
-  }, 90_000);
+  });
 }
 
 interface Envelope {

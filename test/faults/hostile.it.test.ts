@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { Pipeline } from '../../cli/demo/pipeline.ts';
 import { setUp } from '../../cli/stack/setup.ts';
@@ -7,6 +6,7 @@ import { KafkaLog } from '../../core/kafka/log.ts';
 import { readTopic } from '../../proof/reading/topic.ts';
 import type { DeadLetter } from '../../schemas/gen/dead_letter.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
+import { eventually, patienceMs } from '../patience.ts';
 import { testConfig, testStackName } from '../support/stack.ts';
 import { loadSynthetic, verifyAtRest } from './harness/load.ts';
 
@@ -66,7 +66,13 @@ test('poison in the captured topic becomes dead letters with origin and reason, 
   ];
   await using writer = await log.writer('hostile-test');
   const [written] = await writer.transact({
-    records: poison.map(([, value]) => ({ topic: trades, partition, key: null, value, timestamp: BigInt(Date.now()) })),
+    records: poison.map(([, value]) => ({
+      topic: trades,
+      partition,
+      key: null,
+      value,
+      timestamp: BigInt(Date.now()),
+    })),
   });
   const first = written?.baseOffset ?? 0n;
   pipeline = Pipeline.start({
@@ -75,7 +81,7 @@ test('poison in the captured topic becomes dead letters with origin and reason, 
   });
   await loadSynthetic(config, { rows: 2_000, symbols: 40, seed: 8, venue: 'hostile', start: 1_704_070_800_000_000n });
 
-  const { checks, ok } = await verifyAtRest(config, log, schemas, 120_000);
+  const { checks, ok } = await verifyAtRest(config, log, schemas, patienceMs);
   expect(checks.flatMap(({ name, examples }) => examples.map((example) => `${name}: ${example}`))).toEqual([]);
   expect(ok).toBe(true);
   for (const processor of ['ohlcv', 'parquet']) {
@@ -84,7 +90,7 @@ test('poison in the captured topic becomes dead letters with origin and reason, 
     expect(reasons).toEqual(poison.map(([reason]) => reason));
     for (const [i, [, value]] of poison.entries()) expect(dead.get(first + BigInt(i))?.value?.equals(value)).toBe(true);
   }
-}, 240_000);
+});
 
 test('a process that finds no Kafka says so in one line with the remedy, and ends with an error', async () => {
   const lost = Pipeline.start({
@@ -92,7 +98,6 @@ test('a process that finds no Kafka says so in one line with the remedy, and end
     names: ['anomaly'],
     env: { MILLRACE_KAFKA_BROKERS: '127.0.0.1:1' },
   });
-  for (let waited = 0; lost.running && waited < 60_000; waited += 250) await delay(250);
-  expect(lost.running).toBe(false);
+  await eventually(async () => !lost.running);
   await expect(lost.check()).rejects.toThrow(/error: .*127\.0\.0\.1:1.*\[KAFKA_UNREACHABLE\]\n {2}remedy: /s);
 });

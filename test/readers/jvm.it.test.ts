@@ -39,7 +39,7 @@ beforeAll(async () => {
     { maxBuffer: 1 << 24 },
   );
   read = parse(stdout);
-}, 300_000);
+});
 
 afterAll(() => rm(dir, { recursive: true, force: true }));
 

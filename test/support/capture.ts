@@ -1,6 +1,5 @@
 /** A capture of its own on a stack that others use too: its database, slot, topics and connector, all gone at the end. */
 import { randomBytes } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
 import { definitionOf } from '../../cli/capture/capture.ts';
 import { projectDir } from '../../cli/settings/config.ts';
@@ -9,6 +8,7 @@ import type { Definition } from '../../connectors/definition/definition.ts';
 import type { Config } from '../../core/base/config.ts';
 import { TopicAdmin } from '../../core/kafka/admin.ts';
 import { migrate } from '../../storage/migrate.ts';
+import { eventually } from '../patience.ts';
 import { testConfig } from './stack.ts';
 
 export interface TestDatabase extends AsyncDisposable {
@@ -95,20 +95,4 @@ async function dropSlot(client: Client, slot: string): Promise<void> {
     ]);
     return true;
   });
-}
-
-/** Asks until the answer is true; errors count as no. */
-export async function eventually(question: () => Promise<boolean>, timeoutMs = 90_000): Promise<void> {
-  const deadline = performance.now() + timeoutMs;
-  let last: unknown;
-  while (performance.now() < deadline) {
-    try {
-      if (await question()) return;
-      last = undefined;
-    } catch (error) {
-      last = error;
-    }
-    await sleep(100);
-  }
-  throw new Error(`not within ${timeoutMs} ms${last === undefined ? '' : `: ${String(last)}`}`);
 }

@@ -60,24 +60,19 @@ function broker(id: number, name: BrokerName): Service {
       const env = cleanEnv(host);
       const classPath = ['-cp', join(installed.kafka, '*')];
       const logging = `-Dlog4j2.configurationFile=${log4j}`;
+      const classes = await sharedClasses('kafka', installed.kafka, context);
       if ((await clusterOf(data)) === undefined) {
         const cluster = first ? newClusterId() : await clusterOfFirst(context);
         context.note('formatting its storage');
-        const tool = ['-XX:TieredStopAtLevel=1', ...javaOptions, '-Dmillrace.log.level=error', logging, ...classPath];
+        // The tool reads the archive of the broker, but it never writes one: it knows a part of the classes.
+        const shared = classes.some((option) => option.startsWith('-XX:SharedArchiveFile')) ? classes : [];
+        const options = ['-XX:TieredStopAtLevel=1', ...javaOptions, ...shared, '-Dmillrace.log.level=error', logging];
         const format = ['kafka.tools.StorageTool', 'format', '--ignore-formatted', '-t', cluster, '-c', config];
-        await runCommand(installed.java.command, [...tool, ...format], { env, signal });
+        await runCommand(installed.java.command, [...options, ...classPath, ...format], { env, signal });
       }
       return {
         command: installed.java.command,
-        args: [
-          ...part.heap,
-          ...javaOptions,
-          ...(await sharedClasses('kafka', installed.kafka, context)),
-          logging,
-          ...classPath,
-          'kafka.Kafka',
-          config,
-        ],
+        args: [...part.heap, ...javaOptions, ...classes, logging, ...classPath, 'kafka.Kafka', config],
         cwd: dir,
         env,
       };

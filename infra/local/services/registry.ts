@@ -1,4 +1,5 @@
 import { registry as part } from '../parts.ts';
+import { sharedClasses } from './classes.ts';
 import { javaOptions } from './kafka.ts';
 import { askHttp, cleanEnv, type Service } from './service.ts';
 
@@ -8,13 +9,20 @@ export const registry: Service = {
   needs: ['postgres'],
   // When its first database connection times out, it ends, or goes on without storage for ever.
   restartAfterMs: 45_000,
-  stop: { signal: 'SIGTERM', graceMs: 10_000 },
+  stop: { signal: 'SIGTERM', graceMs: 20_000 },
 
-  async launch({ installed, ports, secrets, host }) {
+  async launch(context) {
+    const { installed, ports, secrets, host } = context;
     return {
       command: installed.java.command,
       // It answers a few requests a minute: the second compiler would cost more at start than it ever saves.
-      args: [...part.heap, '-XX:TieredStopAtLevel=1', ...javaOptions, '-jar', 'quarkus-run.jar'],
+      args: [
+        ...part.heap,
+        '-XX:TieredStopAtLevel=1',
+        ...javaOptions,
+        ...(await sharedClasses('registry', installed.registry, context)),
+        ...['-jar', 'quarkus-run.jar'],
+      ],
       cwd: installed.registry,
       // By environment: arguments are visible to every user of the machine.
       env: cleanEnv(host, {

@@ -49,13 +49,18 @@ export interface Service {
   prepare?(context: Context): Promise<void>;
 }
 
-/** A minimal environment: nothing of the user's shell changes what a part does. */
+/**
+ * A minimal environment: nothing of the user's shell changes what a part does, except `MILLRACE_JAVA_OPTIONS`. Those are options of every JVM of
+ * the stack, such as `-XX:TieredStopAtLevel=1` for a stack that lives for a minute: the second compiler costs it more than it saves.
+ */
 export function cleanEnv(host: Host, more: Readonly<Record<string, string>> = {}): Record<string, string> {
   const env: Record<string, string> = { LC_ALL: 'C.UTF-8', TZ: 'UTC' };
   for (const name of ['PATH', 'HOME', 'TMPDIR', 'USER']) {
     const value = host.env[name];
     if (value !== undefined) env[name] = value;
   }
+  const java = host.env['MILLRACE_JAVA_OPTIONS'];
+  if (java !== undefined) env['JAVA_TOOL_OPTIONS'] = java;
   return { ...env, ...more };
 }
 

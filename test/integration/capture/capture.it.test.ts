@@ -9,7 +9,8 @@ import { isError } from '../../../core/base/errors.ts';
 import { partitionOf } from '../../../core/capture/routing.ts';
 import { endsOf } from '../../../core/log/log.ts';
 import { valueSubject } from '../../../schemas/topics.ts';
-import { eventually, type TestCapture, testCapture } from '../../support/capture.ts';
+import { eventually } from '../../patience.ts';
+import { type TestCapture, testCapture } from '../../support/capture.ts';
 import { Captured } from '../../support/captured.ts';
 
 let capture: TestCapture;
@@ -251,10 +252,11 @@ describe('the heartbeat', () => {
     const count = async () => (await captured.records('heartbeat')).length;
     await eventually(async () => (await count()) > 1);
     const before = await count();
-    await new Promise((resolve) => setTimeout(resolve, 5000));
+    const begun = performance.now();
+    await eventually(async () => (await count()) >= before + 4);
+    // Fewer on a machine that is busy, and never more.
     const beats = (await count()) - before;
-    expect(beats).toBeGreaterThanOrEqual(3);
-    expect(beats).toBeLessThanOrEqual(7);
+    expect(beats).toBeLessThanOrEqual((performance.now() - begun) / 1000 + 2);
     expect(await captured.log.ends(capture.topic('heartbeat'))).toHaveLength(1);
   });
 

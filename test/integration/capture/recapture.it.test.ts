@@ -10,7 +10,8 @@ import { dropSlot } from '../../../connectors/recapture/slot.ts';
 import { AvroDecoder, schemaIdOf } from '../../../core/avro/decoder.ts';
 import { maskedTable, noMasks } from '../../../core/capture/masks.ts';
 import { partitionOf } from '../../../core/capture/routing.ts';
-import { eventually, type TestCapture, testCapture } from '../../support/capture.ts';
+import { eventually } from '../../patience.ts';
+import { type TestCapture, testCapture } from '../../support/capture.ts';
 import { Captured } from '../../support/captured.ts';
 
 let capture: TestCapture;
@@ -267,7 +268,7 @@ test('a first snapshot that was interrupted is not begun again: no row comes twi
   expect(await client.position(definition.name)).toMatchObject({ unfinished: true });
   await client.resume(definition.name);
   const state = async () => (await client.status(definition.name))?.tasks[0]?.state;
-  await eventually(async () => (await state()) === 'FAILED', 60_000);
+  await eventually(async () => (await state()) === 'FAILED');
   await expect(requireNoGap(config, client, definition, captured.log)).rejects.toMatchObject({
     code: 'POSITION_LOST',
     message: expect.stringContaining('interrupted'),
@@ -282,9 +283,9 @@ test('a first snapshot that was interrupted is not begun again: no row comes twi
   });
   await snapshot.look();
   expect(filled).toEqual([{ table: 'public.trades', missing: 1, changed: 1, deleted: 1 }]);
-  await eventually(async () => (await state()) === 'RUNNING', 60_000);
+  await eventually(async () => (await state()) === 'RUNNING');
   await insert(`('v', 'half', 'after', 1, 1, now())`);
-  await eventually(async () => (await half()).length === 7, 60_000);
+  await eventually(async () => (await half()).length === 7);
   const lives = new Map<string, string>();
   for (const { change } of await half()) {
     const id = (change.after ?? change.before)?.trade_id ?? '';
@@ -303,7 +304,7 @@ test('a first snapshot that was interrupted before it wrote a trade begins anew,
   // What Debezium leaves that dies before Kafka has a record of it.
   await database.client.query(`SELECT pg_create_logical_replication_slot($1, 'pgoutput')`, [config.capture.slot]);
   await client.put(definition.name, definition.config);
-  await eventually(async () => (await client.status(definition.name))?.tasks[0]?.state === 'FAILED', 60_000);
+  await eventually(async () => (await client.status(definition.name))?.tasks[0]?.state === 'FAILED');
   let anew = 0;
   const snapshot = firstSnapshot({
     ...{ config, client, connector: definition.name, log: written.log, schemas: written.registry },
@@ -312,7 +313,7 @@ test('a first snapshot that was interrupted before it wrote a trade begins anew,
   });
   await snapshot.look();
   expect(anew).toBe(1);
-  await eventually(async () => (await client.position(definition.name))?.unfinished === false, 60_000);
+  await eventually(async () => (await client.position(definition.name))?.unfinished === false);
   const changes = (await written.trades()).map(({ change }) => `${change.op} ${change.after?.trade_id}`);
   expect(changes.sort()).toEqual(['r 1', 'r 2']);
 });

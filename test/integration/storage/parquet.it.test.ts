@@ -77,7 +77,8 @@ describe('an upload whose answer is lost', () => {
     await using store = new S3Store({
       ...s3,
       endpoint: proxy.url,
-      timeoutMs: 1_000,
+      // Longer than a right answer takes on a busy machine: the lost one is waited for once.
+      timeoutMs: 4_000,
       firstRetryMs: 10,
       onRetry: (error) => retries.push(error),
     });
