@@ -3,6 +3,8 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { Command } from 'commander';
+import { register as registerStack } from '../commands/stack.ts';
 import { configOf, configSources, projectDir } from '../config.ts';
 import { shownSettings } from './shown.ts';
 
@@ -29,19 +31,49 @@ function millrace(args: readonly string[], env: Readonly<Record<string, string>>
   );
 }
 
+/** What `millrace` rejects with, asked in this process: the same commands over the same variables. */
+async function refusal(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<unknown> {
+  const before = process.env;
+  const { MILLRACE_STACK: _, MILLRACE_TEST_STACK: __, ...rest } = before;
+  const program = new Command('millrace').option('--stack <name>').exitOverride();
+  registerStack(program);
+  process.env = { ...rest, MILLRACE_HOME: home, ...env };
+  try {
+    return await program.parseAsync(args, { from: 'user' }).then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+  } finally {
+    process.env = before;
+  }
+}
+
 describe('a name of a stack', () => {
   test.each(['', '.', '..', '../..', 'My Stack', '/tmp', 'a/b', '-x', 'a'.repeat(32)])(
     '%j is refused before anything is removed, from the option and from the variable',
     async (name) => {
       mkdirSync(join(home, 'kept'), { recursive: true });
-      const option = await millrace(['down', '--wipe', `--stack=${name}`]);
-      const variable = await millrace(['down', '--wipe'], { MILLRACE_STACK: name });
-      for (const { code, err } of [option, variable]) {
-        expect([code, err]).toEqual([1, expect.stringContaining('is no name of a stack [CONFIG_INVALID]')]);
+      const option = await refusal(['down', '--wipe', `--stack=${name}`]);
+      const variable = await refusal(['down', '--wipe'], { MILLRACE_STACK: name });
+      for (const error of [option, variable]) {
+        expect(error).toMatchObject({
+          code: 'CONFIG_INVALID',
+          message: expect.stringContaining('is no name of a stack'),
+        });
       }
       expect(existsSync(join(home, 'kept'))).toBe(true);
     },
   );
+
+  test('that is refused ends the process with exit code 1, from the option and from the variable', async () => {
+    mkdirSync(join(home, 'kept'), { recursive: true });
+    const option = await millrace(['down', '--wipe', '--stack=../..']);
+    const variable = await millrace(['down', '--wipe'], { MILLRACE_STACK: '' });
+    for (const { code, err } of [option, variable]) {
+      expect([code, err]).toEqual([1, expect.stringContaining('is no name of a stack [CONFIG_INVALID]')]);
+    }
+    expect(existsSync(join(home, 'kept'))).toBe(true);
+  });
 
   test('of a folder that no start of a stack has made: the folder is not removed', async () => {
     mkdirSync(join(home, 'photos'));
