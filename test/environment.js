@@ -1,6 +1,6 @@
 /**
  * jest's environment for Node, with an ordinary global object: each test file still has its own. The contextified global object of
- * `vm.createContext(object)` runs an interceptor at each use of `Map`, `Buffer` or `Number`: about a fourth of the CPU time of the unit tests.
+ * `vm.createContext(object)` runs an interceptor at each use of `Map`, `Buffer` or `Number`: up to a fourth of the CPU time of a test file.
  */
 import vm from 'node:vm';
 import { TestEnvironment } from 'jest-environment-node';
