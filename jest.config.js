@@ -1,6 +1,6 @@
 /** Native ESM: run through `node --experimental-vm-modules`; see docs/adr. */
 export default {
-  testEnvironment: 'node',
+  testEnvironment: '<rootDir>/test/environment.js',
   extensionsToTreatAsEsm: ['.ts'],
   transform: {
     '^.+\\.ts$': [

@@ -3,6 +3,9 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { Command } from 'commander';
+import { register as registerStack } from '../commands/local/stack.ts';
+import { register as registerStatus } from '../commands/proof/status.ts';
 import { configOf, configSources, projectDir } from './config.ts';
 import { shownSettings } from './shown.ts';
 
@@ -29,45 +32,76 @@ function millrace(args: readonly string[], env: Readonly<Record<string, string>>
   );
 }
 
+/** What `millrace` rejects with, asked in this process: the same commands over the same variables. */
+async function refusal(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<unknown> {
+  const before = process.env;
+  const { MILLRACE_STACK: _, MILLRACE_TEST_STACK: __, ...rest } = before;
+  const program = new Command('millrace').option('--stack <name>').exitOverride();
+  registerStack(program);
+  registerStatus(program);
+  process.env = { ...rest, MILLRACE_HOME: home, ...env };
+  try {
+    return await program.parseAsync(args, { from: 'user' }).then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+  } finally {
+    process.env = before;
+  }
+}
+
 describe('a name of a stack', () => {
   test.each(['', '.', '..', '../..', 'My Stack', '/tmp', 'a/b', '-x', 'a'.repeat(32)])(
     '%j is refused before anything is removed, from the option and from the variable',
     async (name) => {
       mkdirSync(join(home, 'kept'), { recursive: true });
-      const option = await millrace(['down', '--wipe', `--stack=${name}`]);
-      const variable = await millrace(['down', '--wipe'], { MILLRACE_STACK: name });
-      for (const { code, err } of [option, variable]) {
-        expect([code, err]).toEqual([1, expect.stringContaining('is no name of a stack [CONFIG_INVALID]')]);
+      const option = await refusal(['down', '--wipe', `--stack=${name}`]);
+      const variable = await refusal(['down', '--wipe'], { MILLRACE_STACK: name });
+      for (const error of [option, variable]) {
+        expect(error).toMatchObject({
+          code: 'CONFIG_INVALID',
+          message: expect.stringContaining('is no name of a stack'),
+        });
       }
       expect(existsSync(join(home, 'kept'))).toBe(true);
     },
   );
 
+  test('that is refused ends the process with exit code 1, from the option and from the variable', async () => {
+    mkdirSync(join(home, 'kept'), { recursive: true });
+    const option = await millrace(['down', '--wipe', '--stack=../..']);
+    const variable = await millrace(['down', '--wipe'], { MILLRACE_STACK: '' });
+    for (const { code, err } of [option, variable]) {
+      expect([code, err]).toEqual([1, expect.stringContaining('is no name of a stack [CONFIG_INVALID]')]);
+    }
+    expect(existsSync(join(home, 'kept'))).toBe(true);
+  });
+
   test('of a folder that no start of a stack has made: the folder is not removed', async () => {
     mkdirSync(join(home, 'photos'));
     writeFileSync(join(home, 'photos', 'one.jpg'), 'x');
-    const { code, err } = await millrace(['down', '--wipe', '--stack', 'photos']);
-    expect([code, err]).toEqual([
-      1,
-      expect.stringContaining('is not the folder of a stack photos; nothing was removed'),
-    ]);
+    const error = await refusal(['down', '--wipe', '--stack', 'photos']);
+    expect(error).toMatchObject({
+      message: expect.stringContaining('is not the folder of a stack photos; nothing was removed'),
+    });
     expect(existsSync(join(home, 'photos', 'one.jpg'))).toBe(true);
   });
 
   test('of a stack that was never started does not fall back to the ports of another one', async () => {
     mkdirSync(join(home, 'blue'));
     writeFileSync(join(home, 'blue', 'stack.json'), JSON.stringify({ name: 'blue', config: {} }));
-    const { code, err } = await millrace(['status', '--stack', 'bleu']);
-    expect(code).toBe(1);
-    expect(err).toContain('there is no stack bleu; did you mean blue?');
-    expect(err).toContain('Stacks here: blue.');
+    expect(await refusal(['status', '--stack', 'bleu'])).toMatchObject({
+      code: 'CONFIG_INVALID',
+      message: expect.stringContaining('there is no stack bleu; did you mean blue?'),
+      remedy: expect.stringContaining('Stacks here: blue.'),
+    });
   });
 
   test.each(['MILLRACE_HOME', 'MILLRACE_CACHE'])(
     '%s that is empty names no folder, and nothing is done',
     async (name) => {
-      const { code, err } = await millrace(['doctor'], { [name]: '' });
-      expect([code, err]).toEqual([1, expect.stringContaining(`${name} is ""`)]);
+      const error = await refusal(['doctor'], { [name]: '' });
+      expect(error).toMatchObject({ message: expect.stringContaining(`${name} is ""`) });
     },
   );
 });

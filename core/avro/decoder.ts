@@ -45,6 +45,18 @@ interface Reader {
   readonly guard: Guard | undefined;
 }
 
+/** By reader, then by writer: to make one costs as much as to decode some hundred records. */
+const resolvers = new WeakMap<AvroType, WeakMap<AvroType, Resolver>>();
+
+/** @throws Error when values of the writer cannot be read. */
+function resolverOf(reader: AvroType, writer: AvroType): Resolver {
+  const known = resolvers.get(reader) ?? new WeakMap<AvroType, Resolver>();
+  resolvers.set(reader, known);
+  const resolver = known.get(writer) ?? reader.createResolver(writer, { ignoreNamespaces: true });
+  known.set(writer, resolver);
+  return resolver;
+}
+
 /** An id that the registry does not know. Times are milliseconds of wall time. */
 interface Unknown {
   readonly error: MillraceError;
@@ -237,7 +249,7 @@ export class AvroDecoder<T> {
     try {
       const extended = this.#extend?.(schema);
       const type = extended === undefined ? this.#reader : avroType(extended);
-      return { writer: schema, type, resolver: type.createResolver(writer, { ignoreNamespaces: true }), guard };
+      return { writer: schema, type, resolver: resolverOf(type, writer), guard };
     } catch (cause) {
       throw new MillraceError(
         'SCHEMA_INCOMPATIBLE',

@@ -271,15 +271,26 @@ export interface AvroTypeOptions {
   readonly exactDecimals?: boolean;
 }
 
+/** Types by schema object: to compile one costs as much as to decode some hundred records. */
+const compiled = { usual: new WeakMap<object, AvroType>(), exact: new WeakMap<object, AvroType>() };
+
 /**
- * The type of a schema.
+ * The type of a schema. An object is compiled once: do not change it afterwards.
  *
  * @throws Error when it is no valid Avro schema.
  */
 export function avroType(schema: object | string, options: AvroTypeOptions = {}): AvroType {
-  const decimal = options.exactDecimals === true ? ExactDecimalType : DecimalType;
+  const exact = options.exactDecimals === true;
+  if (typeof schema === 'string') return compile(schema, exact);
+  const known = exact ? compiled.exact : compiled.usual;
+  const type = known.get(schema) ?? compile(schema, exact);
+  known.set(schema, type);
+  return type;
+}
+
+function compile(schema: object | string, exact: boolean): AvroType {
   return avro.Type.forSchema(schema as never, {
-    logicalTypes: { decimal: decimal as never },
+    logicalTypes: { decimal: (exact ? ExactDecimalType : DecimalType) as never },
     typeHook: replacement,
     omitRecordMethods: true,
   });

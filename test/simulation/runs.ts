@@ -98,7 +98,10 @@ async function replayed({ log, scenario }: SimulationResult): Promise<string[]> 
   return wrong;
 }
 
-/** Likewise in processes of their own, which share the seeds. `root` is the folder of the sources, by default ours. */
+/**
+ * Likewise in processes of their own, which share the seeds. `root` is the folder of the sources, by default ours. A `root` that is given gets
+ * a folder `compiled`: what Node compiles is kept there for the next processes.
+ */
 export async function runApart(
   options: Omit<RunOptions, 'onRun'> & {
     readonly processes: number;
@@ -140,13 +143,14 @@ function add(a: Report, b: Report): Report {
 
 function runChild(options: Parameters<typeof runApart>[0]): Promise<Report> {
   const root = options.root ?? join(import.meta.dirname, '../..');
+  const cache = options.root === undefined ? {} : { NODE_COMPILE_CACHE: join(root, 'compiled') };
   const { scenarios: names, from, count, climate, once = false, signal } = options;
   const request = JSON.stringify({ scenarios: names, from, count, climate, once });
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [join(root, 'test/simulation/child.ts'), request], {
       stdio: ['ignore', 'pipe', 'pipe'],
       cwd: root,
-      env: { ...process.env, NODE_OPTIONS: '' },
+      env: { ...process.env, ...cache, NODE_OPTIONS: '' },
       ...(signal === undefined ? {} : { signal }),
     });
     const out: Buffer[] = [];

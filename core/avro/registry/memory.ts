@@ -1,6 +1,9 @@
 import { MillraceError } from '../../base/errors.ts';
 import type { Schemas } from '../schemas.ts';
 
+/** One object per text for all instances, so that its type is compiled once. As many as a process knows schemas. */
+const parsed = new Map<string, object>();
+
 /** Schemas without a registry: ids count up from 1 in the order of registration. Does not check compatibility. */
 export class MemorySchemas implements Schemas {
   readonly lagMs = 0;
@@ -11,7 +14,9 @@ export class MemorySchemas implements Schemas {
     const text = JSON.stringify(schema);
     const known = this.#ids.get(text);
     if (known !== undefined) return known;
-    const id = this.#schemas.push(JSON.parse(text) as object);
+    const own = parsed.get(text) ?? (JSON.parse(text) as object);
+    parsed.set(text, own);
+    const id = this.#schemas.push(own);
     this.#ids.set(text, id);
     return id;
   }

@@ -22,6 +22,8 @@ export class CandlesChecker {
   readonly #decode: Decode;
   readonly #decoded = new WeakMap<LogRecord, unknown>();
   readonly #committed = new Map<number, bigint>();
+  /** By partition: the newest record of the input, and what all up to it means. What is visible of it only grows. */
+  readonly #meant = new Map<number, { readonly newest: LogRecord | undefined; readonly meant: readonly Meant[] }>();
 
   constructor(rules: Rules & { readonly partitions: number; readonly partialMs: number }, decode: Decode) {
     this.#rules = rules;
@@ -68,7 +70,7 @@ export class CandlesChecker {
   }
 
   #instant(view: View, partition: number, committed: bigint): string[] {
-    const meant = interpret(this.#input(view, partition), this.#rules);
+    const meant = this.#interpreted(view, partition);
     const below = meant.filter(({ offset }) => offset < committed);
     const expected = (of: (each: Meant) => readonly string[]): string[] => below.flatMap(of);
     const dead = this.#all<DeadLetter>(view, 'ohlcv.dead', partition).map(({ origin }) => `${origin.offset}`);
@@ -102,7 +104,7 @@ export class CandlesChecker {
   }
 
   #final(view: View, partition: number): string[] {
-    const meant = interpret(this.#input(view, partition), this.#rules);
+    const meant = this.#interpreted(view, partition);
     const late = this.#all<LateTrade>(view, 'ohlcv.late', partition);
     const lives = Map.groupBy(this.#all<Candle>(view, 'market.candles', partition), nameOf);
     const wrong: string[] = [];
@@ -128,11 +130,17 @@ export class CandlesChecker {
     return wrong;
   }
 
-  #input(view: View, partition: number): { offset: bigint; change: unknown }[] {
-    return view.records(input, partition).flatMap((record) => {
-      if (record.value === null) return [];
-      return [{ offset: record.offset, change: this.#read(record) }];
-    });
+  #interpreted(view: View, partition: number): readonly Meant[] {
+    const records = view.records(input, partition);
+    const newest = records.at(-1);
+    const known = this.#meant.get(partition);
+    if (known !== undefined && known.newest === newest) return known.meant;
+    const changes = records
+      .filter(({ value }) => value !== null)
+      .map((record) => ({ offset: record.offset, change: this.#read(record) }));
+    const meant = interpret(changes, this.#rules);
+    this.#meant.set(partition, { newest, meant });
+    return meant;
   }
 
   #all<T>(view: View, topic: string, partition: number): T[] {

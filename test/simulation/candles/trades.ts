@@ -79,10 +79,17 @@ export function interpret(
   return meant;
 }
 
+/** Rows are looked at again and again while a run goes on. */
+const times = new WeakMap<TradeRow, bigint>();
+
 /** Event time, microseconds. */
-export function timeOf({ executed_at }: TradeRow): bigint {
-  const [, whole, fraction = ''] = /^(.*?)(?:\.(\d+))?Z$/.exec(executed_at) ?? [];
-  return BigInt(Date.parse(`${whole}Z`)) * 1_000n + BigInt(fraction.padEnd(6, '0').slice(0, 6));
+export function timeOf(row: TradeRow): bigint {
+  const known = times.get(row);
+  if (known !== undefined) return known;
+  const [, whole, fraction = ''] = /^(.*?)(?:\.(\d+))?Z$/.exec(row.executed_at) ?? [];
+  const time = BigInt(Date.parse(`${whole}Z`)) * 1_000n + BigInt(fraction.padEnd(6, '0').slice(0, 6));
+  times.set(row, time);
+  return time;
 }
 
 export function startOf(time: bigint, length: bigint): bigint {
