@@ -115,7 +115,7 @@ describe('the trades connector', () => {
       });
     }
     expect(config['producer.override.max.request.size']).toBe(String(captureRecordBytes));
-    // With room for what a dead letter adds.
+    // The limit leaves room for the fields that a dead letter adds.
     expect(decodeLimits.maxBytes).toBeGreaterThanOrEqual(captureRecordBytes + 65_536);
     expect(config['transforms.partition.partition.topic.num']).toBe(
       String(topics.find((topic) => topic.name === 'cdc.public.trades')?.partitions),

@@ -7,7 +7,7 @@ import type { Recaptured } from './recapture.ts';
 const done: Recaptured = { lsn: 8n, place: 7n, from: 0n, to: 0n, moved: 0n, tables: [], untold: [] };
 const trace = `org.apache.kafka.connect.errors.ConnectException: x\nCaused by: org.postgresql.util.PSQLException: ERROR: ${refusal}: y`;
 
-/** A connector that a crash found in the middle of its first snapshot. */
+/** A connector after a crash within its first snapshot. */
 function world() {
   const state = {
     connector: 'RUNNING' as string | undefined,
