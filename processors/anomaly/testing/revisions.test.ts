@@ -64,7 +64,7 @@ describe('a revised candle', () => {
       'volume_spike@39 RAISED 1',
       'volume_spike@40 RAISED 1',
     ]);
-    // In the baselines of 25 and 39, and no more in that of 40.
+    // Part of the baselines of 25 and 39, and not of that of 40.
     bench.candles(revised({ at: 19, volume: '2000' }));
     expect((await bench.said()).slice(3)).toEqual(['volume_spike@25 RETRACTED 2', 'volume_spike@39 RETRACTED 2']);
   });

@@ -109,7 +109,7 @@ describe('time', () => {
     const feed = new Feed();
     driver.send(feed.change({ at: '12:00:10' }));
     await driver.beat(time('12:05:00'));
-    // The greatest event time now, committed five minutes later: 12:00 is closed and stays closed.
+    // The greatest event time now, committed five minutes later: 12:00 stays closed.
     driver.send(feed.change({ at: '12:00:11', log: '12:05:01', id: 'delayed' }));
     await driver.run();
     driver.crash();
