@@ -4,7 +4,7 @@ import type { Client } from 'pg';
 import { writeBatch } from './batch.ts';
 import type { TradeRow } from './rows/row.ts';
 
-/** Takes statements and the rows of a COPY, and inserts all of them. */
+/** Accepts statements and the rows of a COPY, and inserts all of them. */
 class FakeClient {
   copied = '';
   readonly statements: string[] = [];
