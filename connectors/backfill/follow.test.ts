@@ -110,7 +110,7 @@ describe('a backfill', () => {
     expect(asked).toEqual(['SELECT', 'DELETE']);
   });
 
-  test('is waited for until its own end, whatever is said of others', async () => {
+  test('is followed to its own end, also with notices of other backfills', async () => {
     notice('TABLE_SCAN_COMPLETED', 'SUCCEEDED', 'another');
     notice('COMPLETED', undefined, 'another');
     notice('STARTED');

@@ -138,7 +138,7 @@ function failed({ table, id }: Backfill, status: string, captured: number): Mill
   return new MillraceError(
     'BACKFILL_FAILED',
     `backfill of ${table} ended after ${captured} rows: ${reasons[status] ?? status} (${id})`,
-    { remedy: 'Put that right, and begin it again: rows that came already do no harm.' },
+    { remedy: 'Remove the cause, then start the backfill again: rows already captured do no harm.' },
   );
 }
 

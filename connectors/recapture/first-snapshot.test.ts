@@ -76,7 +76,7 @@ describe('a first snapshot', () => {
     expect(events).toEqual(['interrupted', 'fill', 'reset', 'begun anew', 'resume']);
   });
 
-  test('whose filling was cut short is filled by whoever finds it twice: the first time somebody may just be filling it', async () => {
+  test('with an interrupted filling is filled when found twice: at the first look another process may be filling it', async () => {
     const { state, events, snapshot } = world();
     state.connector = 'STOPPED';
     await snapshot.look();

@@ -28,7 +28,7 @@ export async function bringToRest({ client, definition: { name, config }, signal
       if (performance.now() > giveUpAt) {
         throw new MillraceError('CONNECTOR_FAILED', `connector ${name} does not come to rest`, {
           cause: error,
-          remedy: 'Look at `millrace logs connect`, restart Kafka Connect, and say it again.',
+          remedy: 'Look at `millrace logs connect`, restart Kafka Connect, then run the command again.',
         });
       }
     }

@@ -70,7 +70,7 @@ export async function dropSlot(db: Pick<Client, 'query'>, slot: string, signal?:
     }
     if (performance.now() > giveUpAt) {
       throw new MillraceError('POSTGRES_REFUSED', `replication slot ${slot} is still in use`, {
-        remedy: 'Stop whoever reads it (pg_stat_replication names it) and try again.',
+        remedy: 'Stop its reader (pg_stat_replication names it), then run the command again.',
       });
     }
     await sleep(200);

@@ -275,7 +275,7 @@ class Refill {
     throw new MillraceError(
       'SCHEMA_INCOMPATIBLE',
       `${table.name}.${unknown.name} may not be null, and of rows that were deleted the archive does not compare it`,
-      { remedy: 'Let the column be null, and say it again.' },
+      { remedy: 'Make the column nullable, then run the command again.' },
     );
   }
 

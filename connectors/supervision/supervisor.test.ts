@@ -49,7 +49,7 @@ class World {
 }
 
 describe('the supervisor', () => {
-  test('leaves what runs, and what somebody paused, alone', async () => {
+  test('does not restart running or paused parts', async () => {
     const world = new World();
     await world.until(5);
     world.state = 'PAUSED';

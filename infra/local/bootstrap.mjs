@@ -57,7 +57,7 @@ async function install() {
   const lock = join(root, '.millrace', 'install.lock');
   await acquire(lock);
   try {
-    if (isInstalled() && findNode() !== undefined) return; // somebody else was faster
+    if (isInstalled() && findNode() !== undefined) return; // another process was faster
     process.stderr.write('installing the packages of package-lock.json (npm ci), once …\n');
     // npm gives its own path to its scripts; otherwise npm is found on the PATH.
     const npm = process.env.npm_execpath;

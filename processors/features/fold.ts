@@ -315,7 +315,7 @@ export class FeaturesFold implements Fold<TradeChange> {
       throw new MillraceError(
         'CONFIG_INVALID',
         `features: the state of set ${set} was made with a step of ${known.step} µs, windows of up to ${known.longest} µs and ${known.digits} digits`,
-        { remedy: 'Go back to those settings, or drop the changelog and begin anew with another set name.' },
+        { remedy: 'Go back to those settings, or delete the changelog and start with another set name.' },
       );
     }
     shapes.set(shapeKey, { step, longest, digits });

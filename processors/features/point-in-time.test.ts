@@ -49,7 +49,7 @@ async function rowsOf(changes: readonly TradeChange[], crashAt: readonly number[
   return driver.outputs<object, Features>('market.features');
 }
 
-test('rows up to an instant are the same bytes whatever happens after it', async () => {
+test('rows up to an instant have the same bytes for any later changes', async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(fc.record({ trade: made, other: made }), { minLength: 1, maxLength: 25 }),
@@ -72,7 +72,7 @@ test('rows up to an instant are the same bytes whatever happens after it', async
   );
 });
 
-test('rows are the same bytes whatever the chunks and wherever it crashes', async () => {
+test('rows have the same bytes for any chunks and after a crash at any point', async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(made, { minLength: 1, maxLength: 25 }),

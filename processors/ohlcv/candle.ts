@@ -168,7 +168,7 @@ const SMALL = 10n ** 30n;
  * The notional of the longest candle must fit DECIMAL(38,16), so a shorter candle may have only its share. For a plan up to a day, a
  * one-minute candle may have some 7 × 10^18.
  *
- * @throws MillraceError when the notional is too large
+ * @throws MillraceError BAD_RECORD: the notional exceeds the share.
  */
 function check(into: Accumulator | null, trade: Trade | null, share: number): void {
   const sum = into?.notional ?? 0n;

@@ -21,7 +21,7 @@ describe('a port', () => {
     await answersTcp(taken.port);
   });
 
-  test('that nobody has is free, has no holder and does not answer', async () => {
+  test('without a holder is free and does not answer', async () => {
     const { port } = await (async () => {
       await using short = await listening('127.0.0.1');
       return { port: short.port };

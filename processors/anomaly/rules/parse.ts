@@ -6,7 +6,7 @@ import type { Rule as RuleRecord } from '../../../schemas/gen/rule.ts';
 import { measures } from './measure.ts';
 import type { Rule } from './rule.ts';
 
-/** Greatest limit, exclusive: what a DECIMAL(20,8) holds. */
+/** Upper bound of limits, exclusive: the range of DECIMAL(20,8). */
 const LIMIT = 10n ** 20n;
 
 /** All values are text: `70000.1` or `3x` never passes through a number that could round it. */

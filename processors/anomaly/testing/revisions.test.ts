@@ -124,7 +124,7 @@ describe('a revised candle', () => {
   });
 });
 
-test('whatever is revised in whatever order, what stands in the end is what the last revisions say', async () => {
+test('after any revisions in any order, the anomalies are those of the last revisions', async () => {
   const figures = fc.record({ volume: fc.nat(40), close: fc.integer({ min: 90, max: 110 }) });
   const firsts = fc.array(figures, { minLength: 8, maxLength: 25 });
   const later = fc.array(fc.record({ at: fc.nat(24), empty: fc.nat(5), ...{ figures } }), { maxLength: 25 });

@@ -145,7 +145,7 @@ describe('a candle that is made again', () => {
     );
   });
 
-  test('of an interval that began in the middle of it has what came since, whatever else is known', async () => {
+  test('of an interval added within it has the changes since then, whatever else the task knows', async () => {
     const first = { ...create('d', '30', '110'), deploy: { intervals: ['1m', '5m'] } };
     const since = [first, create('e', '35', '120'), create('f', '40', '105'), remove('e', '35', '120', '50')];
     expect((await told([...three, ...since], { intervals: ['5m'] })).candle).toBe('CLOSED#1 o110 h110 l105 c105 v2 n2');

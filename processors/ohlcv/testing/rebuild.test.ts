@@ -205,7 +205,7 @@ describe('a rebuild', () => {
     expect((await rebuilt()).map(line)[0]).toBe('BTC/USD 1m 12:02:00 REVISED#1 o100 h100 l100 c100 v1 n1');
   });
 
-  test('of an order for a candle that is not frozen, or for a symbol that nobody knows, does nothing', async () => {
+  test('of an order for a candle that is not frozen, or for an unknown symbol, does nothing', async () => {
     trade({ at: '12:00:05', log: '12:00:05', id: 'a' });
     await driver.beat(time('12:05:00'));
     const window = { interval: '1m', window_start: time('12:00:00'), revision: 1 };

@@ -84,7 +84,7 @@ describe('time', () => {
     expect(await lines(driver)).toEqual(['BTC/USD 1m 12:00:00 CLOSED#1 o100 h100 l100 c100 v2 n2']);
   });
 
-  test('an event time may be ahead of its own log time by the allowed skew, whatever the log time of others', async () => {
+  test('an event time may be ahead of its own log time by the allowed skew, for any log time of others', async () => {
     await using driver = await open();
     const feed = new Feed();
     driver.send(feed.change({ at: '12:30:00', symbol: 'ETH/USD' }));
