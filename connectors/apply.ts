@@ -1,13 +1,13 @@
-/** Brings a connector to the state of its definition and proves that it runs. */
+/** Applies a definition to its connector and proves that the connector runs. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MillraceError } from '../core/base/errors.ts';
 import type { ConnectClient, ConnectorStatus, FieldErrors } from './client.ts';
 import { type Definition, differences } from './definition/definition.ts';
 
 export interface ApplyOptions {
-  /** How long it may take to run. Default 60,000. */
+  /** Longest wait for the connector to run, milliseconds. Default 60,000. */
   readonly timeoutMs?: number;
-  /** How long a changed connector must be seen running: a wrong setting often fails only after a moment. Default 1500. */
+  /** Time for which a changed connector must stay running, milliseconds: a wrong setting often fails only after a moment. Default 1500. */
   readonly settleMs?: number;
   readonly signal?: AbortSignal;
 }
@@ -17,7 +17,7 @@ const defaultTimeoutMs = 60_000;
 export interface Applied {
   readonly name: string;
   readonly action: 'created' | 'updated' | 'restarted' | 'unchanged';
-  /** Settings that were changed, names only. */
+  /** Names of the changed settings, without values. */
   readonly changed: readonly string[];
   readonly status: ConnectorStatus;
 }
@@ -25,8 +25,10 @@ export interface Applied {
 /**
  * Idempotent: an equal configuration is not sent again, so nothing restarts.
  *
- * @throws MillraceError CONNECTOR_INVALID: a line per refused field, or its first snapshot is under way; nothing was changed. CONNECTOR_FAILED: it was applied and does not run;
- *   the message has the causes of the failed task's trace. CONNECT_UNREACHABLE.
+ * @throws MillraceError CONNECTOR_INVALID: one line per refused field, or the first snapshot is under way. Nothing was changed.
+ * @throws MillraceError CONNECTOR_FAILED: the connector was applied and does not run. The message has the causes from the failed task's
+ *   trace.
+ * @throws MillraceError CONNECT_UNREACHABLE
  */
 export async function applyConnector(
   client: ConnectClient,
@@ -59,7 +61,10 @@ export async function applyConnector(
   return { name, action, changed, status };
 }
 
-/** Other settings begin the task anew, and a first snapshot does not go on where it was. One that has written nothing yet loses nothing. */
+/**
+ * Other settings restart the task, and a first snapshot cannot continue after a restart. A snapshot that has written nothing yet loses
+ * nothing.
+ */
 async function afterFirstSnapshot(client: ConnectClient, name: string, { timeoutMs, signal }: ApplyOptions) {
   const giveUpAt = performance.now() + (timeoutMs ?? defaultTimeoutMs);
   for (;;) {
@@ -77,7 +82,7 @@ async function afterFirstSnapshot(client: ConnectClient, name: string, { timeout
         },
       );
     }
-    // No more often: Connect reads its whole topic of offsets to answer.
+    // At most one request a second: Connect reads its whole offsets topic to answer.
     await sleep(1_000, undefined, signal === undefined ? {} : { signal });
   }
 }
@@ -110,7 +115,7 @@ async function waitRunning(
   for (;;) {
     const status = await client.status(name, signal);
     const now = performance.now();
-    // A task that still runs with the settings of before says nothing about these.
+    // A task that still runs with the old settings proves nothing about the new ones.
     const current = (await client.taskConfigs(name, signal)).every((task) => isCurrent(config, task));
     if (status !== undefined && current && isRunning(status)) {
       runningSince ??= now;
@@ -119,7 +124,7 @@ async function waitRunning(
       runningSince = undefined;
     }
     if (status !== undefined && current && failedTrace(status) !== undefined) {
-      // The state of before a restart is shown for a moment after it.
+      // After a restart, Connect still reports the old state for a moment.
       failedSince ??= now;
       if (now - failedSince >= 3000) throw failure(status);
     } else {

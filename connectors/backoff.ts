@@ -1,13 +1,13 @@
 export interface Backoff {
-  /** Wait before the first repetition, milliseconds. */
+  /** Wait before the first retry, milliseconds. */
   readonly firstMs: number;
   /** Upper bound of every wait, milliseconds. */
   readonly maxMs: number;
 }
 
 /**
- * Milliseconds to wait before repetition `attempt` (from 1): doubles up to the bound, and half of it is left to chance so that
- * many waiters do not come back together.
+ * Wait before retry `attempt` (from 1), milliseconds. It doubles up to the bound. Half of it is random, so that many clients do not retry
+ * together.
  */
 export function waitMs(backoff: Backoff, attempt: number, random: () => number): number {
   const full = Math.min(backoff.maxMs, backoff.firstMs * 2 ** Math.min(attempt - 1, 30));

@@ -12,10 +12,10 @@ interface Answer {
 
 let server: Server;
 let url: string;
-/** Answers in turn per request line, the last one again and again; a request without any is never answered. */
+/** Responses by request line, in order; the last one repeats. A request line without responses is never answered. */
 let answers: Record<string, Answer[]>;
 let asked: string[];
-/** Bodies of requests. */
+/** Request bodies. */
 let sent: unknown[];
 
 beforeEach(async () => {

@@ -1,4 +1,4 @@
-/** Kafka Connect's REST API, the part that we use. Not its job: what to do about an answer. */
+/** Client of Kafka Connect's REST API, limited to the calls in use. Not its job: reactions to an answer. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { MillraceError } from '../core/base/errors.ts';
@@ -57,23 +57,26 @@ export interface TaskStatus {
   readonly trace: string | undefined;
 }
 
-/** How far a Debezium connector for Postgres has come, as Kafka Connect keeps it. */
+/** Position of a Debezium connector for Postgres, as Kafka Connect stores it. */
 export interface CapturePosition {
-  /** The furthest that it knows of: no slot that it reads has confirmed more. */
+  /** The greatest LSN in the position: no slot that the connector reads has confirmed more. */
   readonly lsn: bigint;
-  /** Commit time of that change, microseconds; 0 when it is not told. */
+  /** Commit time of that change, microseconds; 0 when unknown. */
   readonly time: bigint;
-  /** It is within its first snapshot, which does not go on from there: whoever interrupts it has to fill what is missing (recapture/first-snapshot.ts). */
+  /**
+   * The connector is within its first snapshot, which cannot continue from this position. After an interruption the missing rows must be
+   * filled (recapture/first-snapshot.ts).
+   */
   readonly unfinished: boolean;
 }
 
-/** What is left of Debezium's incremental snapshot. */
+/** Tables that Debezium's incremental snapshot has still to read. */
 export interface SnapshotBacklog {
-  /** How far the connector has come; 0n before it got anywhere. */
+  /** Position of the connector; 0n without one. */
   readonly lsn: bigint;
   /**
-   * Tables that are being read, and that wait for it. Undefined when Debezium does not say: from its restart within an incremental snapshot to that one's next portion, its positions
-   * name no tables. If it is killed in between, it has forgotten them, and its positions stay like that.
+   * Tables being read or queued. Undefined when the position names none: after a restart within an incremental snapshot, until its next
+   * portion. If Debezium is killed in that time, it has lost the tables, and the value stays undefined.
    */
   readonly tables: readonly string[] | undefined;
 }
@@ -84,11 +87,11 @@ export interface FieldErrors {
 }
 
 export interface ConnectClientOptions {
-  /** e.g. `http://127.0.0.1:8083`. */
+  /** Base URL, e.g. `http://127.0.0.1:8083`. */
   readonly url: string;
-  /** Of one request. Default 15,000: validation connects to the database. */
+  /** Timeout of one request, milliseconds. Default 15,000: validation connects to the database. */
   readonly timeoutMs?: number;
-  /** How long a rebalancing worker is asked again. Default 60,000. */
+  /** Time for which requests to a rebalancing worker are retried, milliseconds. Default 60,000. */
   readonly rebalanceMs?: number;
   readonly random?: () => number;
 }
@@ -98,8 +101,10 @@ type Offset = z.infer<typeof offsetsShape>['offsets'][number]['offset'] | undefi
 type Method = 'GET' | 'PUT' | 'POST' | 'PATCH' | 'DELETE';
 
 /**
- * Every call may throw MillraceError CONNECT_UNREACHABLE (nobody answers, an answer in 5xx, or a rebalance that does not end) and
- * CONNECTOR_INVALID (the worker refuses the request).
+ * Every call may throw.
+ *
+ * @throws MillraceError CONNECT_UNREACHABLE: no answer, a 5xx answer, or a rebalance that does not end.
+ * @throws MillraceError CONNECTOR_INVALID: the worker refuses the request.
  */
 export class ConnectClient {
   readonly url: string;
@@ -118,13 +123,13 @@ export class ConnectClient {
     return z.array(z.string()).parse(await this.#call('GET', '/connectors', undefined, signal));
   }
 
-  /** The configuration as applied, secrets still as references; undefined when there is no such connector. */
+  /** The applied configuration, secrets still as references; undefined when there is no such connector. */
   async config(name: string, signal?: AbortSignal): Promise<ConnectorConfig | undefined> {
     const answer = await this.#call('GET', `${path(name)}/config`, undefined, signal);
     return answer === undefined ? undefined : strings(configShape.parse(answer));
   }
 
-  /** What each task was started with. */
+  /** Configuration with which each task was started. */
   async taskConfigs(name: string, signal?: AbortSignal): Promise<readonly ConnectorConfig[]> {
     const answer = await this.#call('GET', `${path(name)}/tasks`, undefined, signal);
     return answer === undefined ? [] : tasksShape.parse(answer).map((task) => strings(task.config));
@@ -143,11 +148,11 @@ export class ConnectClient {
     };
   }
 
-  /** The fields that the connector's own validation refuses; empty when it may be applied. */
+  /** Fields that the connector's own validation refuses; empty when the configuration may be applied. */
   async validate(name: string, config: ConnectorConfig, signal?: AbortSignal): Promise<readonly FieldErrors[]> {
     const type = config['connector.class'] ?? '';
     const body = { name, ...config };
-    // Asked first, because validation of an unknown class is answered with 500.
+    // Checked first, because Connect answers 500 to the validation of an unknown class.
     const plugins = pluginsShape.parse(await this.#call('GET', '/connector-plugins', undefined, signal));
     if (!plugins.some((plugin) => plugin.class === type)) {
       const known = plugins.map((plugin) => plugin.class).join(', ');
@@ -167,7 +172,7 @@ export class ConnectClient {
       .map(({ value }) => ({ field: value.name, errors: value.errors }));
   }
 
-  /** Creates or replaces. */
+  /** Creates or replaces the connector. */
   async put(name: string, config: ConnectorConfig, signal?: AbortSignal): Promise<void> {
     await this.#call('PUT', `${path(name)}/config`, config, signal);
   }
@@ -191,22 +196,22 @@ export class ConnectClient {
     await this.#call('PUT', `${path(name)}/pause`, undefined, signal);
   }
 
-  /** Ends the tasks and keeps the definition. Returns before they have ended. */
+  /** Stops the tasks and keeps the definition. Returns before the tasks have ended. */
   async stop(name: string, signal?: AbortSignal): Promise<void> {
     await this.#call('PUT', `${path(name)}/stop`, undefined, signal);
   }
 
-  /** Creates a connector that does nothing until it is resumed. */
+  /** Creates a connector in the state STOPPED. */
   async createStopped(name: string, config: ConnectorConfig, signal?: AbortSignal): Promise<void> {
     await this.#call('POST', '/connectors', { name, config, initial_state: 'STOPPED' }, signal);
   }
 
-  /** Where the connector is; undefined when it never got anywhere. Outlives the connector. */
+  /** Position of the connector; undefined without one. It outlives the connector. */
   async position(name: string, signal?: AbortSignal): Promise<CapturePosition | undefined> {
     return positionOf(await this.#offset(name, signal));
   }
 
-  /** What a backfill has still to read. */
+  /** Tables that an incremental snapshot has still to read. */
   async unread(name: string, signal?: AbortSignal): Promise<SnapshotBacklog> {
     const offset = await this.#offset(name, signal);
     const lsn = positionOf(offset)?.lsn ?? 0n;
@@ -222,9 +227,10 @@ export class ConnectClient {
   }
 
   /**
-   * Lets a stopped connector go on from there: it takes no snapshot. `server` is its topic prefix.
+   * Sets the position of a stopped connector, which then takes no snapshot. @param server topic prefix
    *
-   * @throws MillraceError CONNECTOR_INVALID: a number of it would be rounded. CONNECTOR_UNKNOWN
+   * @throws MillraceError CONNECTOR_INVALID: JSON would round a number of the position.
+   * @throws MillraceError CONNECTOR_UNKNOWN
    */
   async setPosition(
     name: string,
@@ -243,10 +249,10 @@ export class ConnectClient {
   }
 
   /**
-   * Makes sure that no task of a stopped connector can write any more, also one that nobody sees: Kafka Connect fences them before it touches
-   * offsets, which stay as they are.
+   * Fences all tasks of a stopped connector, including tasks on a lost worker. Kafka Connect fences before it alters offsets. The offsets
+   * stay as they are.
    *
-   * @throws MillraceError CONNECTOR_INVALID while it is not at rest
+   * @throws MillraceError CONNECTOR_INVALID: the connector is not stopped.
    */
   async fence(name: string, signal?: AbortSignal): Promise<void> {
     const answer = await this.#call('GET', `${path(name)}/offsets`, undefined, signal);
@@ -255,7 +261,7 @@ export class ConnectClient {
     else await this.#call('PATCH', `${path(name)}/offsets`, known, signal);
   }
 
-  /** Forgets where a stopped connector was, so that it begins with a new snapshot. */
+  /** Deletes the offsets of a stopped connector, so that it begins with a new snapshot. */
   async deleteOffsets(name: string, signal?: AbortSignal): Promise<void> {
     await this.#call('DELETE', `${path(name)}/offsets`, undefined, signal);
   }
@@ -265,7 +271,7 @@ export class ConnectClient {
     return (await this.#call('DELETE', path(name), undefined, signal)) !== undefined;
   }
 
-  /** The parsed answer, null when it has no body, undefined for 404. */
+  /** The parsed answer; null for an empty body, undefined for 404. */
   async #call(method: Method, route: string, body: unknown, signal?: AbortSignal): Promise<unknown> {
     const deadline = performance.now() + this.#rebalanceMs;
     for (let attempt = 1; ; attempt++) {
@@ -277,7 +283,7 @@ export class ConnectClient {
         const code = status < 500 ? 'CONNECTOR_INVALID' : 'CONNECT_UNREACHABLE';
         throw new MillraceError(code, `Kafka Connect answers ${status} to ${method} ${route}: ${message}`);
       }
-      // Nobody knows yet who owns what. It passes.
+      // A rebalance is under way; it ends by itself.
       const wait = waitMs({ firstMs: 200, maxMs: 3000 }, attempt, this.#random);
       if (performance.now() + wait > deadline) {
         throw new MillraceError(
@@ -312,7 +318,7 @@ export class ConnectClient {
 }
 
 function positionOf(offset: Offset): CapturePosition | undefined {
-  // Transactions overlap: a change may have been written before the commit that was passed on before it. The slot confirms the commit.
+  // Transactions overlap: a change may lie before the last commit already passed on. The slot confirms the commit.
   const known = [offset?.lsn, offset?.lsn_proc, offset?.lsn_commit].filter((lsn) => typeof lsn === 'number');
   if (known.length === 0) return undefined;
   const within = offset?.snapshot === 'INITIAL' || offset?.snapshot === true;
@@ -324,14 +330,14 @@ function path(name: string): string {
   return `/connectors/${encodeURIComponent(name)}`;
 }
 
-/** As JSON has it. A position that was rounded would repeat changes or lose them. */
+/** A JSON number. A rounded position would repeat or lose changes. */
 function exact(value: bigint): number {
   const number = Number(value);
   if (Number.isSafeInteger(number)) return number;
   throw new MillraceError('CONNECTOR_INVALID', `a position of ${value} cannot be told to Kafka Connect exactly`);
 }
 
-/** Said with 409; but requests that the worker does not pass on, such as for a connector's tasks, end with 500 and the same words. */
+/** Connect answers 409 during a rebalance. Some requests, such as for a connector's tasks, answer 500 with the same message. */
 function isRebalance(status: number, message: string): boolean {
   return status === 409 || (status === 500 && /because a rebalance is expected/.test(message));
 }

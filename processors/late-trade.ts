@@ -5,17 +5,17 @@ import type { Trade } from './trade.ts';
 
 const OPERATIONS: Readonly<Record<string, Operation>> = { c: 'CREATE', r: 'READ', u: 'UPDATE', d: 'DELETE' };
 
-/** What became of a change that did not simply join what its processor makes. Microseconds. */
+/** Outcome of a change that did not simply join its processor's output. Times in microseconds. */
 export interface LateOutcome {
   readonly reason: LateReason;
   readonly effect: LateEffect;
-  /** The window or step that it is about; `start` is null outside every session. Null when it is not about one. */
+  /** Window or step concerned; `start` is null outside all sessions. Null when no window is concerned. */
   readonly window: { readonly name: string; readonly start: number | null } | null;
-  /** Watermark minus event time; null when it was not behind. */
+  /** Watermark minus event time, microseconds; null when the change was not behind. */
   readonly lateness: number | null;
 }
 
-/** The record of a processor's late topic. */
+/** Makes the record for a processor's late topic. */
 export function lateTrade(
   record: InputRecord<TradeChange>,
   trade: Omit<Trade, 'notional' | 'time'> & { readonly time: number | bigint },

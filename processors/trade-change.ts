@@ -4,7 +4,7 @@ import type { Input } from '../core/processor/define.ts';
 import { schemas } from '../schemas/gen/index.ts';
 import type { TradeChange, TradeRow } from '../schemas/gen/trade_change.ts';
 
-/** The changes of the table of trades. */
+/** Input: changes of the trades table. */
 export const trades: Input<TradeChange> = {
   topic: 'cdc.public.trades',
   schema: schemas.trade_change,
@@ -12,15 +12,15 @@ export const trades: Input<TradeChange> = {
   primaryKey: ['venue', 'symbol', 'trade_id'],
 };
 
-/** The rows of a change of one trade: the one it takes back, the one it brings. */
+/** Rows of a change of one trade: the old row and the new row. */
 export type TradeRows =
   | { readonly before: null; readonly after: TradeRow }
   | { readonly before: TradeRow; readonly after: TradeRow | null };
 
-/** @throws MillraceError BAD_RECORD for a change that is not of one trade, or not whole. */
+/** @throws MillraceError BAD_RECORD: the change is not of one trade, or is incomplete. */
 export function rowsOf({ op, before, after }: TradeChange): TradeRows {
   switch (op) {
-    // Rows of the first snapshot are where the stream begins.
+    // The stream begins with the rows of the first snapshot.
     case 'c':
     case 'r':
       return { before: null, after: presentRow(after, op) };
@@ -33,7 +33,7 @@ export function rowsOf({ op, before, after }: TradeChange): TradeRows {
   }
 }
 
-/** The row that a change of this operation has to have. @throws MillraceError BAD_RECORD */
+/** The row that a change with this operation must have. @throws MillraceError BAD_RECORD */
 export function presentRow(row: TradeRow | null, op: string): TradeRow {
   if (row !== null) return wholeRow(row, op);
   throw new MillraceError('BAD_RECORD', `a change without its row: op ${JSON.stringify(op)}`, {
@@ -41,7 +41,7 @@ export function presentRow(row: TradeRow | null, op: string): TradeRow {
   });
 }
 
-/** Of a change that is not of one trade. */
+/** Error for a change that is not of one trade. */
 export function unknownOperation(op: string): MillraceError {
   if (op !== 't') return new MillraceError('BAD_RECORD', `a change of an unknown kind: op ${JSON.stringify(op)}`);
   return new MillraceError('BAD_RECORD', 'the trades table was truncated: that names no trade', {

@@ -1,4 +1,4 @@
-/** Keys of state by symbol and by trade. */
+/** State keys by symbol and by trade. */
 import type { Store } from '../core/processor/define.ts';
 
 export function symbolKey(venue: string, symbol: string): string {
@@ -13,7 +13,7 @@ export function tradeKey(venue: string, symbol: string, id: string): string {
   return JSON.stringify([venue, symbol, id]);
 }
 
-/** Of a store by trade what it has of one symbol's, with their ids. Looks at all of it. */
+/** Entries of one symbol in a store by trade, with trade ids. Scans the whole store. */
 export function* tradesOf<V>(store: Store<V>, symbol: string): IterableIterator<[id: string, value: V]> {
   if (store.size === 0) return;
   const prefix = `${symbol.slice(0, -1)},`;

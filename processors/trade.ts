@@ -4,7 +4,7 @@ import { parseTimestamp } from '../core/values/time.ts';
 import { compareUtf8 } from '../core/values/utf8.ts';
 import type { TradeRow } from '../schemas/gen/trade_change.ts';
 
-/** A trade as processors take it. Price and size unscaled at scale 8, notional at scale 16. */
+/** A parsed trade. Price and size are unscaled at scale 8, notional at scale 16. */
 export interface Trade {
   readonly venue: string;
   readonly symbol: string;
@@ -19,9 +19,9 @@ export interface Trade {
 }
 
 /**
- * Reads a captured row. Prices of zero and below are trades, too (spreads, power, oil in April 2020); sizes below zero are not.
+ * Parses a captured row. Prices of zero and below are valid (spreads, power, oil in April 2020); sizes below zero are not.
  *
- * @throws MillraceError BAD_RECORD naming the field.
+ * @throws MillraceError BAD_RECORD: names the field.
  */
 export function readTrade(row: TradeRow): Trade {
   if (row.venue === '' || row.symbol === '' || row.trade_id === '')
@@ -41,8 +41,8 @@ export function readTrade(row: TradeRow): Trade {
 }
 
 /**
- * The order of trades: event time, venue sequence (none first), trade id by its UTF-8 bytes. Never arrival. Negative when the first is
- * before the other, 0 when they are the same. Not of objects: it is asked with every trade.
+ * Order of trades: event time, venue sequence (none first), trade id by its UTF-8 bytes. Never arrival. Negative when the first comes
+ * before the other, 0 when they are equal. Takes plain values instead of objects, because it runs for every trade.
  */
 export function compareTrades(
   time: number,

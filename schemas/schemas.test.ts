@@ -18,7 +18,7 @@ interface Field {
 interface Located {
   readonly path: string;
   readonly field: Field;
-  /** The non-null branch of the type, as an object. */
+  /** Non-null branch of the type, as an object. */
   readonly type: {
     readonly type?: unknown;
     readonly logicalType?: string;
@@ -27,7 +27,7 @@ interface Located {
   };
 }
 
-/** Every field of a schema, nested records' included. */
+/** All fields of a schema, including nested records. */
 function fieldsOf(node: unknown, path: string): Located[] {
   if (Array.isArray(node)) return node.flatMap((branch) => fieldsOf(branch, path));
   if (typeof node !== 'object' || node === null) return [];

@@ -1,8 +1,7 @@
 /**
- * The only list of topics: whatever is not here is not a topic of Millrace. Creating, comparing, routing and documenting them all
- * start from this file.
+ * The only list of topics: a topic outside it is not part of Millrace. Topics are created, compared, routed and documented from this file.
  *
- * Capture topics carry the default prefix `cdc`; Kafka Connect creates them (`createdBy: 'connect'`) from the same entries.
+ * Capture topics have the default prefix `cdc`. Kafka Connect creates them (`createdBy: 'connect'`) from the same entries.
  */
 import type { SchemaName } from './gen/index.ts';
 
@@ -12,18 +11,18 @@ export interface Topic {
   readonly name: string;
   readonly partitions: number;
   readonly cleanup: Cleanup;
-  /** Milliseconds that records are kept; -1 is for ever. Compacted topics keep the last record of a key for ever. */
+  /** Retention, milliseconds; -1 for unlimited. Compacted topics keep the last record of each key without limit. */
   readonly retentionMs: number;
-  /** Of a compacted topic: milliseconds that older records of a key are kept, too. Default: until Kafka compacts. */
+  /** For a compacted topic: time for which older records of a key are kept too, milliseconds. Default: until Kafka compacts. */
   readonly compactionLagMs?: number;
   readonly compression: 'zstd';
   /** Largest batch, bytes. Default: the broker's, 1 MiB. */
   readonly maxBatchBytes?: number;
-  /** The Avro schema of the key; null when there is no key, or when it is bytes that only one processor understands. */
+  /** Avro schema of the key. Null for a topic without keys, or with bytes that only one processor reads. */
   readonly key: SchemaName | null;
   /**
-   * The Avro schema of the value; null for bytes that only one processor understands. Of a capture topic it is the narrow schema
-   * that we read it by: Kafka Connect registers what it writes.
+   * Avro schema of the value; null for bytes that only one processor reads. For a capture topic it is the narrow reader schema: Kafka
+   * Connect registers its own writer schema.
    */
   readonly value: SchemaName | null;
   readonly createdBy: 'millrace' | 'connect';
@@ -32,23 +31,23 @@ export interface Topic {
 const DAY = 86_400_000;
 const FOR_EVER = -1;
 const CENTURY = 36_525 * DAY;
-/** Of inputs, and of the snapshots from which they are replayed. */
+/** Retention of inputs, and of the snapshots from which they are replayed. */
 const INPUT_RETENTION = 30 * DAY;
 const SIDE_RETENTION = 90 * DAY;
-/** Trades and everything derived from them have one partition count: a task writes to the partition it reads. */
+/** Trades and everything derived from them have one partition count: a task writes to the partition that it reads. */
 const PARTITIONS = 6;
 
 type Shape = Omit<Topic, 'name'>;
 
-/** Largest record that the connector sends of a captured table, bytes; an update has its row twice. */
+/** Largest record of a captured table that the connector sends, bytes. An update has its row twice. */
 export const captureRecordBytes = 8_000_000;
-/** Limit of our decoders: such a record passes, also within a dead letter. */
+/** Batch limit of the capture topics, bytes: one record of `captureRecordBytes` fits. */
 const captureBatchBytes = 8 * 1024 * 1024;
 
 const millrace = { partitions: PARTITIONS, compression: 'zstd', createdBy: 'millrace' } as const;
 const connect = { partitions: PARTITIONS, compression: 'zstd', createdBy: 'connect' } as const;
 
-/** What Debezium tells beside the rows, by schemas of its own. */
+/** Debezium's own records besides the rows, with its own schemas. */
 const told = {
   ...connect,
   partitions: 1,
@@ -66,30 +65,30 @@ const changelog = {
   key: null,
   value: null,
 } as const satisfies Shape;
-/** Kept for ever: what the archive has of the inputs can be replayed only with the journal of then. */
+/** Kept without limit: archived inputs can be replayed only with the journal of their time. */
 const journal = {
   ...stream,
   retentionMs: FOR_EVER,
   key: null,
   value: 'journal_entry',
 } as const satisfies Shape;
-/** Where replays begin: kept as long as what they read on from there. */
+/** Start points of replays: kept as long as the inputs that follow them. */
 const snapshots = { ...stream, key: null, value: null } as const satisfies Shape;
-/** A letter holds its record whole. */
+/** A dead letter contains the whole record. */
 const dead = {
   ...side,
   maxBatchBytes: 2 * captureBatchBytes,
   key: null,
   value: 'dead_letter',
 } as const satisfies Shape;
-/** What operators ordered; every process reads it whole. */
+/** Orders of operators; every process reads the whole topic. */
 const compacted = {
   ...millrace,
   partitions: 1,
   cleanup: 'compact',
   retentionMs: FOR_EVER,
 } as const satisfies Partial<Shape>;
-/** The record of what the archive holds is never deleted: visible means listed. */
+/** The list of the archive's files is never deleted: only listed files are visible. */
 const objects = {
   ...millrace,
   cleanup: 'delete',
@@ -127,13 +126,13 @@ const list = [
     key: null,
     value: 'heartbeat_change',
   },
-  // With `capture.transactions` only: begin and end of each transaction, for readers of their own.
+  // Only with `capture.transactions`: begin and end of each transaction, for readers outside Millrace.
   { name: 'cdc.transaction', ...told },
-  // What Debezium says of snapshots: where a backfill is, and how it ended.
+  // Debezium's notifications of snapshots: progress and result of a backfill.
   { name: 'cdc.notifications', ...told },
   { name: 'market.candles', ...stream, key: 'candle_key', value: 'candle' },
   { name: 'market.anomalies', ...stream, key: 'anomaly_key', value: 'anomaly' },
-  // A replay, also of archived input, needs the versions that its journal names; people write them, so they are few.
+  // A replay needs the rule versions that its journal names, also for archived input. Operators write them, so they are few.
   { name: 'rules', ...compacted, compactionLagMs: CENTURY, key: 'rule_key', value: 'rule' },
   { name: 'market.trades', ...stream, key: 'market_trade_key', value: 'market_trade' },
   { name: 'market.features', ...stream, key: 'features_key', value: 'features' },
@@ -142,7 +141,7 @@ const list = [
   { name: 'ohlcv.snapshots', ...snapshots },
   { name: 'ohlcv.late', ...side, key: 'trade_key', value: 'late_trade' },
   { name: 'ohlcv.dead', ...dead },
-  // Kept for ever, as the journal that names its records is.
+  // Kept without limit, like the journal that names its records.
   {
     name: 'ohlcv.rebuilds',
     ...stream,
@@ -175,22 +174,22 @@ const list = [
   { name: 'archive.cdc.public.instruments.objects', ...objects },
   { name: 'archive.market.candles.objects', ...objects },
   { name: 'archive.market.anomalies.objects', ...objects },
-  // One order of all replacements: what one lists, the next may replace.
+  // One order for all replacements: the next one may replace files that the last one listed.
   { name: 'archive.replacements', ...objects, partitions: 1, value: 'archive_replacement' },
-  // Days span partitions, so one task has them all. Each step of a day is kept for a while; how it is now, for ever.
+  // Days span partitions, so one task has them all. Each step of a day is kept for a limited time, and its last state without limit.
   { name: 'archive.partitions', ...compacted, compactionLagMs: SIDE_RETENTION, key: null, value: 'archive_partition' },
 ] as const satisfies readonly Topic[];
 
 export type TopicName = (typeof list)[number]['name'];
 
-/** Every topic, in the order of the data's way. */
+/** Every topic, in the order of the data flow. */
 export const topics: readonly (Topic & { readonly name: TopicName })[] = Object.freeze(
   list.map((entry) => Object.freeze(entry)),
 );
 
 const byName = new Map<string, Topic>(topics.map((entry) => [entry.name, entry]));
 
-/** The entry of a topic. @throws RangeError when the list has no such topic (only possible from untyped input). */
+/** Entry of a topic. @throws RangeError when the list has no such topic (only possible from untyped input). */
 export function topic(name: TopicName): Topic {
   const entry = byName.get(name);
   if (entry === undefined) throw new RangeError(`topic ${name} is not in schemas/topics.ts`);
@@ -201,7 +200,7 @@ export function isTopic(name: string): name is TopicName {
   return byName.has(name);
 }
 
-/** The topics whose records go to cold storage. */
+/** Topics whose records are archived. */
 export const archivedTopics = Object.freeze([
   'cdc.public.trades',
   'cdc.public.instruments',
@@ -211,19 +210,19 @@ export const archivedTopics = Object.freeze([
 
 export type ArchivedTopic = (typeof archivedTopics)[number];
 
-/** The topics whose newest revisions are in the hot store. */
+/** Topics whose newest revisions are in the hot store. */
 export const hotTopics = Object.freeze(['market.candles', 'market.anomalies', 'market.features'] as const);
 
 export type HotTopic = (typeof hotTopics)[number];
 
-/** Where the archive lists the objects it made of a topic. */
+/** Topic in which the archive lists the files of a topic. */
 export function objectsTopic<T extends ArchivedTopic>(name: T): `archive.${T}.objects` {
   return `archive.${name}.objects`;
 }
 
 /**
- * The topics that a processor of a user needs, beside its inputs: its outputs, unless the list above has them, and its own. Each has as many
- * partitions as the input, since a task writes to the partition it reads.
+ * Topics that a user's processor needs besides its inputs: its outputs, unless the list above has them, and its own topics. Each has the
+ * partition count of the input, since a task writes to the partition that it reads.
  */
 export function processorTopics(name: string, outputs: readonly string[], partitions: number): readonly Topic[] {
   const own: readonly Topic[] = [
@@ -241,7 +240,7 @@ export function processorTopics(name: string, outputs: readonly string[], partit
   }));
 }
 
-/** Registry subjects of a topic, by the usual naming: `<topic>-key` and `<topic>-value`. */
+/** Registry subjects of a topic: `<topic>-key` and `<topic>-value`. */
 export function keySubject(name: string): string {
   return `${name}-key`;
 }
@@ -253,11 +252,11 @@ export function valueSubject(name: string): string {
 export interface Contract {
   readonly subject: string;
   readonly schema: SchemaName;
-  /** Who registers the subject's schemas. Of `connect`, ours is only what we read it by. */
+  /** Writer that registers the subject's schemas. For `connect`, this repository has only the reader schema. */
   readonly writer: Topic['createdBy'];
 }
 
-/** Every subject that has a schema of ours, keys before values. */
+/** Every subject with a schema of this repository, keys before values. */
 export function contracts(): readonly Contract[] {
   return topics.flatMap(({ name, key, value, createdBy: writer }) => [
     ...(key === null ? [] : [{ subject: keySubject(name), schema: key, writer }]),

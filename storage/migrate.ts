@@ -1,17 +1,17 @@
-/** Brings the source database to the newest schema: the plain SQL files of infra/sql, in the order of their names. */
+/** Migrates the source database to the newest schema: the plain SQL files of infra/sql, in name order. */
 import { runner } from 'node-pg-migrate';
 import { type Client, DatabaseError } from 'pg';
 import { MillraceError } from '../core/base/errors.ts';
 import { connectPostgres } from '../core/base/postgres.ts';
 
 export interface MigrateOptions {
-  /** Connection string of the owner role; it needs CREATEROLE (with REPLICATION) the first time. */
+  /** Connection string of the owner role; the first run needs CREATEROLE (with REPLICATION). */
   readonly url: string;
   /** Folder of the migrations. */
   readonly dir: string;
-  /** Password of the replication role, set anew each time so that it can be rotated; undefined leaves it as it is. */
+  /** Password of the replication role, set at each run so that it can be rotated. Default: unchanged. */
   readonly capturePassword?: string;
-  /** Where a line per migration goes. Default: nowhere. */
+  /** Receives one line per migration. Default: none. */
   readonly log?: (line: string) => void;
   readonly signal?: AbortSignal;
 }
@@ -19,10 +19,11 @@ export interface MigrateOptions {
 export const captureRole = 'millrace_capture';
 
 /**
- * Safe to run again and from several processes at once: a lock in the database serialises them, and what was applied is remembered.
+ * Safe to repeat, and safe from several processes at once: a lock in the database serialises them, and applied migrations are recorded.
  *
  * @returns names of the migrations applied now.
- * @throws MillraceError POSTGRES_UNREACHABLE, POSTGRES_REFUSED; MIGRATION_FAILED: nothing of this run was kept.
+ * @throws MillraceError POSTGRES_UNREACHABLE, POSTGRES_REFUSED
+ * @throws MillraceError MIGRATION_FAILED: nothing of this run was kept.
  */
 export async function migrate(options: MigrateOptions): Promise<readonly string[]> {
   await using client = await connectPostgres({ url: options.url, name: 'millrace migrate', ...signalOf(options) });
@@ -49,7 +50,7 @@ export async function migrate(options: MigrateOptions): Promise<readonly string[
   }
 }
 
-/** The statement is put together by the server (format %L): a role statement takes no parameters. */
+/** The server builds the statement (format %L), because a role statement takes no parameters. */
 async function setPassword(client: Client, password: string): Promise<void> {
   const { rows } = await client.query<{ sql: string }>(
     `SELECT format('ALTER ROLE ${captureRole} PASSWORD %L', $1::text) AS sql`,

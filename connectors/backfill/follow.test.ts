@@ -43,7 +43,7 @@ let log: MemoryLog;
 let schemas: MemorySchemas;
 let row: (partition: number, op: string, snapshot: string) => void;
 let notice: (type: string, status?: string, id?: string) => void;
-/** What was asked of Postgres. */
+/** Statements sent to Postgres. */
 let asked: string[];
 let connector: { status: ConnectorStatus | undefined; lsn: bigint; tables: string[] | undefined };
 
@@ -79,7 +79,7 @@ beforeEach(async () => {
     });
     log.append({ topic: notifications, partition: 0, key: null, value, timestamp: 0n });
   };
-  // From before it began: the rows and the end of another one.
+  // Notices of an earlier backfill: its rows and its end.
   row(0, 'r', 'incremental');
   notice('COMPLETED');
 });
@@ -110,7 +110,7 @@ describe('a backfill', () => {
     expect(asked).toEqual(['SELECT', 'DELETE']);
   });
 
-  test('is waited for until its own end, whatever is said of others', async () => {
+  test('is followed to its own end, also with notices of other backfills', async () => {
     notice('TABLE_SCAN_COMPLETED', 'SUCCEEDED', 'another');
     notice('COMPLETED', undefined, 'another');
     notice('STARTED');

@@ -1,4 +1,4 @@
-/** Waits for a backfill's end, and tells how far it is. Debezium works by itself: whoever stops waiting stops nothing. */
+/** Waits for the end of a backfill and reports its progress. Debezium works on its own: to stop waiting does not stop the backfill. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from 'pg';
 import type { Schemas } from '../../core/avro/schemas.ts';
@@ -17,33 +17,37 @@ export interface FollowOptions {
   readonly schemas: Schemas;
   readonly client: Pick<ConnectClient, 'status' | 'unread'>;
   readonly connector: string;
-  /** Of the capture topics. */
+  /** Prefix of the capture topics. */
   readonly prefix: string;
   readonly backfill: Backfill;
-  /** Longest wait without a new row. Default 120,000. */
+  /** Longest wait without a new row, milliseconds. Default 120,000. */
   readonly waitMs?: number;
-  /** How often Kafka Connect is asked while nothing comes: it reads its whole topic of positions to answer. Default 5,000. */
+  /**
+   * Interval of requests to Kafka Connect while no rows arrive, milliseconds. Connect reads its whole offsets topic to answer. Default
+   * 5,000.
+   */
   readonly askMs?: number;
-  /** How long the connector may be seen not to run, as it does while it is restarted. Default 30,000. */
+  /** Longest time for which the connector may be down, as during a restart, milliseconds. Default 30,000. */
   readonly downMs?: number;
-  /** @param begun false while the connector has not come to the signal, because it has other changes before it */
+  /** @param begun false until the connector reads the signal: it first reads the changes before it */
   readonly onProgress?: (rows: number, begun: boolean) => void;
   readonly signal?: AbortSignal;
 }
 
 export interface Followed {
   readonly result: 'completed' | 'stopped';
-  /** Rows that it brought to the log. */
+  /** Rows of the backfill in the log. */
   readonly captured: number;
 }
 
 const pollMs = 300;
 
 /**
- * Follows it to its end, and forgets it then.
+ * Follows a backfill to its end, then deletes its signal.
  *
- * @throws MillraceError BACKFILL_FAILED: Debezium could not read the table, or has given the backfill up. CONNECTOR_FAILED: it does not run.
- *   PIPELINE_STUCK: nothing came for too long. Of the last two it goes on once it can.
+ * @throws MillraceError BACKFILL_FAILED: Debezium could not read the table, or has abandoned the backfill.
+ * @throws MillraceError CONNECTOR_FAILED: the connector does not run. The backfill continues when it runs again.
+ * @throws MillraceError PIPELINE_STUCK: no row arrived within `waitMs`. The backfill may still continue.
  */
 export async function followBackfill(options: FollowOptions): Promise<Followed> {
   const { db, log, schemas, prefix, backfill, signal, waitMs = 120_000, askMs = 5_000, downMs = 30_000 } = options;
@@ -53,7 +57,7 @@ export async function followBackfill(options: FollowOptions): Promise<Followed> 
   let [moved, asked, seen] = [performance.now(), performance.now(), ''];
   let downSince: number | undefined;
   for (;;) {
-    // The end first: the rows before it are in the log then.
+    // The end is read first: all rows before it are then in the log.
     let ending = await notices.ending(signal);
     const captured = await reads.count(signal);
     options.onProgress?.(captured, captured > 0 || notices.heard > 0);
@@ -65,7 +69,7 @@ export async function followBackfill(options: FollowOptions): Promise<Followed> 
       const down = await whyDown(options);
       downSince = down === undefined ? undefined : (downSince ?? now);
       if (down !== undefined && now - (downSince ?? now) >= downMs) throw down;
-      // Between the two questions it may have ended.
+      // The backfill may have ended between the two requests.
       if (down === undefined && (await isGone(options, end, late)))
         ending = (await notices.ending(signal)) ?? { result: 'failed', status: 'GIVEN_UP' };
       if (ending !== undefined && ending.result !== 'failed') continue;
@@ -90,7 +94,7 @@ async function whyDown({ client, connector, signal }: FollowOptions): Promise<Mi
   }
 }
 
-/** A connector that was made anew or recaptured knows nothing of it any more. One that was restarted may say nothing of it, but not for long. */
+/** A recreated or recaptured connector has lost the backfill. After a restart, a position without tables means this only if it lasts. */
 async function isGone(
   { client, connector, backfill, signal }: FollowOptions,
   end: bigint,
@@ -134,7 +138,7 @@ function failed({ table, id }: Backfill, status: string, captured: number): Mill
   return new MillraceError(
     'BACKFILL_FAILED',
     `backfill of ${table} ended after ${captured} rows: ${reasons[status] ?? status} (${id})`,
-    { remedy: 'Put that right, and begin it again: rows that came already do no harm.' },
+    { remedy: 'Remove the cause, then start the backfill again: rows already captured do no harm.' },
   );
 }
 

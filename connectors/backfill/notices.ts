@@ -1,4 +1,4 @@
-/** What Debezium tells of a backfill, in the order of its rows: with its end all rows before it are in the log. */
+/** Debezium's notifications of a backfill, in the order of its rows. When the end is read, all rows before it are in the log. */
 import { z } from 'zod';
 import { AvroDecoder } from '../../core/avro/decoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
@@ -13,10 +13,10 @@ const shape = z.object({
 
 export type Ending =
   | { readonly result: 'completed' | 'stopped' }
-  /** @param status Debezium's: SQL_EXCEPTION, UNKNOWN_SCHEMA, NO_PRIMARY_KEY, SKIPPED. */
+  /** @param status Debezium's status: SQL_EXCEPTION, UNKNOWN_SCHEMA, NO_PRIMARY_KEY, SKIPPED. */
   | { readonly result: 'failed'; readonly status: string };
 
-/** Reads on from where it was at each call. */
+/** Reader of the notifications. Each call continues after the last record read. */
 export class Notices {
   readonly #log: Log;
   readonly #topic: string;
@@ -35,12 +35,12 @@ export class Notices {
     this.#decoder = new AvroDecoder(schemas, null);
   }
 
-  /** Notices of this backfill so far: one a portion. */
+  /** Number of notices of this backfill so far: one for each portion. */
   get heard(): number {
     return this.#heard;
   }
 
-  /** How it ended, if it has. */
+  /** Result of the backfill; undefined while it runs. */
   async ending(signal?: AbortSignal): Promise<Ending | undefined> {
     const [to = 0n] = await endsOf(this.#log, this.#topic);
     const range = { topic: this.#topic, partition: 0, from: this.#position, to };
@@ -53,7 +53,7 @@ export class Notices {
     return this.#ending;
   }
 
-  /** A table that is done has its scan's status; one that was stopped is left without, and the whole is said to be completed or aborted. */
+  /** A completed table has the status of its scan. A stopped table has none, and the whole backfill is reported as completed or aborted. */
   #take({ id, type, additional_data: more }: z.infer<typeof shape>): void {
     if (id !== this.#id) return;
     this.#heard++;

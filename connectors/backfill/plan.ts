@@ -1,18 +1,18 @@
-/** What a backfill would read, tried before Debezium is asked to: what it cannot read it only warns of in its log. */
+/** Tries a backfill's query before Debezium is signalled. Debezium only logs a warning about a table or condition that it cannot read. */
 import { type Client, DatabaseError, type QueryConfig } from 'pg';
 import { MillraceError } from '../../core/base/errors.ts';
 import { type CapturedTable, capturedTables } from '../recapture/rows/tables.ts';
 
 export interface BackfillPlan {
   readonly table: CapturedTable;
-  /** A condition as after WHERE; null for all rows. */
+  /** SQL condition, as after WHERE; null for all rows. */
   readonly where: string | null;
-  /** Rows that match now. */
+  /** Number of rows that match now. */
   readonly rows: number;
 }
 
 export interface BackfillRequest {
-  /** With or without its schema. */
+  /** Table name, with or without schema. */
   readonly table: string;
   readonly where?: string;
 }
@@ -42,7 +42,7 @@ function capturedTable(name: string): CapturedTable {
   });
 }
 
-/** By the primary key Debezium goes through the table, portion by portion, and tells rows apart. */
+/** Debezium needs the primary key to read the table in portions and to tell rows apart. */
 async function requireReady(db: Pick<Client, 'query'>, { name, primaryKey }: CapturedTable): Promise<void> {
   const { rows } = await db.query<{ signals: boolean; key: string[] | null }>(
     `SELECT to_regclass('public.capture_signals') IS NOT NULL AS signals,
@@ -63,7 +63,7 @@ async function requireReady(db: Pick<Client, 'query'>, { name, primaryKey }: Cap
   });
 }
 
-/** Debezium puts the text into a statement of JDBC, where a question mark is a parameter. */
+/** Debezium puts the condition into a JDBC statement, in which a question mark is a parameter. */
 function refuseUnreadable(where: string): void {
   if (where === '') throw badCondition('it is empty');
   if (where.replace(/'(?:[^']|'')*'|"(?:[^"]|"")*"/g, '').includes('?'))
@@ -71,7 +71,8 @@ function refuseUnreadable(where: string): void {
 }
 
 /**
- * Both with and without brackets it must be one condition: then it ends nothing that stands around it. The connector may read no other tables.
+ * The text must be one condition both with and without brackets, so that it cannot end the surrounding statement. The connector may read no
+ * other tables.
  */
 async function count(db: Pick<Client, 'query'>, { name }: CapturedTable, where: string): Promise<number> {
   if (where === '') return rowsOf(await db.query<{ n: string }>(`SELECT count(*) AS n FROM ${name}`));
@@ -89,7 +90,7 @@ async function count(db: Pick<Client, 'query'>, { name }: CapturedTable, where: 
   }
 }
 
-/** Postgres takes no second statement in this mode. */
+/** An extended query: Postgres then accepts one statement only. */
 function single(text: string): QueryConfig {
   return { text, queryMode: 'extended' } as QueryConfig;
 }

@@ -5,10 +5,10 @@ import { sourceSchema } from '../../core/capture/captured-row.ts';
 import { endsOf, type Log, readRange } from '../../core/log/log.ts';
 import type { TradeChange } from '../../schemas/gen/trade_change.ts';
 
-/** What every envelope has, whatever the table. */
+/** Fields that every envelope has, for any table. */
 const reader = sourceSchema('snapshot');
 
-/** Counts the rows that a backfill has brought to the log so far. */
+/** Counts the rows of a backfill in the log so far. */
 export class Reads {
   readonly #log: Log;
   readonly #topic: string;
@@ -16,7 +16,7 @@ export class Reads {
   readonly #decoder: AvroDecoder<Pick<TradeChange, 'op' | 'source'>>;
   #rows = 0;
 
-  /** @param from where each partition ended before the backfill */
+  /** @param from end offset of each partition before the backfill */
   constructor(log: Log, schemas: Schemas, topic: string, from: readonly bigint[]) {
     this.#log = log;
     this.#topic = topic;
@@ -24,7 +24,7 @@ export class Reads {
     this.#decoder = new AvroDecoder(schemas, reader);
   }
 
-  /** Up to the end of the topic as it is now. */
+  /** Counts up to the present end of the topic. */
   async count(signal?: AbortSignal): Promise<number> {
     for (const [partition, to] of (await endsOf(this.#log, this.#topic)).entries()) {
       const range = { topic: this.#topic, partition, from: this.#positions[partition] ?? 0n, to };

@@ -1,6 +1,6 @@
 /**
- * The table by which the running connector is told to backfill, and to stop. Debezium reads the change that a row's insert is, at its place among
- * all others. The row stays until the backfill has ended: so whoever asks later knows of it.
+ * The signal table tells the running connector to start and stop backfills. Debezium reads the insert of a signal row in its place among
+ * all other changes. The row stays until the backfill ends, so that a later command can find it.
  */
 import { randomUUID } from 'node:crypto';
 import type { Client } from 'pg';
@@ -21,23 +21,23 @@ const shape = z.object({
   }),
 });
 
-/** A backfill that has not ended, as far as is known. */
+/** A backfill without a known end. */
 export interface Backfill {
   readonly id: string;
-  /** With its schema. */
+  /** Table name with schema. */
   readonly table: string;
   readonly where: string | null;
-  /** That matched when it began. */
+  /** Number of matching rows at the start. */
   readonly rows: number;
-  /** When it began, ISO 8601. */
+  /** Start, ISO 8601. */
   readonly begun: string;
-  /** Where the table's topic ended then, by partition. */
+  /** End offsets of the table's topic at the start, by partition. */
   readonly from: readonly bigint[];
-  /** Where the topic of notifications ended then. */
+  /** End offset of the notifications topic at the start. */
   readonly notified: bigint;
 }
 
-/** Tells the connector. @param places where the topics end before that */
+/** Signals the connector to start. @param places end offsets of the topics before the signal */
 export async function begin(
   db: Db,
   { table: { name }, where, rows }: BackfillPlan,
@@ -55,7 +55,7 @@ export async function begin(
   const data = {
     type: 'incremental',
     'data-collections': [name],
-    // Debezium writes it behind an AND.
+    // Debezium appends the filter after an AND.
     ...(where === null ? {} : { 'additional-conditions': [{ 'data-collection': name, filter: `(${where})` }] }),
     millrace: { where, rows, begun, from: from.map(String), notified: String(notified) },
   };
@@ -63,7 +63,7 @@ export async function begin(
   return backfill;
 }
 
-/** Tells the connector to read no more of the table. What was read stays. */
+/** Signals the connector to stop reading the table. Rows already read stay. */
 export async function requestStop(db: Db, { table }: Backfill): Promise<void> {
   const id = `stop-${randomUUID()}`;
   await signal(db, id, 'stop-snapshot', { type: 'incremental', 'data-collections': [table] });
@@ -78,7 +78,7 @@ async function signal(db: Db, id: string, type: string, data: object): Promise<v
   ]);
 }
 
-/** The one that was begun last and has not been forgotten. Signals that somebody else wrote are none of ours. */
+/** The newest backfill whose signal has not been deleted. Signals of other writers are ignored. */
 export async function begunBackfill(db: Db): Promise<Backfill | undefined> {
   const { rows } = await db.query<{ id: string; data: string | null }>(
     `SELECT id, data FROM public.capture_signals WHERE type = 'execute-snapshot' AND id LIKE 'backfill-%'`,
@@ -95,12 +95,12 @@ export async function begunBackfill(db: Db): Promise<Backfill | undefined> {
   return found.sort((a, b) => (a.begun < b.begun ? 1 : -1))[0];
 }
 
-/** It has ended. The connector passes over the delete. */
+/** Deletes the signal of an ended backfill. The connector ignores the delete. */
 export async function forget(db: Db, { id }: Backfill): Promise<void> {
   await db.query('DELETE FROM public.capture_signals WHERE id = $1', [id]);
 }
 
-/** Keeps others from beginning one, until the connection ends. @returns false when somebody is about to */
+/** Takes the backfill lock until the connection ends. @returns false when another session holds it */
 export function lockBackfill(db: Db, slot: string): Promise<boolean> {
   return tryLock(db, `millrace.backfill.${slot}`);
 }

@@ -70,7 +70,7 @@ describe('the trades connector', () => {
     return parseDefinition(await readFile(file, 'utf8'), 'trades.json', settings).config;
   };
 
-  test('has its password by reference only, and no value that nobody fills in', async () => {
+  test('has its password by reference only, and no placeholder without a value', async () => {
     const config = await definition();
     expect(config['database.password']).toBe('${dir:/secrets:capture.password}');
     const left = Object.entries(config).filter(([key, value]) => value.includes('${') && key !== 'database.password');
@@ -115,7 +115,7 @@ describe('the trades connector', () => {
       });
     }
     expect(config['producer.override.max.request.size']).toBe(String(captureRecordBytes));
-    // With room for what a dead letter adds.
+    // The limit leaves room for the fields that a dead letter adds.
     expect(decodeLimits.maxBytes).toBeGreaterThanOrEqual(captureRecordBytes + 65_536);
     expect(config['transforms.partition.partition.topic.num']).toBe(
       String(topics.find((topic) => topic.name === 'cdc.public.trades')?.partitions),

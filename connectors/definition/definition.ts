@@ -1,7 +1,7 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders of connector definitions
 /**
- * A connector as a file describes it. `${name}` is filled in by us, from configuration; `${provider:path:key}` is Kafka Connect's own
- * and stays, so a secret is read by the worker and is neither in the file nor in what Connect answers.
+ * A connector definition, read from a file. Millrace replaces `${name}` from the configuration. `${provider:path:key}` is Kafka Connect's
+ * own placeholder and stays, so only the worker reads the secret. It is neither in the file nor in Connect's answers.
  */
 import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
@@ -14,7 +14,7 @@ export interface Definition {
   readonly config: ConnectorConfig;
 }
 
-/** Values for the placeholders of a definition. `satisfies` of capture settings, see settings.ts. */
+/** Values for the placeholders of a definition; captureSettings() makes them. */
 export type DefinitionValues = Readonly<Record<string, string>>;
 
 const shape = z.strictObject({
@@ -38,7 +38,7 @@ export async function readDefinition(file: string, settings: DefinitionValues): 
 }
 
 /**
- * @param source what to call the text in messages.
+ * @param source name of the text in messages.
  * @throws MillraceError CONFIG_INVALID: no JSON, a wrong shape, a placeholder without a value, or a secret in plain text.
  */
 export function parseDefinition(text: string, source: string, settings: DefinitionValues): Definition {

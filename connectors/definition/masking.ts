@@ -1,11 +1,11 @@
-/** The connector's settings for masked columns, and what may not be masked. */
+/** Connector settings for masked columns, and the columns that must not be masked. */
 import type { Client } from 'pg';
 import { MillraceError } from '../../core/base/errors.ts';
 import type { Mask, Masks } from '../../core/capture/masks.ts';
 import { capturedTables } from '../recapture/rows/tables.ts';
 import type { ConnectorConfig } from './definition.ts';
 
-/** Debezium takes regular expressions, and matches them whole. */
+/** Debezium takes regular expressions and matches them against the whole name. */
 export function maskSettings({ list, secret }: Masks): ConnectorConfig {
   const settings: Record<string, string> = {};
   for (const mask of list) {
@@ -22,9 +22,9 @@ export function maskSettings({ list, secret }: Masks): ConnectorConfig {
 const texts = new Set(['text', 'character varying', 'character']);
 
 /**
- * Debezium passes over a column that is not there, or that is no text, and lets it out as it is: here that is an error.
+ * Checks that each masked column exists and is text. Debezium ignores any other column and publishes it unmasked.
  *
- * @throws MillraceError CONFIG_INVALID naming the column
+ * @throws MillraceError CONFIG_INVALID: names the column.
  */
 export async function requireMaskable(db: Pick<Client, 'query'>, { list }: Masks): Promise<void> {
   for (const mask of list) {

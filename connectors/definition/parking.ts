@@ -1,4 +1,4 @@
-/** A parked table is left out of the capture, so that what is broken of it does not stop the others. It stays in the publication. */
+/** A parked table is left out of the capture, so that its fault does not stop the other tables. It stays in the publication. */
 import { MillraceError } from '../../core/base/errors.ts';
 import { capturedTables } from '../recapture/rows/tables.ts';
 import type { Definition } from './definition.ts';
@@ -12,7 +12,7 @@ export function withoutTables({ name, config }: Definition, parked: readonly str
 }
 
 /**
- * The full name of a table that may be parked. The heartbeat may not: log time would stand still.
+ * Full name of a table that may be parked. The heartbeat table may not: log time would stand still.
  *
  * @throws MillraceError CONFIG_INVALID
  */

@@ -1,20 +1,20 @@
-/** What a connector definition needs to know about where it runs. */
+/** Settings of a connector definition that depend on the environment. */
 import { MillraceError } from '../../core/base/errors.ts';
 import type { DefinitionValues } from './definition.ts';
 
 export interface CaptureSettings {
-  /** Of the captured database, as Kafka Connect reaches it; user and password in it are not used. */
+  /** Captured database, as Kafka Connect reaches it. User and password in the URL are ignored. */
   readonly postgresUrl: string;
-  /** The replication role. */
+  /** Name of the replication role. */
   readonly user: string;
-  /** How Kafka Connect finds the role's password, e.g. `${dir:/run/secrets:capture.password}`. */
+  /** Reference by which Kafka Connect reads the role's password, e.g. `${dir:/run/secrets:capture.password}`. */
   readonly password: string;
   readonly slot: string;
-  /** First part of every capture topic's name. */
+  /** First part of all capture topic names. */
   readonly prefix: string;
-  /** Whether the connector tells transactions. */
+  /** The connector publishes the begin and end of each transaction. */
   readonly transactions: boolean;
-  /** Registry, as Kafka Connect reaches it. */
+  /** Registry URL, as Kafka Connect reaches it. */
   readonly registryUrl: string;
 }
 

@@ -49,7 +49,7 @@ describe('topics apply', () => {
     expect(topicSpec(topic).settings).not.toHaveProperty('min.compaction.lag.ms');
   });
 
-  test('keeps records as long as it says, whatever bound on bytes is the default of the broker', () => {
+  test('keeps records for its own retention time, also when the broker has a default limit on bytes', () => {
     expect(topicSpec(topic).settings).toMatchObject({ 'retention.ms': '1000', 'retention.bytes': '-1' });
   });
 

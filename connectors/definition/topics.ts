@@ -1,4 +1,4 @@
-/** Compares the topics that schemas/topics.ts lists with those of a cluster, and makes them equal where that loses nothing. */
+/** Compares the topics of schemas/topics.ts with a cluster, and applies every difference that loses no data. */
 import { MillraceError } from '../../core/base/errors.ts';
 import type { TopicAdmin, TopicSpec } from '../../core/kafka/admin.ts';
 import type { Topic } from '../../schemas/topics.ts';
@@ -27,7 +27,7 @@ export function topicSpec(topic: Topic): TopicSpec {
     settings: {
       'cleanup.policy': topic.cleanup,
       'retention.ms': String(topic.retentionMs),
-      // A bound of the broker's on bytes would take records before their time.
+      // A size limit of the broker would delete records before their retention time.
       'retention.bytes': '-1',
       'compression.type': topic.compression,
       ...(topic.compactionLagMs !== undefined && { 'min.compaction.lag.ms': String(topic.compactionLagMs) }),
@@ -36,7 +36,7 @@ export function topicSpec(topic: Topic): TopicSpec {
   };
 }
 
-/** What is there against what should be; changes nothing. */
+/** Compares the cluster with the list; changes nothing. */
 export async function planTopics(admin: Admin, topics: readonly Topic[]): Promise<readonly TopicPlan[]> {
   const partitions = await admin.partitions();
   const present = topics.filter(({ name }) => partitions.has(name)).map(({ name }) => name);
@@ -60,8 +60,8 @@ export function compareTopic(topic: Topic, partitions: number, settings: Readonl
 }
 
 /**
- * Creates and alters; the capture topics too, with the settings that Kafka Connect would give them, so that processors find them
- * before the first row does.
+ * Creates and alters topics. Capture topics are created too, with Kafka Connect's own settings, so that processors find them before the
+ * first row.
  *
  * @returns the plan that was carried out.
  * @throws MillraceError TOPIC_DIFFERS: a partition count differs; nothing was changed.

@@ -7,7 +7,7 @@ import type { Recaptured } from './recapture.ts';
 const done: Recaptured = { lsn: 8n, place: 7n, from: 0n, to: 0n, moved: 0n, tables: [], untold: [] };
 const trace = `org.apache.kafka.connect.errors.ConnectException: x\nCaused by: org.postgresql.util.PSQLException: ERROR: ${refusal}: y`;
 
-/** A connector that a crash found in the middle of its first snapshot. */
+/** A connector after a crash within its first snapshot. */
 function world() {
   const state = {
     connector: 'RUNNING' as string | undefined,
@@ -76,7 +76,7 @@ describe('a first snapshot', () => {
     expect(events).toEqual(['interrupted', 'fill', 'reset', 'begun anew', 'resume']);
   });
 
-  test('whose filling was cut short is filled by whoever finds it twice: the first time somebody may just be filling it', async () => {
+  test('with an interrupted filling is filled when found twice: at the first look another process may be filling it', async () => {
     const { state, events, snapshot } = world();
     state.connector = 'STOPPED';
     await snapshot.look();

@@ -1,37 +1,37 @@
 /**
- * A first snapshot that was interrupted. Debezium would begin it again, and what it writes then cannot be told from what it wrote before. So
- * Postgres refuses it (infra/sql): the task fails, nothing was written twice, and what is missing is filled by comparison (recapture.ts).
+ * Repairs an interrupted first snapshot. If Debezium began it again, the new records could not be told from the old ones. So Postgres
+ * refuses the second snapshot (infra/sql): the task fails and writes nothing twice. A comparison fills the missing rows (recapture.ts).
  */
 import { isError } from '../../core/base/errors.ts';
 import type { ConnectClient } from '../client.ts';
 import type { Recaptured } from './recapture.ts';
 
-/** Of Postgres' refusal, as it is in the trace of the failed task. */
+/** Text of Postgres' refusal, as the trace of the failed task has it. */
 export const refusal = 'a snapshot that does not begin with its replication slot is refused';
 
 export interface FirstSnapshotOptions {
   readonly connector: string;
   readonly client: Pick<ConnectClient, 'status' | 'position' | 'resume'>;
-  /** Writes what the log lacks, and leaves the connector at rest. @throws MillraceError POSITION_LOST: no trade was captured yet */
+  /** Writes the missing rows and leaves the connector stopped. @throws MillraceError POSITION_LOST: no trade was captured yet */
   readonly fill: (signal?: AbortSignal) => Promise<Recaptured>;
-  /** Forgets position and slot of a connector at rest that has captured no trade. @throws when it has */
+  /** Deletes position and slot of a stopped connector that has captured no trade. @throws when it has captured one */
   readonly reset: (signal?: AbortSignal) => Promise<void>;
   readonly listener?: FirstSnapshotListener;
 }
 
 export interface FirstSnapshotListener {
-  /** Found, and about to be filled. */
+  /** Called before missing rows are filled. */
   interrupted?(): void;
   filled?(done: Recaptured): void;
-  /** Nothing that counts was in the log: the snapshot begins anew, with a slot of its own. */
+  /** Called when the log had no trades: the snapshot begins anew, with a new slot. */
   begunAnew?(): void;
 }
 
 export class FirstSnapshot {
   readonly #options: FirstSnapshotOptions;
-  /** Found at rest within its snapshot. */
+  /** The last look found the connector stopped within its snapshot. */
   #left = false;
-  /** Being filled from here; what failed is tried again, whatever its position is meanwhile. */
+  /** Filling has begun. A failed attempt is repeated, whatever the position is by then. */
   #begun = false;
 
   constructor(options: FirstSnapshotOptions) {
@@ -39,10 +39,10 @@ export class FirstSnapshot {
   }
 
   /**
-   * One look, and filling if it was refused. A crash in the middle of that leaves the connector at rest within its snapshot, where the next one
-   * who looks finds it; but twice, as somebody may just be filling it.
+   * One look; fills the missing rows if the snapshot was refused. A crash while filling leaves the connector stopped within its snapshot. A
+   * stopped connector is filled only when two looks in a row find it, because another process may be filling.
    *
-   * @throws whatever keeps it from looking or filling: the next look tries again.
+   * @throws any error of the look or the filling: the next look tries again.
    */
   async look(signal?: AbortSignal): Promise<void> {
     const { client, connector, fill, reset, listener } = this.#options;
@@ -76,7 +76,7 @@ export class FirstSnapshot {
     const position = await client.position(connector, signal);
     if (position?.unfinished === false) return undefined;
     if (refused) return 'refused';
-    // Kafka Connect has no position before the first row is committed: then it may be anything.
+    // Kafka Connect has no position before the first committed row, so the state is unknown.
     return position === undefined ? undefined : 'left';
   }
 }

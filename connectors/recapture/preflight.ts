@@ -1,4 +1,4 @@
-/** Obstacles that would keep a recapture from writing a row, told before anything stops. */
+/** Obstacles that would keep a recapture from writing a row, reported before the connector stops. */
 import { MillraceError } from '../../core/base/errors.ts';
 import { connectPostgres } from '../../core/base/postgres.ts';
 import { findUnwritable, type UnwritableRows } from './columns/unwritable.ts';
@@ -6,9 +6,9 @@ import { type CaptureSchemas, openTables } from './rows/opened.ts';
 import type { CapturedTable } from './rows/tables.ts';
 
 /**
- * @param tables that are to be recaptured
- * @throws MillraceError SCHEMA_INCOMPATIBLE: names every column that cannot be written as Debezium would, or every one that has values which
- *   nothing can write, with some of their rows.
+ * @param tables tables to recapture
+ * @throws MillraceError SCHEMA_INCOMPATIBLE: names every column that cannot be written as Debezium would. Or names every column with
+ *   unwritable values, and some of their rows.
  */
 export async function requireWritable(
   postgresUrl: string,

@@ -1,14 +1,14 @@
 /**
- * Fills the gap that a lost replication slot leaves. Not by reading every row again as if it were new, which would count everything twice: the
- * log is compared with the table at exactly the place where a new slot begins, and what differs is written as changes.
+ * Fills the gap of a lost replication slot. To capture every row again would count all rows twice. Instead, the log is compared with the
+ * table at the exact start of a new slot, and the differences are written as changes.
  *
- * The order is what makes it safe against a crash at any point:
- *   1. stop the connector: the log is at rest
- *   2. read what the log knows into temporary tables
- *   3. move the write-ahead log on, should it end before what was captured; replace the slot, and compare with the snapshot that it begins at
- *   4. write the differences, each in one transaction with others
- *   5. let the connector go on from where the new slot begins
- * Until 5 is done the slot counts as lost, and whoever says it again compares with a log that has what was written already.
+ * The order makes it safe against a crash at any point:
+ *   1. stop the connector, so that the log does not change
+ *   2. load the newest version of each row in the log into temporary tables
+ *   3. advance the write-ahead log if it ends before the captured position; replace the slot; compare with the snapshot at its start
+ *   4. write the differences, each portion in one transaction
+ *   5. start the connector at the new slot's start
+ * Until step 5 is done, the slot counts as lost. If interrupted, run the command again: the log then has the differences already written.
  */
 import type { Client } from 'pg';
 import { AvroDecoder } from '../../core/avro/decoder.ts';
@@ -35,7 +35,7 @@ export interface RecaptureOptions {
   readonly definition: Definition;
   readonly log: Log;
   readonly schemas: CaptureSchemas;
-  /** Of the captured database; the role needs REPLICATION. */
+  /** Captured database; the role needs REPLICATION. */
   readonly postgresUrl: string;
   readonly slot: string;
   readonly prefix: string;
@@ -48,24 +48,24 @@ export interface RecaptureOptions {
 
 export interface RecaptureProgress {
   readonly doing: 'reading' | 'moving' | 'comparing' | 'writing';
-  /** Or the write-ahead log, whose bytes are then counted. */
+  /** Topic, or the write-ahead log; for the latter progress is in bytes. */
   readonly topic: string;
   readonly done: number;
   readonly total: number;
 }
 
 export interface Recaptured {
-  /** Where the new slot begins. */
+  /** Start of the new slot. */
   readonly lsn: bigint;
-  /** LSN of the records that were written. */
+  /** LSN of the written records. */
   readonly place: bigint;
-  /** Commit times between which the gap is, microseconds. */
+  /** Commit times of the gap's start and end, microseconds. */
   readonly from: bigint;
   readonly to: bigint;
-  /** Bytes by which Postgres' write-ahead log was moved on, because it ended before what was captured. */
+  /** Bytes by which Postgres' write-ahead log was advanced, because it ended before the captured position. */
   readonly moved: bigint;
   readonly tables: readonly (Counts & { readonly table: string })[];
-  /** Tables whose rows come with their next change, because nothing of them was captured before. */
+  /** Tables of which nothing was captured before. Each of their rows arrives with its next change. */
   readonly untold: readonly UncapturedTable[];
 }
 
@@ -75,10 +75,12 @@ export interface UncapturedTable {
 }
 
 /**
- * The connector stays stopped; apply.ts lets it go on.
+ * Leaves the connector stopped; apply.ts starts it again.
  *
- * @throws MillraceError POSTGRES_REFUSED: another recapture is under way, or Postgres says no. SCHEMA_INCOMPATIBLE: a column or value cannot be written as Debezium would.
- *   POSITION_LOST: nothing was captured yet. Errors of Kafka, Kafka Connect and the registry.
+ * @throws MillraceError POSTGRES_REFUSED: another recapture is under way, or Postgres refuses.
+ * @throws MillraceError SCHEMA_INCOMPATIBLE: a column or value cannot be written as Debezium would.
+ * @throws MillraceError POSITION_LOST: nothing was captured yet.
+ * @throws errors of Kafka, Kafka Connect and the registry
  */
 export async function recapture(options: RecaptureOptions): Promise<Recaptured> {
   const { client, definition, prefix, postgresUrl, slot, signal } = options;
@@ -183,8 +185,10 @@ async function open(options: RecaptureOptions, db: Client, untold: UncapturedTab
 }
 
 /**
- * Only Debezium can tell how it writes a table of which it has written nothing. Of rows that are folded, none was: a first snapshot counts
- * nothing twice. Other rows are told.
+ * Row count of a table of which nothing was captured: only Debezium knows how it writes such a table.
+ *
+ * @throws MillraceError POSITION_LOST: the table has event times and rows. None of them is folded yet, so a new first snapshot counts
+ *   nothing twice.
  */
 async function unwritten(db: Client, { name, eventTime }: CapturedTable, topic: string): Promise<number> {
   const { rows } = await db.query<{ n: string }>(`SELECT count(*) AS n FROM ${name}`);
@@ -196,7 +200,7 @@ async function unwritten(db: Client, { name, eventTime }: CapturedTable, topic: 
   });
 }
 
-/** Log time went on with the heartbeats, also when no row changed. A first snapshot may have ended before it came to them. */
+/** Heartbeats advance log time also when no row changes. A first snapshot may have ended before it read the heartbeat table. */
 async function newestHeartbeat({ log, schemas, prefix }: RecaptureOptions): Promise<Newest> {
   const topic = `${prefix}.public.heartbeat`;
   if (!(await hasRecords(log, topic))) return { time: 0n, lsn: 0n };

@@ -12,14 +12,14 @@ export interface RestOptions {
 const stopMs = 60_000;
 
 /**
- * Until no task can write any more. A connector that is not there is created, at rest. It is its configuration that tells: Kafka Connect still
- * has a status for a moment after a connector was deleted.
+ * Returns when no task can write any more. A missing connector is created in the state STOPPED. The configuration decides whether it
+ * exists: Kafka Connect still has a status for a moment after a delete.
  */
 export async function bringToRest({ client, definition: { name, config }, signal }: RestOptions): Promise<void> {
   if ((await client.config(name, signal)) === undefined) await client.createStopped(name, config, signal);
   const giveUpAt = performance.now() + stopMs;
   for (;;) {
-    // Again each time: an order to go on that was given before may be carried out only now, and its state is told late.
+    // Repeated each time: an earlier resume request may take effect only now, and Connect reports the state late.
     await client.stop(name, signal);
     try {
       return await client.fence(name, signal);
@@ -28,7 +28,7 @@ export async function bringToRest({ client, definition: { name, config }, signal
       if (performance.now() > giveUpAt) {
         throw new MillraceError('CONNECTOR_FAILED', `connector ${name} does not come to rest`, {
           cause: error,
-          remedy: 'Look at `millrace logs connect`, restart Kafka Connect, and say it again.',
+          remedy: 'Look at `millrace logs connect`, restart Kafka Connect, then run the command again.',
         });
       }
     }

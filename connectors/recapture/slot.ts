@@ -7,20 +7,20 @@ import { readSlot } from '../supervision/slot.ts';
 
 const releaseMs = 30_000;
 
-/** A new slot, and the state of the database at exactly the place where it begins. */
+/** A new slot with a snapshot of the database at its exact start. */
 export interface NewSlot extends AsyncDisposable {
-  /** Every transaction that the snapshot does not show is given by the slot, and no other. */
+  /** Start of the slot: it delivers exactly the transactions that the snapshot does not show. */
   readonly lsn: bigint;
-  /** From where it reads: each change that it gives is behind it, also one of a transaction that was open at `lsn`. */
+  /** LSN at which the slot begins to read. All delivered changes come after it, also those of a transaction open at `lsn`. */
   readonly reads: bigint;
-  /** For `SET TRANSACTION SNAPSHOT`, until this is disposed of. */
+  /** Snapshot id for `SET TRANSACTION SNAPSHOT`, valid until this is disposed of. */
   readonly snapshot: string;
 }
 
 /**
- * Drops the slot of this name if there is one, and makes it anew. Waits for the transactions that are under way.
+ * Drops the slot of this name, if any, and creates it anew. Waits for running transactions.
  *
- * @throws MillraceError POSTGRES_REFUSED: somebody reads the old one, or the role has no REPLICATION.
+ * @throws MillraceError POSTGRES_REFUSED: the old slot has a reader, or the role has no REPLICATION.
  */
 export async function replaceSlot(db: Client, url: string, slot: string, signal?: AbortSignal): Promise<NewSlot> {
   await dropSlot(db, slot, signal);
@@ -52,12 +52,12 @@ export async function replaceSlot(db: Client, url: string, slot: string, signal?
   }
 }
 
-/** Keeps others from recapturing, until the connection ends. @returns false when somebody does */
+/** Takes the recapture lock until the connection ends. @returns false when another session holds it */
 export function lockSlot(db: Pick<Client, 'query'>, slot: string): Promise<boolean> {
   return tryLock(db, `millrace.recapture.${slot}`);
 }
 
-/** Postgres refuses while its reader's connection is still closing. @returns false when there was none. @throws MillraceError POSTGRES_REFUSED */
+/** Retries while the reader's connection is closing. @returns false without such a slot. @throws MillraceError POSTGRES_REFUSED */
 export async function dropSlot(db: Pick<Client, 'query'>, slot: string, signal?: AbortSignal): Promise<boolean> {
   const giveUpAt = performance.now() + releaseMs;
   for (;;) {
@@ -70,7 +70,7 @@ export async function dropSlot(db: Pick<Client, 'query'>, slot: string, signal?:
     }
     if (performance.now() > giveUpAt) {
       throw new MillraceError('POSTGRES_REFUSED', `replication slot ${slot} is still in use`, {
-        remedy: 'Stop whoever reads it (pg_stat_replication names it) and try again.',
+        remedy: 'Stop its reader (pg_stat_replication names it), then run the command again.',
       });
     }
     await sleep(200);

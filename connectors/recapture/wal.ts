@@ -2,19 +2,18 @@ import type { Client } from 'pg';
 
 export interface AdvanceOptions {
   readonly signal?: AbortSignal | undefined;
-  /** Bytes moved so far, of so many. */
+  /** Bytes written so far, and in total. */
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-/** Bytes of one message. */
+/** Size of one message, bytes. */
 const step = 8_388_608n;
 
 /**
- * Moves the end of the write-ahead log to `to` or beyond, by messages that mean nothing: that needs no rights. A Postgres that was restored to an
- * earlier point would give the LSNs of changes that were captured to other ones, and whoever has seen those would take these for the same,
- * delivered again.
+ * Advances the end of the write-ahead log to `to` or beyond, by logical messages without meaning, which need no rights. A Postgres restored
+ * to an earlier point would reuse the LSNs of captured changes for other changes. Readers would then take these for duplicates.
  *
- * @returns bytes moved; 0 when the log ends there already.
+ * @returns bytes written; 0 when the log already ends there.
  */
 export async function advanceWal(db: Client, to: bigint, { signal, onProgress }: AdvanceOptions = {}): Promise<bigint> {
   const from = await endOfWal(db);
@@ -29,7 +28,7 @@ export async function advanceWal(db: Client, to: bigint, { signal, onProgress }:
   return at - from;
 }
 
-/** Everything that was written until now is before it. */
+/** End of the write-ahead log: everything written until now is before it. */
 export async function endOfWal(db: Pick<Client, 'query'>): Promise<bigint> {
   const { rows } = await db.query<{ lsn: string }>("SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::text AS lsn");
   return BigInt(rows[0]?.lsn ?? 0);

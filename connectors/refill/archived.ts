@@ -1,4 +1,4 @@
-/** What the listed files of the archive say of each row, put beside the table in Postgres. */
+/** Loads the newest row of each key from the listed files of the archive into Postgres, for the comparison with the table. */
 import type { Client } from 'pg';
 import type { Copy } from '../../core/archive/reading/copies.ts';
 import { ArchiveQuery } from '../../core/archive/reading/query.ts';
@@ -10,7 +10,7 @@ import type { RowColumn } from '../recapture/columns/row.ts';
 import { insert, temporary } from '../recapture/rows/known.ts';
 import type { CapturedTable } from '../recapture/rows/tables.ts';
 
-/** Of the columns that were captured, those that every file has: rows are compared in them. */
+/** Captured columns that every file has; rows are compared in them. */
 export function archivedColumns(topic: ArchivedTopic, columns: readonly RowColumn[]): readonly RowColumn[] {
   const names = new Set(tables[topic].columns.map(({ name }) => name));
   return columns.filter(({ name }) => names.has(name));
@@ -21,14 +21,14 @@ export interface LoadArchivedOptions {
   readonly topic: ArchivedTopic;
   readonly table: CapturedTable;
   readonly columns: readonly RowColumn[];
-  /** All files that are listed of the partitions that matter. */
+  /** All listed files of the partitions concerned. */
   readonly copies: readonly Copy[];
   readonly scratchDir: string;
   readonly signal: AbortSignal;
 }
 
 /**
- * Adds the newest row of each key to `read_<table>`, unless it was deleted. Columns that not every file has are null.
+ * Adds the newest row of each key to `read_<table>`, unless it was deleted. Columns that some file lacks are null.
  *
  * @throws MillraceError QUERY_FAILED
  */

@@ -1,15 +1,16 @@
 /**
- * Reads the rows of lost objects again from Postgres. What the archive lacks is found by comparison, not by reading everything once more: so a
- * row that the archive has comes no second time, and one that was deleted in a lost object is deleted again.
+ * Refills the rows of lost files from Postgres. A comparison finds what the archive lacks, so present rows are not written twice. Rows
+ * whose delete was in a lost file are deleted again.
  *
- * The order is what makes it safe against a crash at any point, and beside writers:
- *   1. stop the connector: the log is at rest, and whatever Postgres commits from here on comes after what is written in 4
- *   2. read what the listed files, and the log behind them, know of the rows of the partitions concerned
+ * The order makes it safe against a crash at any point, and beside writers:
+ *   1. stop the connector: the log does not change, and later commits in Postgres follow the records of step 4
+ *   2. read the rows of the partitions concerned from the listed files and from the log after them
  *   3. compare with one snapshot of the table
- *   4. write what differs as rows of an incremental snapshot, each portion in one transaction: tables and archive take them, nothing is folded
- *   5. let the connector go on where it was; who calls does that, whatever happened here
- * A row that was committed between 1 and 3 is written in 4, and its own change follows it. Whoever says it again compares with a log that has what
- * was written already.
+ *   4. write the differences as rows of an incremental snapshot, each portion in one transaction; tables and archive take them, folds
+ *      ignore them
+ *   5. the caller starts the connector at its old position, whatever the result here
+ * A row committed between 1 and 3 is written in 4, and its own change follows it. If interrupted, run the command again: the log then has
+ * the rows already written.
  */
 import type { Client } from 'pg';
 import { type ListedObject, readListing } from '../../core/archive/listing/objects.ts';
@@ -45,7 +46,7 @@ export interface RefillOptions {
   readonly schemas: CaptureSchemas;
   /** Fetches listed files. */
   readonly copies: Pick<Copies, 'fetch'>;
-  /** A folder on a disk with room for what DuckDB's memory cannot hold. */
+  /** Folder on a disk, for data that exceeds DuckDB's memory. */
   readonly scratchDir: string;
   readonly postgresUrl: string;
   readonly slot: string;
@@ -61,26 +62,26 @@ export interface RefillProgress {
   readonly total: number;
 }
 
-/** What was lost of one day and partition, and what of it came again. */
+/** Lost rows of one day and partition, and the rows written again. */
 export interface RefilledDay {
   readonly topic: ArchivedTopic;
   readonly partition: number;
   readonly day: string;
-  /** All that was ever lost. */
+  /** All rows ever lost. */
   readonly lost: { readonly rows: bigint; readonly rowHash: string };
-  /** Rows of Postgres that were written now. */
+  /** Rows of Postgres written in this run. */
   readonly again: { readonly rows: bigint; readonly rowHash: string };
-  /** The rows that were lost are the rows that came again: each was inserted once, and never changed since. */
+  /** The rows written equal the rows lost: each was inserted once and never changed since. */
   readonly same: boolean;
 }
 
 export interface Refilled {
   readonly days: readonly RefilledDay[];
-  /** Rows that the archive had still, and that are not in Postgres: their deletion was lost, and was written again. */
+  /** Rows of the archive that are not in Postgres: their delete was lost and is written again. */
   readonly deleted: number;
 }
 
-/** What was lost of captured tables, by topic; without days that were given up as a whole. @throws as `listObjects` */
+/** Lost rows of captured tables, by topic, without days given up as a whole. @throws as `listObjects` */
 export async function lostOfTables({
   log,
   schemas,
@@ -103,7 +104,7 @@ export async function lostOfTables({
   return found;
 }
 
-/** Days of which anything was lost: mostly none, and the list is not read. */
+/** Days with lost rows. Usually there are none, and the list is not read. */
 async function lostDays(
   log: Log,
   schemas: Schemas,
@@ -118,11 +119,13 @@ async function lostDays(
 }
 
 /**
- * The connector stays stopped; apply.ts lets it go on.
+ * Leaves the connector stopped; apply.ts starts it again.
  *
- * @throws MillraceError POSTGRES_REFUSED: a recapture is under way, or Postgres says no. POSITION_LOST: the connector has no position, or its first
- *   snapshot is not finished. SCHEMA_INCOMPATIBLE: a column or value cannot be written as Debezium would. ARCHIVE_DAMAGED: a listed file cannot be read.
- *   Errors of Kafka, Kafka Connect, the registry and the bucket.
+ * @throws MillraceError POSTGRES_REFUSED: a recapture is under way, or Postgres refuses.
+ * @throws MillraceError POSITION_LOST: the connector has no position, or its first snapshot is not finished.
+ * @throws MillraceError SCHEMA_INCOMPATIBLE: a column or value cannot be written as Debezium would.
+ * @throws MillraceError ARCHIVE_DAMAGED: a listed file cannot be read.
+ * @throws errors of Kafka, Kafka Connect, the registry and the bucket
  */
 export async function refill(options: RefillOptions): Promise<Refilled> {
   const { client, definition, prefix, postgresUrl, slot, signal } = options;
@@ -171,13 +174,13 @@ export async function refill(options: RefillOptions): Promise<Refilled> {
   }
 }
 
-/** Of one table. */
+/** Refill of one table. */
 class Refill {
   readonly #options: RefillOptions;
   readonly #db: Client;
   readonly #opened: OpenedTable;
   readonly #topic: ArchivedTopic;
-  /** By partition and day. */
+  /** Lost rows by partition and day. */
   readonly #lost = new Map<string, { readonly sum: { rows: bigint; hash: bigint }; readonly again: RowHash }>();
   readonly #partitions: ReadonlySet<number>;
   #deleted = 0;
@@ -203,7 +206,7 @@ class Refill {
     }
   }
 
-  /** @param position of the connector: after every change that was captured */
+  /** @param position position of the connector: after every captured change */
   async run(position: bigint): Promise<Refilled> {
     const { log, definition, prefix, postgresUrl, masks, signal, onProgress } = this.#options;
     const db = this.#db;
@@ -241,7 +244,7 @@ class Refill {
   async #load(): Promise<void> {
     const { log, schemas, copies, scratchDir, signal, onProgress } = this.#options;
     const { table, topic, schema, columns } = this.#opened;
-    // In this order: what is committed here is listed, and the log has the rest.
+    // The order matters: what is committed here is listed, and the log has the rest.
     const committed = new Map(
       (await log.committed(groupOf('parquet'), topic)).map(({ partition, offset }) => [partition, offset]),
     );
@@ -263,7 +266,7 @@ class Refill {
     await makeKnown(this.#db, table);
   }
 
-  /** The archive has the captured columns of `schemas/`; a row that was deleted has no others any more. */
+  /** The archive has the captured columns of `schemas/`; a deleted row has no other columns left. */
   #requireTellable(compared: readonly { readonly name: string }[]): void {
     const { schema, columns, table } = this.#opened;
     const known = new Set(compared.map(({ name }) => name));
@@ -272,11 +275,11 @@ class Refill {
     throw new MillraceError(
       'SCHEMA_INCOMPATIBLE',
       `${table.name}.${unknown.name} may not be null, and of rows that were deleted the archive does not compare it`,
-      { remedy: 'Let the column be null, and say it again.' },
+      { remedy: 'Make the column nullable, then run the command again.' },
     );
   }
 
-  /** Whether it was lost: a row of a lost day and partition, or a deletion in a lost partition. Counts it. */
+  /** Counts a difference that was lost: a row of a lost day and partition, or a delete in a lost partition. Returns false for others. */
   #take({ op, after }: LocatedDifference, partition: number): boolean {
     if (op === 'd') {
       this.#deleted++;
@@ -289,7 +292,7 @@ class Refill {
     return true;
   }
 
-  /** The lost day that a row counts for. A row without an event time has no day: it counts for the newest lost one of its partition. */
+  /** The lost day of a row. A row without event time counts for the newest lost day of its partition. */
   #lostOf(row: LocatedDifference['after'], partition: number) {
     const { eventTime } = tables[this.#topic];
     if (eventTime === null) {
@@ -312,7 +315,7 @@ class Refill {
   }
 }
 
-/** A changed row is how it is, as a missing one; what it was in between is not known. */
+/** Writes a changed row in its present state, as for a missing one; earlier states are unknown. */
 async function* asReads(
   portions: AsyncIterable<readonly LocatedDifference[]>,
 ): AsyncGenerator<readonly LocatedDifference[]> {

@@ -3,7 +3,7 @@ import type { ColumnType, ColumnValue, TypedColumn } from '../../core/values/row
 import { parseTimestamp } from '../../core/values/time.ts';
 import type { Text } from '../recapture/columns/row.ts';
 
-/** A row of Postgres as it is hashed. @param row each column as Postgres' text (UTC, ISO dates) */
+/** Values of a Postgres row for the row hash. @param row each column as Postgres' text (UTC, ISO dates) */
 export function valuesOf(columns: readonly TypedColumn[], row: Readonly<Record<string, Text>>): readonly ColumnValue[] {
   return columns.map(({ name, type }) => columnValue(type, row[name] ?? null));
 }

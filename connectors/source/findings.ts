@@ -1,11 +1,14 @@
-/** Compares what Postgres gives with what has to be captured. Pure; a connector that runs and a slot that is read say nothing about it. */
+/**
+ * Compares the source's settings with the definition. Pure. A running connector and an active slot do not prove that the capture is
+ * complete.
+ */
 import { quoted } from '../../core/values/sql.ts';
 import type { CaptureRecord, Missed, TableIdentities } from './record.ts';
 import { heartbeatTable, type Source, type SourceDefinition, type SourceTable } from './source.ts';
 
 /**
- * `blind`: changes are not captured, or not as a whole. `refused`: Postgres refuses statements of the application because of the capture.
- * `missed`: changes were not captured for a time; a recapture finds them. `weak`: capture goes on, and something that protects it is gone.
+ * `blind`: changes are not captured, or only in part. `refused`: Postgres refuses statements of the application because of the capture.
+ * `missed`: changes were not captured for a time; a recapture finds them. `weak`: capture goes on without one of its protections.
  */
 export type Effect = 'blind' | 'refused' | 'missed' | 'weak';
 
@@ -13,21 +16,21 @@ export const effects: readonly Effect[] = ['blind', 'refused', 'missed', 'weak']
 
 export interface SourceFinding {
   readonly effect: Effect;
-  /** The table, or the publication. */
+  /** Table or publication. */
   readonly subject: string;
-  /** One sentence. */
+  /** Cause, one sentence. */
   readonly cause: string;
-  /** SQL, or a command. */
+  /** Remedy: SQL, or a command. */
   readonly remedy: string;
-  /** Rows that are written now are missing in the log afterwards, too: a recapture finds them. */
+  /** Rows written now will also be missing in the log after the remedy: a recapture finds them. */
   readonly loses: boolean;
 }
 
 const recapture = 'millrace connectors recapture';
-/** First version whose publications have `publish_generated_columns`, and which refuses writes of unpublished generated columns. */
+/** First version that supports `publish_generated_columns` and refuses writes of unpublished generated columns. */
 const generatedVersion = 180_000;
 
-/** The worst first. Of parked tables only what the application notices. */
+/** Findings, worst first. A parked table has only those that affect the application. */
 export function findingsOf(wanted: SourceDefinition, source: Source, record: CaptureRecord): readonly SourceFinding[] {
   const parked = record.parked ?? {};
   const now = [
@@ -36,7 +39,7 @@ export function findingsOf(wanted: SourceDefinition, source: Source, record: Cap
     ...(source.signals === undefined ? [] : signalFindings(wanted, source, source.signals)),
     ...databaseFindings(source),
   ];
-  // A table that is still losing changes is told once.
+  // A table that is still losing changes has one finding only.
   const losing = new Set(now.filter(({ loses }) => loses).map(({ subject }) => subject));
   const missed = missedFindings(wanted, source, record).filter(({ subject }) => !losing.has(subject));
   return [...now, ...missed]
@@ -44,7 +47,7 @@ export function findingsOf(wanted: SourceDefinition, source: Source, record: Cap
     .sort((a, b) => effects.indexOf(a.effect) - effects.indexOf(b.effect));
 }
 
-/** Tables of which changes are being missed now, for the record. */
+/** Tables that miss changes now, for the capture record. */
 export function missedNow(findings: readonly SourceFinding[], since: string): Missed {
   const losing = findings.filter(({ loses }) => loses);
   return Object.fromEntries(losing.reverse().map(({ subject, cause }) => [subject, { since, cause }]));
@@ -110,7 +113,7 @@ function tableFindings(
   ];
 }
 
-/** Parts of an existing table that are not published. */
+/** Findings about unpublished parts of an existing table. */
 function publishedFindings(
   wanted: SourceDefinition,
   source: Source,
@@ -165,7 +168,7 @@ function publishedFindings(
   return found;
 }
 
-/** A row that nothing identifies cannot be updated at all; one with a key alone is captured without what it was before. */
+/** A row without any identity cannot be updated. A row with only a key is captured without its old values. */
 function identityFindings({ name, partial }: SourceTable): SourceFinding[] {
   const [keyless, keyed] = [partial.filter((each) => !each.keyed), partial.filter((each) => each.keyed)];
   const remedyOf = (tables: SourceTable['partial']): string =>
@@ -191,7 +194,7 @@ function namesOf(tables: readonly { readonly name: string }[]): string {
   return tables.map(({ name }) => name).join(', ');
 }
 
-/** A replica identity of all columns asks for all of them in the publication. */
+/** A replica identity of all columns requires that all columns are published. */
 function refusedFindings(wanted: SourceDefinition, source: Source, table: SourceTable): SourceFinding[] {
   const { name, generated, unpublished, partial, published } = table;
   if (partial.length > 0 || !published) return [];
@@ -200,7 +203,7 @@ function refusedFindings(wanted: SourceDefinition, source: Source, table: Source
     ...{ cause: `Postgres refuses UPDATE and DELETE of ${name}: ${cause}`, remedy },
   });
   if (table.listed) {
-    // The same remedy as for what is not captured of it.
+    // The remedy for unpublished columns also solves this.
     return unpublished.length === 0
       ? []
       : [refused('columns of its replica identity are not published', again(wanted, name))];
@@ -276,7 +279,7 @@ function rightsRemedy(role: string, { name, lackingRights }: SourceTable): strin
   return statements.join(' ');
 }
 
-/** Backfills are told through it. */
+/** Backfills need this table. */
 function signalFindings(wanted: SourceDefinition, source: Source, table: SourceTable): SourceFinding[] {
   if (table.oid === null || (source.publication !== undefined && !table.published)) {
     return [
@@ -290,7 +293,7 @@ function signalFindings(wanted: SourceDefinition, source: Source, table: SourceT
       },
     ];
   }
-  // It has no trigger against TRUNCATE: its rows get no topic.
+  // The signal table needs no trigger against TRUNCATE: its rows have no topic.
   return [...refusedFindings(wanted, source, table), ...weakFindings(wanted, { ...table, truncateRefused: true })];
 }
 
@@ -313,7 +316,7 @@ function databaseFindings({ heartbeat, walLimited }: Source): SourceFinding[] {
   return found;
 }
 
-/** Gaps that were noticed before, and gaps that other identities tell: a table or an entry that was made anew between two looks. */
+/** Gaps recorded before, and gaps shown by changed identities: a table or publication entry that was recreated between two looks. */
 function missedFindings(
   wanted: SourceDefinition,
   source: Source,

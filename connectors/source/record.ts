@@ -1,6 +1,6 @@
 /**
- * State of a capture that survives restarts and is readable by other processes: rows of `capture_record` in the captured database, one per kind.
- * A restored Postgres has the state of the time of its backup.
+ * State of a capture that survives restarts and that other processes can read: rows of `capture_record` in the captured database, one for
+ * each kind. A restored Postgres has the state at its backup.
  */
 import type { Client } from 'pg';
 import { z } from 'zod';
@@ -9,13 +9,13 @@ import { MillraceError } from '../../core/base/errors.ts';
 const time = z.string();
 
 const shapes = {
-  /** Identities when capture of a table began, by table; the publication's own under its name. */
+  /** Identities at the start of capture, by table name; the publication's identity is under its own name. */
   seen: z.record(z.string(), z.object({ oid: z.number(), entry: z.number().nullable() })),
-  /** Tables of which changes were not captured, until a recapture. */
+  /** Tables with uncaptured changes, until a recapture. */
   missed: z.record(z.string(), z.object({ since: time, cause: z.string() })),
-  /** Tables that are left out of the capture by order. */
+  /** Tables left out of the capture by an operator. */
   parked: z.record(z.string(), z.object({ since: time, cause: z.string().nullable() })),
-  /** The loss that the slot guard knows, and whether it stopped the connector. */
+  /** The loss known to the slot guard, and whether the guard stopped the connector. */
   guard: z.object({
     since: time,
     stopped: z.boolean(),
@@ -43,7 +43,7 @@ export type CaptureRecord = { readonly [K in RecordKind]?: Shape<K> };
 
 type Database = Pick<Client, 'query'>;
 
-/** Empty where the database has no such table yet. */
+/** Empty when the database does not have the record's table yet. */
 export async function readRecord(db: Database, connector: string): Promise<CaptureRecord> {
   if (!(await hasTable(db))) return {};
   const { rows } = await db.query<{ kind: string; value: unknown }>(
@@ -54,7 +54,7 @@ export async function readRecord(db: Database, connector: string): Promise<Captu
   return Object.fromEntries(known.map(({ kind, value }) => [kind, shapes[kind as RecordKind].parse(value)]));
 }
 
-/** Replaces; undefined removes. @throws MillraceError CONFIG_INVALID: the database has no such table */
+/** Replaces the value; undefined removes it. @throws MillraceError CONFIG_INVALID: the database does not have the record's table. */
 export async function writeRecord<K extends RecordKind>(
   db: Database,
   connector: string,
@@ -73,7 +73,10 @@ export async function writeRecord<K extends RecordKind>(
   );
 }
 
-/** Adds entries by name; an entry that is there stays as it is. @throws MillraceError CONFIG_INVALID: the database has no such table */
+/**
+ * Adds entries by name; existing entries stay as they are. @throws MillraceError CONFIG_INVALID: the database does not have the record's
+ * table.
+ */
 export async function addToRecord<K extends 'seen' | 'missed' | 'parked'>(
   db: Database,
   connector: string,

@@ -1,39 +1,39 @@
-/** The source as Postgres gives it to the capture: the publication, and of each table its identity, its columns and the rights on it. */
+/** State of the source in Postgres: the publication, and for each table its identity, columns and rights. */
 import type { Client } from 'pg';
 import type { ConnectorConfig } from '../definition/definition.ts';
 
-/** The source as the connector's definition asks for it. */
+/** Tables and publication that the connector's definition requires. */
 export interface SourceDefinition {
   readonly publication: string;
-  /** Captured tables, with their schema. */
+  /** Captured tables, with schema. */
   readonly tables: readonly string[];
-  /** The table of backfill signals; it is published, but has no topic. */
+  /** Table of backfill signals. It is published, but has no topic. */
   readonly signals: string | undefined;
-  /** The replication role. */
+  /** Name of the replication role. */
   readonly role: string;
 }
 
 export interface SourceTable {
   readonly name: string;
-  /** Null when there is no such table. */
+  /** OID; null when the table does not exist. */
   readonly oid: number | null;
   readonly partitioned: boolean;
   readonly published: boolean;
-  /** The publication's own entry for it: another one after it was taken out and put back. Null for a publication of all tables. */
+  /** OID of the table's entry in the publication; removing and adding the table changes it. Null for a publication of all tables. */
   readonly entry: number | null;
-  /** Postgres' condition on the rows that are published; null for all. */
+  /** SQL condition of the published rows; null for all. */
   readonly rowFilter: string | null;
-  /** The entry names columns. */
+  /** The publication's entry lists columns. */
   readonly listed: boolean;
-  /** Columns that are not published, generated ones included. */
+  /** Unpublished columns, including generated ones. */
   readonly unpublished: readonly string[];
   /** Generated columns of the table. */
   readonly generated: readonly { readonly name: string; readonly stored: boolean }[];
-  /** The table, or those of its partitions, without REPLICA IDENTITY FULL; `keyed` when there is a key instead. */
+  /** The table, or its partitions, without REPLICA IDENTITY FULL; `keyed` if it has a key instead. */
   readonly partial: readonly { readonly name: string; readonly keyed: boolean }[];
-  /** Tables that inherit from it, and are no partitions. */
+  /** Tables that inherit from it and are not partitions. */
   readonly children: readonly string[];
-  /** Whether the trigger that refuses TRUNCATE is there and enabled. */
+  /** The trigger that refuses TRUNCATE exists and is enabled. */
   readonly truncateRefused: boolean;
   /** Row security applies to the replication role. */
   readonly rowSecurity: boolean;
@@ -44,14 +44,14 @@ export interface SourceTable {
 export interface Source {
   /** `server_version_num`. */
   readonly version: number;
-  /** Undefined when there is none. */
+  /** Publication; undefined when it does not exist. */
   readonly publication: Publication | undefined;
   readonly tables: readonly SourceTable[];
-  /** The signal table; undefined where none is wanted. */
+  /** Signal table; undefined when the definition has none. */
   readonly signals: SourceTable | undefined;
-  /** Published tables that are not wanted, by OID. */
+  /** Published tables outside the definition, by OID. */
   readonly others: ReadonlyMap<number, string>;
-  /** The heartbeat row is there. */
+  /** The heartbeat row exists. */
   readonly heartbeat: boolean;
   /** `max_slot_wal_keep_size` has a limit. */
   readonly walLimited: boolean;
@@ -154,7 +154,7 @@ interface TableRow {
   lacking: string[];
 }
 
-/** $1 tables, $2 publication, $3 role. The role's rights are asked only where there is such a role. */
+/** $1 tables, $2 publication, $3 role. Rights are checked only if the role exists. */
 const tableQuery = `
   SELECT w.name, c.oid::bigint::text AS oid, c.relkind = 'p' AS partitioned, p.attnames IS NOT NULL AS published,
          (SELECT e.oid::bigint::text FROM pg_publication_rel e JOIN pg_publication b ON b.oid = e.prpubid

@@ -62,7 +62,7 @@ describe('a slot', () => {
     expect(lossOf('s', slot({ confirmedLsn: 200n }), at(200n), known)).toBeUndefined();
   });
 
-  test('that somebody reads passed Debezium’s own comparison: confirmed later than the position was asked for, it is none', () => {
+  test('with a reader passed Debezium’s own comparison: a slot confirmed after the position was read is no loss', () => {
     expect(lossOf('s', slot({ active: true, confirmedLsn: 101n }), at(100n))).toBeUndefined();
     expect(lossOf('s', slot({ active: true, walStatus: 'lost' }), at(100n))?.kind).toBe('invalidated');
   });

@@ -1,6 +1,6 @@
 /**
- * Tells when a replication slot cannot give what has not been captured, and then keeps capture from going on: whatever would come after
- * that would hide a gap. Going on is a person's decision (recapture/).
+ * Detects that a replication slot cannot deliver all uncaptured changes, and then stops the capture: later changes would hide the gap. The
+ * operator decides how to go on (recapture/).
  */
 import { formatLsn } from '../../core/values/lsn.ts';
 import type { CapturePosition, ConnectClient } from '../client.ts';
@@ -8,22 +8,22 @@ import type { Slot } from './slot.ts';
 
 export interface SlotLoss {
   /**
-   * `missing`: dropped. `invalidated`: Postgres gave it up. `recreated`: it is another one, which begins later. `restored`: Postgres is as it
-   * was before changes that were captured, so that it would write others in their place.
+   * `missing`: dropped. `invalidated`: Postgres invalidated it. `recreated`: another slot that begins later. `restored`: Postgres is at a
+   * state before captured changes, so its next changes would reuse their LSNs.
    */
   readonly kind: 'missing' | 'invalidated' | 'recreated' | 'restored';
-  /** One sentence. */
+  /** Cause, one sentence. */
   readonly reason: string;
-  /** Where what was captured ended when the loss was found. */
+  /** Captured position when the loss was found. */
   readonly captured: bigint;
 }
 
 /**
- * What is lost, if anything. A connector without a position has captured nothing that could have a gap. One within its first snapshot has no
- * changes that a slot would have to follow on: what is missing is filled by comparison, with a slot of its own (recapture/first-snapshot.ts).
+ * The loss, if any. A connector without a position has captured nothing, so there is no gap. A connector within its first snapshot needs no
+ * slot to continue: a comparison with a new slot fills the missing rows (recapture/first-snapshot.ts).
  *
  * @param slot read before the position: a consumer confirms only what its position says.
- * @param known a loss that was found before. Then a slot that is just being made, or that somebody reads, proves nothing.
+ * @param known a loss found before. Then a new or active slot proves nothing.
  */
 export function lossOf(
   name: string,
@@ -50,9 +50,9 @@ export function lossOf(
       captured,
     };
   }
-  // Postgres goes on, and past the place by and by; only a recapture moves the position.
+  // Postgres writes on and will pass the position; only a recapture changes the position.
   if (known?.kind === 'restored' && known.captured === captured) return known;
-  // Whoever reads it was let in by Debezium's own comparison of the two.
+  // Debezium compared slot and position before it attached a reader.
   if (known === undefined && slot.active) return undefined;
   if (slot.confirmedLsn === null) return known;
   if (slot.confirmedLsn <= position.lsn || position.unfinished) return undefined;
@@ -64,14 +64,14 @@ export function lossOf(
 }
 
 export interface SlotState {
-  /** Undefined when there is no such slot. */
+  /** Undefined when the slot does not exist. */
   readonly slot: Slot | undefined;
   /** Undefined when the connector has captured nothing. */
   readonly position: CapturePosition | undefined;
   readonly loss: SlotLoss | undefined;
 }
 
-/** The slot first, then the position: see `lossOf`. */
+/** Reads the slot first, then the position: see `lossOf`. */
 export async function slotStateOf(
   name: string,
   read: () => Promise<Slot | undefined>,
@@ -82,7 +82,7 @@ export async function slotStateOf(
   const position = await ask();
   const loss = lossOf(name, slot, position, known);
   if (loss?.kind !== 'restored') return { slot, position, loss };
-  // Postgres went on between the two: only where it ends after the position was told says anything.
+  // Postgres may have written between the two reads: only a WAL end read after the position is evidence.
   const again = await read();
   return { slot: again, position, loss: lossOf(name, again, position, known) };
 }
@@ -91,33 +91,33 @@ export interface SlotGuardOptions {
   readonly slot: string;
   readonly connector: string;
   readonly client: Pick<ConnectClient, 'position' | 'status' | 'stop' | 'resume'>;
-  /** The slot as it is now. */
+  /** Reads the slot's present state. */
   readonly read: (signal?: AbortSignal) => Promise<Slot | undefined>;
-  /** Drops a slot that fits nothing any more, unless it is just being recaptured. */
+  /** Drops an unusable slot, unless a recapture is under way. */
   readonly drop: (signal?: AbortSignal) => Promise<void>;
   readonly memory: SlotGuardMemory;
   readonly listener?: SlotGuardListener;
 }
 
-/** Keeps over a restart of the process what the guard knows and did; other processes read it (source/record.ts). */
+/** Keeps the guard's state over restarts of the process. Other processes read it (source/record.ts). */
 export interface SlotGuardMemory {
   recall(signal?: AbortSignal): Promise<Remembered | undefined>;
-  /** Undefined: there is no loss any more. */
+  /** Stores the loss; undefined removes it. */
   remember(known: Remembered | undefined, signal?: AbortSignal): Promise<void>;
 }
 
 export interface Remembered {
   readonly loss: SlotLoss;
-  /** The guard stopped the connector because of it. */
+  /** The guard stopped the connector because of the loss. */
   readonly stopped: boolean;
 }
 
 export interface SlotGuardListener {
-  /** After every look; undefined when there is no such slot. */
+  /** Called after every look; undefined without a slot. */
   measured?(slot: Slot | undefined): void;
-  /** After every look that finds a loss; `first` when the one before did not. */
+  /** Called after every look that finds a loss; `first` if the look before found none. */
   lost?(loss: SlotLoss, first: boolean): void;
-  /** After a look that finds none any more. */
+  /** Called after a look that no longer finds a loss. */
   kept?(): void;
 }
 
@@ -125,29 +125,29 @@ export class SlotGuard {
   readonly #options: SlotGuardOptions;
   #loss: SlotLoss | undefined;
   #stopped = false;
-  /** Whether the memory was read, and what is in it: one text for equal states. */
+  /** Whether the memory was read, and its content: equal states have equal text. */
   #recalled = false;
   #remembered: string | undefined;
-  /** The loss was told by this process. */
+  /** This process has reported the loss. */
   #told = false;
-  /** The reader of the slot whose position was compared: a restored Postgres has another one. */
+  /** Backend process of the slot's reader at the last comparison. A restored Postgres has another one. */
   #reader: number | null = null;
 
   constructor(options: SlotGuardOptions) {
     this.#options = options;
   }
 
-  /** What the last look found. */
+  /** Loss found by the last look; undefined without one. */
   get loss(): SlotLoss | undefined {
     return this.#loss;
   }
 
   /**
-   * One look. A loss that is found twice stops the connector: the first time somebody may just be repairing it. A connector that the guard
-   * stopped, also before a restart of this process, goes on when the slot and the position fit again. The slot of a Postgres that was restored is dropped: it would seem to fit as soon as Postgres has
-   * written as much as was captured.
+   * One look. A loss found twice stops the connector: at the first look, an operator may be repairing it. A connector stopped by the guard,
+   * also before a restart of this process, resumes when slot and position fit again. The slot of a restored Postgres is dropped: it would
+   * seem to fit as soon as Postgres has written as much as was captured.
    *
-   * @throws whatever keeps it from looking; the answer before stands.
+   * @throws any error of the look; the last result stays.
    */
   async look(signal?: AbortSignal): Promise<void> {
     const { slot: name, connector, client, read, drop, listener } = this.#options;
@@ -156,7 +156,7 @@ export class SlotGuard {
     await this.#recall(signal);
     const before = this.#loss;
     const sound = slot?.walStatus !== 'lost' && slot?.invalidation === null;
-    // Kafka Connect reads its whole topic of positions to answer.
+    // Kafka Connect reads its whole offsets topic to answer.
     const compared = before === undefined && sound && slot.reader !== null && slot.reader === this.#reader;
     const loss = compared
       ? undefined
@@ -185,7 +185,7 @@ export class SlotGuard {
     const status = await client.status(connector, signal);
     if (status !== undefined && status.state !== 'STOPPED') {
       this.#stopped = true;
-      // Before it is done: a crash in between must not leave a stopped connector without a reason.
+      // Stored before the stop: a crash in between must not leave a stopped connector without a reason.
       await this.#remember(signal);
       await client.stop(connector, signal);
     }

@@ -9,7 +9,7 @@ const at = (minutesAgo: number) => ({
   cause: 'Caused by: RecordTooLargeException',
 });
 
-test('three restarts within 15 minutes, the newest within 5, are a connector that fails, whatever its state is now', () => {
+test('three restarts within 15 minutes, the newest within 5, mean a failing connector in any present state', () => {
   const summary = summarize([at(50), at(9), at(5), at(1)], now);
   expect(summary).toMatchObject({ lastHour: 4, failing: true });
   expect(restartLine(summary)).toBe(

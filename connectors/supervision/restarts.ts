@@ -1,19 +1,19 @@
-/** Restarts of a connector over the last hour, and whether they say that it does not get on. */
+/** A connector's restarts within the last hour, and whether they show a persistent failure. */
 import type { Restart } from '../source/record.ts';
 
 const hourMs = 3_600_000;
 const windowMs = 15 * 60_000;
 const recentMs = 5 * 60_000;
 const many = 3;
-/** Restarts of an hour, at the longest wait between two, are fewer. */
+/** More than the restarts of one hour at the longest wait between two. */
 const kept = 200;
 
 export interface RestartSummary {
   /** Restarts within the last hour. */
   readonly lastHour: number;
-  /** The newest of them. */
+  /** Newest restart within the hour. */
   readonly last: Restart | undefined;
-  /** At least three within 15 minutes, the newest within 5: a task that runs now runs between two failures. */
+  /** At least three restarts within 15 minutes, the newest within 5. A running task is then expected to fail again. */
   readonly failing: boolean;
 }
 
@@ -28,12 +28,12 @@ export function summarize(restarts: readonly Restart[] = [], now: number): Resta
   };
 }
 
-/** The restarts of the last hour are kept. */
+/** Adds restarts and drops those older than one hour. */
 export function withRestarts(before: readonly Restart[] = [], added: readonly Restart[], now: number): Restart[] {
   return [...before, ...added].filter(({ at }) => now - Date.parse(at) < hourMs).slice(-kept);
 }
 
-/** One line; undefined without restarts. */
+/** One-line summary; undefined without restarts. */
 export function restartLine({ lastHour, last, failing }: RestartSummary): string | undefined {
   if (last === undefined) return undefined;
   const times = lastHour === 1 ? 'once' : `${lastHour} times`;

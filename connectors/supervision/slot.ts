@@ -1,25 +1,25 @@
-/** The replication slot, as Postgres sees it: who reads it, how far behind, and how much disk it holds. */
+/** The replication slot in Postgres: its reader, its lag and its retained WAL. */
 import type { ClientBase } from 'pg';
 
 export interface Slot {
   readonly slot: string;
-  /** A consumer is attached. */
+  /** A consumer reads the slot. */
   readonly active: boolean;
-  /** Process of Postgres that serves the consumer; null without one. */
+  /** Postgres backend that serves the consumer; null without one. */
   readonly reader: number | null;
-  /** Where the write-ahead log ends. */
+  /** End of the write-ahead log. */
   readonly walLsn: bigint;
-  /** `reserved`, `extended`, `unreserved`, or `lost`: what it has not read is gone. */
+  /** `reserved`, `extended`, `unreserved`, or `lost`: unread WAL has been removed. */
   readonly walStatus: string;
-  /** Why Postgres gave the slot up; null while it is good. */
+  /** Postgres' reason for the invalidation; null for a valid slot. */
   readonly invalidation: string | null;
-  /** What its consumer has confirmed: changes before it are not given again. Null while the slot is being made. */
+  /** LSN confirmed by the consumer: changes before it are not sent again. Null while the slot is being created. */
   readonly confirmedLsn: bigint | null;
-  /** Write-ahead log that Postgres keeps because of the slot. */
+  /** Write-ahead log that Postgres keeps because of the slot, bytes. */
   readonly retainedBytes: bigint;
-  /** Write-ahead log that the consumer has not confirmed. */
+  /** Write-ahead log that the consumer has not confirmed, bytes. */
   readonly confirmedLagBytes: bigint;
-  /** Bytes until Postgres gives the slot up; null when max_slot_wal_keep_size is unlimited. */
+  /** Bytes until Postgres invalidates the slot; null when max_slot_wal_keep_size is unlimited. */
   readonly safeBytes: bigint | null;
 }
 
@@ -41,7 +41,7 @@ const query = `
          pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn)::bigint::text AS lag
     FROM pg_replication_slots WHERE slot_name = $1`;
 
-/** @returns undefined when there is no such slot: a connector that never ran has not made it yet. Errors are the database's. */
+/** @returns undefined without such a slot: a connector that never ran has not created it yet. @throws errors of the database */
 export async function readSlot(db: Pick<ClientBase, 'query'>, slot: string): Promise<Slot | undefined> {
   const { rows } = await db.query<Row>(query, [slot]);
   const row = rows[0];

@@ -35,7 +35,7 @@ class World {
     });
   }
 
-  /** Rounds once a second until the given second, the task being as set. */
+  /** Runs one round a second up to the given second; the task's state stays as set. */
   async until(second: number): Promise<void> {
     for (; this.now <= second * 1000; this.now += 1000) await this.supervisor.round();
   }
@@ -49,7 +49,7 @@ class World {
 }
 
 describe('the supervisor', () => {
-  test('leaves what runs, and what somebody paused, alone', async () => {
+  test('does not restart running or paused parts', async () => {
     const world = new World();
     await world.until(5);
     world.state = 'PAUSED';

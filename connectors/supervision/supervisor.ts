@@ -1,15 +1,15 @@
 /**
- * Keeps connectors running: asks Kafka Connect for their states and restarts what failed. Debezium's task fails on a lost database
- * connection and stays failed; nothing in Kafka Connect restarts it.
+ * Keeps connectors running: polls their states in Kafka Connect and restarts failed parts. Debezium's task fails when its database
+ * connection is lost and stays failed; Kafka Connect never restarts it.
  *
- * Not its job: configuration (apply.ts), metrics (the listener), and connectors that somebody paused or stopped on purpose.
+ * Not its job: configuration (apply.ts), metrics (the listener), and connectors that an operator paused or stopped.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { traceCauses } from '../apply.ts';
 import { type Backoff, waitMs } from '../backoff.ts';
 import type { ConnectClient, ConnectorStatus } from '../client.ts';
 
-/** Kafka Connect's states, and two of ours: ABSENT (no such connector) and UNREACHABLE (no answer). */
+/** Kafka Connect's states, and two more: ABSENT (no such connector) and UNREACHABLE (no answer). */
 export type WatchedState = string;
 
 export interface PartState {
@@ -20,12 +20,12 @@ export interface PartState {
 }
 
 export interface SupervisorListener {
-  /** After every round, for every part: `running` is the metric's 1 or 0. */
+  /** Called after every round, for every part: `running` is the metric's 1 or 0. */
   state?(part: PartState & { readonly running: boolean }): void;
-  /** A part that a connector no longer has. */
+  /** Called for a part that a connector no longer has. */
   gone?(part: Omit<PartState, 'state'>): void;
   restarted?(event: Omit<PartState, 'state'> & { readonly attempt: number; readonly cause: string }): void;
-  /** A round or a restart that did not work; the supervisor goes on. */
+  /** Called for a failed round or restart; the supervisor continues. */
   failed?(error: Error): void;
 }
 
@@ -33,20 +33,20 @@ export interface SupervisorOptions {
   readonly client: Pick<ConnectClient, 'status' | 'restart' | 'restartTask'>;
   readonly connectors: readonly string[];
   readonly listener?: SupervisorListener;
-  /** Between two rounds. Default 2000. */
+  /** Wait between two rounds, milliseconds. Default 2000. */
   readonly pollMs?: number;
-  /** Between two restarts of one part. Default 1 s to 60 s. */
+  /** Wait between two restarts of one part. Default 1 s to 60 s. */
   readonly backoff?: Backoff;
-  /** A part that ran this long starts again with the first wait. Default 60,000. */
+  /** After this running time, milliseconds, a part's next failure starts again with the first wait. Default 60,000. */
   readonly stableMs?: number;
   readonly random?: () => number;
-  /** Monotonic milliseconds. */
+  /** Monotonic clock, milliseconds. */
   readonly now?: () => number;
 }
 
 interface Part {
   attempt: number;
-  /** Not before this instant. */
+  /** Earliest time of the next restart. */
   restartAt: number | undefined;
   runningSince: number | undefined;
 }
@@ -68,12 +68,12 @@ export class Supervisor {
     return [...this.#states.values()];
   }
 
-  /** Restarts asked for so far. */
+  /** Number of restarts requested so far. */
   get restarts(): number {
     return this.#restarts;
   }
 
-  /** Rounds until the signal; then it resolves. Never throws for what Kafka Connect answers. */
+  /** Runs rounds until the signal aborts, then resolves. Errors of Kafka Connect go to the listener. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       await this.round(signal).catch(() => {});
@@ -81,7 +81,7 @@ export class Supervisor {
     }
   }
 
-  /** One look at every connector. */
+  /** One poll of every connector. */
   async round(signal?: AbortSignal): Promise<void> {
     for (const connector of this.#options.connectors) {
       let status: ConnectorStatus | undefined;
@@ -126,7 +126,7 @@ export class Supervisor {
     }
     if (now < part.restartAt) return;
     part.attempt++;
-    // Set before asking: an answer that is lost must not be followed by a second restart at once.
+    // Set before the request: a lost answer must not cause a second restart at once.
     part.restartAt = now + this.#wait(part.attempt + 1);
     try {
       const { client } = this.#options;

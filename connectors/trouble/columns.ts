@@ -1,4 +1,4 @@
-/** Columns of captured tables that capture, or a recapture after a lost slot, cannot do right by. */
+/** Columns of captured tables that the capture, or a later recapture, cannot write correctly. */
 import type { Client } from 'pg';
 import { isError } from '../../core/base/errors.ts';
 import { valueSubject } from '../../schemas/topics.ts';
@@ -10,7 +10,7 @@ import type { CaptureSchemas } from '../recapture/rows/opened.ts';
 import { capturedTables, topicOf } from '../recapture/rows/tables.ts';
 
 export interface ColumnTrouble extends RefusedColumn {
-  /** With its schema. */
+  /** Table name with schema. */
   readonly table: string;
 }
 
@@ -19,9 +19,7 @@ const remedy =
 
 const failing = new Set(['"bit"[]', 'ltree[]']);
 
-/**
- * For `status` and `apply`. Reads the catalog and the registry, no rows. Without an answer of the registry, only what the catalog tells.
- */
+/** For `status` and `apply`. Reads the catalog and the registry, no rows. If the registry is unreachable, only the catalog is used. */
 export async function columnTroubles(
   db: Pick<Client, 'query'>,
   schemas: Pick<CaptureSchemas, 'latest'>,
@@ -53,7 +51,7 @@ function reasonOf(type: string): string | undefined {
     : `of type ${typeName(type)} is not captured, or cannot be recaptured after a lost slot`;
 }
 
-/** One line each. */
+/** One line per column. */
 export function troubleLine({ table, name, reason, remedy: way }: ColumnTrouble): string {
   return `${table}.${name} ${reason}. ${way}`;
 }

@@ -4,7 +4,7 @@ import { explainFailure } from './failure.ts';
 
 type Answer = readonly object[] | Error;
 
-/** Answers by what a statement has in it. */
+/** Answers by a part of the statement's text. */
 function database(answers: Readonly<Record<string, Answer>>) {
   const statements: string[] = [];
   const query = async (sql: string) => {

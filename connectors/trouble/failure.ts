@@ -1,15 +1,15 @@
-/** The meaning of a failed task's trace here: which column, which rows, and the way out. */
+/** Explains a failed task's trace: the column, the rows, and the remedy. */
 import type { Client } from 'pg';
 import { captureRecordBytes } from '../../schemas/topics.ts';
 import { findUnwritable, keyText } from '../recapture/columns/unwritable.ts';
 import { capturedTables } from '../recapture/rows/tables.ts';
 
-/** Rows are searched for no longer than this. */
+/** Time limit of the search for rows, milliseconds. */
 const searchMs = 10_000;
 
 const wayOut = 'Then run `millrace connectors delete --reset` and `millrace connectors recapture --yes`.';
 
-/** Lines beside the trace; none for a failure that nothing here explains. Never throws for a search that does not end. */
+/** Explanation, by line; empty for an unknown failure. Does not throw when the search times out. */
 export async function explainFailure(db: Pick<Client, 'query'>, trace: string): Promise<readonly string[]> {
   const [, tableName, column, type] =
     /Failed to properly convert data value for '(\w+\.\w+)\.([^']+)' of type (\S+)/.exec(trace) ?? [];
@@ -42,7 +42,7 @@ async function unwritable(
 async function tooLarge(db: Pick<Client, 'query'>): Promise<readonly string[]> {
   const lines: string[] = [];
   for (const table of capturedTables) {
-    // A change of a row has the row twice.
+    // An update has the row twice.
     const { rows } = await db.query<{ key: string; columns: string }>(
       `SELECT ${keyText(table)} AS key,
               (SELECT string_agg(column_name || ' ' || bytes, ', ') FROM

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Whether the broker answers: one ApiVersions request, without a JVM. The broker answers it once it serves requests.
+# Checks the broker by one ApiVersions request, without a JVM. The broker answers when it serves requests. Exit code 0: healthy.
 set -euo pipefail
 exec 3<>/dev/tcp/127.0.0.1/29092
 # size 15, key 18 (ApiVersions), version 0, correlation id 7, client id "check"

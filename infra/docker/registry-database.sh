@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs once, when the database's volume is empty: the registry keeps its schemas in a database and a role of its own.
+# Creates the registry's own role and database. Postgres runs it once, when the volume is empty.
 set -eu
 psql --set=ON_ERROR_STOP=1 --set=password="$REGISTRY_PASSWORD" --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" <<'SQL'
 CREATE ROLE registry LOGIN PASSWORD :'password';

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Whether the registry is ready, asked at its management port. The registry does not recover when its first database connection fails: it
-# answers and is never ready. After 45 seconds of such answers this ends it, and the engine starts it again.
+# Checks at the management port whether the registry is ready. If its first database connection fails, the registry answers but never
+# becomes ready. After 45 seconds of such answers this script stops it, and the engine starts it again.
 set -uo pipefail
 patience=45
 mark=/tmp/registry-not-ready

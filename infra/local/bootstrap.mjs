@@ -1,13 +1,13 @@
 #!/usr/bin/env node
 /**
- * The way in on a fresh clone: installs what the lockfile says when it is not there, then runs Millrace on the lockfile's own Node.
+ * Entry point on a fresh clone: installs the lockfile's packages if they are missing, then runs Millrace on the lockfile's own Node.
  *
  *   node infra/local/bootstrap.mjs test […]       the test runner
  *   node infra/local/bootstrap.mjs soak […]       the long tests
  *   node infra/local/bootstrap.mjs bench […]      the benchmarks
  *   node infra/local/bootstrap.mjs <command> […]  the CLI, e.g. demo
  *
- * Runs on whatever Node the machine has, 18 or newer, and with nothing installed: built-ins only.
+ * Runs on any installed Node from 18, before anything is installed: built-in modules only.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -20,7 +20,7 @@ const modules = join(root, 'node_modules');
 const ownNode = join(modules, '.bin', process.platform === 'win32' ? 'node.cmd' : 'node');
 const wantedMajor = 24;
 
-/** Bad luck that a sentence explains, without a trace. */
+/** An expected failure, reported as one sentence without a stack trace. */
 class Refusal extends Error {}
 
 /** The packages in node_modules are those of the lockfile. npm writes node_modules/.package-lock.json as its last step. */
@@ -42,7 +42,7 @@ function readJson(file) {
   }
 }
 
-/** The Node to run on: the one that npm installed, or this one when it is new enough. */
+/** The Node to run on: the npm-installed one, or the present one if it is new enough. */
 function findNode() {
   const { stdout } = spawnSync(ownNode, ['--version'], { encoding: 'utf8' });
   if (majorOf(stdout) >= wantedMajor) return ownNode;
@@ -57,9 +57,9 @@ async function install() {
   const lock = join(root, '.millrace', 'install.lock');
   await acquire(lock);
   try {
-    if (isInstalled() && findNode() !== undefined) return; // somebody else was faster
+    if (isInstalled() && findNode() !== undefined) return; // another process was faster
     process.stderr.write('installing the packages of package-lock.json (npm ci), once …\n');
-    // npm tells its scripts where it is; without that, the one on the PATH.
+    // npm gives its own path to its scripts; otherwise npm is found on the PATH.
     const npm = process.env.npm_execpath;
     const args = ['ci', '--no-audit', '--no-fund', '--loglevel=error'];
     const known = npm !== undefined && /npm-cli\.js$/.test(npm) && existsSync(npm);
@@ -76,7 +76,7 @@ async function install() {
   }
 }
 
-/** One installation at a time; a lock whose process is gone is void. */
+/** Takes the lock of the installation. A lock is ignored when its process has ended. */
 async function acquire(lock) {
   mkdirSync(dirname(lock), { recursive: true });
   for (let waited = 0; ; waited += 500) {
@@ -112,8 +112,8 @@ function isAlive(pid) {
 }
 
 /**
- * Runs a command and returns its exit code. It has a process group of its own: on Ctrl-C the terminal tells everybody and npm passes the
- * signal on as well, but the command must hear it once, because a second one means "at once".
+ * Runs a command and returns its exit code. The command has its own process group. On Ctrl-C the terminal signals the whole group, and npm
+ * forwards the signal as well. The command must get it once, because a second signal means "at once".
  */
 function run(command, args, env = process.env, cwd = root) {
   return new Promise((resolve, reject) => {
@@ -144,7 +144,8 @@ try {
   };
   const entry = command in runners ? [runners[command], ...rest] : [join(root, 'cli', 'main.ts'), command, ...rest];
   const path = `${join(modules, '.bin')}${delimiter}${process.env.PATH ?? ''}`;
-  // npm runs scripts in the package's folder, and says where it was called: paths on the command line are of there.
+  // npm runs scripts in the package's folder and sets INIT_CWD to the caller's folder. Paths on the command line are relative to the
+  // latter.
   const cwd = command in runners ? root : (process.env.INIT_CWD ?? process.cwd());
   process.exitCode = await run(findNode(), entry, { ...process.env, PATH: path }, cwd);
 } catch (error) {

@@ -15,7 +15,7 @@ const lockfile = (version: string) => ({
   },
 });
 
-/** Stands in for npm: counts its runs, installs what the lockfile says, and this Node as the project's own. */
+/** A fake npm: counts its runs, and installs the lockfile's packages with this Node as the project's own. */
 const npm = `
 const fs = require('node:fs');
 fs.appendFileSync('npm.log', process.argv.slice(2).join(' ') + '\\n');

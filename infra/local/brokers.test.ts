@@ -12,7 +12,7 @@ const host = { env: {}, cacheDir: scratch };
 
 const brokersOf = (stack: Stack): number => (stack.config['kafka'] as { brokers: readonly string[] }).brokers.length;
 
-/** A folder of a stack that was started once, as `millrace up` leaves it. */
+/** The folder of a stack that was started once, as `millrace up` leaves it. */
 async function made(name: string, brokers: number | undefined): Promise<string> {
   const dir = join(scratch, name);
   const stack = await Stack.load({ name, dir, host });

@@ -1,17 +1,17 @@
 /**
- * The local stack as data: what each part is, where it comes from, its ports and its settings. The compose file and the pom files name
- * the same versions, ports and settings; a test holds them equal.
+ * The local stack as data: each part with its source, ports and settings. The compose file and the pom files have the same versions, ports
+ * and settings; a test holds them equal.
  */
 
 export const kafkaVersion = '4.3.1';
 
-/** The brokers, the first of which is the controller as well. A stack has one of them, or all. */
+/** The brokers; the first one is also the controller. A stack has either the first one or all three. */
 export const brokerNames = ['kafka', 'kafka2', 'kafka3'] as const;
 export type BrokerName = (typeof brokerNames)[number];
 
 export type PartName = BrokerName | 'postgres' | 'minio' | 'registry' | 'connect' | 'prometheus' | 'alertmanager';
 
-/** Ports of the stack `dev`. A stack of another name gets free ones. */
+/** Ports of the stack `dev`. Other stacks get free ports. */
 export const defaultPorts = {
   postgres: 5432,
   kafka: 9092,
@@ -30,7 +30,7 @@ export const defaultPorts = {
 export type PortName = keyof typeof defaultPorts;
 export type Ports = Readonly<Record<PortName, number>>;
 
-/** The oldest Java that runs every part: Apicurio Registry's class files are of 21. */
+/** Oldest Java that runs every part: Apicurio Registry has class files of version 21. */
 export const minimumJava = 21;
 
 export const postgres = {
@@ -40,7 +40,7 @@ export const postgres = {
     wal_level: 'logical',
     max_replication_slots: '10',
     max_wal_senders: '10',
-    // A capture that is down may hold back so much log before Postgres gives its slot up, rather than fill the disk.
+    // Limit of the WAL that a stopped capture holds back. Above it Postgres invalidates the slot, so that the disk does not fill.
     max_slot_wal_keep_size: '8GB',
     wal_sender_timeout: '30s',
     max_connections: '100',
@@ -71,9 +71,9 @@ export const kafka = {
     'transaction.state.log.replication.factor': '1',
     'transaction.state.log.min.isr': '1',
     'group.initial.rebalance.delay.ms': '0',
-    // The offsets of a group that was stopped for longer are deleted, 7 days by default. In effect for ever.
+    // Unlimited. By default, the offsets of a group that was stopped for 7 days are deleted.
     'offsets.retention.minutes': '2147483647',
-    // One node: 50 partitions each, as by default, would only cost start and memory.
+    // One node: the default of 50 partitions each would only cost start time and memory.
     'offsets.topic.num.partitions': '4',
     'transaction.state.log.num.partitions': '4',
     'share.coordinator.state.topic.replication.factor': '1',
@@ -83,7 +83,7 @@ export const kafka = {
   },
 } as const;
 
-/** Settings of each broker where there are three: one may be gone, and what was acknowledged is on the others. */
+/** Settings of each broker in a stack of three: one may fail, and the others have all acknowledged records. */
 export const replicated = {
   'default.replication.factor': '3',
   'min.insync.replicas': '2',
@@ -117,11 +117,11 @@ export const connect = {
     'key.converter': 'org.apache.kafka.connect.json.JsonConverter',
     'value.converter': 'org.apache.kafka.connect.json.JsonConverter',
     'plugin.discovery': 'service_load',
-    // One worker: nobody to wait for when it comes back.
+    // One worker: no other worker needs to return before a rebalance.
     'scheduled.rebalance.max.delay.ms': '1000',
     'offset.flush.interval.ms': '1000',
   },
-  /** Where there are three brokers. */
+  /** For a stack of three brokers. */
   replicated: {
     'config.storage.replication.factor': '3',
     'offset.storage.replication.factor': '3',
@@ -134,7 +134,7 @@ export const registry = {
   version: '3.3.3',
   artifacts: { 'io.apicurio:apicurio-registry-app': '3.3.3' },
   heap: ['-Xms64m', '-Xmx256m'],
-  /** As the container image takes them. On Postgres, so that schema ids outlive the process. */
+  /** Settings in the form of the container image. Storage in Postgres, so that schema ids outlive the process. */
   settings: {
     APICURIO_STORAGE_KIND: 'sql',
     APICURIO_STORAGE_SQL_KIND: 'postgresql',
@@ -142,15 +142,15 @@ export const registry = {
     APICURIO_DATASOURCE_JDBC_INITIAL_SIZE: '2',
     APICURIO_DATASOURCE_JDBC_MIN_SIZE: '2',
     APICURIO_DATASOURCE_JDBC_MAX_SIZE: '20',
-    // The converter's HTTP client asks for an upgrade to HTTP/2 with its first request, and has no timeout. An upgraded POST was seen to get no body
-    // of its answer: the connector's task then waited for ever, RUNNING, and the slot stood still.
+    // The converter's HTTP client requests an upgrade to HTTP/2 with its first request, and has no timeout. An upgraded POST was seen to
+    // get an answer without a body. The connector's task then waited without limit, in the state RUNNING, and the slot did not move.
     QUARKUS_HTTP_HTTP2: 'false',
   },
 } as const;
 
 export const minio = {
   title: 'MinIO',
-  /** Newest release that the Go module proxy has. */
+  /** Newest release on the Go module proxy. */
   version: 'v0.0.0-20260212201848-7aac2a2c5b7c',
   module: 'github.com/minio/minio',
   region: 'us-east-1',
@@ -161,7 +161,7 @@ export const minio = {
 export const prometheus = { title: 'Prometheus', retention: '30d' } as const;
 export const alertmanager = { title: 'Alertmanager' } as const;
 
-/** The order in which parts are stopped: who writes goes before who is written to, and the controller goes last of the brokers. */
+/** Stop order of the parts: writers before the parts they write to, and the controller last of the brokers. */
 export const stopOrder: readonly PartName[] = [
   'prometheus',
   'alertmanager',

@@ -1,4 +1,4 @@
-/** A stack of real parts on this machine: starting, attaching to, stopping it. */
+/** A stack of real parts on this machine: start, attach, stop. */
 import { access, mkdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { MillraceError } from '../../core/base/errors.ts';
@@ -25,31 +25,31 @@ import {
   writeRecord,
 } from './state.ts';
 
-/** Parts of a stack with so many brokers. */
+/** Parts of a stack with this number of brokers. */
 export function servicesOf(brokers: number): readonly Service[] {
   return [postgres, kafka, ...moreBrokers.slice(0, brokers - 1), minio, registry, connect];
 }
-/** Started on request, and then part of the stack until it is stopped. */
+/** Started on request; they stay part of the stack until it is stopped. */
 const monitoring: readonly Service[] = [alertmanager, prometheus];
 const serviceOf = new Map([...servicesOf(3), ...monitoring].map((service) => [service.name, service]));
 
 export interface StackEvent {
-  /** A part, or something that is being installed. */
+  /** A part of the stack, or a part being installed. */
   readonly subject: string;
   readonly state: 'installing' | 'starting' | 'ready' | 'running' | 'stopped' | 'killed';
   readonly text?: string;
-  /** Since it was started, milliseconds. */
+  /** Time since the start of the part, milliseconds. */
   readonly ms?: number;
 }
 
 export interface StackOptions {
   readonly name: string;
-  /** `.millrace/<name>`, absolute: data, logs, secrets and stack.json. */
+  /** Folder of the stack, `.millrace/<name>`, absolute: data, logs, secrets and stack.json. */
   readonly dir: string;
   readonly host: Host;
-  /** Also start Prometheus, and Alertmanager if there is one on the PATH. Default false. */
+  /** Also start Prometheus, and Alertmanager if it is on the PATH. Default false. */
   readonly monitoring?: boolean;
-  /** Brokers of a stack that is started for the first time: 1 or 3. Default: those that it has, or 1. */
+  /** Number of brokers at the first start: 1 or 3. Default: that of the existing stack, or 1. */
   readonly brokers?: number;
   readonly onProgress?: (event: StackEvent) => void;
   readonly signal?: AbortSignal;
@@ -63,12 +63,12 @@ export interface PartStatus {
   readonly ports: readonly number[];
   readonly log: string;
   readonly startedAt: string | undefined;
-  /** Resident, bytes. */
+  /** Resident memory, bytes; undefined when unknown. */
   readonly memory: number | undefined;
 }
 
 /**
- * Starts what does not run yet and returns when every part answers; only started parts are stopped again on an error or an abort.
+ * Starts the parts that do not run and returns when every part answers. On an error or an abort it stops only the parts that it started.
  *
  * @throws MillraceError PORT_TAKEN, TOOL_MISSING, INSTALL_FAILED, PART_FAILED, STACK_BUSY
  */
@@ -101,7 +101,7 @@ async function wantedOf({ host, monitoring: wanted }: StackOptions, brokers: num
   return [...services, ...possible];
 }
 
-/** Attaches to a stack that was started before, running or not. @throws MillraceError PART_FAILED when it never was. */
+/** Attaches to a stack that was started before, running or not. @throws MillraceError PART_FAILED: the stack was never started. */
 export async function openStack(options: StackOptions): Promise<Stack> {
   const dir = resolve(options.dir);
   if ((await readRecord(dir)) === undefined) {
@@ -113,11 +113,11 @@ export async function openStack(options: StackOptions): Promise<Stack> {
 }
 
 /**
- * Stops the running parts, politely first.
+ * Stops the running parts, first by their stop signal, then by SIGKILL.
  *
  * @param options `wipe`: also removes the folder with data, logs and secrets. Default false.
- * @returns whether anything ran
- * @throws MillraceError CONFIG_INVALID: the folder is not that of the stack; nothing was stopped or removed.
+ * @returns whether any part was running
+ * @throws MillraceError CONFIG_INVALID: the folder does not belong to the stack; nothing was stopped or removed.
  */
 export async function stopStack(options: StackOptions & { readonly wipe?: boolean }): Promise<boolean> {
   const dir = resolve(options.dir);
@@ -187,7 +187,7 @@ export class Stack implements AsyncDisposable {
     return new Stack(options, record, secrets);
   }
 
-  /** As core/base/config.ts takes it. */
+  /** Configuration in the form of core/base/config.ts. */
   get config(): Readonly<Record<string, unknown>> {
     return this.#record.config;
   }
@@ -221,13 +221,15 @@ export class Stack implements AsyncDisposable {
     return statuses;
   }
 
-  /** Sends a signal to one part; SIGSTOP and SIGCONT too. SIGKILL goes to its whole group. @returns false when it does not run. */
+  /**
+   * Sends a signal to one part, including SIGSTOP and SIGCONT. SIGKILL goes to its whole group. @returns false when the part does not run.
+   */
   async kill(name: PartName, signal: NodeJS.Signals): Promise<boolean> {
     const part = this.part(name);
     return part !== undefined && (await signalProcess(part, signal, signal === 'SIGKILL'));
   }
 
-  /** Stops one part if it runs, and starts it with the same ports and data. Returns when it answers. */
+  /** Stops one part if it runs, then starts it with the same ports and data. Returns when it answers. @throws MillraceError PART_FAILED */
   async restart(name: PartName, signal: AbortSignal = new AbortController().signal): Promise<void> {
     const service = required(name);
     const part = this.part(name);
@@ -243,7 +245,7 @@ export class Stack implements AsyncDisposable {
     await waitPart(required(name), this.#context(installed, name, signal), part);
   }
 
-  /** Starts the given parts side by side, each when those it needs answer. Stops them again if one fails. */
+  /** Starts the given parts in parallel, each when the parts that it needs answer. If one fails, stops them again. */
   async start(wanted: readonly Service[], installed: Context['installed'], signal: AbortSignal): Promise<void> {
     const failure = new AbortController();
     const both = AbortSignal.any([signal, failure.signal]);
@@ -271,7 +273,7 @@ export class Stack implements AsyncDisposable {
     failure.signal.throwIfAborted();
   }
 
-  /** Stops the named parts, or all, those that write before those that are written to. @returns whether anything ran. */
+  /** Stops the named parts, or all: writers before the parts they write to. @returns whether any part was running */
   async stopParts(names: readonly PartName[] = stopOrder): Promise<boolean> {
     let any = false;
     for (const name of stopOrder) {
@@ -315,7 +317,7 @@ export class Stack implements AsyncDisposable {
     if (part === undefined) delete parts[name];
     else parts[name] = part;
     this.#record = { ...this.#record, parts };
-    // One write after the other, each of the newest: parts start side by side, and none may be forgotten.
+    // Writes are serialised and each has the newest record: parts start in parallel, and none may be lost.
     const write = this.#written.then(() => writeRecord(this.dir, this.#record));
     this.#written = write.catch(() => undefined);
     await write;
@@ -332,7 +334,7 @@ function required(name: PartName): Service {
   return service;
 }
 
-/** @throws MillraceError CONFIG_INVALID for a stack that has another number of brokers. */
+/** @throws MillraceError CONFIG_INVALID: the existing stack has another number of brokers. */
 function brokersOf({ name, brokers }: StackOptions, before: StackRecord | undefined): number {
   const known = before === undefined ? undefined : (before.brokers ?? 1);
   if (known === undefined || brokers === undefined || brokers === known) return known ?? brokers ?? 1;

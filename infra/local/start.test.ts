@@ -12,7 +12,7 @@ import type { PartRecord } from './state.ts';
 const scratch = mkdtempSync(join(tmpdir(), 'millrace-start-'));
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 
-/** A part that is a line of shell, and answers when `answers` does. */
+/** A part that runs one shell command, and is healthy when `answers` returns true. */
 function part(script: string, answers: () => boolean): Service {
   return {
     name: 'kafka',

@@ -9,13 +9,13 @@ import { titles } from './parts.ts';
 import type { Context, Service } from './services/service.ts';
 import type { PartRecord } from './state.ts';
 
-/** How long any part may take until it answers. */
+/** Longest wait until a part answers, milliseconds. */
 const patienceMs = 120_000;
 const oneAskMs = 3000;
 const restartPauseMs = 1000;
 const oldLogBytes = 20 * 1024 * 1024;
 
-/** @throws MillraceError PORT_TAKEN naming the part, the port and who has it. */
+/** @throws MillraceError PORT_TAKEN: names the part, the port and its holder. */
 export async function requirePorts(
   services: readonly Service[],
   context: Pick<Context, 'name' | 'ports'>,
@@ -38,10 +38,10 @@ export async function requirePorts(
   }
 }
 
-/** Less than this and Kafka or Postgres stop in the middle of a run. */
+/** With less free space, bytes, Kafka or Postgres stop during a run. */
 const leastSpace = 1024 ** 3;
 
-/** @throws MillraceError PART_FAILED when the disk is all but full. */
+/** @throws MillraceError PART_FAILED: the disk is almost full. */
 export async function requireSpace(dir: string, free: (dir: string) => Promise<number> = freeSpace): Promise<void> {
   const bytes = await free(dir);
   if (bytes >= leastSpace) return;
@@ -55,7 +55,7 @@ async function freeSpace(dir: string): Promise<number> {
   return bavail * bsize;
 }
 
-/** Starts it, tells its process at once, then waits. @throws MillraceError PART_FAILED with the tail of its log. */
+/** Starts the part, reports its process at once, then waits for an answer. @throws MillraceError PART_FAILED with the tail of its log. */
 export async function startPart(
   service: Service,
   context: Context,
@@ -67,7 +67,7 @@ export async function startPart(
   await service.prepare?.(context);
 }
 
-/** For a part that does not recover by itself: one that ends or does not answer in `withinMs` is started again, until the patience is over. */
+/** For a part that does not recover by itself: restarted when it ends or does not answer in `withinMs`, until `patienceMs` has passed. */
 async function startRepeatedly(
   service: Service,
   context: Context,
@@ -88,7 +88,7 @@ async function startRepeatedly(
   }
 }
 
-/** Ends the part again when it does not answer in time. */
+/** Starts the part once, and stops it when it does not answer in time. */
 async function startOnce(
   service: Service,
   context: Context,
@@ -127,7 +127,7 @@ async function startOnce(
   }
 }
 
-/** For a part that runs already. @throws MillraceError PART_FAILED */
+/** Waits for a running part. @throws MillraceError PART_FAILED */
 export async function waitPart(service: Service, context: Context, part: ProcessId & { log: string }): Promise<void> {
   let gone = false;
   const timer = setInterval(() => {
@@ -164,7 +164,7 @@ async function waitAnswer(
       await service.ask(context, oneAskMs);
       return;
     } catch (error) {
-      // It answers and says no, such as Postgres to a wrong password: waiting does not change that.
+      // The part answers with a refusal, such as Postgres for a wrong password: waiting does not help.
       if (error instanceof MillraceError && error.disposition === 'stop') throw error;
       last = error;
     }
@@ -200,7 +200,7 @@ async function sizeOf(path: string): Promise<number> {
   );
 }
 
-/** The last lines of a file, of what was written after `from` bytes. */
+/** Last lines of a file, only from byte `from` on. */
 export async function tailOf(path: string, lines: number, from = 0): Promise<string[]> {
   try {
     await using file = await open(path);

@@ -1,4 +1,4 @@
-/** What is kept about a stack between commands: its ports and secrets, its processes, and the configuration that others read. */
+/** State of a stack between commands: ports and secrets, processes, and the configuration for other commands. */
 import { randomBytes } from 'node:crypto';
 import { mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -23,7 +23,7 @@ export interface StackRecord {
   /** Number of brokers, chosen at the first start. Default 1. */
   readonly brokers?: number;
   readonly parts: Readonly<Partial<Record<PartName, PartRecord>>>;
-  /** As core/base/config.ts takes it. With passwords, hence only the owner may read the file. */
+  /** Configuration in the form of core/base/config.ts. It has passwords, so only the owner may read the file. */
   readonly config: Readonly<Record<string, unknown>>;
 }
 
@@ -36,7 +36,7 @@ export async function readRecord(dir: string): Promise<StackRecord | undefined> 
 }
 
 /**
- * Whether the folder is that of the named stack: it has the record of a start under this name, or the secrets that a start makes first.
+ * Whether the folder belongs to the named stack: it has the record of a start with this name, or the secrets, which a start writes first.
  * Only such a folder may be removed.
  */
 export async function isStackFolder(dir: string, name: string): Promise<boolean> {
@@ -67,14 +67,14 @@ async function readJson<T>(path: string): Promise<T | undefined> {
   }
 }
 
-/** By rename, so that nobody reads half of it. */
+/** Written by rename, so that no reader sees a partial file. */
 async function writeJson(path: string, value: unknown): Promise<void> {
   const temporary = `${path}.${process.pid}.tmp`;
   await writeFile(temporary, `${JSON.stringify(value, null, 2)}\n`, { mode: 0o600 });
   await rename(temporary, path);
 }
 
-/** Generated once; wiping the stack forgets them. */
+/** Secrets of the stack, generated once; wiping the stack deletes them. */
 export async function secretsOf(dir: string): Promise<Secrets> {
   const path = secretsFile(dir);
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
@@ -93,7 +93,7 @@ export async function secretsOf(dir: string): Promise<Secrets> {
   return made;
 }
 
-/** The recorded ones; at the first start the default ones for `dev`, free ones for any other name. */
+/** Recorded ports. At the first start: the default ports for `dev`, free ports for any other name. */
 export async function portsOf(name: string, record: StackRecord | undefined): Promise<Ports> {
   if (record !== undefined) return { ...defaultPorts, ...record.ports };
   if (name === 'dev') return defaultPorts;
@@ -103,7 +103,7 @@ export async function portsOf(name: string, record: StackRecord | undefined): Pr
 }
 
 /**
- * One command at a time changes a stack. A lock whose holder has ended is taken over.
+ * Locks the stack: only one command at a time may change it. A lock whose holder has ended is taken over.
  *
  * @throws MillraceError STACK_BUSY
  */
@@ -129,7 +129,7 @@ export async function lockStack(dir: string, name: string): Promise<AsyncDisposa
         remedy: 'Wait for it to end, or end it with Ctrl-C.',
       });
     }
-    // Without a holder: somebody is between creating and writing it, or was killed there.
+    // A lock file without a holder: its process is between create and write, or was killed there.
     if (holder === undefined) await sleep(200);
     else await rm(path, { force: true });
     if (tries === 1) await rm(path, { force: true });

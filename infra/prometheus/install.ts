@@ -11,12 +11,12 @@ export interface PrometheusTools {
 }
 
 export interface PrometheusOptions {
-  /** Where installed parts are kept, shared by all clones. */
+  /** Cache of installed parts, shared by all clones. */
   readonly cacheDir: string;
-  /** Folders to look into first, as in PATH. */
+  /** Folders to search first, in the form of PATH. */
   readonly path?: string;
   readonly signal?: AbortSignal;
-  /** Where apt's package lists are looked for first; they are fetched into the cache when this folder has none. */
+  /** Folder of apt's package lists to try first. If it has none, they are fetched into the cache. */
   readonly aptLists?: string;
 }
 
@@ -26,9 +26,10 @@ const names = ['prometheus', 'promtool'] as const;
 
 /**
  * Finds Prometheus and promtool on the path or in the cache, or unpacks the Debian package into the cache. Needs no root: nothing is
- * installed into the system. (Debian's Alertmanager does not run unpacked: it looks for a template under /usr.) Safe to interrupt and to run twice at once: a complete folder appears by one rename.
+ * installed into the system. (Debian's Alertmanager does not run unpacked: it reads a template under /usr.) Safe to interrupt and to run
+ * twice at once: a complete folder appears by one rename.
  *
- * `missing` says why there is none, in one sentence; monitoring is optional, so that is not an error here.
+ * @returns the tools, or `missing` with the reason in one sentence: monitoring is optional, so this is not an error.
  */
 export async function ensurePrometheus(options: PrometheusOptions): Promise<PrometheusResult> {
   const onPath = await locate((options.path ?? '').split(delimiter).filter((folder) => folder !== ''));
@@ -52,7 +53,7 @@ async function locate(folders: readonly string[]): Promise<PrometheusTools | und
   return prometheus === undefined || promtool === undefined ? undefined : { prometheus, promtool };
 }
 
-/** The first of the names that is in one of the folders and may be run. */
+/** The first of the names that exists in one of the folders and is executable. */
 export async function findCommand(folders: readonly string[], files: readonly string[]): Promise<string | undefined> {
   for (const folder of folders) {
     for (const file of files) {
@@ -85,7 +86,9 @@ async function install(home: string, options: PrometheusOptions): Promise<void> 
   }
 }
 
-/** With the system's package lists if they are there and current, otherwise with lists of our own: only root may refresh the system's. */
+/**
+ * Downloads with the system's package lists if they are present and current, otherwise with own lists: only root may refresh the system's.
+ */
 async function download(
   work: string,
   options: PrometheusOptions,
@@ -105,7 +108,7 @@ async function download(
   const own = join(work, 'lists');
   await mkdir(join(own, 'partial'), { recursive: true });
   await mkdir(join(work, 'archives/partial'), { recursive: true });
-  // Without a sandbox user, apt fetches as whoever runs it, into folders that only that user can reach.
+  // Without a sandbox user, apt downloads as the present user, into folders that only that user can reach.
   const apt = ['-o', `Dir::State::lists=${own}`, '-o', `Dir::Cache=${work}`, '-o', 'APT::Sandbox::User='];
   await run('apt-get', [...apt, 'update'], spawn);
   await get(apt);

@@ -46,7 +46,7 @@ const recordings = (await groups('recording.yml')).flatMap((group) => group.rule
 
 describe('promtool', () => {
   let tools: PrometheusResult;
-  // The first time on a machine this fetches the Debian package, without root.
+  // The first run on a machine downloads the Debian package, without root.
   beforeAll(async () => {
     const { env } = process;
     const cacheDir = env['MILLRACE_CACHE'] ?? join(env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'millrace');

@@ -20,14 +20,14 @@ import { anomalyStores, candleStore, levelStore, ruleStore, saidStore } from './
 import { type TradeNews, tradeNewsSchema } from './trade-schema.ts';
 import { TradeWatch, tradesTopic } from './trades.ts';
 
-/** Raised when the same candles and trades would give other anomalies. */
+/** Version in the provenance. Raise it when equal candles and trades would give other anomalies. */
 const VERSION = '2';
 
 /**
- * Candles and trades to anomalies, by rules that are data: those of the topic `rules`, and the one that is built in from settings.
+ * Processor from candles and trades to anomalies. Its rules are data: those of the topic `rules`, and the built-in rule of the settings.
  *
- * @param instead the rules that apply without any in the topic; default: the one that the settings make.
- * @throws MillraceError CONFIG_INVALID naming the setting.
+ * @param instead rules that apply while the topic has none; default: the built-in rule.
+ * @throws MillraceError CONFIG_INVALID: names the setting.
  */
 export function anomaly(settings: AnomalySettings, instead?: readonly Rule[]): Processor<Candle | TradeNews> {
   const builtIn = instead ?? builtInRules(settings);
@@ -102,7 +102,7 @@ class AnomalyFold implements Fold<Candle | TradeNews> {
     return this.#trades.deadline();
   }
 
-  /** Time that a candle brought may be ahead of the trades: silence is judged by trades and heartbeats only. */
+  /** A candle's log time may be ahead of the trades, so only trades and heartbeats advance the time of silence rules. */
   advance(by?: string): void {
     if (by === undefined) this.#trades.advance(this.#context.logTime);
   }

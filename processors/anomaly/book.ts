@@ -11,13 +11,13 @@ interface Compiled {
 }
 
 /**
- * The rules, each with the versions that still matter. A candle is judged, and judged again after a revision, by the version that was in force when
- * its first revision came: a change of a rule changes nothing that was judged before it.
+ * The rules, each with the versions that are still needed. A candle and its revisions are judged by the version in force at its first
+ * revision. So a changed rule does not change earlier verdicts.
  */
 export class RuleBook {
   readonly #store: Store<{ readonly versions: readonly RuleVersion[] }>;
   readonly #builtIn: ReadonlyMap<string, Rule>;
-  /** By id, oldest version first; ids in order, so that anomalies come in one order. */
+  /** By id, oldest version first. Ids are sorted, so that anomalies have a fixed order. */
   #compiled = new Map<string, readonly Compiled[]>();
 
   constructor(store: Store<{ readonly versions: readonly RuleVersion[] }>, builtIn: readonly Rule[]) {
@@ -30,18 +30,18 @@ export class RuleBook {
     this.#compile();
   }
 
-  /** Ids of all rules of which a version still matters. */
+  /** Ids of all rules with a version that is still needed. */
   ids(): IterableIterator<string> {
     return this.#compiled.keys();
   }
 
-  /** The version of a rule that judges a candle whose first revision is at this offset. */
+  /** Version that judges a candle with its first revision at this offset; undefined for none. */
   at(id: string, closedAt: bigint): Active<CandleRule> | undefined {
     const active = this.#compiled.get(id)?.findLast(({ since }) => since <= closedAt)?.active;
     return active !== undefined && isOnCandles(active.rule) ? (active as Active<CandleRule>) : undefined;
   }
 
-  /** The rules on trades that are in force. */
+  /** Trade rules in force. */
   onTrades(): Active<TradeRule>[] {
     return [...this.#compiled.values()].flatMap((versions) => {
       const active = versions.at(-1)?.active;
@@ -49,12 +49,12 @@ export class RuleBook {
     });
   }
 
-  /** The rule that is in force now. */
+  /** Rule version in force; undefined for none. */
   now(id: string): Active | undefined {
     return this.#compiled.get(id)?.at(-1)?.active;
   }
 
-  /** How many candles before the judged one the rules look at, at most. */
+  /** Greatest number of candles before the judged one that any rule reads. */
   lookback(): number {
     let most = 0;
     for (const versions of this.#compiled.values()) {
@@ -70,11 +70,11 @@ export class RuleBook {
   }
 
   /**
-   * Puts a rule in force, or takes it away (null): then the one that is built in, if there is one, is back.
+   * Puts a rule in force, or removes it (null). After a removal the built-in rule of that id, if any, applies again.
    *
-   * @param since offset of the first candle that it judges.
-   * @param oldest of all candles that are kept: versions that judge none of them are forgotten.
-   * @throws MillraceError RULE_INVALID, and nothing has changed.
+   * @param since offset of the first candle that the version judges.
+   * @param oldest least offset of a kept candle: versions that judge no kept candle are deleted.
+   * @throws MillraceError RULE_INVALID: nothing has changed.
    */
   apply(
     id: string,
@@ -109,7 +109,7 @@ export class RuleBook {
     this.#compiled = new Map([...compiled].sort(([a], [b]) => (a < b ? -1 : 1)));
   }
 
-  /** A version that was taken and that this release cannot read is out of force; applying it again says why. */
+  /** An accepted version that this release cannot read is not in force. `millrace rules apply` of the same rule reports the reason. */
   #one(id: string, { since, offset, rule }: RuleVersion): Compiled {
     if (rule === null) {
       const builtIn = this.#builtIn.get(id);

@@ -20,7 +20,7 @@ export interface CandleJudgeOptions {
   readonly histories: Histories;
   readonly anomalies: Anomalies;
   readonly levels: Store<HysteresisLevel>;
-  /** Candles that can be judged again, on top of those that a baseline needs. */
+  /** Candles that can be judged again, in addition to those of a baseline. */
   readonly revisable: number;
 }
 
@@ -28,8 +28,8 @@ const topic = 'market.candles';
 const emptied: Details = { explanation: 'the window has no trades any more', figures: [], baseline: [] };
 
 /**
- * The rules on candles. A closed candle is judged against those before it; a revised one again, and so is every later candle that is compared
- * with it. PARTIAL candles may still change and FILLED ones never had a trade: neither is judged, nor in a baseline.
+ * The rules on candles. A closed candle is judged against earlier ones. A revision is judged again, with all later candles compared with
+ * it. PARTIAL candles may still change, and FILLED ones have no trades: both are neither judged nor part of a baseline.
  */
 export class CandleJudge {
   readonly #options: CandleJudgeOptions;
@@ -72,12 +72,12 @@ export class CandleJudge {
     this.#trim(history);
   }
 
-  /** Position of the oldest candle that is judged again; before it only baselines change. */
+  /** Position of the oldest candle that can be judged again. A revision before it changes baselines only. */
   #revisableFrom({ candles }: CandleHistory): number {
     return candles.length - 1 - this.#options.revisable;
   }
 
-  /** Judges the candle there, and those after it that are compared with it. */
+  /** Judges the candle at this position and the later candles that are compared with it. */
   #judgeFrom(history: CandleHistory, changed: number): void {
     const { book } = this.#options;
     const { candles } = history;
@@ -104,7 +104,7 @@ export class CandleJudge {
       return;
     }
     const baseline = baselineOf(history, at, lookbackOf(active.rule));
-    // The rule is so new that the candles which it needs were not kept: no verdict yet.
+    // The rule needs candles that were not kept before it existed: no verdict yet.
     if (baseline === undefined) return;
     const verdict = this.#verdict(active, candle, baseline, history, at);
     const details = (): Details => verdict?.details() ?? { explanation: 'no verdict any more', figures: [], baseline };
@@ -131,7 +131,7 @@ export class CandleJudge {
     }
   }
 
-  /** Whether the limit was crossed, and not cleared, before the candle: the last candle that says either way decides. */
+  /** Whether the threshold was active before the candle: the last candle beyond `limit` or `clear` decides. */
   #wasActive(history: CandleHistory, at: number, rule: Threshold, version: bigint): boolean {
     const { book, levels } = this.#options;
     for (let before = at - 1; before >= 0; before--) {
@@ -144,7 +144,7 @@ export class CandleJudge {
     return level?.version === version && level.active;
   }
 
-  /** Lets go of what is beyond what can be judged again. */
+  /** Deletes candles too old to be judged again. */
   #trim(history: CandleHistory): void {
     const { book, histories, anomalies, levels, revisable } = this.#options;
     const most = book.lookback() + revisable + 1;
@@ -162,7 +162,7 @@ export class CandleJudge {
     }
   }
 
-  /** The candle itself is not judged; if it is older than all that is kept, or no newer revision, it is in no baseline either. */
+  /** Reports a candle that is not judged. If it is older than all kept candles, or no newer revision, baselines do not change either. */
   #late(candle: Candle): void {
     const { venue, symbol, interval, window_start } = candle;
     this.#options.context.emit('anomaly.late', { venue, symbol, interval, window_start }, candle);

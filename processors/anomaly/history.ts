@@ -2,7 +2,7 @@ import type { Store } from '../../core/processor/define.ts';
 import { isTraded, type Traded } from './rules/measure.ts';
 import type { KeptCandle } from './state.ts';
 
-/** The candles of one venue, symbol and interval that are kept, oldest first. */
+/** Kept candles of one venue, symbol and interval, oldest first. */
 export interface CandleHistory {
   readonly venue: string;
   readonly symbol: string;
@@ -12,7 +12,7 @@ export interface CandleHistory {
 
 export type SeriesKey = Pick<CandleHistory, 'venue' | 'symbol' | 'interval'>;
 
-/** Histories by venue, symbol and interval, one store entry for each candle: a new candle writes itself, not those before it. */
+/** Histories by venue, symbol and interval. Each candle is one store entry, so a new candle writes only itself. */
 export class Histories {
   readonly #store: Store<KeptCandle>;
   readonly #histories = new Map<string, CandleHistory>();
@@ -45,7 +45,7 @@ export class Histories {
     return history;
   }
 
-  /** Puts the candle in its place, instead of an earlier revision if there is one. Returns the place. */
+  /** Inserts the candle, or replaces its earlier revision. Returns its position. */
   put(history: CandleHistory, candle: KeptCandle): number {
     const { candles } = history;
     const at = position(candles, candle.window_start);
@@ -54,14 +54,14 @@ export class Histories {
     return at;
   }
 
-  /** Takes out the oldest one. */
+  /** Removes the oldest candle. */
   shift(history: CandleHistory): KeptCandle | undefined {
     const oldest = history.candles.shift();
     if (oldest !== undefined) this.#store.delete(storeKey(history, oldest));
     return oldest;
   }
 
-  /** Least and greatest offset of the first revisions of all candles that are kept. */
+  /** Least and greatest offset of the first revisions of all kept candles. */
   range(): { readonly oldest: bigint; readonly newest: bigint } | undefined {
     let range: { oldest: bigint; newest: bigint } | undefined;
     for (const [, { closed_at }] of this.#store.entries()) {
@@ -73,7 +73,7 @@ export class Histories {
   }
 }
 
-/** Where the window is, or would be. */
+/** Position of the window, or the position for its insertion. */
 export function position(candles: readonly KeptCandle[], windowStart: bigint): number {
   let low = 0;
   let high = candles.length;
@@ -86,8 +86,8 @@ export function position(candles: readonly KeptCandle[], windowStart: bigint): n
 }
 
 /**
- * The `count` candles with trades before position `at`, oldest first; fewer if there never were more. Undefined when there were, and they are not
- * kept any more: then nothing can be said.
+ * The `count` candles with trades before position `at`, oldest first; fewer if there never were more. Undefined when earlier candles
+ * existed and are not kept any more.
  */
 export function baselineOf({ candles }: CandleHistory, at: number, count: number): readonly Traded[] | undefined {
   const found: Traded[] = [];

@@ -4,12 +4,12 @@ import type { Anomaly } from '../../schemas/gen/anomaly.ts';
 import type { AnomalyKey } from '../../schemas/gen/anomaly_key.ts';
 import type { PublishedAnomaly } from './state.ts';
 
-/** Everything of an anomaly but its place in its own life. */
+/** All fields of an anomaly except status and revision. */
 export type Facts = Omit<Anomaly, 'status' | 'revision'>;
 
 /**
- * The life of anomalies: RAISED, REVISED when the figures are others, RETRACTED when the verdict is another, RAISED again; revisions strictly
- * rise. What was said before is not said twice.
+ * Life cycle of anomalies: RAISED, REVISED when the figures change, RETRACTED when the verdict changes, then RAISED again. Revisions
+ * strictly increase. An unchanged anomaly is not published again.
  */
 export class Anomalies {
   readonly #context: Context;
@@ -24,7 +24,7 @@ export class Anomalies {
     return this.#said.size;
   }
 
-  /** What a rule says now. `facts` is asked for when there is something to say. */
+  /** Publishes a rule's present verdict if it differs from the last one. `facts` is called only for a verdict that fires or retracts. */
   settle(key: AnomalyKey, fires: boolean, facts: () => Facts): void {
     const id = saidKey(key);
     const before = this.#said.get(id);
@@ -39,7 +39,7 @@ export class Anomalies {
     this.#context.emit('market.anomalies', key, { ...now, status, revision });
   }
 
-  /** No revision of it can come any more. */
+  /** Deletes the state of an anomaly that can have no more revisions. */
   forget(key: AnomalyKey): void {
     this.#said.delete(saidKey(key));
   }
@@ -49,7 +49,7 @@ function saidKey({ rule, venue, symbol, interval, window_start, event }: Anomaly
   return JSON.stringify([rule, venue, symbol, interval, window_start.toString(), event]);
 }
 
-/** Where the records are (`causes`) is no figure: a candle may be revised without a change of what was compared. */
+/** The places of the records (`causes`) are not part of the digest: a candle may be revised without a change of the compared values. */
 function digestOf({ severity, figures, baseline, rule_version }: Facts): string {
   const text = JSON.stringify([
     severity,

@@ -3,25 +3,25 @@ import { PRICE_SCALE, parseDecimal } from '../../core/values/decimal.ts';
 import type { Rule, VolumeSpike } from './rules/rule.ts';
 
 export interface AnomalySettings {
-  /** Of the rule that is built in: the volume has to exceed this many times the mean of the baseline. Decimal text, up to 8 fraction digits. */
+  /** Built-in rule: the volume must exceed this multiple of the baseline's mean. Decimal text, up to 8 fraction digits. */
   readonly volumeMultiple: string;
-  /** The price has to move by more than this fraction of the open: `0.05` is 5 %. Decimal text, up to 8 fraction digits. */
+  /** Built-in rule: the price must move by more than this fraction of the open; `0.05` is 5 %. Decimal text, up to 8 fraction digits. */
   readonly priceChange: string;
-  /** Number of earlier candles in its baseline. */
+  /** Built-in rule: number of earlier candles in the baseline. */
   readonly lookback: number;
-  /** Which moves count. */
+  /** Built-in rule: direction of the moves that fire. */
   readonly direction: 'any' | 'up' | 'down';
-  /** How many of the newest candles of a symbol and interval a revision can still have judged again. */
+  /** Number of newest candles of a symbol and interval that can be judged again after a revision. */
   readonly revisable: number;
 }
 
-/** Id of the rule that is built in. A rule of this id in the topic `rules` replaces it. */
+/** Id of the built-in rule. A rule with this id in the topic `rules` replaces it. */
 export const BUILT_IN = 'volume_spike';
 
 /**
- * The rules that apply without any in the topic `rules`.
+ * Rules that apply while the topic `rules` has none.
  *
- * @throws MillraceError CONFIG_INVALID naming the setting.
+ * @throws MillraceError CONFIG_INVALID: names the setting.
  */
 export function builtInRules(settings: AnomalySettings): readonly Rule[] {
   const { lookback, direction } = settings;

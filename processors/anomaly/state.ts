@@ -3,15 +3,15 @@ import { patternStateSchema } from '../../core/processor/pattern/pattern.ts';
 import { schemas } from '../../schemas/gen/index.ts';
 import type { Rule as RuleRecord } from '../../schemas/gen/rule.ts';
 
-/** A candle as it is kept, in its newest revision. Prices and volume unscaled at scale 8; null without trades. */
+/** Newest revision of a kept candle. Prices and volume are unscaled at scale 8; null without trades. */
 export interface KeptCandle {
   readonly window_start: bigint;
   readonly revision: number;
-  /** Where its first revision is in `market.candles`: it decides which version of a rule judges it, for good. */
+  /** Offset of its first revision in `market.candles`. It decides which rule version judges the candle and all its revisions. */
   readonly closed_at: bigint;
-  /** Where its newest revision is. */
+  /** Offset of its newest revision. */
   readonly offset: bigint;
-  /** No candle of its symbol and interval came before it: an incomplete baseline is all there ever was. */
+  /** The first candle of its symbol and interval: an incomplete baseline is then all there ever was. */
   readonly first: boolean;
   readonly open: bigint | null;
   readonly high: bigint | null;
@@ -22,45 +22,45 @@ export interface KeptCandle {
   readonly trade_count: bigint;
 }
 
-/** A rule from one candle on. */
+/** A rule version with the first candle that it judges. */
 export interface RuleVersion {
-  /** In the topic `rules`; -1 when the one that is built in is back. */
+  /** Offset in the topic `rules`; -1 for the built-in rule. */
   readonly offset: bigint;
-  /** Judges the candles whose first revision is at or after this offset of `market.candles`. */
+  /** First offset of `market.candles` that the version judges, compared with a candle's first revision. */
   readonly since: bigint;
-  /** Null: none. */
+  /** Null: the rule was removed. */
   readonly rule: RuleRecord | null;
 }
 
-/** What was last said of an anomaly. */
+/** Last published state of an anomaly. */
 export interface PublishedAnomaly {
   readonly revision: number;
   readonly status: string;
-  /** Of its figures: equal ones are not said twice. */
+  /** Digest of the figures: equal figures are not published again. */
   readonly digest: string;
 }
 
-/** Hysteresis before the oldest candle that is kept. */
+/** Threshold state before the oldest kept candle. */
 export interface HysteresisLevel {
-  /** Of the rule. */
+  /** Version of the rule. */
   readonly version: bigint;
   readonly active: boolean;
 }
 
-/** A trade as rules remember it. */
+/** The fields of a trade that rules keep. */
 export interface SeenTrade {
   readonly venue: string;
   readonly symbol: string;
   readonly id: string;
   /** Event time, microseconds. */
   readonly event_time: bigint;
-  /** Microseconds. */
+  /** Log time, microseconds. */
   readonly log_time: bigint;
-  /** In the trades' topic. */
+  /** Offset in the trades topic. */
   readonly offset: bigint;
 }
 
-/** A feed that is said to be stale. */
+/** A feed reported as stale. */
 export interface Stall {
   readonly version: bigint;
   readonly severity: string;
@@ -68,7 +68,7 @@ export interface Stall {
   readonly last: SeenTrade;
 }
 
-/** Numbers that are missing, inclusive. */
+/** Range of missing numbers, inclusive. */
 export interface NumberRange {
   readonly from: bigint;
   readonly to: bigint;
@@ -78,11 +78,11 @@ export interface NumberRange {
 export interface Gap {
   readonly version: bigint;
   readonly severity: string;
-  /** Least count that is a gap. */
+  /** Least number of missing values that makes a gap. */
   readonly least: bigint;
   readonly before: SeenTrade;
   readonly after: SeenTrade;
-  /** The numbers on both sides of it. */
+  /** Last number before the gap and first number after it. */
   readonly low: bigint;
   readonly high: bigint;
   readonly missing: readonly NumberRange[];
@@ -90,7 +90,7 @@ export interface Gap {
 
 export interface Sequence {
   readonly last: bigint;
-  /** UTC day of event time, since 1970. */
+  /** UTC day of event time, days since 1970. */
   readonly day: number;
   readonly trade: SeenTrade;
   readonly gaps: readonly Gap[];
@@ -137,7 +137,7 @@ export const candleStore: StoreDefinition = {
   }),
 };
 
-/** Key: id of the rule. */
+/** Key: rule id. */
 export const ruleStore: StoreDefinition = {
   name: 'rules',
   schema: record('RuleVersions', {
@@ -148,7 +148,7 @@ export const ruleStore: StoreDefinition = {
   }),
 };
 
-/** Key: JSON of [rule, venue, symbol, interval, window start or event time, event]. Kept as long as a revision can still come. */
+/** Key: JSON of [rule, venue, symbol, interval, window start or event time, event]. Kept while a revision is possible. */
 export const saidStore: StoreDefinition = {
   name: 'said',
   schema: record('Said', { revision: 'int', status: 'string', digest: 'string' }),
@@ -163,7 +163,7 @@ export const levelStore: StoreDefinition = {
 /** The newest trade of each symbol. Key: JSON of [venue, symbol]. */
 export const feedStore: StoreDefinition = { name: 'feeds', schema: seen };
 
-/** Key: the rule's id, a slash, the symbol's key. */
+/** Key: rule id, a slash, then the symbol's key. */
 export const watchStore: StoreDefinition = { name: 'watches', schema: patternStateSchema(namespace, seen) };
 
 /** Key as in `watches`. */

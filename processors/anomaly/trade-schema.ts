@@ -1,16 +1,16 @@
 import { schemas } from '../../schemas/gen/index.ts';
 import type { TradeChange, TradeRow } from '../../schemas/gen/trade_change.ts';
 
-/** What rules read of a trade. */
+/** Fields of a trade that rules read. */
 const wanted = ['venue', 'symbol', 'trade_id', 'venue_sequence', 'executed_at'] as const;
 
-/** A change of a trade without the fields that no rule reads: the decoder passes over them. */
+/** A change of a trade with only the fields that rules read: the decoder skips the others. */
 export interface TradeNews extends Omit<TradeChange, 'before' | 'after'> {
   readonly before: Pick<TradeRow, (typeof wanted)[number]> | null;
   readonly after: Pick<TradeRow, (typeof wanted)[number]> | null;
 }
 
-/** The reader schema of `TradeNews`. */
+/** Reader schema of `TradeNews`. */
 export const tradeNewsSchema: object = {
   ...schemas.trade_change,
   fields: schemas.trade_change.fields.map((field) =>

@@ -31,8 +31,8 @@ interface Watch {
 }
 
 /**
- * The rules on trades. Only new trades count: a correction or a cancel of an old one is no sign of life, and snapshots are not in the venue's
- * order.
+ * The rules on trades. Only created trades count. A correction or delete does not prove that the feed is alive, and snapshot rows are not
+ * in the venue's order.
  */
 export class TradeWatch {
   readonly #book: RuleBook;
@@ -41,7 +41,7 @@ export class TradeWatch {
   readonly #states: Store<PatternState<SeenTrade>>;
   readonly #stalls: Store<Stall>;
   readonly #sequences: Store<Sequence>;
-  /** Rules that said that a feed is silent, also rules that are gone, by the symbol's key. */
+  /** Ids of rules with a reported silence, by the symbol's key. Removed rules are included. */
   readonly #silences = new Map<string, Set<string>>();
   #watches: Watch[] = [];
   #gaps: Active<SequenceGap>[] = [];
@@ -67,7 +67,10 @@ export class TradeWatch {
     this.#rebuild();
   }
 
-  /** A rule has changed, come or gone. What it watched is forgotten; what it said stands; what it watches now begins with the newest trade. */
+  /**
+   * Called when a rule was changed, added or removed. Its watch state is deleted, and its published anomalies stay. A new watch begins with
+   * the newest trade.
+   */
   changed(id: string): void {
     const prefix = watchKey(id, '');
     for (const store of [this.#states, this.#sequences]) {
@@ -102,7 +105,7 @@ export class TradeWatch {
     return first;
   }
 
-  /** All trades up to `logTime` were read. */
+  /** Called when all trades up to `logTime` were read. */
   advance(logTime: bigint): void {
     for (const { active, pattern } of this.#watches) {
       pattern.advance(logTime, (key, outcome) => this.#silent(active, key, outcome));
@@ -136,7 +139,7 @@ export class TradeWatch {
     if (!concerns(active.rule, trade)) return;
     const event = { id: trade.id, time: trade.log_time, value: trade };
     for (const outcome of pattern.offer(key, event)) {
-      // Commit times of neighbours can be a few microseconds out of order: the feed lives all the same.
+      // Commit times of adjacent trades can be a few microseconds out of order; such a trade counts as a sign of life too.
       if (outcome.kind === 'late') pattern.offer(key, { ...event, time: outcome.time });
       else this.#silent(active, key, outcome);
     }
@@ -151,7 +154,7 @@ export class TradeWatch {
     this.#saySilence(rule.id, stall, true);
   }
 
-  /** A trade ends the silence that was said. If it shows that there was none, what was said is taken back. */
+  /** A trade ends a reported silence. If its log time shows that there was no silence, the anomaly is retracted. */
   #resume(key: string, trade: SeenTrade): void {
     const ids = this.#silences.get(key);
     if (ids === undefined) return;
@@ -233,7 +236,7 @@ function facts(
   };
 }
 
-/** The part of a store whose keys begin so, without that beginning. */
+/** View of the store entries with this key prefix; keys are without the prefix. */
 function within<V>(store: Store<V>, prefix: string): Store<V> {
   function* own(): Generator<[string, V], undefined> {
     for (const [key, value] of store.entries()) if (key.startsWith(prefix)) yield [key.slice(prefix.length), value];

@@ -6,14 +6,15 @@ import { trades } from '../trade-change.ts';
 import { EnrichmentFold } from './fold.ts';
 import { instrumentStore, marksStore } from './state.ts';
 
-/** Raised when the same records would give another output. */
+/** Version in the provenance. Raise it when equal records would give another output. */
 const VERSION = '1';
 
 /**
- * Trades with their instruments: a stream–table join. Every applied change of a trade is one record of `market.trades`, with the instrument's
- * row as the task has it then; without one, its fields are null. A later change of an instrument changes no record that is out already.
+ * Processor that joins trades with their instruments (stream–table join). Each applied change of a trade gives one record of
+ * `market.trades`, with the instrument's row at that time, or null fields without one. A later change of an instrument does not change
+ * published records.
  *
- * Changes that are no news (delivered twice, or rows of an incremental snapshot) are in `enrichment.late`.
+ * Changes that are not applied (duplicates, and rows of an incremental snapshot) go to `enrichment.late`.
  */
 export function enrichment(): Processor<TradeChange> {
   return defineProcessor<TradeChange>({

@@ -15,7 +15,7 @@ import { instrumentKey, instrumentStore, marksStore } from './state.ts';
 
 const OPERATIONS: Readonly<Record<string, TradeOperation>> = { c: 'CREATE', r: 'READ', u: 'UPDATE', d: 'DELETE' };
 
-/** A change of a trade, read. */
+/** A parsed change of a trade. */
 interface ParsedTrade {
   readonly row: TradeRow;
   readonly operation: TradeOperation;
@@ -25,7 +25,7 @@ interface ParsedTrade {
   readonly notional: bigint;
 }
 
-/** One output per change; nothing is kept of trades. Event time only goes through: it decides nothing here. */
+/** One output per change; no state about trades. Event time is copied and decides nothing. */
 export class EnrichmentFold implements Fold<TradeChange> {
   readonly #context: Context<TradeChange>;
   readonly #instruments: CapturedTable<Pick<InstrumentRow, 'venue' | 'symbol'>, InstrumentRow>;
@@ -97,7 +97,7 @@ export class EnrichmentFold implements Fold<TradeChange> {
   }
 }
 
-/** @throws MillraceError BAD_RECORD for a change that is not of one trade, or whose notional has no place in DECIMAL(38,16). */
+/** @throws MillraceError BAD_RECORD: the change is not of one trade, or its notional exceeds DECIMAL(38,16). */
 function readChange({ op, before, after }: TradeChange): ParsedTrade {
   const operation = OPERATIONS[op];
   if (operation === undefined) throw unknownOperation(op);
@@ -111,7 +111,7 @@ function readChange({ op, before, after }: TradeChange): ParsedTrade {
   return { row, operation, time: parseTimestamp(row.executed_at), notional };
 }
 
-/** @throws MillraceError BAD_RECORD: no number is a multiple of a step that is not above zero. */
+/** @throws MillraceError BAD_RECORD: a step of zero or below has no multiples. */
 function refuseSteps({ venue, symbol, tick_size, lot_size }: InstrumentRow): void {
   if (tick_size > 0n && lot_size > 0n) return;
   throw new MillraceError('BAD_RECORD', `instrument ${venue} ${symbol}: tick_size and lot_size have to be above zero`, {
@@ -119,7 +119,7 @@ function refuseSteps({ venue, symbol, tick_size, lot_size }: InstrumentRow): voi
   });
 }
 
-/** Without its key: that is the trade's. */
+/** The instrument without its key fields, which the trade has. */
 function instrumentOf({ base, quote, tick_size, lot_size, active }: InstrumentRow): Instrument {
   return { base, quote, tick_size, lot_size, active };
 }

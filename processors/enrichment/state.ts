@@ -3,7 +3,7 @@ import type { InstrumentRow } from '../../schemas/gen/instrument_change.ts';
 
 const size = { type: 'bytes', logicalType: 'decimal', precision: 20, scale: 8 } as const;
 
-/** The table as far as it was read. Key: JSON of [venue, symbol]. Value: `InstrumentRow`. As many entries as the table has rows. */
+/** The instruments table as read so far. Key: JSON of [venue, symbol]. Value: `InstrumentRow`. One entry per row of the table. */
 export const instrumentStore: StoreDefinition = {
   name: 'instruments',
   schema: {
@@ -22,7 +22,7 @@ export const instrumentStore: StoreDefinition = {
   },
 };
 
-/** Name of the store that says how far each partition of the table was read. */
+/** Name of the store with the read position in each partition of the table. */
 export const marksStore = 'instrument-marks';
 
 export function instrumentKey({ venue, symbol }: Pick<InstrumentRow, 'venue' | 'symbol'>): string {

@@ -1,9 +1,9 @@
 import { compareTrades, type Trade } from '../trade.ts';
 import { addVolume, type Bucket, bucketOf } from './profile.ts';
 
-/** The trades of one step of one symbol, summed up. Volumes unscaled at scale 8, times microseconds. Mutable: it is state. */
+/** Aggregate of one step's trades of one symbol. Volumes are unscaled at scale 8, times are microseconds. Mutable: it is state. */
 export interface Bar {
-  /** Price of the last trade; which one that is. */
+  /** Price of the last trade, and that trade's place in the order of trades. */
   close: bigint;
   close_time: number;
   close_sequence: bigint | null;
@@ -14,16 +14,16 @@ export interface Bar {
   unknown: bigint;
   trade_count: number;
   readonly profile: Bucket[];
-  /** Where a second reading of its trades has to begin. */
+  /** First input offset for a second read of its trades. */
   readonly from_offset: bigint;
-  /** Greatest offset and LSN of a change that it was made of. */
+  /** Greatest offset and LSN of the changes in it. */
   to_offset: bigint;
   to_lsn: bigint;
   /** Log time of its first trade. */
   readonly from_log: number;
 }
 
-/** Where a change is in the log. */
+/** Place of a change in the log. */
 export interface Origin {
   readonly offset: bigint;
   readonly lsn: bigint | null;
@@ -62,9 +62,7 @@ export function addTrade(bar: Bar, trade: Trade, origin: Origin, digits: number)
   touch(bar, origin);
 }
 
-/**
- * Takes a trade out by exact subtraction. False, and nothing is done, for the last trade: which one was before it, sums do not tell.
- */
+/** Subtracts a trade exactly. Returns false and changes nothing for the last trade: sums do not tell which trade was before it. */
 export function subtractTrade(bar: Bar, trade: Trade, origin: Origin, digits: number): boolean {
   if (bar.close_id === trade.id) return false;
   sum(bar, trade, -1, digits);
@@ -72,7 +70,7 @@ export function subtractTrade(bar: Bar, trade: Trade, origin: Origin, digits: nu
   return true;
 }
 
-/** The bar of these trades, in place of one that they were part of. */
+/** A bar of these trades that replaces an earlier one; undefined without trades. */
 export function rebuilt(old: Bar, trades: Iterable<Trade>, origin: Origin, digits: number): Bar | undefined {
   let bar: Bar | undefined;
   const first = { offset: old.from_offset, lsn: old.to_lsn, logTime: BigInt(old.from_log) };

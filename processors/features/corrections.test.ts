@@ -37,7 +37,7 @@ describe('a correction', () => {
     expect((await lateTrades(driver)).map(({ reason, effect }) => [reason, effect])).toEqual([['DELETE', 'APPLIED']]);
   });
 
-  test('of the last trade of a step reads its trades again, whatever was delivered twice and corrected before', async () => {
+  test('of the last trade of a step reads its trades again, also after duplicates and corrections', async () => {
     const feed = new Feed();
     const created = creates(feed, first, other, second, third);
     const corrected = feed.update(second, { ...second, price: '103', size: '1' }, '12:00:45');
@@ -146,7 +146,7 @@ describe('a correction', () => {
     expect(await counts(...before, next)).toMatchObject({ trade_count: 4n, volume: 800_000_000n });
   });
 
-  test('reads a step again as it was judged when its trades came, whatever maxFutureSkewMs is by then', async () => {
+  test('reads a step again with the skew check of its trades’ first read, also after a change of maxFutureSkewMs', async () => {
     const feed = new Feed();
     const [ahead, last] = [
       { at: '12:00:40', id: 'ahead', price: '500' },

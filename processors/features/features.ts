@@ -7,16 +7,16 @@ import { FeaturesFold } from './fold.ts';
 import { type FeaturesSettings, toRules } from './settings.ts';
 import { barStore, refusedStore, shapeStore, symbolStore } from './state.ts';
 
-/** Goes into each row's provenance. Raised when the same trades would give another row. */
+/** Version in each row's provenance. Raise it when equal trades would give another row. */
 const VERSION = '3';
 
 /**
- * Trades to features: per venue and symbol one row for each step of event time that has a trade in reach of its windows.
+ * Processor from trades to features: for each venue and symbol, one row per step of event time with a trade in its longest window.
  *
- * A row is point-in-time correct: it is made when the symbol's watermark reaches its instant, of trades whose event time is before it and that
- * were in the log by then, and it is never revised. What comes later is in `features.late` and counts in later rows.
+ * A row is point-in-time correct. It is computed when the symbol's watermark reaches its instant, from trades with an earlier event time
+ * that are in the log by then. It is never revised. Later changes go to `features.late` and count in later rows.
  *
- * @throws MillraceError CONFIG_INVALID naming the setting.
+ * @throws MillraceError CONFIG_INVALID: names the setting.
  */
 export function features(settings: FeaturesSettings): Processor<TradeChange> {
   const rules = toRules(settings);

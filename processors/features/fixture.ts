@@ -1,4 +1,4 @@
-/** What the tests of this folder share: trades as Postgres' changes, and rows of features as people read them. */
+/** Shared by the tests of this folder: trades as Postgres changes, and short text of features. */
 
 import { Driver } from '../../core/testing/driver.ts';
 import { formatTrimmed, parseDecimal } from '../../core/values/decimal.ts';
@@ -21,7 +21,7 @@ export const SETTINGS: FeaturesSettings = {
 };
 
 export interface RowFields {
-  /** Event time: a time of 2025-06-02. */
+  /** Event time: a time of day of 2025-06-02. */
   readonly at: string;
   readonly id?: string;
   readonly symbol?: string;
@@ -30,7 +30,7 @@ export interface RowFields {
   readonly side?: string;
 }
 
-/** Microseconds of a time of 2025-06-02. */
+/** Microseconds of a time of day of 2025-06-02. */
 export function time(text: string): bigint {
   return parseTimestamp(`2025-06-02T${text}Z`);
 }
@@ -49,7 +49,7 @@ export function row({ at, id = at, symbol = 'BTC/USD', price = '100', size = '1'
   };
 }
 
-/** Makes changes as Debezium captures them, each with its own LSN. */
+/** Makes changes in Debezium's form, each with its own LSN. */
 export class Feed {
   #lsn = 1000n;
 
@@ -106,7 +106,7 @@ export function line(features: Features): string {
 
 export const lines = async (driver: Driver<TradeChange>) => (await rows(driver)).map(line);
 
-/** A driver that has taken these changes. */
+/** A driver that has processed these changes. */
 export async function open(changes: readonly TradeChange[], settings: Partial<FeaturesSettings> = {}) {
   const driver = await Driver.open(features({ ...SETTINGS, ...settings }));
   for (const each of changes) driver.send(each);

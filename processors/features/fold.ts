@@ -38,9 +38,9 @@ import {
 type TradeRecord = InputRecord<TradeChange>;
 
 /**
- * Folds the trades of one partition into rows of features. Trades are summed into bars, one per step; a row is computed from bars when its
- * symbol's watermark reaches its instant. Rows are made before a trade that is beyond them joins its bar: no bar is forgotten that one of them
- * needs.
+ * Folds the trades of one partition into rows of features. Trades are aggregated into bars, one per step. A row is computed from bars when
+ * its symbol's watermark reaches its instant. Due rows are computed before a later trade joins its bar, so no bar that they need is deleted
+ * too early.
  */
 export class FeaturesFold implements Fold<TradeChange> {
   readonly #rules: Rules;
@@ -49,7 +49,7 @@ export class FeaturesFold implements Fold<TradeChange> {
   readonly #refused: Store<{ readonly at: number }>;
   readonly #bars: VersionedStore<Bar>;
   readonly #rereads: RereadCache<Trade>;
-  /** A symbol that has a next row has a timer, for the log time at which the row is due. */
+  /** Each symbol with a next row has a timer for the log time at which the row is due. */
   readonly #symbols = new Map<string, SymbolEntry>();
 
   constructor(rules: Rules, context: Context<TradeChange>) {
@@ -58,7 +58,7 @@ export class FeaturesFold implements Fold<TradeChange> {
     this.#context = context;
     this.#states = context.store(symbolStore.name);
     this.#refused = context.store('refused');
-    // A row that is not made yet is at most the watermark delay behind the newest trade, and looks back over its windows to the bar before them.
+    // An open row is at most the watermark delay behind the newest trade. It reads back over its windows and one bar more.
     this.#rereads = new RereadCache(context as Context, {
       version: (record) => this.#version(record),
       held: (key) => this.#notHeld(key),
@@ -83,7 +83,7 @@ export class FeaturesFold implements Fold<TradeChange> {
     const { before, after } = readChange(record.value);
     if (before !== null) this.#correct(record, before, after);
     else if (after !== null && this.#takes(record, after)) {
-      // Refused at first, and redriven.
+      // The trade was refused before and is now redriven.
       if (this.#refused.size > 0) this.#refused.delete(refusedKey(after));
       const { kept, lateness, start } = this.#apply(record, after);
       if (lateness === null && kept) return;
@@ -109,7 +109,7 @@ export class FeaturesFold implements Fold<TradeChange> {
     return { keys: this.#symbols.size, bars: this.#bars.size };
   }
 
-  /** The trade joins its bar and moves its symbol's watermark; rows that are due by that are made. */
+  /** Adds the trade to its bar, advances its symbol's watermark and emits the rows that are then due. */
   #apply(record: TradeRecord, trade: Trade): { kept: boolean; lateness: number | null; start: number } {
     const { step, watermarkDelay, digits } = this.#rules;
     const [now, recordLog] = [micros(this.#context.logTime), micros(record.logTime)];
@@ -131,7 +131,7 @@ export class FeaturesFold implements Fold<TradeChange> {
     return { kept, lateness: start + step <= reached ? reached - trade.time : null, start };
   }
 
-  /** Takes the old version out of its bar, then applies the new one. */
+  /** Removes the old version from its bar, then applies the new one. */
   #correct(record: TradeRecord, before: Trade, after: Trade | null): void {
     const { step, allowedLateness, digits } = this.#rules;
     const key = symbolKey(before.venue, before.symbol);
@@ -150,12 +150,12 @@ export class FeaturesFold implements Fold<TradeChange> {
       if (next !== null || after === null) this.#refused.delete(refusedKey(before));
       finish(false);
     } else if (micros(record.logTime) - bar.from_log > allowedLateness) {
-      // The bar keeps the trade as it was, and the one that it should be in now never gets it.
+      // The bar keeps the old version, and the bar of the new version never gets the trade.
       if (after !== null && floor(after.time, step) !== start) this.#refuse(record, after);
       const reason = after === null ? 'DELETE' : 'UPDATE';
       this.#late(record, after ?? before, { reason, effect: 'NOT_APPLIED', window: this.#step(start), lateness: null });
     } else if (bar.trade_count === 1) {
-      // A bar of one other trade: this one was never in it.
+      // If the bar has one other trade, this trade was never in it.
       const inside = bar.close_id === before.id;
       if (inside) this.#bars.remove(key, start, 0n);
       finish(inside);
@@ -167,7 +167,7 @@ export class FeaturesFold implements Fold<TradeChange> {
     }
   }
 
-  /** The last trade of a bar goes: which one was before it, only the input knows. */
+  /** Removes the last trade of a bar: the trade before it must be read from the input. */
   #readAgain(record: TradeRecord, before: Trade, bar: Bar, start: number, finish: (changed: boolean) => void): void {
     const { step, digits } = this.#rules;
     const key = symbolKey(before.venue, before.symbol);
@@ -184,7 +184,7 @@ export class FeaturesFold implements Fold<TradeChange> {
     });
   }
 
-  /** Where the earliest of the bars begins that a correction may still change; -1 without any. */
+  /** First offset of the earliest bar that a correction may still change; -1 without any. */
   #oldestOffset(now: number): bigint {
     let oldest = -1n;
     for (const [, { value: bar }] of this.#context.store<StoredVersion<Bar>>(barStore.name).entries()) {
@@ -194,7 +194,7 @@ export class FeaturesFold implements Fold<TradeChange> {
     return oldest;
   }
 
-  /** What a change says of its trade; undefined for a bad record, which changed nothing. */
+  /** Content of a change for a second read; undefined for a bad record, which changed nothing. */
   #version(record: TradeRecord): TradeVersion<Trade> | undefined {
     return undefinedIfDeadLetter(() => {
       const { before, after } = readChange(record.value);
@@ -204,12 +204,12 @@ export class FeaturesFold implements Fold<TradeChange> {
     });
   }
 
-  /** Of a symbol's trades those whose last change was refused or not applied: the bars that they would be in have nothing of them. */
+  /** Trades of a symbol whose last change was refused or not applied: bars do not contain them. */
   *#notHeld(key: string): IterableIterator<TradeVersion<Trade>> {
     for (const [id] of tradesOf(this.#refused, key)) yield { key, id, record: null, time: 0 };
   }
 
-  /** False for a trade from the future: its record is a dead letter, and so its corrections take nothing out. */
+  /** False for a trade from the future. Its record becomes a dead letter, so its corrections subtract nothing. */
   #takes(record: TradeRecord, trade: Trade): boolean {
     const ahead = trade.time - micros(record.logTime) - this.#rules.maxFutureSkew;
     if (ahead <= 0) return true;
@@ -233,7 +233,7 @@ export class FeaturesFold implements Fold<TradeChange> {
     return held.kind === 'version' && held.version.time === start ? held.version : undefined;
   }
 
-  /** A bar got a trade: the next row is the first one that has it in reach, of those that are still to be made. */
+  /** Sets the next row after a bar got a trade: the first unpublished row with the trade in its windows. */
   #reach(symbol: SymbolEntry, start: number, reached: number): void {
     const { step, longest } = this.#rules;
     const open = reached === Number.NEGATIVE_INFINITY ? reached : floor(reached, step) + step;
@@ -246,7 +246,7 @@ export class FeaturesFold implements Fold<TradeChange> {
     for (; state.next <= limit; state.next = this.#following(symbol.key, state.next)) this.#emit(symbol, state.next);
   }
 
-  /** The instant after `asOf` at which there is a row: the first one that has a trade in its longest window. */
+  /** The next instant after `asOf` with a row: the first with a trade in its longest window. */
   #following(key: string, asOf: number): number {
     const { step, longest } = this.#rules;
     const reachable = this.#bars.next(key, asOf + step - longest - 1);
@@ -255,7 +255,7 @@ export class FeaturesFold implements Fold<TradeChange> {
 
   #emit({ venue, symbol, key }: SymbolEntry, asOf: number): void {
     const figures = figuresAt(this.#bars, key, asOf, this.#rules);
-    // Only when the last trade in reach was cancelled since.
+    // Only if the last trade within the windows was deleted since.
     if (figures === undefined) return;
     const { from_offset, to_offset, to_lsn, ...rest } = figures;
     const row: FeaturesKey = { venue, symbol, feature_set: this.#rules.set, as_of: BigInt(asOf) };
@@ -294,7 +294,7 @@ export class FeaturesFold implements Fold<TradeChange> {
     else timers.set(key, BigInt(dueAt(state, state.next)));
   }
 
-  /** @throws MillraceError CONFIG_INVALID when the bars were made by other settings: rows of both kinds would not mean the same. */
+  /** @throws MillraceError CONFIG_INVALID: the bars were made with other settings, so old and new rows would differ in meaning. */
   #checkShape(): void {
     const { step, longest, digits, set } = this.#rules;
     const shapes = this.#context.store<Shape>(shapeStore.name);
@@ -304,7 +304,7 @@ export class FeaturesFold implements Fold<TradeChange> {
       throw new MillraceError(
         'CONFIG_INVALID',
         `features: the state of set ${set} was made with a step of ${known.step} µs, windows of up to ${known.longest} µs and ${known.digits} digits`,
-        { remedy: 'Go back to those settings, or drop the changelog and begin anew with another set name.' },
+        { remedy: 'Go back to those settings, or delete the changelog and start with another set name.' },
       );
     }
     shapes.set(shapeKey, { step, longest, digits });

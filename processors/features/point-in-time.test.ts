@@ -49,7 +49,7 @@ async function rowsOf(changes: readonly TradeChange[], crashAt: readonly number[
   return driver.outputs<object, Features>('market.features');
 }
 
-test('rows up to an instant are the same bytes whatever happens after it', async () => {
+test('rows up to an instant have the same bytes for any later changes', async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(fc.record({ trade: made, other: made }), { minLength: 1, maxLength: 25 }),
@@ -59,7 +59,7 @@ test('rows up to an instant are the same bytes whatever happens after it', async
         const ordered = trades.toSorted((a, b) => a.trade.seconds - b.trade.seconds);
         const [known, changed] = [new Feed(), new Feed()];
         const history = ordered.map(({ trade }, id) => known.create(fields(trade, id)));
-        // Everything after the instant is another trade at another time, in the same places of the log.
+        // All trades after the instant are replaced by others at other times, at the same log positions.
         const rewritten = ordered.map(({ trade, other }, id) =>
           changed.create(fields(trade.seconds < cut ? trade : { ...other, seconds: Math.max(cut, trade.seconds) }, id)),
         );
@@ -72,7 +72,7 @@ test('rows up to an instant are the same bytes whatever happens after it', async
   );
 });
 
-test('rows are the same bytes whatever the chunks and wherever it crashes', async () => {
+test('rows have the same bytes for any chunks and after a crash at any point', async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(made, { minLength: 1, maxLength: 25 }),
@@ -104,7 +104,7 @@ test('rows do not depend on the order of trades within the watermark delay', asy
   );
 });
 
-/** What a row should say, from a list of all trades that are known: no bars, no state. */
+/** Expected row, computed from a list of all known trades: no bars, no state. */
 function expected(trades: readonly Trade[], asOf: number): Pick<Features, 'price' | 'windows' | 'profile'> | undefined {
   const before = trades
     .filter((trade) => trade.time < asOf)
@@ -176,7 +176,7 @@ test('a row is what the trades that were known by then give, with late ones, cor
       };
       for (const [id, { kind, pause, back, pick, trade, again }] of steps.entries()) {
         seconds += pause;
-        // Rows that are due by log time alone know nothing of what comes now.
+        // Rows due by log time alone do not include this trade.
         await driver.beat(BigInt(noon + seconds * 1_000_000));
         await verify(applied.values());
 

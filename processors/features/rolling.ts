@@ -5,7 +5,7 @@ import type { Bar } from './bar.ts';
 import { edgesOf } from './profile.ts';
 import type { Rules } from './settings.ts';
 
-/** Scale at which a step's return is rounded before it is squared; the sum of squares is exact from there, at twice this scale. */
+/** Scale at which a step's return is rounded before it is squared. The sum of squares is exact, at twice this scale. */
 const STEP_SCALE = 18;
 const RATIO_SCALE = 16;
 const VOLATILITY_SCALE = 8;
@@ -17,8 +17,8 @@ export type Figures = Pick<Features, 'price' | 'price_time' | 'windows' | 'profi
 };
 
 /**
- * The features of a symbol at an instant: of the bars that lie before it and nothing else, whatever else the state holds by then. Undefined when
- * the longest window has no trade.
+ * Features of a symbol at an instant, only from the bars before it, whatever else the state holds. Undefined when the longest window has no
+ * trade.
  *
  * `asOf` and all window lengths are multiples of the step, so a bar is either inside a window or outside.
  */
@@ -45,7 +45,7 @@ export function figuresAt(bars: VersionedStore<Bar>, key: string, asOf: number, 
   };
 }
 
-/** One pass from the newest bar back: each longer window goes on where the shorter one ended. */
+/** One pass from the newest bar back: each longer window continues from the shorter one. */
 function windowsOf(
   inside: readonly VersionedValue<Bar>[],
   earlier: VersionedValue<Bar> | undefined,
@@ -97,7 +97,7 @@ function profileOf(inside: readonly VersionedValue<Bar>[], digits: number): read
     });
 }
 
-/** (to − from) / from at a scale; undefined where a ratio means nothing: a price that is not above zero. */
+/** (to − from) / from at the given scale; undefined when a price is zero or below. */
 function ratio(from: bigint, to: bigint, scale: number): bigint | undefined {
   return from <= 0n || to <= 0n ? undefined : divideRounded((to - from) * pow10(scale), from);
 }
@@ -112,15 +112,15 @@ function roundedVariance(squares: bigint): bigint | null {
   return fits(rounded, 38) ? rounded : null;
 }
 
-/** The square root of a number that is not negative, unscaled at `from`, rounded half up at scale `to`; `from` is at least twice `to`. */
+/** Square root of a non-negative number, unscaled at `from`, rounded half up to scale `to`. `from` is at least twice `to`. */
 export function roundedRoot(units: bigint, from: number, to: number): bigint {
   const divisor = pow10(from - 2 * to);
   const floor = integerRoot(units / divisor);
-  // Half way between two results is (floor + 1/2)²: compared in integers, times four.
+  // The midpoint of two results is (floor + 1/2)², compared in integers, times four.
   return 4n * units >= (4n * floor * (floor + 1n) + 1n) * divisor ? floor + 1n : floor;
 }
 
-/** The greatest integer whose square is not above the number (Newton's iteration from above). */
+/** Greatest integer whose square does not exceed the number (Newton's iteration from above). */
 function integerRoot(number: bigint): bigint {
   if (number < 2n) return number;
   let root = 1n << BigInt((number.toString(2).length + 1) >> 1);

@@ -3,34 +3,34 @@ import { tumbling } from '../../core/processor/windows/windows.ts';
 import { parseInterval } from '../../core/values/time.ts';
 
 export interface FeaturesSettings {
-  /** Name of this definition, part of each row's key. Another cadence or other windows are another definition. */
+  /** Name of this definition, part of each row's key. Another step or other windows need another name. */
   readonly set: string;
-  /** Cadence of the rows in event time, e.g. `1m`. It has to divide a day; rows are at its multiples, UTC. */
+  /** Distance of the rows in event time, e.g. `1m`. It must divide a day; rows are at its multiples, UTC. */
   readonly step: string;
   /** Lengths of the rolling windows, e.g. `['1m', '1h']`: multiples of the step, at most 1440 steps. */
   readonly windows: readonly string[];
   /** Significant digits of a price bucket's edge: with 3, 97,345 is in the bucket from 97,300 and 0.52138 in the one from 0.521. */
   readonly profileDigits: number;
-  /** How far event time has to be past a row's instant before the row is made, milliseconds. */
+  /** Time by which event time must have passed a row's instant before the row is computed, milliseconds. */
   readonly watermarkDelayMs: number;
-  /** How far an event time may exceed the log time of its own record, milliseconds; beyond it the record is a dead letter. */
+  /** Limit by which an event time may exceed its record's log time, milliseconds. Beyond it the record is a dead letter. */
   readonly maxFutureSkewMs: number;
-  /** How long after the first trade of a step its trades can be corrected, milliseconds of log time. */
+  /** Time after the first trade of a step in which its trades can be corrected, log time in milliseconds. */
   readonly allowedLatenessMs: number;
 }
 
 export interface RollingWindow {
   readonly name: string;
-  /** Microseconds. */
+  /** Length, microseconds. */
   readonly length: number;
 }
 
-/** Settings as the fold takes them: microseconds. */
+/** Settings in the form of the fold, in microseconds. */
 export interface Rules {
   readonly set: string;
   readonly stepName: string;
   readonly step: number;
-  /** Shortest first. */
+  /** Windows, shortest first. */
   readonly windows: readonly RollingWindow[];
   readonly longest: number;
   readonly digits: number;
@@ -41,7 +41,7 @@ export interface Rules {
 
 const MOST_STEPS = 1440;
 
-/** @throws MillraceError CONFIG_INVALID naming the setting. */
+/** @throws MillraceError CONFIG_INVALID: names the setting. */
 export function toRules(settings: FeaturesSettings): Rules {
   const { set, profileDigits: digits } = settings;
   if (!/^[a-z0-9][a-z0-9._-]{0,62}$/.test(set)) {
@@ -74,7 +74,7 @@ export function toRules(settings: FeaturesSettings): Rules {
   });
 }
 
-/** A year at most: the sums that a watermark is made of stay exact. */
+/** Limit of one year: the sums for a watermark stay exact. */
 function toMicros(name: string, ms: number): number {
   if (!Number.isInteger(ms) || ms < 0 || ms > 366 * 86_400_000) {
     throw invalid(`${name} has to be a whole number of milliseconds from 0 to a year, not ${ms}`);

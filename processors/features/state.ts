@@ -4,12 +4,12 @@ import type { Progress } from '../../core/processor/watermark.ts';
 import type { Rules } from './settings.ts';
 
 /**
- * The processor's state, as the changelog keeps it. Times and counts are Avro doubles: they are numbers in memory, exact to 2^53, and
- * need no conversion.
+ * The processor's state in the changelog. Times and counts are Avro doubles: they are numbers in memory, exact to 2^53, and need no
+ * conversion.
  */
 const decimal = { type: 'bytes', logicalType: 'decimal', precision: 38, scale: 8 } as const;
 
-/** One bar per symbol and step with trades, as long as a window can reach it. Value: `Bar`. */
+/** One bar per symbol and step with trades, kept while a window can include it. Value: `Bar`. */
 export const barStore: StoreDefinition = VersionedStore.store('bars', {
   type: 'record',
   name: 'Bar',
@@ -43,18 +43,18 @@ export const barStore: StoreDefinition = VersionedStore.store('bars', {
   ],
 });
 
-/** How far a symbol's event time has come, and the instant of its next row: `NEVER` when no trade is in reach of one. */
+/** Event-time progress of a symbol, and the instant of its next row. `NEVER` when no row will have a trade in its windows. */
 export interface SymbolState extends Progress {
   next: number;
 }
 
 export const NEVER = Number.MAX_SAFE_INTEGER;
 
-/** One venue's symbol. */
+/** A venue's symbol. */
 export interface SymbolEntry {
   readonly venue: string;
   readonly symbol: string;
-  /** In the stores, and of its timer. */
+  /** Key in the stores and of its timer. */
   readonly key: string;
   readonly state: SymbolState;
 }
@@ -76,7 +76,7 @@ export const symbolStore: StoreDefinition = {
   },
 };
 
-/** What the bars were made by: bars of other settings mean something else. One entry. */
+/** Settings that the bars depend on: bars of other settings have another meaning. One entry. */
 export interface Shape {
   readonly step: number;
   readonly longest: number;
@@ -100,9 +100,10 @@ export const shapeStore: StoreDefinition = {
 };
 
 /**
- * Trades whose last change became a dead letter, or came past the allowed lateness: no bar has them as they are now, so that a correction takes nothing out of
- * one, and a bar that is made again leaves them out. Key: JSON of [venue, symbol, id].
- * Kept for twice the allowed lateness: as long as a correction can come for a trade that was up to one allowed lateness in the future.
+ * Trades whose last change became a dead letter or came after the allowed lateness. No bar has their present version, so a correction
+ * subtracts nothing, and a recomputed bar leaves them out. Key: JSON of [venue, symbol, id].
+ *
+ * Kept for twice the allowed lateness: a trade may be up to one allowed lateness in the future, and its correction comes after it.
  */
 export function refusedStore({ allowedLateness }: Rules): StoreDefinition {
   return {

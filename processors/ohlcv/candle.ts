@@ -6,8 +6,8 @@ import { compareTrades, type Trade } from '../trade.ts';
 import { accumulatorSchema } from './state.ts';
 
 /**
- * What a candle is made of. Prices and sizes are unscaled bigints; times are microseconds as numbers, exact to ±2^53. With a count of 0 it
- * is what a window without trades carries on: the close of the one before it, as of all prices, and the time of its last trade.
+ * Content of a candle. Prices and sizes are unscaled bigints; times are microseconds as numbers, exact to ±2^53. A count of 0 means a
+ * window without trades: it has the previous close for all prices, and the time of the last trade.
  */
 export interface Accumulator {
   open: bigint;
@@ -29,12 +29,12 @@ export interface Accumulator {
   trade_count: number;
 }
 
-/** Whether a candle cannot tell them apart. */
+/** Whether two versions of a trade give equal candles. */
 export function sameTrade(a: Trade, b: Trade): boolean {
   return a.price === b.price && a.size === b.size && a.time === b.time && a.sequence === b.sequence;
 }
 
-/** What candles are, for any windows. The order of trades does not matter. */
+/** The aggregation of trades into candles, for any windows. The order of trades does not matter. */
 export const candles: Aggregation<Trade, Accumulator> = {
   schema: accumulatorSchema,
   time: (trade) => trade.time,
@@ -110,7 +110,7 @@ function merge(into: Accumulator, other: Accumulator): void {
   into.trade_count += other.trade_count;
 }
 
-/** The times of the extremes are those of the first trade at that price. */
+/** The time of an extreme is that of the first trade at its price. */
 function widen(into: Accumulator, high: bigint, highTime: number, low: bigint, lowTime: number): void {
   if (high > into.high) {
     into.high = high;
@@ -126,7 +126,7 @@ function widen(into: Accumulator, high: bigint, highTime: number, low: bigint, l
   }
 }
 
-/** Sums go back exactly. Whoever takes the place of an end or an extreme is not known. */
+/** Subtracts a trade exactly. Returns false if it may be the open, the close or an extreme: its successor is unknown. */
 function subtract(from: Accumulator, trade: Trade): boolean {
   const { price, time, id } = trade;
   if (id === from.open_id || id === from.close_id) return false;
@@ -161,12 +161,14 @@ function carry(from: Accumulator): Accumulator {
 
 /** The greatest DECIMAL(38), unscaled. */
 const MAX_38 = 10n ** 38n - 1n;
-/** Two numbers up to this cannot exceed the share of any plan together: a year of seconds is 3 × 10^7. */
+/** Two numbers up to this cannot together exceed the share of any plan: a year of seconds is 3 × 10^7. */
 const SMALL = 10n ** 30n;
 
 /**
- * The notional of the longest candle has to fit DECIMAL(38,16), so that of a shorter one may be its share of that: a one-minute candle of a plan
- * up to a day may have up to some 7 × 10^18.
+ * The notional of the longest candle must fit DECIMAL(38,16), so a shorter candle may have only its share. For a plan up to a day, a
+ * one-minute candle may have some 7 × 10^18.
+ *
+ * @throws MillraceError BAD_RECORD: the notional exceeds the share.
  */
 function check(into: Accumulator | null, trade: Trade | null, share: number): void {
   const sum = into?.notional ?? 0n;
@@ -180,8 +182,8 @@ function check(into: Accumulator | null, trade: Trade | null, share: number): vo
 }
 
 /**
- * The candle of a window as it stands. A window without trades that nobody asked to fill has nulls; a FILLED one has the last close for all
- * its prices, and no trades.
+ * The present candle of a window. Prices are null in a window without trades. A FILLED window has the last close for all prices, and no
+ * trades.
  */
 export function toCandle(venue: string, symbol: string, from: Emission<Accumulator>, version: string): Candle {
   const { value, span } = from;

@@ -18,11 +18,11 @@ import type { HeldEntry, HeldTrade } from './state.ts';
 import { Symbols } from './symbols.ts';
 
 /**
- * Folds the changes of one partition's trades into candles. A change is first judged as a whole (a dead letter changes nothing); then it is
- * applied to every interval at once.
+ * Folds the changes of one partition's trades into candles. A change is first validated as a whole: a dead letter changes nothing. Then it
+ * is applied to all intervals at once.
  *
- * What an update or a delete takes back is the row that Postgres had before. Only where the change before was refused, or was of a trade that no candle
- * had, do candles hold something else: that is remembered until the trade's next change, and goes into candles that are made again.
+ * An update or a delete subtracts the row that Postgres had before. Candles hold another version only if the previous change was refused,
+ * or its trade was in no candle. That version is kept until the trade's next change, and rebuilt candles use it.
  */
 export class OhlcvFold implements Fold<TradeChange> {
   readonly #context: Context;
@@ -107,7 +107,7 @@ export class OhlcvFold implements Fold<TradeChange> {
     } catch (error) {
       this.#refused(row, null, error);
     }
-    // Refused at first, and redriven.
+    // The trade was refused before and is now redriven.
     if (this.#held.size > 0) this.#held.delete(keyOf(row));
   }
 
@@ -140,14 +140,14 @@ export class OhlcvFold implements Fold<TradeChange> {
     this.#held.delete(keyOf(row));
   }
 
-  /** What candles hold of the trade. A row that is no trade is in none. */
+  /** The version of the trade in the candles; null for none, also for a row that is no valid trade. */
   #heldOf(row: TradeRow): Trade | null {
     const held = this.#held.get(keyOf(row));
     if (held === undefined) return undefinedIfDeadLetter(() => readTrade(row)) ?? null;
     return held.trade === null ? null : tradeOf(row.venue, row.symbol, row.trade_id, held.trade);
   }
 
-  /** What candles hold of a symbol's trades whose last change they did not take. */
+  /** Versions in the candles for a symbol's trades whose last change was not applied. */
   *#heldIn(key: string): IterableIterator<RecordVersion<Trade>> {
     const { venue, symbol } = this.#symbols.of(key);
     for (const [id, { trade }] of tradesOf(this.#held, key)) {
@@ -156,7 +156,7 @@ export class OhlcvFold implements Fold<TradeChange> {
     }
   }
 
-  /** The change is a dead letter, and candles stay as they are. @throws the error */
+  /** Keeps the version in the candles when the change becomes a dead letter. @throws the error */
   #refused(row: TradeRow, held: Trade | null, error: unknown): never {
     if (error instanceof MillraceError && error.disposition === 'deadLetter') {
       this.#held.set(keyOf(row), { trade: held });
@@ -164,7 +164,7 @@ export class OhlcvFold implements Fold<TradeChange> {
     throw error;
   }
 
-  /** What a change says, for reading it again; undefined for a bad record, which changed nothing. */
+  /** Content of a change for a second read; undefined for a bad record, which changed nothing. */
   #version({ value }: InputRecord<TradeChange>): RecordVersion<Trade> | undefined {
     return undefinedIfDeadLetter(() => {
       const { before, after } = rowsOf(value);

@@ -9,7 +9,7 @@ import { OhlcvFold } from './fold.ts';
 import { type OhlcvSettings, toRules } from './settings.ts';
 import { heldStore } from './state.ts';
 
-/** Goes into each candle's provenance. Raised when the same trades would give another candle. */
+/** Version in each candle's provenance. Raise it when equal trades would give another candle. */
 const VERSION = '4';
 
 /** Orders to rebuild candles. */
@@ -20,12 +20,14 @@ export const rebuilds: Table = {
 };
 
 /**
- * Trades to candles: one candle per venue, symbol and interval for each window that has trades, and for empty ones where that is set.
+ * Processor from trades to candles: for each venue, symbol and interval, one candle per window with trades. Empty windows get one if gap
+ * filling is set.
  *
- * A window opens with its first trade and closes, once, when its symbol's watermark reaches its end. Late trades, updates and deletes revise
- * it up to the allowed lateness. What did not simply join an open window is in `ohlcv.late` with its effect; what is no trade is in `ohlcv.dead`.
+ * A window opens with its first trade and closes once, when its symbol's watermark reaches its end. Late trades, updates and deletes revise
+ * it within the allowed lateness. Each change that does not simply join an open window is in `ohlcv.late` with its effect. Invalid trades
+ * are in `ohlcv.dead`.
  *
- * @throws MillraceError CONFIG_INVALID naming the setting.
+ * @throws MillraceError CONFIG_INVALID: names the setting.
  */
 export function ohlcv(settings: OhlcvSettings): Processor<TradeChange> {
   const rules = toRules(settings);

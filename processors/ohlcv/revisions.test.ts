@@ -7,7 +7,7 @@ import { candles, deadLetters, Feed, lateLines, lateTrades, lines, SETTINGS, tim
 const open = (settings: Partial<OhlcvSettings> = {}) =>
   Driver.open(ohlcv({ ...SETTINGS, intervals: ['1m', '5m'], allowedLatenessMs: 600_000, ...settings }));
 
-/** Three trades in 12:00, of which 12:01 knows that it is over. */
+/** A closed 12:00 candle with three trades. */
 async function closed(settings: Partial<OhlcvSettings> = {}) {
   const driver = await open(settings);
   const feed = new Feed();

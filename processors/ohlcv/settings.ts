@@ -5,40 +5,43 @@ import { parseWindows } from '../../core/processor/windows/windows.ts';
 
 export interface OhlcvSettings {
   /**
-   * Windows: lengths that divide a day (`1m`), lengths with a step for overlapping ones (`5m/1m`), and `session` for the trading sessions of
-   * the venue's calendar.
+   * Window names: lengths that divide a day (`1m`), lengths with a step for overlapping windows (`5m/1m`), and `session` for the trading
+   * sessions of the venue's calendar.
    */
   readonly intervals: readonly string[];
-  /** The calendar of a venue, for `session`: `XNYS`, `24x7`, `24x7:Europe/Berlin`. Default: `24x7`, days in UTC. */
+  /** Calendar by venue, for `session`: `XNYS`, `24x7`, `24x7:Europe/Berlin`. Default: `24x7`, days in UTC. */
   readonly calendars?: Readonly<Record<string, string>>;
-  /** How far a trade may be behind its symbol's greatest event time and still join its candle, milliseconds. */
+  /** Watermark delay, milliseconds: a trade up to this much behind its symbol's greatest event time still joins its candle. */
   readonly watermarkDelayMs: number;
-  /** How far the end of a candle may be behind the watermark and still be revised, milliseconds. 0 revises nothing. Default 0. */
+  /**
+   * Allowed lateness, milliseconds: candles whose end is up to this much behind the watermark can still be revised. Default 0: no
+   * revisions.
+   */
   readonly allowedLatenessMs?: number;
-  /** How far an event time may exceed the log time of its own record, milliseconds; beyond it the record is a dead letter. */
+  /** Limit by which an event time may exceed its record's log time, milliseconds. Beyond it the record is a dead letter. */
   readonly maxFutureSkewMs: number;
-  /** Cadence of PARTIAL candles in log time, milliseconds; 0 emits none. */
+  /** Interval of PARTIAL candles in log time, milliseconds; 0 for none. */
   readonly partialMs: number;
-  /** How long after a symbol's last trade windows without trades are FILLED, milliseconds; 0 fills none. Default 0. */
+  /** Time after a symbol's last trade in which empty windows are FILLED, milliseconds. Default 0: no filling. */
   readonly fillMs?: number;
 }
 
-/** Settings as the fold takes them: microseconds. */
+/** Settings in the form of the fold, in microseconds. */
 export interface Rules {
-  /** The windows of a venue; the same object for the same windows. */
+  /** Windows of a venue; equal windows are the same object. */
   readonly plan: (venue: string) => Plan;
   readonly watermarkDelay: number;
   readonly allowedLateness: number;
   readonly maxFutureSkew: number;
   readonly partial: number;
   readonly fill: number;
-  /** Longest time from a trade's commit until nothing asks for it any more, in a feed that keeps pace with log time. */
+  /** Longest time after a trade's commit in which the trade may be needed, in a feed that keeps pace with log time. */
   readonly memory: number;
 }
 
 const SESSION = 'session';
 
-/** @throws MillraceError CONFIG_INVALID naming the setting. */
+/** @throws MillraceError CONFIG_INVALID: names the setting. */
 export function toRules(settings: OhlcvSettings): Rules {
   const { intervals, calendars = {}, allowedLatenessMs = 0, fillMs = 0 } = settings;
   const fixed = intervals.filter((name) => name !== SESSION).map(parseWindows);
@@ -70,7 +73,7 @@ export function toRules(settings: OhlcvSettings): Rules {
   });
 }
 
-/** A year at most: the sums that a watermark is made of stay exact. */
+/** Limit of one year: the sums for a watermark stay exact. */
 function toMicros(name: string, ms: number): number {
   if (!Number.isInteger(ms) || ms < 0 || ms > 366 * 86_400_000) {
     throw invalid(`${name} has to be a whole number of milliseconds from 0 to a year, not ${ms}`);

@@ -1,13 +1,13 @@
 import type { StoreDefinition } from '../../core/processor/define.ts';
 
 /**
- * The processor's state, as the changelog keeps it. Times and counts are Avro doubles: they are numbers in memory, exact to 2^53, and
- * need no conversion. Prices and sizes are not numbers anywhere.
+ * The processor's state in the changelog. Times and counts are Avro doubles: they are numbers in memory, exact to 2^53, and need no
+ * conversion. Prices and sizes are never numbers.
  */
 const price = { type: 'bytes', logicalType: 'decimal', precision: 20, scale: 8 } as const;
 const sequence = ['null', 'long'] as const;
 
-/** Of an `Accumulator`. */
+/** Avro schema of an `Accumulator`. */
 export const accumulatorSchema = {
   type: 'record',
   name: 'Accumulator',
@@ -31,7 +31,10 @@ export const accumulatorSchema = {
   ],
 };
 
-/** What candles hold of a trade whose last change was refused, or not applied because none had it: not what Postgres has now. Null: nothing. */
+/**
+ * Version in the candles for a trade whose last change was refused, or not applied because no candle had the trade. It differs from the row
+ * in Postgres. Null: no version.
+ */
 export interface HeldEntry {
   readonly trade: HeldTrade | null;
 }
@@ -44,7 +47,7 @@ export interface HeldTrade {
   readonly time: number;
 }
 
-/** Key: JSON of [venue, symbol, trade id]. @param ttlMs until its windows are frozen. */
+/** Store of `HeldEntry`. Key: JSON of [venue, symbol, trade id]. @param ttlMs time until the trade's windows are frozen */
 export function heldStore(ttlMs: number): StoreDefinition {
   return {
     name: 'held',

@@ -1,13 +1,13 @@
 import { readSymbolKey, symbolKey } from '../trade-key.ts';
 
-/** One venue's symbol, and its key in the state. */
+/** A venue's symbol with its key in the state. */
 export interface Symbol {
   readonly venue: string;
   readonly symbol: string;
   readonly key: string;
 }
 
-/** Keys of symbols both ways, without making or reading text for each trade. */
+/** Symbols and their state keys, cached so that no text is made or parsed for each trade. */
 export class Symbols {
   readonly #venues = new Map<string, Map<string, Symbol>>();
   readonly #keys = new Map<string, Symbol>();
@@ -28,7 +28,7 @@ export class Symbols {
     return this.#add({ venue, symbol, key });
   }
 
-  /** The symbol has left memory. The next `key` or `of` adds it again. */
+  /** Removes a symbol from memory. The next `key` or `of` adds it again. */
   delete(key: string): void {
     const found = this.#keys.get(key);
     if (found === undefined) return;

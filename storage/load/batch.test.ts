@@ -4,7 +4,7 @@ import type { Client } from 'pg';
 import { writeBatch } from './batch.ts';
 import type { TradeRow } from './rows/row.ts';
 
-/** Takes statements and the rows of a COPY, and inserts all of them. */
+/** Accepts statements and the rows of a COPY, and inserts all of them. */
 class FakeClient {
   copied = '';
   readonly statements: string[] = [];
@@ -22,7 +22,7 @@ class FakeClient {
   }
 }
 
-test('rows are inserted in the order they are given in, whatever their lines: a sorted file would be turned back otherwise', async () => {
+test('rows are inserted in the given order, not in line order: otherwise a sorted file would lose its order', async () => {
   const client = new FakeClient();
   const rows = [9, 3, 5].map((line) => ({ line, venue: 'v', symbol: 's', tradeId: `${line}` }) as TradeRow);
   expect(await writeBatch(client as unknown as Client, rows)).toEqual({ inserted: 3, present: 0, different: [] });

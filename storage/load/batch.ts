@@ -1,4 +1,4 @@
-/** One bounded transaction: rows go by COPY into a staging table without WAL, and from there what is new into trades. */
+/** One bounded transaction: COPY writes rows into a staging table without WAL, and new rows go from there into trades. */
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Client } from 'pg';
@@ -7,27 +7,27 @@ import type { TradeRow } from './rows/row.ts';
 
 export interface BatchResult {
   readonly inserted: number;
-  /** Already there with the same values. */
+  /** Rows already present with the same values. */
   readonly present: number;
-  /** Already there with other values, which stay: lines of the file. */
+  /** File lines of rows already present with other values; the present values stay. */
   readonly different: readonly number[];
 }
 
-/** Temporary, so it writes no WAL and ends with the session; emptied by every commit. */
+/** Creates the temporary staging table. It writes no WAL, ends with the session, and is emptied by every commit. */
 export async function openStaging(client: Client): Promise<void> {
   await client.query(`CREATE TEMP TABLE load_staging (
     place int NOT NULL, line int NOT NULL, venue text, symbol text, trade_id text, venue_sequence bigint, price numeric(20, 8), size numeric(20, 8),
     side text, executed_at timestamptz, conditions text) ON COMMIT DELETE ROWS`);
-  // Its statistics would be gone with its rows; without this the planner guesses a size per batch anyway.
+  // Overrides the server's default: a committed batch survives a crash.
   await client.query('SET synchronous_commit = on');
 }
 
 const columns = 'venue, symbol, trade_id, venue_sequence, price, size, side, executed_at, conditions';
 
 /**
- * The order of `rows` is kept in the log. Repeating it adds nothing.
+ * Keeps the order of `rows` in the log. A repetition adds nothing.
  *
- * @throws whatever the database says; nothing of the batch is kept then.
+ * @throws errors of the database; nothing of the batch is kept then.
  */
 export async function writeBatch(client: Client, rows: readonly TradeRow[]): Promise<BatchResult> {
   await client.query('BEGIN');
@@ -57,7 +57,7 @@ async function differing(client: Client): Promise<readonly number[]> {
   return rows.map(({ line }) => line);
 }
 
-/** Instruments of trades nobody described yet: base and quote are what the symbol says, and may be corrected later. */
+/** Adds the instrument of a trade without one. Base and quote are derived from the symbol and may be corrected later. */
 export async function addInstrument(client: Client, venue: string, symbol: string): Promise<void> {
   const [base = symbol, quote = ''] = symbol.split(/[-/_:]/, 2);
   await client.query(

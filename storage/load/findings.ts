@@ -1,4 +1,4 @@
-/** Findings of the first pass over a file, and those that refuse a load. */
+/** Findings of the first pass over a file, and the checks that refuse a load. */
 import { MillraceError } from '../../core/base/errors.ts';
 import type { LateTrades } from './order/late.ts';
 import type { Survey } from './order/survey.ts';
@@ -14,7 +14,7 @@ export interface Findings {
   readonly columns: readonly Column[];
   /** Values for the whole file. */
   readonly given: Readonly<Partial<Record<Field, string>>>;
-  /** The file has no trade ids: they are made of content and count. */
+  /** The file has no trade ids: they are computed from content and count. */
   readonly madeIds: boolean;
   /** Rows that can be loaded. */
   readonly rows: number;
@@ -23,16 +23,16 @@ export interface Findings {
   readonly from: number | null;
   readonly to: number | null;
   readonly order: {
-    /** Rows that are older than a row of their symbol before them. */
+    /** Rows with an earlier time than a previous row of their symbol. */
     readonly back: number;
-    /** Such rows that are older by more than the watermark delay, by symbol. */
+    /** Rows earlier than a previous row by more than the watermark delay, by symbol. */
     readonly late: readonly LateTrades[];
     readonly worstBackMs: number;
     readonly newestFirst: boolean;
-    /** Rows are loaded in the order of their times, not of the file. */
+    /** Rows are loaded in time order instead of file order. */
     readonly sorted: boolean;
   };
-  /** New rows that come too late for candles because newer ones of their symbol came before, by symbol; null when that was not compared. */
+  /** New rows that are too late for candles because newer rows of their symbol came before, by symbol; null when not compared. */
   readonly late: readonly LateTrades[] | null;
   readonly rejected: number;
   readonly rejects: readonly RejectKind[];
@@ -84,7 +84,7 @@ export function findingsOf({ file, survey, rejects, late, sorted }: FindingsOpti
   };
 }
 
-/** @throws MillraceError LOAD_REFUSED: more rows are rejected than may be. */
+/** @throws MillraceError LOAD_REFUSED: the rejected rows exceed `maxRejects`. */
 export function refuseRejects({ rejected, rejects, rejectFile, rows }: Findings, maxRejects: number): void {
   if (rejected <= maxRejects) return;
   const kinds = rejects.slice(0, 3).map(({ kind, count }) => `${count} × ${kind}`);
@@ -98,7 +98,7 @@ export function refuseRejects({ rejected, rejects, rejectFile, rows }: Findings,
   );
 }
 
-/** @throws MillraceError LOAD_REFUSED: rows are older than rows before them by more than the watermark delay. */
+/** @throws MillraceError LOAD_REFUSED: rows are earlier than previous rows by more than the watermark delay. */
 export function refuseDisorder(
   { order, madeIds, rows }: Findings,
   options: { readonly sort: boolean; readonly allowLate: boolean; readonly watermarkDelayMs: number },

@@ -12,7 +12,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(dir, { recursive: true }));
 
-/** A check without Postgres: nobody listens there. */
+/** A check without Postgres: the port has no listener. */
 async function check(lines: readonly string[], options: Partial<LoadOptions> = {}) {
   const file = join(dir, 'trades.csv');
   await rm(`${file}.rejects.csv`, { force: true });

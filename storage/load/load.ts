@@ -1,6 +1,6 @@
 /**
- * Loads a file of trades into Postgres: a pass that only looks, then the load. A second load adds nothing, and one that was interrupted goes on when
- * it is started again.
+ * Loads a file of trades into Postgres: one pass that only checks, then the load. A second load adds nothing. If interrupted, run the load
+ * again.
  */
 import { type Client, DatabaseError } from 'pg';
 import { MillraceError } from '../../core/base/errors.ts';
@@ -16,45 +16,45 @@ import type { TradeRow } from './rows/row.ts';
 import { TradeFile, type TradeFileOptions } from './trade-file.ts';
 
 export interface LoadOptions extends TradeFileOptions {
-  /** Connection string; the role must be allowed to insert into trades and instruments. */
+  /** Connection string; the role needs the right to insert into trades and instruments. */
   readonly url: string;
   /** Rows per transaction. Default 10,000. */
   readonly batchRows?: number;
-  /** Default: beside the file, `<file>.rejects.csv`. */
+  /** Path of the reject file. Default: beside the file, `<file>.rejects.csv`. */
   readonly rejectFile?: string;
-  /** Rejected rows beyond which nothing is loaded. Default 0. */
+  /** Greatest number of rejected rows; with more, nothing is loaded. Default 0. */
   readonly maxRejects?: number;
-  /** `ohlcv.watermarkDelayMs`: rows that are older than a newer one of their symbol by more are late. Default 5000. */
+  /** `ohlcv.watermarkDelayMs`, milliseconds: rows older than a newer one of their symbol by more than this are late. Default 5000. */
   readonly watermarkDelayMs?: number;
-  /** Load rows in the order of their times where the file is not in it. Default false. */
+  /** Sort rows by time before the load. Default false. */
   readonly sort?: boolean;
-  /** Load rows that will be late for candles. Default false: refuse before anything is loaded. */
+  /** Load rows that will be late for candles. Default false: the load is refused before anything is loaded. */
   readonly allowLate?: boolean;
   /**
-   * Event times up to which candles are frozen, milliseconds since 1970, by `symbolId`; undefined when that is not known. Asked for symbols that
-   * Postgres has trades of. Default: not asked.
+   * Event times up to which candles are frozen, milliseconds since 1970, by `symbolId`; undefined when unknown. Called for symbols with
+   * trades in Postgres. Default: not called.
    */
   readonly frozen?: (symbols: readonly SymbolName[]) => Promise<ReadonlyMap<string, number> | undefined>;
-  /** Only look: load nothing. Default false. */
+  /** Only check: load nothing. Default false. */
   readonly check?: boolean;
-  /** Called once, before anything is loaded or refused for what was found. */
+  /** Called once, before anything is loaded or the findings refuse the load. */
   readonly onFindings?: (findings: Findings) => void;
-  /** Called now and then, and after every transaction. */
+  /** Called from time to time, and after every transaction. */
   readonly onProgress?: (progress: LoadProgress) => void;
 }
 
 export interface LoadCounts {
-  /** Lines of the file, without its header. */
+  /** Lines read, without the header. */
   readonly read: number;
   readonly inserted: number;
-  /** Already there with the same values. */
+  /** Rows already present with the same values. */
   readonly present: number;
   readonly rejected: number;
 }
 
 export interface LoadProgress extends LoadCounts {
   readonly phase: 'checking' | 'sorting' | 'comparing' | 'loading';
-  /** Bytes of the file, as it is on disk, up to which this phase has come. */
+  /** Bytes read from disk in this phase. */
   readonly bytes: number;
   readonly totalBytes: number;
 }
@@ -68,7 +68,7 @@ export interface LoadResult extends LoadCounts {
 
 interface Pending {
   readonly rows: TradeRow[];
-  /** Raw lines, by line: only a batch of them is kept, for rows that turn out to differ from what is there. */
+  /** Raw lines by line number. Only one batch is kept, for rows that differ from the present ones. */
   readonly raw: Map<number, string>;
 }
 
@@ -78,11 +78,12 @@ interface NumberedRow {
 }
 
 /**
- * More rejected rows than `maxRejects` refuse the file as long as nothing is loaded. A row whose id is there with other values is found only while
- * loading: it is counted as rejected in the result, and the caller judges.
+ * Loads the file. More rejected rows than `maxRejects` refuse it before anything is loaded. A row whose id is present with other values is
+ * found only during the load. It counts as rejected in the result, and the caller decides.
  *
- * @throws MillraceError LOAD_REFUSED: nothing can be made of the file, too many rows are rejected, or trades would be late; POSTGRES_UNREACHABLE,
- *   POSTGRES_REFUSED. The signal's reason when it is aborted. What was committed before stays.
+ * @throws MillraceError LOAD_REFUSED: the file is unusable, too many rows are rejected, or trades would be late.
+ * @throws MillraceError POSTGRES_UNREACHABLE, POSTGRES_REFUSED
+ * @throws the signal's reason when it is aborted. Committed batches stay.
  */
 export async function loadTrades(options: LoadOptions): Promise<LoadResult> {
   const file = await TradeFile.open(options);
@@ -146,7 +147,7 @@ class Load {
     return this.#file.layout.at.trade_id === undefined;
   }
 
-  /** The first pass: nothing but counting. */
+  /** The first pass: only counts. */
   async #look(): Promise<void> {
     for await (const { row } of this.#file.rows({
       rejects: this.#rejects,
@@ -169,7 +170,7 @@ class Load {
     this.#sorter = sorter;
   }
 
-  /** A check goes without Postgres. @returns undefined then */
+  /** Connects to Postgres. @returns undefined for a check, which works without Postgres */
   async #connect() {
     const { url, signal, check } = this.#options;
     try {
@@ -180,7 +181,7 @@ class Load {
     }
   }
 
-  /** A trade is late when it is older than the newest one by more than the watermark delay, or when candles are frozen beyond its time. */
+  /** Late trades: older than the newest one by more than the watermark delay, or within frozen candles. */
   async #late(client: Client): Promise<readonly LateTrades[]> {
     const symbols = [...this.#survey.symbols.values()];
     const newest = await newestInPostgres(client, symbols);
@@ -200,7 +201,7 @@ class Load {
     return lateTrades(client, onlyRows(this.#rows()), limits);
   }
 
-  /** All rows with their ids, in the order in which they are loaded. */
+  /** All rows with their ids, in loading order. */
   async *#rows(): AsyncGenerator<NumberedRow> {
     const { layout } = this.#file;
     const numbering = new Numbering(this.#watermarkDelayMs, layout.at.venue_sequence !== undefined);
@@ -220,7 +221,7 @@ class Load {
     });
   }
 
-  /** Prepares the next batch while the database works on the one before. */
+  /** Prepares the next batch while the database writes the last one. */
   async #load(client: Client): Promise<void> {
     this.#begin('loading');
     await openStaging(client);
@@ -298,7 +299,7 @@ async function* onlyRows(rows: AsyncIterable<NumberedRow>): AsyncGenerator<Trade
 }
 
 function databaseError(cause: unknown): unknown {
-  // 57P0x: Postgres is stopping or ends the session; 08xxx: the connection. Neither says anything about the rows.
+  // 57P0x: Postgres stops or ends the session; 08xxx: the connection failed. Neither is caused by the rows.
   const broken = cause instanceof DatabaseError && /^(57P0|08)/.test(cause.code ?? '');
   if (cause instanceof DatabaseError && !broken) {
     const detail = cause.detail === undefined ? '' : ` (${cause.detail})`;

@@ -1,4 +1,7 @@
-/** The reject file: line, reason and the raw line of every row that was not loaded. Made only when there is one. Counts by kind of reason. */
+/**
+ * The reject file: line, reason and raw line of every row that was not loaded. Created with the first rejected row. Counts rows by kind of
+ * reason.
+ */
 
 import { once } from 'node:events';
 import { createWriteStream, type WriteStream } from 'node:fs';
@@ -13,7 +16,7 @@ export interface RejectKind {
   readonly reason: string;
 }
 
-/** Kinds of reasons that are told apart; further ones count as one. */
+/** Limit of distinct kinds; further kinds are counted as one. */
 const mostKinds = 50;
 
 export class RejectFile implements AsyncDisposable {
@@ -32,12 +35,12 @@ export class RejectFile implements AsyncDisposable {
     return this.#count;
   }
 
-  /** The most frequent kind first. */
+  /** Kinds, most frequent first. */
   get kinds(): readonly RejectKind[] {
     return [...this.#kinds.values()].sort((a, b) => b.count - a.count);
   }
 
-  /** @param kind the reason without the line's values. */
+  /** @param kind the reason without the line's values */
   add(line: number, reason: string, raw: string, kind = reason): void {
     this.#count++;
     this.#note(this.#kinds.size < mostKinds || this.#kinds.has(kind) ? kind : 'other reasons', line, reason);
@@ -55,7 +58,7 @@ export class RejectFile implements AsyncDisposable {
     else known.count++;
   }
 
-  /** Waits while the disk is slower than the rejects, so that they do not pile up in memory. @throws what the file system says. */
+  /** Waits while the disk is slower than the rejects, so that memory stays bounded. @throws errors of the file system */
   async drained(): Promise<void> {
     const stream = this.#stream;
     if (stream?.errored) throw stream.errored;

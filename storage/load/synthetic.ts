@@ -1,4 +1,4 @@
-/** A made-up but repeatable market for load tests: the same options give the same bytes. */
+/** Synthetic, repeatable market data for load tests: equal options give equal bytes. */
 import { createWriteStream } from 'node:fs';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -6,11 +6,11 @@ import { formatTimestamp } from '../../core/values/time.ts';
 
 export interface SyntheticOptions {
   readonly rows: number;
-  /** Default 8. */
+  /** Number of symbols. Default 8. */
   readonly symbols?: number;
-  /** Default 1. */
+  /** Seed of the random numbers. Default 1. */
   readonly seed?: number;
-  /** Trades of all symbols together per second of event time. Default 100. */
+  /** Trades of all symbols per second of event time. Default 100. */
   readonly perSecond?: number;
   /** Event time of the first trade, microseconds. Default 2024-01-01. */
   readonly start?: bigint;
@@ -19,7 +19,7 @@ export interface SyntheticOptions {
 
 export const syntheticHeader = 'venue,symbol,trade_id,venue_sequence,price,size,side,executed_at\n';
 
-/** Portions of CSV, the header first. Sorted by event time, as a venue reports it. */
+/** Portions of CSV, the header first, sorted by event time. */
 export function* syntheticTrades(options: SyntheticOptions): Generator<string> {
   const { rows, symbols = 8, seed = 1, perSecond = 100, venue = 'synthetic' } = options;
   const random = mulberry32(seed);
@@ -30,7 +30,7 @@ export function* syntheticTrades(options: SyntheticOptions): Generator<string> {
   let text = syntheticHeader;
   for (let row = 1; row <= rows; row++) {
     const symbol = Math.floor(random() * symbols);
-    // A bounded walk; one row in 10,000 jumps, so that there is something to find.
+    // A bounded walk; one row in 10,000 jumps, so that rules have anomalies to find.
     const jump = random() < 0.0001 ? 10 : 1;
     const price = Math.max(100, (cents[symbol] ?? 100) + Math.floor((random() - 0.5) * 40) * jump);
     cents[symbol] = price;
@@ -46,7 +46,7 @@ export function* syntheticTrades(options: SyntheticOptions): Generator<string> {
   yield text;
 }
 
-/** Writes the file; it is whole or the promise rejects. */
+/** Writes the file. The promise rejects if the file is incomplete. */
 export async function writeSynthetic(file: string, options: SyntheticOptions, signal?: AbortSignal): Promise<void> {
   const out = createWriteStream(file);
   await pipeline(Readable.from(syntheticTrades(options)), out, signal === undefined ? {} : { signal });
@@ -57,7 +57,7 @@ function scaled(units: number, scale: number): string {
   return `${digits.slice(0, -scale)}.${digits.slice(-scale)}`;
 }
 
-/** A small generator of good enough quality; its whole state is 32 bits. */
+/** The random number generator mulberry32, with 32 bits of state. */
 function mulberry32(seed: number): () => number {
   let state = seed >>> 0;
   return () => {

@@ -1,4 +1,4 @@
-/** A file of trades: its layout, and its rows, as often as they are asked for. */
+/** A file of trades: its layout, and its rows, which can be read repeatedly. */
 import { MillraceError } from '../../core/base/errors.ts';
 import { type FileState, stateOf } from './file/open.ts';
 import { readCsv } from './file/reader.ts';
@@ -10,13 +10,13 @@ import { parseRow, RowError } from './rows/row.ts';
 
 export interface TradeFileOptions {
   readonly file: string;
-  /** Default `auto`: told by the header, else by the column names. */
+  /** Format. Default `auto`: detected from the header, else from the column names. */
   readonly format?: FormatName;
   /** Venue of all rows. */
   readonly venue?: string;
   /** Symbol of all rows. */
   readonly symbol?: string;
-  /** Whose side the file tells. Default: by format and column, else the taker's. */
+  /** Party whose side the file has. Default: by format and column, else the taker. */
   readonly side?: 'maker' | 'taker';
   /** Default `,`. */
   readonly delimiter?: string;
@@ -24,9 +24,9 @@ export interface TradeFileOptions {
 }
 
 export interface Pass {
-  /** Takes the lines that are no rows. Default: they are passed over. */
+  /** Receives the invalid lines. Default: they are skipped. */
   readonly rejects?: RejectFile;
-  /** Called now and then with the bytes of the file read so far. */
+  /** Called from time to time with the bytes read from disk so far. */
   readonly onBytes?: (bytes: number) => void;
 }
 
@@ -73,7 +73,7 @@ export class TradeFile {
     }
   }
 
-  /** @throws MillraceError LOAD_REFUSED, also while iterating: the file cannot be read, or was changed since it was opened. */
+  /** @throws MillraceError LOAD_REFUSED, also while iterating: the file cannot be read, or has changed since it was opened. */
   async *rows({ rejects, onBytes }: Pass = {}): AsyncGenerator<FileRow> {
     const { file } = this.#options;
     const { bytes, changedMs } = await stateOf(file);

@@ -1,15 +1,15 @@
-/** Arrays of one dimension. Debezium writes nothing useful of others: as many nulls as there are rows in them. */
+/** Arrays of one dimension. Debezium writes an array of more dimensions as nulls only, one for each row of it. */
 import type { AvroShape, Kind, Pair } from './kind.ts';
 import { avroShape } from './kind.ts';
 
-/** The kind of an array whose elements are of this one. @param type of the elements */
+/** Kind of an array with elements of the given kind. @param type type of the elements */
 export function arrayOf({ element, ...whole }: Kind, type: string): Kind {
   const kind = element ?? whole;
   const held = kind.held ?? type;
   const value = kind.sql?.('value') ?? 'value';
   return {
     held: `${held}[]`,
-    // As it is read again it begins at 1, whatever it began at.
+    // The parsed array begins at index 1, whatever its lower bound was.
     sql: (column) =>
       `CASE WHEN array_ndims(${column}) > 1 THEN array_fill(NULL::${held}, ARRAY[array_length(${column}, 1)])
             WHEN ${column} IS NOT NULL THEN ARRAY(SELECT ${value} FROM unnest(${column}) WITH ORDINALITY AS each (value, place) ORDER BY place) END`,
@@ -32,7 +32,7 @@ function quoted(text: string): string {
   return `"${text.replace(/["\\]/g, '\\$&')}"`;
 }
 
-/** Elements of Postgres' text of an array of one dimension that begins at 1. */
+/** Elements of Postgres' text for an array of one dimension that begins at 1. */
 function elementsOf(text: string): (string | null)[] {
   const elements: (string | null)[] = [];
   const element = /"((?:[^"\\]|\\.)*)"|([^,{}]+)/gsy;

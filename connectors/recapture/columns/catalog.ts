@@ -1,8 +1,8 @@
-/** Types of a table's columns as the catalog has them. */
+/** Column types of a table, from the catalog. */
 import type { Client } from 'pg';
 import type { ColumnType } from './kind.ts';
 
-/** Extensions whose types Debezium knows. */
+/** Extensions whose types Debezium supports. */
 const extensions = "'citext', 'hstore', 'ltree'";
 
 function label(type: string): string {
@@ -11,7 +11,7 @@ function label(type: string): string {
                ELSE format_type(${type}.oid, -1) END`;
 }
 
-/** By name, in the order of the table. @param table with its schema */
+/** Column types by column name, in table order. @param table name with schema */
 export async function columnTypes(db: Pick<Client, 'query'>, table: string): Promise<ReadonlyMap<string, ColumnType>> {
   const { rows } = await db.query<{ name: string; type: string; modifier: number }>(
     `WITH RECURSIVE based AS (

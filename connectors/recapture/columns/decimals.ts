@@ -7,7 +7,7 @@ import type { AvroShape, Pair } from './kind.ts';
 export function decimalPair({ base, logicalType, precision = 0, scale = 0 }: AvroShape): Pair | undefined {
   if (base === 'record') return variable;
   if (base !== 'bytes' || logicalType !== 'decimal') return undefined;
-  // Postgres allows a scale above the precision, and a negative one. Avro does not, and leaves the bytes as they are.
+  // Postgres allows a scale above the precision, and a negative one. Avro does not, so the bytes stay as they are.
   const valid = scale <= precision;
   return {
     toAvro: (text) => (valid ? exactUnits(text, scale) : twosComplement(exactUnits(text, scale))),
@@ -15,7 +15,7 @@ export function decimalPair({ base, logicalType, precision = 0, scale = 0 }: Avr
   };
 }
 
-/** Debezium's `VariableScaleDecimal`: without zeros at the end of the fraction. */
+/** Debezium's `VariableScaleDecimal`, without trailing zeros. */
 const variable: Pair = {
   toAvro: (text) => {
     const scale = fractionDigits(text);
@@ -28,7 +28,7 @@ const variable: Pair = {
   },
 };
 
-/** Without the zeros at the end; there may be 16,383 digits. */
+/** Fraction digits without trailing zeros, at most 16,383. */
 function fractionDigits(text: string): number {
   const point = text.indexOf('.');
   if (point === -1) return 0;
@@ -37,7 +37,7 @@ function fractionDigits(text: string): number {
   return end - point - 1;
 }
 
-/** From Postgres' own text, which has no exponent and up to 131,072 digits before the point. */
+/** Input is Postgres' own text: no exponent, up to 131,072 digits before the point. */
 function exactUnits(text: string, scale: number): bigint {
   const [, sign, whole = '', fraction = ''] = /^(-?)(\d+)(?:\.(\d+))?$/.exec(text) ?? [];
   const kept = fraction.slice(0, scale).padEnd(scale, '0');

@@ -1,10 +1,10 @@
-/** Geometric types: held as their numbers, since Postgres compares most of them by area or length, or not at all. */
+/** Geometric types, compared as their numbers: Postgres compares most of them by area or length, or not at all. */
 import type { Kind } from './kind.ts';
 
 interface Written {
   readonly write: (numbers: readonly number[]) => object;
   readonly read: (value: never) => readonly number[];
-  /** The numbers in SQL. Default: those of the text. */
+  /** SQL of the numbers. Default: the numbers of the text. */
   readonly sql?: (column: string) => string;
 }
 
@@ -98,7 +98,7 @@ export const geometry: Readonly<Record<string, Kind>> = {
     write: (points) => ring('polygon', [...points, ...points.slice(0, 2)]),
     read: (value: { wkb: Buffer }) => coordinates(value, ringHeader).slice(0, -2),
   }),
-  // The first number tells whether it is closed.
+  // The first number is 1 for a closed path.
   path: kind({
     sql: (column) =>
       `CASE WHEN ${column} IS NOT NULL THEN isclosed(${column})::int::double precision || ${numbers(column)} END`,

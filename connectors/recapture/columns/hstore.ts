@@ -1,10 +1,10 @@
 /** `hstore` as Debezium writes it: JSON with the keys in the order of Java's `HashMap`. */
 import { javaHash } from '../../../core/capture/routing.ts';
 
-/** @param json of Postgres, an object of texts and nulls */
+/** @param json JSON of Postgres: an object of texts and nulls */
 export function hstoreText(json: string): string {
   const pairs = Object.entries(JSON.parse(json) as Record<string, string | null>);
-  // The order of Postgres: by length, then by bytes. Those of one bucket keep it.
+  // Postgres' order: by length, then by bytes. Keys of one hash bucket keep it.
   pairs.sort(
     ([a], [b]) => Buffer.byteLength(a) - Buffer.byteLength(b) || Buffer.compare(Buffer.from(a), Buffer.from(b)),
   );
@@ -20,7 +20,7 @@ export function hstoreText(json: string): string {
   return `{${ordered.map(({ text }) => text).join(',')}}`;
 }
 
-/** Jackson writes escapes of control characters in capitals. */
+/** Jackson writes the escapes of control characters in upper case. */
 function quote(text: string): string {
   return JSON.stringify(text).replace(/\\u00[01][0-9a-f]/g, (code) => `\\u${code.slice(2).toUpperCase()}`);
 }

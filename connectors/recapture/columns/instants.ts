@@ -1,4 +1,4 @@
-/** Times as Debezium writes them, as SQL where Postgres can say it and as text where it cannot. */
+/** Times as Debezium writes them: as SQL if Postgres can compute the value, otherwise as text. */
 import type { Kind, Pair } from './kind.ts';
 
 const long: Pair = { toAvro: (text) => BigInt(text), toText: String };
@@ -8,7 +8,7 @@ const maxLong = '9223372036854775807';
 
 const micros: Kind['pair'] = ({ base }) => (base === 'long' ? long : undefined);
 
-/** Days since 1970; Debezium's own numbers for the two infinities. */
+/** Days since 1970. Debezium has its own numbers for the two infinities. */
 function days(infinity: number, minusInfinity: number): Omit<Kind, 'element'> {
   return {
     held: 'integer',
@@ -20,7 +20,7 @@ function days(infinity: number, minusInfinity: number): Omit<Kind, 'element'> {
 
 export const date: Kind = { ...days(2_146_033_979, -2_147_472_691), element: days(-622_191_234, -625_821_272) };
 
-/** For `timestamp(0)` to `timestamp(3)`. The two infinities are as Debezium's documentation has them. */
+/** For `timestamp(0)` to `timestamp(3)`. The two infinities have the values of Debezium's documentation. */
 const milliseconds: Pair = {
   toAvro: (text) => {
     if (text === maxLong) return 9_223_372_036_825_200_000n;
@@ -33,7 +33,9 @@ const milliseconds: Pair = {
   },
 };
 
-/** Since 1970, in microseconds, or in milliseconds where the type has no more than three digits. Held in microseconds, at the bounds of 64 bits. */
+/**
+ * Time since 1970: milliseconds for types of at most three digits, otherwise microseconds. Compared in microseconds, limited to 64 bits.
+ */
 export const timestamp: Kind = {
   held: 'bigint',
   sql: (column) =>
@@ -42,7 +44,7 @@ export const timestamp: Kind = {
   pair: ({ base }, modifier) => (base !== 'long' ? undefined : modifier >= 0 && modifier <= 3 ? milliseconds : long),
 };
 
-/** Microseconds since midnight. Elements of an array lose what is below a millisecond, and 24:00 is 0 there. */
+/** Microseconds since midnight. Array elements are cut to milliseconds, and 24:00 becomes 0 there. */
 export const time: Kind = {
   held: 'bigint',
   sql: (column) => `(extract(epoch FROM ${column}) * 1000000)::bigint`,
@@ -54,7 +56,7 @@ export const time: Kind = {
   },
 };
 
-/** In UTC, with as many digits as there are. */
+/** UTC, with the digits of the value. */
 export const timeWithZone: Kind = {
   held: 'text',
   sql: (column) =>
@@ -62,7 +64,7 @@ export const timeWithZone: Kind = {
   pair: ({ base }) => (base === 'string' ? { toAvro: (text) => text, toText: String } : undefined),
 };
 
-/** A month is 30.4375 days, in doubles, as Debezium adds it up. */
+/** A month is 30.4375 days. The sum is computed in doubles, as in Debezium. */
 export const interval: Kind = {
   held: 'bigint',
   sql: (column) => {
@@ -76,7 +78,7 @@ export const interval: Kind = {
   pair: micros,
 };
 
-/** As ISO text with the column's own number of digits, six by default. Years are counted as ISO does: 0000 is 1 BC. */
+/** ISO text with the column's number of digits, by default six. Years follow ISO: 0000 is 1 BC. */
 export const timestampWithZone: Kind = {
   pair: ({ base }, modifier) =>
     base === 'string' ? { toAvro: (text) => iso(text, modifier < 0 ? 6 : modifier), toText: postgres } : undefined,
@@ -91,12 +93,12 @@ export const timestampWithZone: Kind = {
   },
 };
 
-/** Debezium's, in an array. */
+/** Debezium's value within an array. */
 const minusInfinity = '+292269055-12-02T23:00:00.000000Z';
 
 const written = /^(\d{4,})-(\d\d-\d\d) (\d\d:\d\d:\d\d)(?:\.(\d+))?\+00( BC)?$/;
 
-/** @param text of Postgres, in UTC */
+/** @param text Postgres' text, in UTC */
 function iso(text: string, digits: number): string {
   const [, year = '', day, clock, fraction = '', bc] = written.exec(text) ?? [];
   if (day === undefined) return text;

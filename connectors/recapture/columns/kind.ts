@@ -1,46 +1,46 @@
-/** The shape of one conversion: a type of Postgres as Debezium writes it. */
+/** One conversion between a Postgres type and Debezium's Avro. */
 
 export interface Pair {
-  /** From the held type's text. @throws MillraceError BAD_RECORD for a value that Debezium cannot write */
+  /** Converts the text of the held type. @throws MillraceError BAD_RECORD: Debezium cannot write the value. */
   toAvro(text: string): unknown;
-  /** Back to the held type's text. */
+  /** Converts back to the text of the held type. */
   toText(value: unknown): string;
 }
 
 /**
- * Rows are compared in SQL by the held type. It is the column's own type where Debezium keeps the value whole, and otherwise a type that
- * has exactly what Debezium keeps.
+ * Rows are compared in SQL by the held type. It is the column's own type if Debezium keeps the value whole. Otherwise it is a type with
+ * exactly the information that Debezium keeps.
  */
 export interface Kind {
-  /** Type in which both sides are held. Default: the column's own. */
+  /** Type in which both sides are compared. Default: the column's own. */
   readonly held?: string;
-  /** The column as its held type, in SQL; null for null. Default: as it is. */
+  /** SQL that casts the column to its held type; null stays null. Default: the column itself. */
   readonly sql?: (column: string) => string;
-  /** Undefined: Debezium does not write the type as this Avro type. */
+  /** Conversion for an Avro type; undefined when Debezium does not write the column as this Avro type. */
   readonly pair: (avro: AvroShape, modifier: number) => Pair | undefined;
-  /** The same for elements of an array, where Debezium converts them otherwise. */
+  /** Kind of array elements, if Debezium converts them differently. */
   readonly element?: Omit<Kind, 'element'>;
 }
 
 export interface AvroShape {
-  /** `record` for every named type. */
+  /** Avro type name; `record` for every named type. */
   readonly base: string;
   readonly logicalType?: string;
   readonly precision?: number;
   readonly scale?: number;
-  /** Schema of an array's elements. */
+  /** Schema of the array's elements. */
   readonly items?: unknown;
 }
 
-/** A column's type as the catalog has it, domains resolved. */
+/** A column's type in the catalog, with domains resolved. */
 export interface ColumnType {
-  /** `format_type` with the modifier -1; `enum` for each enumeration; `citext`, `hstore`, `ltree` without a schema; `…[]` for arrays. */
+  /** `format_type` with modifier -1; `enum` for any enumeration; `citext`, `hstore`, `ltree` without schema; `…[]` for arrays. */
   readonly type: string;
-  /** `atttypmod`; -1 for none. Of a domain, its own. */
+  /** `atttypmod`; -1 for none. A domain has its own modifier. */
   readonly modifier: number;
 }
 
-/** For people: the catalog quotes names that would mean something else with a modifier. */
+/** Display name of a type: the catalog quotes names that would have another meaning with a modifier. */
 export function typeName(type: string): string {
   return type.replaceAll('"', '');
 }

@@ -1,4 +1,6 @@
-/** Every type of Postgres that Debezium captures, as it writes it with the settings of our definitions. A test compares both on the real stack. */
+/**
+ * All Postgres types that Debezium captures, as it writes them with the settings of the definitions. A test compares both on a real stack.
+ */
 import { MillraceError } from '../../../core/base/errors.ts';
 import { arrayOf } from './arrays.ts';
 import { decimalPair } from './decimals.ts';
@@ -16,11 +18,11 @@ function as(base: string, pair: Pair, held: Pick<Kind, 'held' | 'sql'> = {}): Ki
   return { ...held, pair: (avro) => (avro.base === base ? pair : undefined) };
 }
 
-/** Held as text, because Postgres cannot compare it, or takes for equal what is written otherwise. */
+/** Compared as text, because Postgres cannot compare the type, or treats values as equal that are written differently. */
 const asText = as('string', plain, { held: 'text', sql: (column) => `${column}::text` });
 const text = as('string', plain);
 
-/** Without zeros before the first one: Debezium keeps no length. */
+/** Without leading zeros: Debezium keeps no length. */
 const bits: Kind = {
   held: 'text',
   sql: (column) => `ltrim(${column}::text, '0')`,
@@ -91,7 +93,7 @@ const scalars: Readonly<Record<string, Kind>> = {
   ...geometry,
 };
 
-/** Arrays of other types have no field in Debezium's records, or fail its task. */
+/** Arrays of other element types have no field in Debezium's records, or fail its task. */
 const elements: readonly string[] = [
   ...['smallint', 'integer', 'bigint', 'oid', 'numeric', 'real', 'double precision', 'boolean', 'bytea', 'text'],
   ...['character varying', 'bpchar', 'uuid', 'json', 'jsonb', 'inet', 'cidr', 'macaddr', 'macaddr8', 'tsvector'],
@@ -107,7 +109,7 @@ const arrays = Object.fromEntries(
   }),
 );
 
-/** Debezium's task fails at any value: a row that was captured has null. */
+/** Debezium's task fails at any value, so a captured row has null. */
 const alwaysNull: Kind = {
   held: 'text',
   sql: (column) => `${column}::text`,
@@ -119,7 +121,7 @@ const alwaysNull: Kind = {
   }),
 };
 
-/** Debezium writes a field that is always null for `name`. */
+/** Debezium writes a field for `name` that is always null. */
 const name: Kind = { held: 'text', sql: () => 'NULL::text', pair: text.pair };
 
 export const kinds: ReadonlyMap<string, Kind> = new Map(

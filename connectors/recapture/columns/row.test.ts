@@ -105,7 +105,7 @@ describe('a column', () => {
     ['numeric', ['null', decimal], '-1.50', -150n, '-1.50'],
     ['numeric', ['null', variable], '-1.50', { scale: 1, value: Buffer.from([0xf1]) }, '-1.5'],
     ['numeric', 'io.debezium.data.VariableScaleDecimal', '200', { scale: 0, value: Buffer.from([0, 0xc8]) }, '200'],
-    // Postgres allows these, and Avro does not: the bytes are as they are.
+    // Postgres allows these scales and Avro does not, so the bytes stay as they are.
     ['numeric', { ...decimal, precision: 2, scale: 4 }, '0.0012', Buffer.from([12]), '0.0012'],
     ['money', decimal, '12.34', 1234n, '12.34'],
     ['"bit"', 'boolean', '1', true, '1'],
@@ -121,7 +121,7 @@ describe('a column', () => {
     const [column] = shown(type, pgType).columns;
     if (value !== undefined) expect(column?.toAvro(text)).toEqual(value);
     if (back !== undefined) expect(column?.toText(value)).toBe(back);
-    // A written value that is held as text gives the same value again.
+    // A written value that is compared as text gives the same value again.
     expect(column?.toAvro(column.toText(column.toAvro(text)))).toEqual(column?.toAvro(text));
   });
 

@@ -1,6 +1,6 @@
 /**
- * A row between Postgres and the capture's own Avro: each column as Postgres' text (UTC, ISO dates) on one side, as Debezium writes it with
- * the settings of our definitions on the other (kinds.ts).
+ * Conversion of a row between Postgres' text (UTC, ISO dates) and Debezium's Avro, column by column, with the settings of the definitions
+ * (kinds.ts).
  */
 import { type AvroShape, avroShape, type ColumnType, type Pair, typeName } from './kind.ts';
 import { kinds } from './kinds.ts';
@@ -9,13 +9,13 @@ export type Text = string | null;
 
 export interface RowColumn extends Pair {
   readonly name: string;
-  /** Type of Postgres in which both sides are held and compared. */
+  /** Postgres type in which both sides are compared. */
   readonly type: string;
-  /** The table's own column as that type, in SQL. */
+  /** SQL that casts the table's column to that type. */
   sql(column: string): string;
 }
 
-/** A column that cannot be written as Debezium would. */
+/** A column that cannot be written as Debezium writes it. */
 export interface RefusedColumn {
   readonly name: string;
   readonly reason: string;
@@ -28,11 +28,11 @@ interface AvroField {
 }
 
 /**
- * The columns that both the row's Avro record and the table have, in the record's order. What the table has beyond the record was never
- * captured. What the record has beyond the table is gone and must have a default, which the encoder writes.
+ * The columns that both the row's Avro record and the table have, in the order of the record. A column that only the table has was never
+ * captured. A column that only the record has was dropped. It must have a default, which the encoder writes.
  *
- * @param envelope a registered value schema of a capture topic.
- * @param types of the table's columns by name.
+ * @param envelope registered value schema of a capture topic.
+ * @param types column types of the table by name.
  */
 export function rowColumns(
   envelope: object,

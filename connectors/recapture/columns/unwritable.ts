@@ -1,4 +1,4 @@
-/** Values that Postgres takes and Debezium cannot write: its task fails at them, and so would recapture. */
+/** Values that Postgres stores and Debezium cannot write: its task fails on them, and a recapture would fail too. */
 import type { Client } from 'pg';
 import { quoted } from '../../../core/values/sql.ts';
 import type { CapturedTable } from '../rows/tables.ts';
@@ -36,16 +36,16 @@ export interface UnwritableRows {
   readonly table: string;
   readonly column: string;
   readonly what: string;
-  /** Keys of some of the rows, as SQL; empty when none was found. */
+  /** SQL keys of some of the rows; empty when none was found. */
   readonly rows: readonly string[];
 }
 
 const shown = 5;
 
 /**
- * Rows with such values, by column.
+ * Finds rows with such values, by column.
  *
- * @param only the column to look at. Default: all whose type has such values and which the table does not check.
+ * @param only the column to search. Default: all columns whose type has such values, unless the table checks them.
  */
 export async function findUnwritable(
   db: Pick<Client, 'query'>,
@@ -67,7 +67,7 @@ export async function findUnwritable(
   return found;
 }
 
-/** `(venue, symbol) = ('v', 's')`, as an expression. */
+/** SQL expression of the key, e.g. `(venue, symbol) = ('v', 's')`. */
 export function keyText({ primaryKey }: CapturedTable): string {
   const values = primaryKey.map((name) => `quote_literal(${quoted(name)})`);
   return `'(${primaryKey.join(', ')}) = (' || ${values.join(` || ', ' || `)} || ')'`;

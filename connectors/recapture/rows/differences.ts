@@ -1,4 +1,4 @@
-/** Compares the table as the new slot's snapshot shows it with what the log knows, and reads what differs. */
+/** Compares the table at the new slot's snapshot with the rows of the log, and reads the differences. */
 import type { Client } from 'pg';
 import { type Masks, maskedTable } from '../../../core/capture/masks.ts';
 import { quoted } from '../../../core/values/sql.ts';
@@ -9,28 +9,28 @@ import { temporary } from './known.ts';
 import type { CapturedTable } from './tables.ts';
 
 export interface Counts {
-  /** Rows of the table that the log does not have. */
+  /** Rows of the table that are not in the log. */
   readonly missing: number;
-  /** Rows that it has otherwise. */
+  /** Rows with other values in the log. */
   readonly changed: number;
-  /** Rows that it has, and the table has not. */
+  /** Rows of the log that are not in the table. */
   readonly deleted: number;
 }
 
-/** A difference, and the partition of the row's newest record; null when there is none. */
+/** A difference with the partition of the row's newest record; null without a record. */
 export interface LocatedDifference extends Difference {
   readonly partition: number | null;
 }
 
-/** What is compared. Default: everything. */
+/** Part of the table to compare. Default: everything. */
 export interface CompareScope {
-  /** Columns in which rows have to be equal. */
+  /** Columns that must be equal. */
   readonly columns: readonly RowColumn[];
-  /** Of rows that the table has, only those with an event time on one of these days, `YYYY-MM-DD`. */
+  /** Limits rows of the table to event times on these days, `YYYY-MM-DD`. */
   readonly days: readonly string[];
 }
 
-/** Fills the temporary table `differences_<table>`. Within the transaction whose snapshot counts. */
+/** Fills the temporary table `differences_<table>`. The caller runs it within the transaction of the snapshot. */
 export async function compare(
   db: Client,
   table: CapturedTable,
@@ -66,7 +66,7 @@ export async function compare(
 }
 
 function onDays({ eventTime }: CapturedTable, days: readonly string[]): string {
-  // A row without event time may be a lost one, whatever its day.
+  // A row without event time may be a lost one on any day.
   if (eventTime === null) return 'true';
   const time = `t.${quoted(eventTime)}`;
   const conditions = days.map(
@@ -75,20 +75,23 @@ function onDays({ eventTime }: CapturedTable, days: readonly string[]): string {
   return `(${['false', ...conditions].join(' OR ')})`;
 }
 
-/** Types whose cast to text is not what Postgres prints: it cuts the blanks off that a `character(n)` ends with, and gives each address a mask. */
+/**
+ * Types whose cast to text differs from Postgres' output: the cast removes trailing blanks of `character(n)` and adds a mask to each
+ * address.
+ */
 const printed = new Set(['bpchar', 'inet']);
 
-/** As Postgres prints it, and Debezium with it. */
+/** Postgres' output text, which Debezium uses too. */
 function text(value: string, { type }: RowColumn): string {
   return printed.has(type) ? `CASE WHEN ${value} IS NOT NULL THEN concat(${value}) END` : `(${value})::text`;
 }
 
 /**
- * The differences in the order in which they are to be written. When a missing row was committed nobody knows: somewhere between the
- * last change that was captured and the new slot. Its event time is taken, within those bounds, so that it is as late as it would have been. What
- * was changed or deleted takes the lower bound, which moves no watermark.
+ * Differences in the order of writing. The commit time of a missing row is unknown: it lies between the last captured change and the new
+ * slot. Its event time is used, limited to those bounds, so its lateness is as it would have been. Changed and deleted rows use the lower
+ * bound, which advances no watermark.
  *
- * @param bounds microseconds
+ * @param bounds lower and upper bound, microseconds
  */
 export async function* readDifferences(
   db: Client,
@@ -131,7 +134,7 @@ export async function* readDifferences(
 const mostRows = 2_000;
 const mostBytes = 32 * 1024 * 1024;
 
-/** How many rows are read at once: as many as fit into the memory that is meant for them, were all as long as the longest. */
+/** Number of rows per read: the memory limit divided by the size of the longest row. */
 async function portionOf(db: Client, table: CapturedTable): Promise<number> {
   const { rows } = await db.query<{ bytes: number | null }>(
     `SELECT max(octet_length(each::text)) AS bytes FROM ${temporary('differences', table)} each`,

@@ -1,7 +1,7 @@
-/** Change records as the connector would have written them. They say `version: millrace`, so that nobody takes them for Debezium's. */
+/** Change records in the connector's form. They have `version: millrace`, so that they can be told from Debezium's. */
 import type { RowColumn, Text } from '../columns/row.ts';
 
-/** What the log does not have of one row. `r`: the row. `u`: the row as it is now, and as the log has it. `d`: as the log has it. */
+/** One difference. `r`: the row. `u`: the row now, and as the log has it. `d`: the row as the log has it. */
 export interface Difference {
   readonly op: 'r' | 'u' | 'd';
   readonly before: Readonly<Record<string, Text>> | null;
@@ -14,22 +14,22 @@ export interface EnvelopeOptions {
   readonly columns: readonly RowColumn[];
   /** Topic prefix, database, schema and table. */
   readonly source: { readonly name: string; readonly db: string; readonly schema: string; readonly table: string };
-  /** Where the new slot begins. */
+  /** Start of the new slot. */
   readonly lsn: bigint;
-  /** The record's own LSN: before every change that the slot gives. */
+  /** LSN of the record: before every change that the slot delivers. */
   readonly place: bigint;
-  /** A transaction that was over there: whoever asks whether a change is visible finds that it is. */
+  /** A transaction that has ended by the slot's start, so any visibility check finds the change visible. */
   readonly tx: bigint;
-  /** When these records are made, microseconds. */
+  /** Creation time of the records, microseconds. */
   readonly at: bigint;
-  /** `source.snapshot`: of `incremental` nothing is folded, whatever the operation. */
+  /** `source.snapshot`. Records with `incremental` are never folded, whatever the operation. */
   readonly snapshot: 'true' | 'incremental';
 }
 
 /**
- * The record has the sequence just before the new slot's first commit: after all that was captured, before all that will be. So has its LSN,
- * which is before those of transactions that were open where the slot begins: of the changes of one row the newest has the greatest. Change
- * identities stay apart, since Postgres' own LSNs are multiples of 8.
+ * The record's sequence lies just before the new slot's first commit: after all captured changes and before all later ones. The same holds
+ * for its LSN, which is also before those of transactions open at the slot's start. So the newest change of a row has the greatest LSN.
+ * Change identities stay distinct, because Postgres' own LSNs are multiples of 8.
  */
 export function envelopeOf({ op, before, after, logTime }: Difference, options: EnvelopeOptions): object {
   const { source, at } = options;
@@ -60,7 +60,7 @@ export function envelopeOf({ op, before, after, logTime }: Difference, options: 
   };
 }
 
-/** Columns that the table does not have any more stay out: the encoder writes their defaults. */
+/** Dropped columns are left out: the encoder writes their defaults. */
 function rowOf(row: Readonly<Record<string, Text>>, { columns }: EnvelopeOptions): object {
   const values: Record<string, unknown> = {};
   for (const { name, toAvro } of columns) {

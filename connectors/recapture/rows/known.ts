@@ -1,4 +1,4 @@
-/** What the log says of each row, put beside the table in Postgres, where the two are compared. */
+/** Loads the rows of the log into Postgres, where they are compared with the table. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from 'pg';
 import { AvroDecoder } from '../../../core/avro/decoder.ts';
@@ -22,17 +22,17 @@ export interface KnownOptions {
   readonly schemas: Schemas;
   readonly table: CapturedTable;
   readonly topic: string;
-  /** The newest value schema of the topic: all its records are read by it. */
+  /** Newest value schema of the topic; all its records are read with it. */
   readonly schema: object;
   readonly columns: readonly RowColumn[];
   readonly signal: AbortSignal | undefined;
-  /** First offset of a partition that is read; undefined: nothing of it is. Default: where the log begins. */
+  /** First offset to read by partition; undefined skips the partition. Default: the start of the log. */
   readonly from?: (partition: number) => bigint | undefined;
-  /** Records read so far, of so many offsets. */
+  /** Records read so far, and the number of offsets to read. */
   readonly onProgress: (done: number, total: number) => void;
 }
 
-/** How far the records of a topic go; 0 without any. */
+/** Greatest position of a topic's records; 0 without any. */
 export interface Newest {
   /** Commit time, microseconds. */
   readonly time: bigint;
@@ -41,16 +41,16 @@ export interface Newest {
 
 const fetch = { maxWaitMs: 500, maxBytesPerPartition: 1_048_576 };
 
-/** Of the temporary tables. */
+/** Name of a temporary table. */
 export function temporary(prefix: string, { name }: CapturedTable): string {
   return `${prefix}_${name.replace('.', '_')}`;
 }
 
 /**
- * Fills the temporary table `known_<table>`: per key the row as its newest record has it, where that record is (`_partition`, `_offset`), and
- * whether it was deleted (`_gone`). A record that readers of the log put aside says nothing here either.
+ * Fills the temporary table `known_<table>`. It has each key's row in its newest record, the place of that record (`_partition`,
+ * `_offset`), and whether it was deleted (`_gone`). Records that readers of the log ignore are ignored here too.
  *
- * @returns how far all records go.
+ * @returns greatest position of all records.
  */
 export async function loadKnown(options: KnownOptions): Promise<Newest> {
   const { db, table, columns } = options;
@@ -60,7 +60,7 @@ export async function loadKnown(options: KnownOptions): Promise<Newest> {
   return newest;
 }
 
-/** Makes the temporary table `read_<table>`: rows of the log, older and newer ones of a key. */
+/** Creates the temporary table `read_<table>`: rows of the log, old and new versions of each key. */
 export async function makeRead(db: Client, table: CapturedTable, columns: readonly RowColumn[]): Promise<void> {
   const [known, read] = [temporary('known', table), temporary('read', table)];
   const cells = columns.map(({ name, sql }) => `${sql(quoted(name))} AS ${quoted(name)}`);
@@ -70,7 +70,7 @@ export async function makeRead(db: Client, table: CapturedTable, columns: readon
   );
 }
 
-/** Makes `known_<table>` of it: the newest of each key. */
+/** Creates `known_<table>` from `read_<table>`: the newest version of each key. */
 export async function makeKnown(db: Client, table: CapturedTable): Promise<void> {
   const [known, read] = [temporary('known', table), temporary('read', table)];
   const key = table.primaryKey.map(quoted).join(', ');
@@ -80,7 +80,7 @@ export async function makeKnown(db: Client, table: CapturedTable): Promise<void>
   await db.query(`DROP TABLE ${read}; ANALYZE ${known}`);
 }
 
-/** Adds records to `read_<table>`. Returns how far they go. */
+/** Adds records to `read_<table>`. Returns their greatest position. */
 export async function loadRecords(options: KnownOptions): Promise<Newest> {
   const { db, log, topic, table, columns, from: first = () => 0n } = options;
   const read = temporary('read', table);
@@ -122,7 +122,7 @@ function textsOf(row: Readonly<Record<string, unknown>>, columns: readonly RowCo
   });
 }
 
-/** @param rows values of the columns, then partition, offset, and whether it was deleted */
+/** @param rows values of the columns, then partition, offset, and the delete flag */
 export async function insert(
   db: Client,
   into: string,
@@ -139,10 +139,10 @@ export async function insert(
   );
 }
 
-/** A topic that was made a moment ago has no leader yet. */
+/** A topic that was just created has no leader yet. */
 const leaderMs = 30_000;
 
-/** Records of transactions that were aborted count as well. False when there is no such topic. */
+/** Counts records of aborted transactions too. False when the topic does not exist. */
 export async function hasRecords(log: Pick<Log, 'ends'>, topic: string): Promise<boolean> {
   const giveUpAt = performance.now() + leaderMs;
   for (;;) {

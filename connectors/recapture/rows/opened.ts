@@ -9,14 +9,14 @@ import { columnTypes } from '../columns/catalog.ts';
 import { type RefusedColumn, type RowColumn, rowColumns } from '../columns/row.ts';
 import { type CapturedTable, topicOf } from './tables.ts';
 
-/** With the newest version of a subject. */
+/** Schemas with a lookup of a subject's newest version. */
 export type CaptureSchemas = Schemas & { latest(subject: string): Promise<RegisteredSchema | undefined> };
 
-/** A table of which something was captured. */
+/** A table with captured records. */
 export interface OpenedTable {
   readonly table: CapturedTable;
   readonly topic: string;
-  /** The newest value schema of the topic. */
+  /** Newest value schema of the topic. */
   readonly schema: object;
   readonly columns: readonly RowColumn[];
   readonly values: AvroEncoder<object>;

@@ -12,10 +12,10 @@ test('what is recaptured is what the connector captures, keyed and routed as the
   const names = capturedTables.map(({ name }) => name);
   const captured = config['table.include.list']?.split(',') ?? [];
   expect(new Set([...names, 'public.heartbeat'])).toEqual(new Set(captured));
-  // Debezium reads them in this order. Of a snapshot that ends within trades the log then has all instruments.
+  // Debezium reads the tables in this order. When a snapshot ends within trades, the log already has all instruments.
   expect(captured.indexOf('public.instruments')).toBeLessThan(captured.indexOf('public.trades'));
   const [trades, instruments] = capturedTables;
-  // The row's key inside Debezium is the primary key: by it an incremental snapshot tells rows apart. What goes out is shorter.
+  // Debezium's internal row key is the primary key; an incremental snapshot tells rows apart by it. The published key is shorter.
   expect(config['message.key.columns']).toBeUndefined();
   expect(trades?.primaryKey.filter((name) => !trades.key.includes(name))).toEqual(
     config['transforms.key.exclude']?.split(','),
@@ -23,7 +23,7 @@ test('what is recaptured is what the connector captures, keyed and routed as the
   expect(config['transforms.partition.partition.payload.fields']).toBe(
     trades?.key.map((name) => `change.${name}`).join(','),
   );
-  // Not routed, and keyed by default: by the primary key.
+  // Not routed, and keyed by the primary key, the default.
   expect(config['predicates.trades.pattern']).toMatch(/public\\\.trades$/);
   expect(instruments?.key).toEqual(instruments?.primaryKey);
   const key = Buffer.from('0000000004027602', 'hex');
@@ -37,7 +37,7 @@ test('a broken table that is parked is not opened, so that it refuses no recaptu
   const memory = new MemorySchemas();
   const schema = envelopeSchema('t', [{ name: 'pair', type: ['null', 'int'], default: null }]);
   const schemas = Object.assign(memory, { latest: async () => ({ id: 1, version: 1, schema }) });
-  // `trades` has a column of a type that nothing can write.
+  // `trades` has a column of an unwritable type.
   const query = async (_sql: string, [table]: readonly string[]) => ({
     rows: [{ name: 'pair', type: table === 'public.trades' ? 'public.pair' : 'integer', modifier: -1 }],
   });

@@ -1,24 +1,24 @@
-/** What of the definitions (connectors/*.json) has to be known to write a record where the connector would. A test holds both equal. */
+/** Facts from the definitions (connectors/*.json) that decide where the connector writes a record. A test holds both equal. */
 
 import { partitionOf } from '../../../core/capture/routing.ts';
 import { defaultPartition } from '../../../core/kafka/partition.ts';
 import type { Text } from '../columns/row.ts';
 
 export interface CapturedTable {
-  /** With its schema. */
+  /** Table name with schema. */
   readonly name: string;
   readonly primaryKey: readonly [string, ...string[]];
   /** Columns of the record's key. */
   readonly key: readonly string[];
-  /** The column that tells when it happened; null where nothing does. */
+  /** Column with the event time; null for tables without one. */
   readonly eventTime: string | null;
-  /** Columns in which the table itself refuses what Debezium cannot write. */
+  /** Columns in which a table constraint refuses values that Debezium cannot write. */
   readonly checked: readonly string[];
-  /** @param key the record's encoded key */
+  /** @param key encoded key of the record */
   partition(row: Readonly<Record<string, Text>>, key: Buffer, partitions: number): number;
 }
 
-/** All captured tables but the heartbeat, which has no history. */
+/** All captured tables except the heartbeat table, which has no history. */
 export const capturedTables: readonly CapturedTable[] = Object.freeze([
   {
     name: 'public.trades',
@@ -38,7 +38,7 @@ export const capturedTables: readonly CapturedTable[] = Object.freeze([
   },
 ]);
 
-/** Those that are not parked. */
+/** Captured tables that are not parked. */
 export function tablesWithout(parked: readonly string[] = []): readonly CapturedTable[] {
   return capturedTables.filter(({ name }) => !parked.includes(name));
 }

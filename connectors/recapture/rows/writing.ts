@@ -1,4 +1,4 @@
-/** Writes what the log lacks where the connector would have written it, in the schema that it registered. */
+/** Writes missing changes in the connector's partition and with its registered schema. */
 import { MillraceError } from '../../../core/base/errors.ts';
 import type { Log, OutRecord } from '../../../core/log/log.ts';
 import { literal } from '../../../core/values/sql.ts';
@@ -11,19 +11,19 @@ import type { CapturedTable } from './tables.ts';
 
 export interface WriteOptions {
   readonly log: Log;
-  /** Of the connector. */
+  /** Connector name. */
   readonly name: string;
-  /** Of the capture topics. */
+  /** Prefix of the capture topics. */
   readonly prefix: string;
   readonly postgresUrl: string;
   readonly signal: AbortSignal | undefined;
-  /** Which of the differences are written. Default: all. */
+  /** Selects the differences to write. Default: all. */
   readonly wanted?: (found: LocatedDifference, partition: number) => boolean;
-  /** How many differences were seen. */
+  /** Differences read so far. */
   readonly onProgress: (done: number) => void;
 }
 
-/** Each portion in one transaction. @throws MillraceError RECORD_TOO_LARGE naming the row */
+/** Writes each portion in one transaction. @throws MillraceError RECORD_TOO_LARGE: names the row. */
 export async function writeChanges(
   { log, name, prefix, postgresUrl, signal, wanted = () => true, onProgress }: WriteOptions,
   { table, topic, columns, values, keys }: OpenedTable,

@@ -1,13 +1,13 @@
-/** Installed things in the user's cache, keyed by what they are made of: a version change installs just that thing anew. */
+/** Installed parts in the user's cache, keyed by their inputs: a version change reinstalls only that part. */
 import { createHash } from 'node:crypto';
 import { access, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 export interface CachedFolder {
-  /** Parent of all installed things, shared by clones. */
+  /** Parent of all installed parts, shared by clones. */
   readonly cacheDir: string;
   readonly name: string;
-  /** Everything that decides the content: pom, versions, build flags. */
+  /** All inputs that decide the content: pom, versions, build flags. */
   readonly ingredients: readonly string[];
   /** Fills the empty folder. */
   readonly install: (folder: string) => Promise<void>;
@@ -28,9 +28,10 @@ export async function isCached(folder: string): Promise<boolean> {
 }
 
 /**
- * Safe to interrupt and to run twice at once: the folder is filled under another name and appears by one rename.
+ * Returns the cached folder and installs it if it is missing. Safe to interrupt and to run twice at once: the folder is filled under a
+ * temporary name and appears by one rename.
  *
- * @returns its path.
+ * @returns path of the folder.
  */
 export async function ensureCached(wanted: CachedFolder): Promise<string> {
   const folder = folderOf(wanted);

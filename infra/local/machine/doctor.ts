@@ -1,4 +1,4 @@
-/** Checks beforehand what would make a start fail: one finding per thing, with its remedy. */
+/** Checks the requirements of a start in advance: one finding for each, with its remedy. */
 import { access, constants, stat, statfs } from 'node:fs/promises';
 import { freemem, totalmem } from 'node:os';
 import { dirname } from 'node:path';
@@ -16,7 +16,7 @@ export interface DoctorFinding {
   readonly what: string;
   readonly state: 'ok' | 'warning' | 'failed';
   readonly found: string;
-  /** What to do about it. */
+  /** Action for the user. */
   readonly remedy?: string;
 }
 
@@ -100,7 +100,7 @@ async function writable(what: string, folder: string): Promise<DoctorFinding> {
   }
 }
 
-/** The folder itself, or the one in which it would be made: looking changes nothing. */
+/** The folder, or its nearest existing parent: a check creates nothing. */
 async function nearest(folder: string): Promise<string> {
   for (let path = folder; path !== dirname(path); path = dirname(path)) {
     const exists = await stat(path).then(
@@ -124,7 +124,7 @@ async function disk(folder: string, wantedGib: number): Promise<DoctorFinding> {
   }
 }
 
-/** @param running whether the stack has its memory already. Default: false. */
+/** @param running whether the stack already holds its memory. Default: false. */
 export function memory(free: number, total: number, running = false): DoctorFinding {
   const found = `${(free / gib).toFixed(1)} of ${(total / gib).toFixed(1)} GiB free`;
   if (running || free >= 3 * gib) return { what: 'memory', state: 'ok', found };

@@ -21,7 +21,7 @@ describe('a port', () => {
     await answersTcp(taken.port);
   });
 
-  test('that nobody has is free, has no holder and does not answer', async () => {
+  test('without a holder is free and does not answer', async () => {
     const { port } = await (async () => {
       await using short = await listening('127.0.0.1');
       return { port: short.port };
@@ -32,7 +32,7 @@ describe('a port', () => {
   });
 
   test('chosen for a stack is free, chosen once, and out of the range of outgoing connections', async () => {
-    // The random source repeats itself: the second draw has to be made again.
+    // The random source repeats a number, so the second port must be drawn again.
     const draws = [0.5, 0.5, 0.7];
     const ports = await freePorts(2, () => draws.shift() ?? Math.random());
     expect(new Set(ports).size).toBe(2);

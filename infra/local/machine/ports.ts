@@ -1,4 +1,4 @@
-/** Ports on loopback: which are free, and who has one that is not. */
+/** Ports on loopback: free ones, and the process that holds a used one. */
 import { execFile } from 'node:child_process';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { createConnection, createServer } from 'node:net';
@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 const run = promisify(execFile);
 
 export async function isFree(port: number): Promise<boolean> {
-  // On all addresses first: a listener on 0.0.0.0 does not keep us from binding 127.0.0.1 on every system.
+  // All addresses must be free too: on some systems a listener on 0.0.0.0 does not prevent a bind to 127.0.0.1.
   return (await canListen(port, '127.0.0.1')) && (await canListen(port, '0.0.0.0'));
 }
 
@@ -19,10 +19,10 @@ function canListen(port: number, host: string): Promise<boolean> {
   });
 }
 
-/** Below the range from which systems take ports of outgoing connections, so that a port kept for the next start stays free. */
+/** Below the systems' range for outgoing connections, so that a port kept for the next start stays free. */
 const [lowest, highest] = [20_000, 30_000];
 
-/** @param random in [0, 1) */
+/** @param random random numbers in [0, 1) */
 export async function freePorts(count: number, random: () => number = Math.random): Promise<number[]> {
   const found = new Set<number>();
   for (let tries = 0; found.size < count; tries += 1) {
@@ -33,7 +33,7 @@ export async function freePorts(count: number, random: () => number = Math.rando
   return [...found];
 }
 
-/** Something like `pid 4711 (nginx)`; undefined when the system does not tell us. */
+/** Holder of a port, such as `pid 4711 (nginx)`; undefined when the system does not report it. */
 export async function holderOf(port: number): Promise<string | undefined> {
   return process.platform === 'linux' ? linuxHolder(port) : await otherHolder(port);
 }
@@ -44,7 +44,7 @@ function linuxHolder(port: number): string | undefined {
   for (const table of ['/proc/net/tcp', '/proc/net/tcp6']) {
     for (const line of readLines(table)) {
       const fields = line.trim().split(/\s+/);
-      // state 0A is LISTEN
+      // State 0A is LISTEN.
       if (fields[1]?.endsWith(`:${hex}`) === true && fields[3] === '0A' && fields[9] !== undefined)
         inodes.add(fields[9]);
     }
@@ -63,7 +63,7 @@ function linuxHolder(port: number): string | undefined {
         if (inode === undefined || !inodes.has(inode)) continue;
         return `pid ${pid} (${readFileSync(`/proc/${pid}/comm`, 'utf8').trim()})`;
       } catch {
-        // closed meanwhile
+        // The file descriptor was closed meanwhile.
       }
     }
   }
@@ -88,7 +88,7 @@ async function otherHolder(port: number): Promise<string | undefined> {
   }
 }
 
-/** @throws unless somebody listens there. */
+/** Resolves when the port has a listener. @throws otherwise, also after `timeoutMs` milliseconds */
 export function answersTcp(port: number, timeoutMs = 1000): Promise<void> {
   return new Promise((answer, fail) => {
     const socket = createConnection({ port, host: '127.0.0.1', timeout: timeoutMs });

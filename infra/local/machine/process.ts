@@ -1,4 +1,4 @@
-/** Processes that outlive us: started in a group of their own, and recognised later by pid and start time together. */
+/** Processes that outlive the command. Each has its own process group, and is identified later by pid and start time. */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -8,7 +8,7 @@ const run = promisify(execFile);
 
 export interface ProcessId {
   readonly pid: number;
-  /** When the process began, as the system tells it; a pid alone may belong to somebody else by now. */
+  /** Start time of the process, as the system reports it: a pid alone may be reused. */
   readonly startTime: string;
 }
 
@@ -17,16 +17,16 @@ export interface Launch {
   readonly args: readonly string[];
   readonly cwd: string;
   readonly env: Readonly<Record<string, string>>;
-  /** Another user to run as; needs root. */
+  /** Another user for the process; needs root. Default: the present user. */
   readonly user?: { readonly uid: number; readonly gid: number };
 }
 
 export interface Started extends ProcessId {
-  /** Fulfilled with a reason when the process ends while we still run. */
+  /** Resolves with a reason when the process ends before this one. */
   readonly ended: Promise<string>;
 }
 
-/** Standard output and error go to the end of `log`. @throws when the command cannot be started. */
+/** Starts a process; its standard output and error are appended to `log`. @throws when the command cannot be started. */
 export async function startDetached(launch: Launch, log: string): Promise<Started> {
   const out = openSync(log, 'a', 0o644);
   let child: ChildProcess;
@@ -53,7 +53,7 @@ export async function startDetached(launch: Launch, log: string): Promise<Starte
   return { pid, startTime: (await startTimeOf(pid)) ?? '', ended };
 }
 
-/** Undefined when there is no such process, also for one that has ended and waits for its parent. */
+/** Undefined when the process does not exist, and for a zombie. */
 export async function startTimeOf(pid: number): Promise<string | undefined> {
   if (process.platform === 'linux') {
     let stat: string;
@@ -62,7 +62,7 @@ export async function startTimeOf(pid: number): Promise<string | undefined> {
     } catch {
       return undefined;
     }
-    // The name in parentheses may hold anything, so count from its end: state is first, start time the 20th.
+    // The name in parentheses may contain any character, so fields are counted from its end: state is first, start time is the 20th.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
     if (fields[0] === 'Z' || fields[0] === 'X') return undefined;
     return `${bootId()}/${fields[19] ?? ''}`;
@@ -75,7 +75,7 @@ export async function startTimeOf(pid: number): Promise<string | undefined> {
   }
 }
 
-/** Start times count from boot: the same number after a reboot is another process. */
+/** Start times count from boot: an equal number after a reboot is another process. */
 function bootId(): string {
   try {
     return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim().slice(0, 8);
@@ -88,7 +88,7 @@ export async function isAlive(id: ProcessId): Promise<boolean> {
   return id.pid > 0 && (await startTimeOf(id.pid)) === id.startTime;
 }
 
-/** Sends a signal to the process, never to one that only has the same pid. @returns false when it is gone. */
+/** Sends a signal to exactly this process, never to one that reuses its pid. @returns false when the process has ended. */
 export async function signalProcess(id: ProcessId, signal: NodeJS.Signals, group = false): Promise<boolean> {
   if (!(await isAlive(id))) return false;
   try {
@@ -102,11 +102,11 @@ export async function signalProcess(id: ProcessId, signal: NodeJS.Signals, group
 
 export interface StopOptions {
   readonly signal: NodeJS.Signals;
-  /** How long the process has until it is killed, milliseconds. */
+  /** Time until the process is killed, milliseconds. */
   readonly graceMs: number;
 }
 
-/** Asks politely, then kills the whole group. @returns how it went. */
+/** Sends the stop signal, then kills the whole group after `graceMs`. @returns the result. */
 export async function stopProcess(id: ProcessId, options: StopOptions): Promise<'gone' | 'stopped' | 'killed'> {
   if (!(await signalProcess(id, options.signal))) return 'gone';
   if (await endsWithin(id, options.graceMs)) return 'stopped';
@@ -124,7 +124,7 @@ async function endsWithin(id: ProcessId, ms: number): Promise<boolean> {
   }
 }
 
-/** Resident memory in bytes; undefined where the system does not tell. */
+/** Resident memory in bytes; undefined when the system does not report it. */
 export function memoryOf(pid: number): number | undefined {
   try {
     const kib = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];

@@ -5,10 +5,10 @@ import { findCommand } from '../../prometheus/install.ts';
 import type { Host } from '../install/install.ts';
 import { askHttp, cleanEnv, type Service } from './service.ts';
 
-/** Rules and configuration files of both, in the repository. */
+/** Folder with the rules and configuration files of Prometheus and Alertmanager, in the repository. */
 export const rulesFolder = join(import.meta.dirname, '../../prometheus');
 
-/** Only from the PATH: monitoring goes without it when there is none. */
+/** Searches the PATH only: monitoring works without Alertmanager. */
 export function findAlertmanager(host: Host): Promise<string | undefined> {
   const folders = (host.env['PATH'] ?? '').split(delimiter).filter((folder) => folder !== '');
   return findCommand(folders, ['alertmanager', 'prometheus-alertmanager']);
@@ -32,7 +32,7 @@ export const alertmanager: Service = {
         `--config.file=${join(home, 'alertmanager.yml')}`,
         `--storage.path=${join(home, 'data')}`,
         `--web.listen-address=127.0.0.1:${ports.alertmanager}`,
-        // One of its kind: no port for a cluster.
+        // A single instance: no cluster port.
         '--cluster.listen-address=',
       ],
       cwd: home,

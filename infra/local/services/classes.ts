@@ -1,17 +1,17 @@
 /**
- * Parsed classes kept between starts (the JVM's class data sharing): saves a JVM about a third of the work of starting.
+ * Class data sharing of the JVM: parsed classes are kept between starts, which saves about a third of a JVM's start work.
  *
- * The first clean end of a part writes an archive, a later start uses it. Without one, or with one that does not fit, the JVM starts as usual.
+ * The first clean end of a part writes an archive, and a later start uses it. Without a fitting archive the JVM starts as usual.
  */
 import { createHash } from 'node:crypto';
 import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Context } from './service.ts';
 
-/** First bytes of a dynamic archive. The JVM writes them last, so a file that begins with them is whole. */
+/** First bytes of a dynamic archive. The JVM writes them last, so a file that begins with them is complete. */
 const magic = 0xf00baba8;
 
-/** Options of a JVM that runs `part` with the jars of `jars`. */
+/** JVM options to run `part` with the jars of `jars`. */
 export async function sharedClasses(
   part: string,
   jars: string,
@@ -24,18 +24,18 @@ export async function sharedClasses(
   const files = await readdir(folder);
   const candidates = files.filter((file) => file.startsWith(`${archive}.`)).map((file) => join(folder, file));
   if (files.includes(archive)) {
-    // Of stacks that ended meanwhile; one that is being written loses nothing that anybody needs.
+    // Archives of ended stacks. If one is still being written, only that archive is lost.
     for (const file of candidates) await rm(file, { force: true });
   } else {
     const whole = await firstOf(candidates, isWhole);
-    // Every stack writes its own, so that two never write one.
+    // Each stack writes its own file, so that no file has two writers.
     if (whole === undefined) return [`-XX:ArchiveClassesAtExit=${join(folder, `${archive}.${hash([dir])}`)}`, ...quiet];
     await rename(whole, join(folder, archive)).catch(() => {}); // another start was faster
   }
   return [`-XX:SharedArchiveFile=${join(folder, archive)}`, ...quiet];
 }
 
-/** An archive that does not fit is no news. */
+/** A message about an archive that does not fit is noise. */
 const quiet: readonly string[] = ['-Xlog:disable', '-Xlog:all=error:stderr'];
 
 function hash(parts: readonly string[]): string {

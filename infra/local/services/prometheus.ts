@@ -16,7 +16,7 @@ async function toolsOf({ host, note, signal }: Context): Promise<PrometheusTools
   });
 }
 
-/** The rules are copied at each start; `targets` is filled by the processes that serve /metrics and stays. */
+/** The rules are copied at each start. The processes that serve /metrics write `targets`, which stays. */
 export const prometheus: Service = {
   name: 'prometheus',
   ports: ['prometheus'],

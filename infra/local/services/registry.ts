@@ -7,7 +7,7 @@ export const registry: Service = {
   name: 'registry',
   ports: ['registry', 'registryManagement'],
   needs: ['postgres'],
-  // When its first database connection times out, it ends, or goes on without storage for ever.
+  // If its first database connection times out, the registry ends, or continues without storage.
   restartAfterMs: 45_000,
   stop: { signal: 'SIGTERM', graceMs: 20_000 },
 
@@ -15,7 +15,7 @@ export const registry: Service = {
     const { installed, ports, secrets, host } = context;
     return {
       command: installed.java.command,
-      // It answers a few requests a minute: the second compiler would cost more at start than it ever saves.
+      // The registry answers a few requests a minute: the second compiler would cost more at start than it saves.
       args: [
         ...part.heap,
         '-XX:TieredStopAtLevel=1',
@@ -24,7 +24,7 @@ export const registry: Service = {
         ...['-jar', 'quarkus-run.jar'],
       ],
       cwd: installed.registry,
-      // By environment: arguments are visible to every user of the machine.
+      // Passed by environment: arguments are visible to every user of the machine.
       env: cleanEnv(host, {
         ...part.settings,
         APICURIO_DATASOURCE_URL: `jdbc:postgresql://127.0.0.1:${ports.postgres}/registry`,

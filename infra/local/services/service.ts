@@ -1,26 +1,26 @@
-/** What every part of the stack tells about itself. Starting, waiting and stopping are the stack's. */
+/** Description of a part for the stack, which starts it, waits for it and stops it. */
 import type { Host } from '../install/command.ts';
 import type { Installed } from '../install/install.ts';
 import type { Launch, StopOptions } from '../machine/process.ts';
 import type { PartName, PortName, Ports } from '../parts.ts';
 
-/** Generated once per stack. */
+/** Secrets, generated once per stack. */
 export interface Secrets {
   readonly superuser: string;
   readonly owner: string;
   readonly registry: string;
   readonly capture: string;
   readonly s3: string;
-  /** Names what lies outside of its folder. */
+  /** Id in the name of everything outside the stack's folder. */
   readonly stackId: string;
 }
 
 export interface Context {
   readonly name: string;
-  /** `.millrace/<name>`, absolute. */
+  /** Folder of the stack, `.millrace/<name>`, absolute. */
   readonly dir: string;
   readonly ports: Ports;
-  /** Brokers of the stack: 1 or 3. */
+  /** Number of brokers: 1 or 3. */
   readonly brokers: number;
   readonly secrets: Secrets;
   readonly installed: Installed;
@@ -31,27 +31,27 @@ export interface Context {
 
 export interface Service {
   readonly name: PartName;
-  /** The ports it listens on. */
+  /** Ports on which the part listens. */
   readonly ports: readonly PortName[];
   /**
-   * How long it may run without an answer, milliseconds; then, or when it ends, it is started again. For a part that does not recover by itself from a
-   * failure while starting. Default: it is only waited for.
+   * Time without an answer after which the part is restarted, milliseconds; it is also restarted when it ends. For a part that does not
+   * recover by itself from a failed start. Default: the stack only waits.
    */
   readonly restartAfterMs?: number;
-  /** Parts that have to answer before this one is started. */
+  /** Parts that must answer before this one is started. */
   readonly needs: readonly PartName[];
   readonly stop: StopOptions;
-  /** Writes what it needs on disk and tells how to start it. Idempotent. */
+  /** Writes the part's files and returns the command to start it. Idempotent. */
   launch(context: Context): Promise<Launch>;
-  /** One question to it. @throws anything as long as it does not answer properly. */
+  /** One health check. @throws any error until the part answers properly */
   ask(context: Context, timeoutMs: number): Promise<void>;
-  /** Once it answers, before others that need it are started. Idempotent. */
+  /** Called when the part answers, before its dependents are started. Idempotent. */
   prepare?(context: Context): Promise<void>;
 }
 
 /**
- * A minimal environment: nothing of the user's shell changes what a part does, except `MILLRACE_JAVA_OPTIONS`. Those are options of every JVM of
- * the stack, such as `-XX:TieredStopAtLevel=1` for a stack that lives for a minute: the second compiler costs it more than it saves.
+ * A minimal environment: the user's shell cannot change the behaviour of a part, except by `MILLRACE_JAVA_OPTIONS`. These options go to each JVM
+ * of the stack. Example: `-XX:TieredStopAtLevel=1` for a stack that lives for a minute, where the second compiler costs more than it saves.
  */
 export function cleanEnv(host: Host, more: Readonly<Record<string, string>> = {}): Record<string, string> {
   const env: Record<string, string> = { LC_ALL: 'C.UTF-8', TZ: 'UTC' };
@@ -64,7 +64,7 @@ export function cleanEnv(host: Host, more: Readonly<Record<string, string>> = {}
   return { ...env, ...more };
 }
 
-/** @throws unless the answer is a success. */
+/** @throws unless the response has a success status */
 export async function askHttp(url: string, timeoutMs: number): Promise<Response> {
   const response = await fetch(url, { signal: AbortSignal.timeout(timeoutMs), redirect: 'manual' });
   if (!response.ok) {

@@ -45,7 +45,7 @@ describe('the topic of rules', () => {
   test('has one key for each rule, also after a registry that gives other ids: compaction keeps nothing old', async () => {
     const opened = open();
     await applyRules(opened.log, opened.schemas, [toRecord(JUMP)], 5);
-    // The same contract under another id, as in a registry that was rebuilt.
+    // The same contract with another id, as in a rebuilt registry.
     const key = opened.log.records('rules', 0)[0]?.key as Buffer;
     const renumbered = Buffer.from(key);
     renumbered.writeInt32BE(await opened.schemas.register('x', { ...contracts.rule_key, doc: 'other' }), 1);

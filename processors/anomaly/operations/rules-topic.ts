@@ -9,16 +9,16 @@ import type { RuleKey } from '../../../schemas/gen/rule_key.ts';
 const topic = 'rules';
 const writerId = 'millrace.rules';
 
-/** A rule as the topic holds it. */
+/** A rule with its place in the topic. */
 export interface StoredRule {
   readonly rule: RuleRecord;
-  /** Its version. */
+  /** Offset of the record: the rule's version. */
   readonly offset: bigint;
-  /** When it was written, milliseconds. */
+  /** Time of the record, milliseconds. */
   readonly timestamp: bigint;
 }
 
-/** The rules of the topic as of now, by id, in the order of ids. @throws MillraceError TOPIC_MISSING, KAFKA_UNREACHABLE, REGISTRY_UNREACHABLE */
+/** Present rules of the topic, sorted by id. @throws MillraceError TOPIC_MISSING, KAFKA_UNREACHABLE, REGISTRY_UNREACHABLE */
 export async function readRules(log: Log, schemas: Schemas): Promise<readonly StoredRule[]> {
   const { rules } = await read(log, schemas);
   return [...rules.values()].sort((a, b) => (a.rule.id < b.rule.id ? -1 : 1));
@@ -44,7 +44,7 @@ export async function applyRules(
     value: values.encode(rule),
     timestamp,
   }));
-  // Under another schema id the key of the same rule has other bytes, and compaction would keep both.
+  // With another schema id, the key of the same rule has other bytes, and compaction would keep both records.
   const stale = records.flatMap(({ key }, at) =>
     (keysOf.get(rules[at]?.id ?? '') ?? [])
       .filter((known) => !known.equals(key))
@@ -54,7 +54,7 @@ export async function applyRules(
   return base + BigInt(stale.length);
 }
 
-/** Takes rules away. Returns the ids that were there. */
+/** Removes rules. Returns the ids that existed. */
 export async function removeRules(
   log: Log,
   schemas: Schemas,

@@ -19,12 +19,12 @@ export interface TrialOptions {
   readonly log: Log;
   readonly schemas: Schemas;
   readonly settings: AnomalySettings;
-  /** The only rules that apply. */
+  /** Rules of the trial; no others apply. */
   readonly rules: readonly Rule[];
   readonly heartbeatTopic: string;
-  /** Microseconds of the market's time (window start, or event time of the trade): anomalies at or after. */
+  /** First market time of the anomalies, inclusive, microseconds: window start, or event time of the trade. */
   readonly from?: bigint;
-  /** Anomalies before. */
+  /** End of the market time, exclusive, microseconds. */
   readonly to?: bigint;
   readonly signal?: AbortSignal;
 }
@@ -32,22 +32,22 @@ export interface TrialOptions {
 export interface Trial {
   readonly candles: number;
   readonly trades: number;
-  /** Records that would be dead letters, candles that would be in the late topic. */
+  /** Number of dead letters, and of candles for the late topic, that the rules would produce. */
   readonly dead: number;
   readonly late: number;
-  /** What the rules would have said in the end: the newest revision of each anomaly, in order of the market's time. */
+  /** Newest revision of each anomaly, sorted by market time. */
   readonly anomalies: readonly Anomaly[];
 }
 
 const candlesTopic = 'market.candles';
-/** Records that are folded at once. */
+/** Records per fold run. */
 const RUN = 1_000;
 
 /**
- * Rules over the history that the topics hold, with the processor's own engine and fold, in memory: nothing is written, neither to the log nor
- * to the registry. Candles and trades are taken in the order of their timestamps, heartbeats between them, as a task would.
+ * Runs rules over the history in the topics, with the processor's own engine and fold, in memory. Nothing is written, neither to the log
+ * nor to the registry. Candles and trades are read in the order of their timestamps, with heartbeats between them, as in a task.
  *
- * Reads the topics from their start, also for a range: the candles before it are in its baselines.
+ * Reads the topics from their start, also for a range: earlier candles are part of its baselines.
  */
 export async function tryRules(options: TrialOptions): Promise<Trial> {
   const memory = new MemorySchemas();
@@ -103,11 +103,11 @@ export async function tryRules(options: TrialOptions): Promise<Trial> {
 
 interface Run {
   readonly topic: string;
-  /** Of a heartbeat one, whose timestamp is its log time in microseconds. */
+  /** Records of one topic; a heartbeat is one record with its log time, microseconds, as the timestamp. */
   readonly records: readonly LogRecord[];
 }
 
-/** The inputs of a task, as runs of records of one topic in the order of their timestamps. */
+/** Inputs of a task, as runs of records of one topic in timestamp order. */
 async function* inOrder(
   options: TrialOptions,
   codecs: Codecs<Candle | TradeNews>,

@@ -3,14 +3,13 @@ import { MillraceError } from '../../../core/base/errors.ts';
 import type { Rule as RuleRecord } from '../../../schemas/gen/rule.ts';
 import { toRecord } from './parse.ts';
 
-/** More rules than this in one file are taken for a mistake. */
+/** Limit of rules in one file; more are treated as a mistake. */
 const MOST = 1_000;
 
 /**
- * The rules of a file: YAML or JSON, a list of rules, or one under `rules`. Scalars are read as text, whatever they look like, so that no number
- * is rounded.
+ * Parses a rules file: YAML or JSON, a list of rules or one under `rules`. Scalars are read as text, so that no number is rounded.
  *
- * @throws MillraceError RULE_INVALID naming what is wrong: of all rules, not only the first.
+ * @throws MillraceError RULE_INVALID: names the faults of all rules, not only of the first.
  */
 export function parseRules(source: string): readonly RuleRecord[] {
   const document = parseDocument(source, { schema: 'failsafe', uniqueKeys: true });

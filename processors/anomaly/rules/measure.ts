@@ -1,7 +1,7 @@
 import { PRICE_SCALE, pow10 } from '../../../core/values/decimal.ts';
 import type { KeptCandle } from '../state.ts';
 
-/** What of a candle a rule can look at. `range` is high − low, `change` is close − open, `trades` is their number. */
+/** Values of a candle that a rule can use. `range` is high − low, `change` is close − open, `trades` is the trade count. */
 export const measures = ['close', 'vwap', 'volume', 'trades', 'range', 'change'] as const;
 
 export type Measure = (typeof measures)[number];
@@ -18,7 +18,7 @@ export function isTraded(candle: KeptCandle): candle is Traded {
   return candle.open !== null && candle.close !== null;
 }
 
-/** Unscaled at scale 8, as the candle says it. Undefined for the vwap of a candle without volume. */
+/** Value of the candle, unscaled at scale 8. Undefined for the vwap of a candle without volume. */
 export function measure(of: Measure, candle: Traded): bigint | undefined {
   switch (of) {
     case 'close':

@@ -6,10 +6,10 @@ import type { Rule as RuleRecord } from '../../../schemas/gen/rule.ts';
 import { measures } from './measure.ts';
 import type { Rule } from './rule.ts';
 
-/** Greatest limit, exclusive: what a DECIMAL(20,8) holds. */
+/** Upper bound of limits, exclusive: the range of DECIMAL(20,8). */
 const LIMIT = 10n ** 20n;
 
-/** Every value is text: `70000.1` or `3x` never passes through a number that could round it. */
+/** All values are text: `70000.1` or `3x` never passes through a number that could round it. */
 function text<T>(expected: string, read: (text: string) => T | undefined) {
   return z.string(expected).transform((value, context): T => {
     try {
@@ -30,7 +30,7 @@ function within(value: bigint, least = 0n): bigint | undefined {
 const multiple = text('has to be a multiple such as 3x or 2.5x', (value) =>
   value.endsWith('x') ? within(parseDecimal(value.slice(0, -1), PRICE_SCALE)) : undefined,
 );
-/** A fraction at scale 8: percent have two digits less. */
+/** Fraction at scale 8; percentages have two digits fewer. */
 const percent = text('has to be a percentage such as 5% or 0.25%', (value) =>
   value.endsWith('%') ? within(parseDecimal(value.slice(0, -1), PRICE_SCALE - 2)) : undefined,
 );
@@ -67,7 +67,7 @@ const common = {
   venues: texts,
   symbols: texts,
 };
-/** As candles have it: a length, one with a step, or the sessions of a calendar. */
+/** Interval names as in candles: a length, a length with a step, or the sessions of a calendar. */
 const interval = z
   .string()
   .regex(/^([1-9]\d{0,5}[smhd](\/[1-9]\d{0,5}[smhd])?|session)$/, 'has to be an interval of candles such as 1m');
@@ -75,10 +75,10 @@ const onCandles = { ...common, intervals: z.array(interval).max(100).default([])
 
 const anyKind = z.looseObject(onCandles);
 
-/** A rule of several fields is checked also where one of them is wrong on its own: every fault is named at once. */
+/** Rules across fields are also checked when one field is wrong on its own, so that all faults are reported at once. */
 const always = { when: () => true };
 
-/** The kinds of rules, each with its fields. What is not listed is refused. */
+/** Rule types with their fields. Other fields are refused. */
 const ruleSchema = z.discriminatedUnion('type', [
   z.strictObject({
     type: z.literal('volume_spike'),
@@ -125,9 +125,9 @@ const ruleSchema = z.discriminatedUnion('type', [
 ]);
 
 /**
- * Reads one rule: an object whose leaves are text, as a file has it.
+ * Parses one rule: an object with text leaves, as in a file.
  *
- * @throws MillraceError RULE_INVALID naming the rule and each wrong field.
+ * @throws MillraceError RULE_INVALID: names the rule and each wrong field.
  */
 export function parseRule(input: unknown): Rule {
   const parsed = ruleSchema.safeParse(input);
@@ -135,7 +135,7 @@ export function parseRule(input: unknown): Rule {
   const id = (input as { id?: unknown } | null | undefined)?.id;
   const { issues } = parsed.error;
   const unknownKind = issues.some(({ code, path }) => code === 'invalid_union' && path[0] === 'type');
-  // Without a kind the schema looks no further: the fields of every kind are checked all the same.
+  // Without a valid type, the schema checks no other fields. They are checked here against all types.
   const others = unknownKind ? (anyKind.safeParse(input).error?.issues ?? []) : [];
   const wrong = [...issues, ...others].map(({ path, message }) =>
     path.length === 0 ? message : `${path.join('.')}: ${message}`,
@@ -145,12 +145,12 @@ export function parseRule(input: unknown): Rule {
   });
 }
 
-/** As the topic has it. @throws MillraceError RULE_INVALID */
+/** Parses a rule of the topic. @throws MillraceError RULE_INVALID */
 export function compileRule(record: RuleRecord): Rule {
   return parseRule(fromRecord(record));
 }
 
-/** The rule as a file would have it. */
+/** Converts a rule of the topic to the form of a file. */
 export function fromRecord({
   id,
   type,
@@ -177,7 +177,7 @@ export function fromRecord({
 
 const columns: ReadonlySet<string> = new Set([...Object.keys(onCandles), 'type']);
 
-/** The rule as the topic has it, after a check. @throws MillraceError RULE_INVALID */
+/** Checks a rule of a file and converts it to the form of the topic. @throws MillraceError RULE_INVALID */
 export function toRecord(input: unknown): RuleRecord {
   const rule = parseRule(input);
   const fields = input as Readonly<Record<string, unknown>>;

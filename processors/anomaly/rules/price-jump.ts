@@ -6,8 +6,8 @@ import { absolute, agrees, decimal, percentText, signedPercent, type Verdict } f
 const ONE = pow10(PRICE_SCALE);
 
 /**
- * A price jump: |close − close of the candle before| / close of the candle before > move, compared by cross-multiplication: exactly the move is none.
- * No verdict without a candle before, or when it closed at zero or below.
+ * Price jump: |close − previous close| / previous close > move, compared by cross-multiplication, so exactly the move does not fire. No
+ * verdict without a previous candle, or if its close is zero or below.
  */
 export function priceJump(rule: PriceJump, candle: Traded, baseline: readonly Traded[]): Verdict | undefined {
   const before = baseline.at(-1);

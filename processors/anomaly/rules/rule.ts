@@ -1,14 +1,14 @@
 import type { Severity } from '../../../schemas/gen/anomaly.ts';
 import type { Measure } from './measure.ts';
 
-/** Which moves count. */
+/** Direction of the moves that fire. */
 export type Direction = 'any' | 'up' | 'down';
 
 interface Common {
   readonly id: string;
   readonly severity: Severity;
   readonly enabled: boolean;
-  /** Only these; empty for all. */
+  /** Venues of the rule; empty for all. */
   readonly venues: ReadonlySet<string>;
   readonly symbols: ReadonlySet<string>;
 }
@@ -27,7 +27,7 @@ export interface VolumeSpike extends OnCandles {
   readonly direction: Direction;
 }
 
-/** |close − close of the candle before| / close of the candle before > move, unscaled at scale 8. */
+/** |close − previous close| / previous close > move, unscaled at scale 8. */
 export interface PriceJump extends OnCandles {
   readonly type: 'price_jump';
   readonly move: bigint;
@@ -43,7 +43,7 @@ export interface ZScore extends OnCandles {
   readonly direction: Direction;
 }
 
-/** Beyond `limit`, once, until it was beyond `clear` on the other side. Unscaled at scale 8. */
+/** Fires once beyond `limit`, and again only after a candle beyond `clear` on the other side. Unscaled at scale 8. */
 export interface Threshold extends OnCandles {
   readonly type: 'threshold';
   readonly of: Measure;
@@ -52,19 +52,19 @@ export interface Threshold extends OnCandles {
   readonly clear: bigint;
 }
 
-/** No trade of a symbol for so much log time. */
+/** No trade of a symbol for a time, measured in log time. */
 export interface StaleFeed extends Common {
   readonly type: 'stale_feed';
-  /** Microseconds. */
+  /** Length of the silence, microseconds. */
   readonly after: bigint;
 }
 
 /** Venue sequence numbers of a symbol are missing. */
 export interface SequenceGap extends Common {
   readonly type: 'sequence_gap';
-  /** Least count of missing numbers that is a gap. */
+  /** Least number of missing values that makes a gap. */
   readonly missing: bigint;
-  /** Whether numbers begin anew, with each UTC day of event time. */
+  /** Whether the venue's numbers restart with each UTC day of event time. */
   readonly restarts: 'never' | 'daily';
 }
 
@@ -72,7 +72,7 @@ export type CandleRule = VolumeSpike | PriceJump | ZScore | Threshold;
 export type TradeRule = StaleFeed | SequenceGap;
 export type Rule = CandleRule | TradeRule;
 
-/** A rule with the version that anomalies carry: its offset in the topic `rules`, or -1 for one that is built in. */
+/** A rule with its version for anomalies: the offset in the topic `rules`, or -1 for the built-in rule. */
 export interface Active<R extends Rule = Rule> {
   readonly rule: R;
   readonly version: bigint;
@@ -82,12 +82,12 @@ export function isOnCandles(rule: Rule): rule is CandleRule {
   return 'intervals' in rule;
 }
 
-/** Whether the rule looks at this symbol at all. */
+/** Whether the rule applies to this symbol. */
 export function concerns(rule: Rule, { venue, symbol }: { readonly venue: string; readonly symbol: string }): boolean {
   return (rule.venues.size === 0 || rule.venues.has(venue)) && (rule.symbols.size === 0 || rule.symbols.has(symbol));
 }
 
-/** Number of candles before the judged one that a verdict is made of. */
+/** Number of candles before the judged one that a verdict reads. */
 export function lookbackOf(rule: Rule): number {
   switch (rule.type) {
     case 'volume_spike':

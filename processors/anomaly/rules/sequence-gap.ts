@@ -2,12 +2,12 @@ import type { Gap, NumberRange, SeenTrade, Sequence } from '../state.ts';
 import type { Active, SequenceGap } from './rule.ts';
 import type { Details } from './verdict.ts';
 
-/** Gaps of a symbol that are waited for; an older one stands as it is. */
+/** Open gaps kept for each symbol; older gaps become final. */
 const MOST_GAPS = 100;
-/** Pieces into which late trades may cut one gap; beyond it the gap stands as it is. */
+/** Limit of pieces into which late trades may split one gap; beyond it the gap becomes final. */
 const MOST_PIECES = 1_000;
 
-/** What a number did: the state after it, and gaps that are new, smaller, or not waited for any more. */
+/** Result of one sequence number: the new state, and the gaps that are new, smaller or final. */
 export interface SequenceUpdate {
   readonly sequence: Sequence;
   readonly opened?: Gap;
@@ -16,8 +16,8 @@ export interface SequenceUpdate {
 }
 
 /**
- * Takes the venue's number of a trade. A number above the next expected one opens a gap; a late one fills its place in the gap that misses it. A number
- * that was there already, or is below all gaps, changes nothing.
+ * Applies the venue's sequence number of a trade. A number above the next expected one opens a gap. A late number fills its place in an
+ * open gap. A number that was seen already, or belongs to no open gap, changes nothing.
  */
 export function takeNumber(
   active: Active<SequenceGap>,
@@ -49,7 +49,7 @@ export function takeNumber(
   return { sequence: { ...next, gaps: gaps.slice(excess) }, opened, dropped: gaps.slice(0, excess) };
 }
 
-/** How many numbers are missing. */
+/** Count of missing numbers. */
 export function missingCount({ missing }: Gap): bigint {
   return missing.reduce((sum, { from, to }) => sum + to - from + 1n, 0n);
 }

@@ -3,7 +3,7 @@ import type { SeenTrade, Stall } from '../state.ts';
 import type { StaleFeed } from './rule.ts';
 import { type Details, timeText } from './verdict.ts';
 
-/** A trade, and none for so much log time after it. The event's time is log time; each trade begins anew. */
+/** Pattern: a trade without a further trade for the given log time. Times are log times. Each trade starts a new match. */
 export function stalePattern({ id, after }: StaleFeed): Pattern<SeenTrade> {
   return definePattern({
     name: id,
@@ -16,7 +16,7 @@ export function stalePattern({ id, after }: StaleFeed): Pattern<SeenTrade> {
   });
 }
 
-/** The figures of a feed that stopped; with `next`, the trade that ended the silence. */
+/** Figures of a stale feed; `next` is the trade that ended the silence. */
 export function staleDetails({ after, last }: Stall, next?: SeenTrade): Details {
   const limit = seconds(after);
   const since = { name: 'last_trade', value: timeText(last.log_time), limit: null };
@@ -39,7 +39,7 @@ export function staleDetails({ after, last }: Stall, next?: SeenTrade): Details 
   };
 }
 
-/** Seconds as decimal text, of microseconds. */
+/** Decimal text of microseconds in seconds. */
 function seconds(micros: bigint): string {
   const sign = micros < 0n ? '-' : '';
   const digits = (micros < 0n ? -micros : micros).toString().padStart(7, '0');

@@ -2,7 +2,7 @@ import { measure, type Traded } from './measure.ts';
 import type { Threshold } from './rule.ts';
 import { decimal, type Verdict } from './verdict.ts';
 
-/** What one candle alone says: beyond the limit, back beyond `clear`, or neither. */
+/** Level of one candle: beyond the limit, back beyond `clear`, or neither. */
 export function levelOf(rule: Threshold, candle: Traded): 'beyond' | 'clear' | undefined {
   const value = measure(rule.of, candle);
   if (value === undefined) return undefined;
@@ -13,8 +13,9 @@ export function levelOf(rule: Threshold, candle: Traded): 'beyond' | 'clear' | u
 }
 
 /**
- * A crossing of the limit: the candle is beyond it, and it was not `active`. Once crossed, the rule is active until a candle is beyond `clear` on the other
- * side, so a measure that trembles around the limit is one anomaly. Exactly the limit, and exactly `clear`, change nothing.
+ * A crossing of the limit: the candle is beyond it, and the rule was not `active`. The rule stays active until a candle is beyond `clear`
+ * on the other side. So a measure that oscillates around the limit gives one anomaly. A value equal to the limit or to `clear` changes
+ * nothing.
  */
 export function threshold(rule: Threshold, candle: Traded, active: () => boolean): Verdict | undefined {
   const value = measure(rule.of, candle);

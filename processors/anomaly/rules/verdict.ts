@@ -3,18 +3,18 @@ import { formatTimestamp } from '../../../core/values/time.ts';
 import type { Anomaly, Figure } from '../../../schemas/gen/anomaly.ts';
 import type { Traded } from './measure.ts';
 
-/** What a rule says of a candle. */
+/** Verdict of a rule about a candle. */
 export interface Verdict {
   readonly fires: boolean;
-  /** Made only when an anomaly is written. */
+  /** Computed only when an anomaly is written. */
   details(): Details;
 }
 
-/** The figures of a verdict, whichever way it went. */
+/** Figures of a verdict, whether it fires or not. */
 export interface Details {
   readonly explanation: string;
   readonly figures: readonly Figure[];
-  /** The candles it was compared with, oldest first. */
+  /** Compared candles, oldest first. */
   readonly baseline: readonly Traded[];
   readonly spike?: Pick<Anomaly, 'mean_volume' | 'volume_ratio' | 'price_change' | 'thresholds'>;
 }
@@ -24,7 +24,7 @@ export function decimal(units: bigint): string {
   return formatTrimmed(units, PRICE_SCALE);
 }
 
-/** A fraction at scale 8 as people read it: `+6.25 %`. */
+/** Display text of a fraction at scale 8, such as `+6.25 %`. */
 export function signedPercent(fraction: bigint): string {
   return `${fraction > 0n ? '+' : ''}${formatTrimmed(fraction * 100n, PRICE_SCALE)} %`;
 }
@@ -33,7 +33,7 @@ export function percentText(fraction: bigint): string {
   return `${formatTrimmed(fraction * 100n, PRICE_SCALE)} %`;
 }
 
-/** A time for people: no more digits than it has. */
+/** Display text of a time, without trailing zeros in the fraction. */
 export function timeText(micros: bigint): string {
   return formatTimestamp(micros)
     .replace(/\.?0+Z$/, 'Z')

@@ -9,7 +9,7 @@ const toRule = (settings: Partial<AnomalySettings>) => builtInRules({ ...SETTING
 const baseline = (volumes: readonly string[]) => volumes.map((volume, at) => kept(at, { volume }));
 const TENS = baseline(Array.from({ length: 20 }, () => '10'));
 
-/** The figures of a verdict that fires; undefined for one that doesn't, and for none. */
+/** Figures of a verdict that fires; otherwise undefined. */
 function judge(open: string, close: string, volume: string, settings: Partial<AnomalySettings> = {}, earlier = TENS) {
   const verdict = volumeSpike(toRule(settings), kept(20, { open, close, volume }), earlier);
   return verdict?.fires === true ? verdict.details().spike : undefined;

@@ -4,16 +4,19 @@ import type { VolumeSpike } from './rule.ts';
 import { absolute, agrees, clamp, type Details, decimal, percentText, signedPercent, type Verdict } from './verdict.ts';
 
 const ONE = pow10(PRICE_SCALE);
-/** Greatest of DECIMAL(20,8) and of DECIMAL(38,8), unscaled: figures for people stop here instead of stopping the task. */
+/**
+ * Greatest values of DECIMAL(20,8) and of DECIMAL(38,8), unscaled. Larger display figures are limited to them, so that they do not stop the
+ * task.
+ */
 const MAX_20 = pow10(20) - 1n;
 const MAX_38 = pow10(38) - 1n;
 const DIRECTIONS = { any: 'BOTH', up: 'UP', down: 'DOWN' } as const;
 
 /**
- * A volume spike: volume > multiple × mean volume of the baseline **and** |close − open| / open > change, in the direction asked for. Both
+ * Volume spike: volume > multiple × mean volume of the baseline **and** |close − open| / open > change, in the configured direction. Both
  * are compared by cross-multiplication of integers, so exactly 3.0 × or exactly 5 % does not fire.
  *
- * No verdict, which is `undefined`, where a ratio means nothing: a baseline that is too short or without volume, an open of zero or below.
+ * No verdict (`undefined`) when a ratio has no meaning: the baseline is too short or without volume, or the open is zero or below.
  */
 export function volumeSpike(rule: VolumeSpike, candle: Traded, baseline: readonly Traded[]): Verdict | undefined {
   const { open, close, volume } = candle;

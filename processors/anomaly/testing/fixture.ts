@@ -25,7 +25,7 @@ export const SECOND = 1_000_000n;
 export const units = (text: string): bigint => parseDecimal(text, 8);
 
 export interface Fields {
-  /** Minute of the window. */
+  /** Minute of the window's start. */
   readonly at: number;
   readonly symbol?: string;
   readonly interval?: string;
@@ -67,7 +67,7 @@ export function candle({ at, symbol = 'BTC/USD', interval = '1m', volume = '10',
   };
 }
 
-/** A candle as rules see it. */
+/** A candle in the form that rules read. */
 export function kept(at: number, fields: { readonly [K in 'open' | 'close' | 'volume']?: string } = {}): Traded {
   const open = units(fields.open ?? '100');
   const close = units(fields.close ?? '100');
@@ -123,7 +123,7 @@ export function trade({ id, log, symbol = 'BTC/USD', sequence = null, op = 'c', 
 
 type Value = Candle | TradeNews;
 
-/** An anomaly processor, with what was said by it in few words. */
+/** An anomaly processor with a short text form of its output. */
 export class Bench implements AsyncDisposable {
   readonly driver: Driver<Value>;
   #sent = 0n;
@@ -162,7 +162,7 @@ export class Bench implements AsyncDisposable {
     return this.driver.outputs<AnomalyKey, Anomaly>('market.anomalies');
   }
 
-  /** `volume_spike@20 RAISED 1`: the rule, the minute of its window or the id of its trade, status and revision. */
+  /** Output such as `volume_spike@20 RAISED 1`: the rule, the minute of its window or the id of its trade, status and revision. */
   async said(): Promise<string[]> {
     await this.driver.run();
     return (await this.anomalies()).map(({ value }) => {

@@ -64,7 +64,7 @@ describe('a revised candle', () => {
       'volume_spike@39 RAISED 1',
       'volume_spike@40 RAISED 1',
     ]);
-    // In the baselines of 25 and 39, and no more in that of 40.
+    // Part of the baselines of 25 and 39, and not of that of 40.
     bench.candles(revised({ at: 19, volume: '2000' }));
     expect((await bench.said()).slice(3)).toEqual(['volume_spike@25 RETRACTED 2', 'volume_spike@39 RETRACTED 2']);
   });
@@ -124,7 +124,7 @@ describe('a revised candle', () => {
   });
 });
 
-test('whatever is revised in whatever order, what stands in the end is what the last revisions say', async () => {
+test('after any revisions in any order, the anomalies are those of the last revisions', async () => {
   const figures = fc.record({ volume: fc.nat(40), close: fc.integer({ min: 90, max: 110 }) });
   const firsts = fc.array(figures, { minLength: 8, maxLength: 25 });
   const later = fc.array(fc.record({ at: fc.nat(24), empty: fc.nat(5), ...{ figures } }), { maxLength: 25 });

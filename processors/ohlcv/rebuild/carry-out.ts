@@ -12,32 +12,33 @@ import { rebuilds } from '../ohlcv.ts';
 import type { RebuildPlan } from './plan.ts';
 import { read, type Sources } from './reading.ts';
 
-/** One owner at a time: opening it fences the command before, whose plan is out of date then. */
+/** One owner at a time: a new command fences the previous one, whose plan is then out of date. */
 const writerId = 'millrace.rebuild';
 const ordersPerTransaction = 500;
 const pollMs = 250;
 
-/** The writer of orders. The caller opens it before it plans, so that no other command gives orders in between. */
+/** Opens the writer of orders. The caller opens it before it plans, so that no other command gives orders in between. */
 export function openOrders({ log }: Sources): Promise<Writer> {
   return log.writer(writerId);
 }
 
-/** Orders that were given. */
+/** Orders written to the topic. */
 export interface IssuedOrders {
   readonly orders: number;
-  /** By partition, the offsets after each of its orders, ascending. */
+  /** By partition: the offset after each of its orders, ascending. */
   readonly ends: ReadonlyMap<number, readonly bigint[]>;
-  /** Ends of the journal before the orders, by partition. */
+  /** End offsets of the journal before the orders, by partition. */
   readonly journal: readonly bigint[];
-  /** Ends of the candles before the orders, by partition. */
+  /** End offsets of the candles before the orders, by partition. */
   readonly candles: readonly bigint[];
 }
 
 /**
- * Gives the plan's orders to the tasks.
+ * Writes the plan's orders for the tasks.
  *
- * @param nowMicros the operator's clock.
- * @throws MillraceError STAGE_BEHIND while orders of before are pending: the plan may have their candles, too. FENCED when another command has begun.
+ * @param nowMicros the operator's clock, microseconds.
+ * @throws MillraceError STAGE_BEHIND: earlier orders are pending, and the plan may contain their candles.
+ * @throws MillraceError FENCED: another command has begun.
  */
 export async function giveOrders(
   { log, schemas }: Sources,
@@ -74,10 +75,10 @@ export async function giveOrders(
 }
 
 /**
- * Waits until the tasks' journals say that the orders were taken.
+ * Waits until the tasks' journals show that the orders were taken.
  *
- * @param waitMs longest wait while nothing moves, milliseconds.
- * @throws MillraceError STAGE_BEHIND: the orders stand, and are carried out when `ohlcv` runs.
+ * @param waitMs longest wait without progress, milliseconds.
+ * @throws MillraceError STAGE_BEHIND: the orders stay in the topic and are carried out when `ohlcv` runs.
  */
 export async function untilTaken(
   sources: Sources,
@@ -116,7 +117,7 @@ export async function untilTaken(
   }
 }
 
-/** Number of the plan's candles that were rebuilt. The task passes over a candle whose input is gone, and a new one without trades. */
+/** Number of rebuilt candles of the plan. The task skips a candle whose input is gone, and a new one without trades. */
 export async function countRebuilt(
   sources: Sources,
   { orders }: RebuildPlan,

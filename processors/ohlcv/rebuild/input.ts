@@ -10,14 +10,14 @@ import { symbolKey } from '../../trade-key.ts';
 import { read, type Sources } from './reading.ts';
 import { concern, type Touched, type TouchedCandles, type TouchedSymbol, windowKey } from './touched.ts';
 
-/** Changes of one symbol that became dead letters. */
+/** Changes of one symbol that became dead letters, by offset. */
 export interface RefusedChanges {
   readonly offsets: bigint[];
-  /** One of them is an update or a delete: then the row before a later change is not what candles hold of the trade. */
+  /** One of them is an update or a delete: then the row before a later change may differ from the version in the candles. */
   corrections: boolean;
 }
 
-/** Offsets of the trades topic whose changes became dead letters, by partition. A letter that was redriven since is one of them, too. */
+/** Offsets of the trades topic whose changes became dead letters, by partition. Redriven letters are included. */
 export async function readRefusedOffsets({ log, schemas, signal }: Sources): Promise<ReadonlyMap<number, Set<bigint>>> {
   const refused = new Map<number, Set<bigint>>();
   for await (const { origin } of readLetters(log, schemas, 'ohlcv', signal)) {
@@ -29,9 +29,9 @@ export async function readRefusedOffsets({ log, schemas, signal }: Sources): Pro
 }
 
 /**
- * Reads what the log has of one partition before `to`: how many trades each touched candle has by it, and which part of it concerns the candle.
+ * Reads one partition of the trades topic before `to`. Counts the trades of each touched candle, and finds the offsets that concern it.
  *
- * @returns by the state's key of a symbol, what was refused of it
+ * @returns refused changes by the state's key of a symbol
  */
 export async function readInput(
   sources: Sources,

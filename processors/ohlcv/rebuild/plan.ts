@@ -10,30 +10,33 @@ import { read, type Sources } from './reading.ts';
 import { type CommittedState, readStanding } from './standing.ts';
 import { readPublished, readTouched, type Scope, type Touched, type TouchedSymbol } from './touched.ts';
 
-/** Most candles of one order. */
+/** Limit of candles in one order. */
 const windowsPerOrder = 500;
-/** An order with more trades has one candle: the task holds the trades of an order in memory. A trade counts once for each of its candles. */
+/**
+ * Limit of trades in one order, because the task holds them in memory. A trade counts once for each of its candles. A candle with more
+ * trades has its own order.
+ */
 const tradesPerOrder = 200_000;
 
 export interface PlanOptions extends Sources {
   readonly settings: OhlcvSettings;
   readonly scope: Scope;
-  /** Called with the records of the input that were read so far, and the offsets that are to be read. */
+  /** Called with the number of input records read so far, and the number of offsets to read. */
   readonly onProgress?: (records: number, offsets: number) => void;
 }
 
-/** A candle that is to be rebuilt. */
+/** A candle of the plan. */
 export interface PlannedCandle {
   readonly interval: string;
-  /** Microseconds. */
+  /** Start of the window, microseconds. */
   readonly windowStart: bigint;
-  /** Its newest published revision; 0 when it was never published. */
+  /** Newest published revision; 0 for a candle that was never published. */
   readonly revision: number;
-  /** Trades in it as it is published. */
+  /** Trade count of the published candle. */
   readonly trades: number;
-  /** Trades that the log has for it. */
+  /** Trades of the candle in the log. */
   readonly tradesInLog: number;
-  /** Changes that it did not take when they came. */
+  /** Changes that the candle does not contain. */
   readonly notApplied: number;
 }
 
@@ -42,29 +45,30 @@ export interface PlannedSymbol {
   readonly symbol: string;
   readonly partition: number;
   readonly candles: readonly PlannedCandle[];
-  /** Candles that are not frozen yet, with changes that they did not take: they can be rebuilt when they are. */
+  /** Candles with unapplied changes that are not frozen yet; a later rebuild can include them. */
   readonly notFrozen: number;
-  /** Candles whose input the log has deleted in part: they stay as they are. At least so many of their trades are missing. */
+  /** Candles whose input was partly deleted from the log: they stay as they are. `trades` is the least number of missing trades. */
   readonly incomplete: { readonly candles: number; readonly trades: number };
 }
 
 export interface RebuildPlan {
   readonly symbols: readonly PlannedSymbol[];
   readonly orders: readonly Omit<RebuildOrder, 'ordered_at'>[];
-  /** Orders of before that the tasks have not taken yet. */
+  /** Earlier orders that the tasks have not taken yet. */
   readonly pending: number;
-  /** Offsets of the input that the tasks have not taken yet: what is among them is not planned. */
+  /** Input offsets that the tasks have not read yet; changes in them are not planned. */
   readonly behind: bigint;
 }
 
 /**
- * The plan of a rebuild: every frozen candle in scope that did not take a change. Changes nothing. Its memory grows with the candles, not with the
- * trades; it reads the late topic, the candles, and the input of the partitions concerned.
+ * Plans a rebuild: every frozen candle in scope with an unapplied change. Changes nothing. Memory grows with the candles, not with the
+ * trades. Reads the late topic, the candles, and the input of the partitions concerned.
  *
- * The order of reading makes the plan right beside a task that runs. A window that is frozen in the committed state is frozen for good; so the position
- * that is read after it has all of its input, and the candles that are read after that have its last revision.
+ * The order of reading makes the plan correct beside a running task. A window frozen in the committed state stays frozen. The position is
+ * read after that state, so the input before it is complete. The candles are read last, so they have the newest revision.
  *
- * @throws MillraceError CONFIG_INVALID with gap filling; what the log and the registry throw.
+ * @throws MillraceError CONFIG_INVALID: gap filling is set.
+ * @throws errors of the log and the registry
  */
 export async function planRebuild(options: PlanOptions): Promise<RebuildPlan> {
   const { log, settings, scope } = options;
@@ -116,7 +120,7 @@ export async function planRebuild(options: PlanOptions): Promise<RebuildPlan> {
   return { symbols, orders, pending: await pendingOrders(options, standings), behind };
 }
 
-/** Removes candles that are not frozen. Returns their number. */
+/** Removes candles that are not frozen. Returns how many were removed. */
 function takeNotFrozen({ key, windows }: TouchedSymbol, { frozen }: CommittedState): number {
   const until = frozen.get(key) ?? Number.NEGATIVE_INFINITY;
   let count = 0;
@@ -128,7 +132,7 @@ function takeNotFrozen({ key, windows }: TouchedSymbol, { frozen }: CommittedSta
   return count;
 }
 
-/** Removes candles whose input the log has deleted in part. */
+/** Removes candles whose input was partly deleted from the log. */
 function takeIncomplete({ windows }: TouchedSymbol, start: bigint): PlannedSymbol['incomplete'] {
   const gone = { candles: 0, trades: 0 };
   for (const [at, { publishedFrom, firstOffset, published, found }] of windows) {
@@ -152,7 +156,7 @@ function* ordersOf(
       if (window.from < from) from = window.from;
       if (window.to > to) to = window.to;
     }
-    // A trade may leave a candle by a change that does not name it: after one that was refused.
+    // After a refused change, a trade may leave a candle by a change that does not name the candle.
     if (refused?.corrections === true) to = position - 1n;
     yield {
       venue,

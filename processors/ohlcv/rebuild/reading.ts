@@ -15,7 +15,7 @@ export interface DecodedRecord<T> {
   readonly value: T;
 }
 
-/** One partition, or the whole topic as it ends now. Default: from its start, to its end. */
+/** One partition, or the whole topic. Default: from its start to its present end. */
 export interface Extent {
   readonly partition?: number;
   readonly from?: bigint;

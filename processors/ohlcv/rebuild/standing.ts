@@ -9,14 +9,14 @@ import type { Sources } from './reading.ts';
 
 /** Committed state of one task of `ohlcv`. */
 export interface CommittedState {
-  /** By the state's key of a symbol: windows that end at or before this event time are frozen for good. Microseconds. */
+  /** By the state's key of a symbol: windows that end at or before this event time stay frozen. Microseconds. */
   readonly frozen: ReadonlyMap<string, number>;
-  /** Orders before this offset were taken. */
+  /** Orders before this offset have been taken. */
   readonly ordersTaken: bigint;
 }
 
 /**
- * Reads the changelog of one partition whole. What it says of frozen windows stays true, since that time never goes back.
+ * Reads the whole changelog of one partition. Its frozen windows stay frozen, since that time never goes back.
  *
  * @throws MillraceError TOPIC_MISSING, STATE_CORRUPT, STATE_VERSION
  */
@@ -36,7 +36,7 @@ export async function readStanding(
       if (key?.equals(taskKey) === true) task = value;
       const entry = key === null ? undefined : parseKey(key.toString('utf8'));
       if (entry?.store !== keyStore.name) continue;
-      // A copy: a slice of the fetched bytes would hold all of them.
+      // A copy: a slice would keep the whole fetch buffer in memory.
       if (value === null) keys.delete(entry.key);
       else keys.set(entry.key, Buffer.from(value));
     }

@@ -6,7 +6,7 @@ import type { LateTrade } from '../../../schemas/gen/late_trade.ts';
 import { symbolKey } from '../../trade-key.ts';
 import { read, type Sources } from './reading.ts';
 
-/** Which candles a plan is about. Default of each: all. */
+/** Candles of a plan. Default of each field: all. */
 export interface Scope {
   readonly venue?: string | undefined;
   readonly symbols?: readonly string[] | undefined;
@@ -15,45 +15,45 @@ export interface Scope {
   readonly to?: bigint | undefined;
 }
 
-/** A candle that did not take a change. */
+/** A candle with unapplied changes. */
 export interface Touched {
   readonly interval: string;
   readonly start: number;
   readonly end: number;
-  /** Changes that it did not take, and the first and the last of their offsets. */
+  /** Number of unapplied changes, and their first and last offset. */
   notApplied: number;
   firstOffset: bigint;
   lastOffset: bigint;
-  /** Its newest publication; 0 without one. */
+  /** Newest published revision; 0 without one. */
   revision: number;
-  /** Trades in it as it is published. */
+  /** Trade count of the published candle. */
   published: number;
-  /** First offset of its input; undefined without one. */
+  /** First input offset of the published candle; undefined without one. */
   publishedFrom: bigint | undefined;
-  /** It holds every change up to here: it was rebuilt. */
+  /** Set for a rebuilt candle: it contains all changes up to this offset. */
   rebuiltTo: bigint | undefined;
-  /** Trades that the log has for it. */
+  /** Trades of the candle in the log. */
   found: number;
   /** First and last offset of the changes that concern it. */
   from: bigint;
   to: bigint;
 }
 
-/** The candles of one symbol that did not take a change. */
+/** Candles of one symbol with unapplied changes. */
 export interface TouchedSymbol {
   readonly key: string;
   readonly venue: string;
   readonly symbol: string;
   readonly partition: number;
   readonly plan: Plan;
-  /** By `windowKey`. */
+  /** Candles by `windowKey`. */
   readonly windows: Map<string, Touched>;
 }
 
 export interface TouchedCandles {
-  /** By the state's key. */
+  /** Symbols by the state's key. */
   readonly symbols: ReadonlyMap<string, TouchedSymbol>;
-  /** Changes that were delivered twice, as `partition/offset`. */
+  /** Duplicate changes, as `partition/offset`. */
   readonly repeated: ReadonlySet<string>;
 }
 
@@ -62,9 +62,9 @@ export function windowKey(interval: string, start: number): string {
 }
 
 /**
- * Reads from the late topic which candles did not take a change. Memory grows with the candles, not with the trades.
+ * Reads the candles with unapplied changes from the late topic. Memory grows with the candles, not with the trades.
  *
- * @param positions in the input, by partition: changes from there on are left out.
+ * @param positions end of the input by partition: later changes are left out.
  */
 export async function readTouched(
   sources: Sources,
@@ -118,13 +118,13 @@ function take({ windows }: TouchedSymbol, interval: string, start: number, end: 
   concern(found, offset);
 }
 
-/** A change concerns the candle: it has to be read again. */
+/** Extends the candle's input range by a change that must be read again. */
 export function concern(window: Touched, offset: bigint): void {
   window.from = least(window.from, offset);
   window.to = greatest(window.to, offset);
 }
 
-/** Reads what was published of the candles. Removes those that were rebuilt with everything that they had not taken. */
+/** Reads the published candles. Removes those whose rebuild included all unapplied changes. */
 export async function readPublished(sources: Sources, { symbols }: TouchedCandles): Promise<void> {
   for await (const portion of read<Candle>(sources, 'market.candles', contracts.candle)) {
     for (const { value } of portion) {

@@ -8,9 +8,9 @@ import { deadLetters, Feed, lateLines, lines, SETTINGS, type TradeFields, time }
 
 interface Step {
   readonly change: Omit<TradeFields, 'at'> & { readonly at?: string };
-  /** Of an update whose table does not tell the row before. */
+  /** An update of a table that does not publish the old row. */
   readonly bare?: boolean;
-  /** From here on these settings hold. */
+  /** Settings from this step on. */
   readonly deploy?: Partial<OhlcvSettings>;
 }
 
@@ -23,8 +23,8 @@ const update = (id: string, at: string, price: string, log: string, over: Partia
   create(id, at, price, { op: 'u', log: `12:00:${log}`, ...over });
 
 /**
- * The last candle of BTC/USD at 12:00, the reasons of the dead letters and what was late; asked of a task that lives through all of it and has been asked
- * about another symbol before, so that it knows the whole log, and of one that is taken over after each record.
+ * The last candle of BTC/USD at 12:00, the reasons of the dead letters, and the late records. Two tasks must agree. One lives through the
+ * whole log and was asked about another symbol before. The other is taken over after each record.
  */
 async function told(steps: readonly Step[], settings: Partial<OhlcvSettings> = {}) {
   const given: unknown[] = [];
@@ -145,7 +145,7 @@ describe('a candle that is made again', () => {
     );
   });
 
-  test('of an interval that began in the middle of it has what came since, whatever else is known', async () => {
+  test('of an interval added within it has the changes since then, whatever else the task knows', async () => {
     const first = { ...create('d', '30', '110'), deploy: { intervals: ['1m', '5m'] } };
     const since = [first, create('e', '35', '120'), create('f', '40', '105'), remove('e', '35', '120', '50')];
     expect((await told([...three, ...since], { intervals: ['5m'] })).candle).toBe('CLOSED#1 o110 h110 l105 c105 v2 n2');

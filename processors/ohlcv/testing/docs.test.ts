@@ -18,7 +18,7 @@ interface Row {
   readonly size: string;
 }
 
-/** The example's table: all but its last two columns is input. */
+/** Rows of the example's table: all columns but the last two are input. */
 function rows(): { row: Row; text: string }[] {
   const lines = page.split('\n').filter((line) => /^\| 12:/.test(line));
   return lines.map((text) => {
@@ -31,7 +31,7 @@ function rows(): { row: Row; text: string }[] {
   });
 }
 
-/** `12:00:53.9` of an instant. */
+/** Text of an instant, such as `12:00:53.9`. */
 const clock = (micros: number) =>
   formatTimestamp(BigInt(micros))
     .slice(11, -1)

@@ -1,4 +1,4 @@
-/** What a first snapshot that was interrupted leaves in the log, whenever and however often, and what candles make of it (connectors/recapture). */
+/** Candles from a log with interrupted first snapshots, at any point and any number of times (connectors/recapture). */
 import { expect, test } from '@jest/globals';
 import { Driver } from '../../../core/testing/driver.ts';
 import { formatTimestamp } from '../../../core/values/time.ts';
@@ -27,10 +27,10 @@ const row = fc.record({
 const change = fc.record({ kind: fc.constantFrom('c', 'u', 'd'), which: fc.nat(30), row });
 const changes = fc.array(change, { maxLength: 6 });
 const story = fc.record({
-  /** What the table has when the first snapshot begins, and how much of it is written before it is interrupted. */
+  /** Rows of the table at the start of the first snapshot, and the number written before the interruption. */
   table: fc.array(row, { maxLength: 20 }),
   written: fc.nat(20),
-  /** What is committed then, and how many of the differences are written before the filling is interrupted in its turn. */
+  /** Changes committed then, and the number of differences written before the filling is interrupted. */
   fillings: fc.array(fc.record({ changes, written: fc.nat(10) }), { maxLength: 3 }),
   last: changes,
   streamed: changes,
@@ -43,7 +43,7 @@ const minute = 60_000_000n;
 class Log {
   readonly #feed = new Feed();
   readonly #send: (change: TradeChange) => void;
-  /** Each row as its newest record has it. */
+  /** Each row in its newest record. */
   readonly known: Table = new Map();
   lsn = 10_000n;
   time = NOON + 10n * minute;
@@ -68,7 +68,7 @@ class Log {
     else this.known.set(id, to);
   }
 
-  /** What differs, as `recapture` writes it: one change of each row, at one place of its own. */
+  /** Writes the differences as `recapture` does: one change for each row, each at its own place. */
   fill(table: Table, limit: number): void {
     this.lsn += 1_000n;
     const differences: (() => void)[] = [];
@@ -88,7 +88,7 @@ function instant(seconds: number): string {
 
 let ids = 0;
 
-/** @returns what was committed */
+/** @returns the committed changes */
 function commit(table: Table, all: readonly Change[]): { op: string; id: string; to: Row | undefined }[] {
   return all.map(({ kind, which, row: to }) => {
     const [id, from] = [...table][which % Math.max(1, table.size)] ?? [];
@@ -101,7 +101,7 @@ function commit(table: Table, all: readonly Change[]): { op: string; id: string;
       table.delete(id);
       return { op: 'd', id, to: undefined };
     }
-    // Another symbol would be another row.
+    // A row with another symbol would be another row.
     const next = { ...to, symbol: from.symbol };
     table.set(id, next);
     return { op: 'u', id, to: next };

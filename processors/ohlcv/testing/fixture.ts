@@ -1,4 +1,4 @@
-/** What the tests of this folder share: trades as Postgres' changes, and candles as people read them. */
+/** Shared by the tests of this folder: trades as Postgres changes, and short text of candles. */
 
 import type { Driver } from '../../../core/testing/driver.ts';
 import { formatTrimmed, parseDecimal } from '../../../core/values/decimal.ts';
@@ -17,9 +17,9 @@ export const SETTINGS: OhlcvSettings = {
 };
 
 export interface TradeFields {
-  /** Event time: an ISO timestamp, or a time of 2025-06-02. */
+  /** Event time: an ISO timestamp, or a time of day of 2025-06-02. */
   readonly at: string;
-  /** Log time, likewise. Default: the event time. */
+  /** Log time, in the same form. Default: the event time. */
   readonly log?: string;
   readonly id?: string;
   readonly venue?: string;
@@ -30,16 +30,16 @@ export interface TradeFields {
   readonly op?: string;
   readonly snapshot?: string;
   readonly lsn?: bigint;
-  /** Of an update: the row before, where it differs. */
+  /** For an update: fields of the old row that differ. */
   readonly was?: { readonly at?: string; readonly price?: string; readonly size?: string };
 }
 
-/** Microseconds of an ISO timestamp or of a time of 2025-06-02. */
+/** Microseconds of an ISO timestamp or of a time of day of 2025-06-02. */
 export function time(text: string): bigint {
   return parseTimestamp(text.includes('T') ? text : `2025-06-02T${text}Z`);
 }
 
-/** Makes changes as Debezium captures them, each with its own LSN. */
+/** Makes changes in Debezium's form, each with its own LSN. */
 export class Feed {
   #lsn = 1000n;
 

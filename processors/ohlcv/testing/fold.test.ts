@@ -5,7 +5,7 @@ import { OhlcvFold } from '../fold.ts';
 import { type OhlcvSettings, toRules } from '../settings.ts';
 import { Feed, line, SETTINGS, time } from './fixture.ts';
 
-/** A task whose settings change between two lives: what the virtual-time driver, which runs one declaration, has no place for. */
+/** A task whose settings change between two runs; the virtual-time driver runs one declaration only. */
 class Task {
   logTime = 0n;
   readonly candles: string[] = [];

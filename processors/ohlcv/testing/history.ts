@@ -1,4 +1,4 @@
-/** Histories of a table of trades, as arbitrary data: trades in time, late and from the future, updates, deletes, duplicates and poison. */
+/** Arbitrary histories of a trades table: trades in time, late and from the future, updates, deletes, duplicates and poison. */
 
 import { formatDecimal } from '../../../core/values/decimal.ts';
 import { formatTimestamp } from '../../../core/values/time.ts';
@@ -9,7 +9,7 @@ import { Feed, time } from './fixture.ts';
 
 export const NOON = time('12:00:00');
 
-/** One stretch of the log, and the heartbeat after it. */
+/** A part of the log, and the heartbeat after it. */
 export interface Stretch {
   readonly changes: readonly TradeChange[];
   readonly beat: bigint;
@@ -39,17 +39,17 @@ const stepOf = (fc: typeof fastCheck) =>
       ] as const),
     ),
     symbol: fc.constantFrom('A', 'A', 'B'),
-    /** Log time since the change before, seconds. */
+    /** Log time since the previous change, seconds. */
     after: fc.constantFrom(0, 0, 1, 2, 7, 40),
-    /** How long before its commit a trade happened, seconds. */
+    /** Time from a trade to its commit, seconds. */
     delay: fc.constantFrom(0, 0, 0, 1, 3, 20, 70, 400, 1_000),
     micros: fc.constantFrom(0, 0, 1, 999_999),
     price: fc.integer({ min: 1, max: 6 }),
     size: fc.nat(3),
     sequence: fc.option(fc.bigInt(0n, 2n)),
-    /** Which of the trades there are. */
+    /** Index of the trade. */
     which: fc.nat(30),
-    /** What an update changes. */
+    /** Fields changed by an update. */
     changes: fc.constantFrom('price', 'size', 'time', 'all'),
   });
 
@@ -138,7 +138,7 @@ class History {
   }
 }
 
-/** @param fc fast-check, which only tests may import. */
+/** @param fc fast-check, which only tests may import */
 export function histories(fc: typeof fastCheck): fastCheck.Arbitrary<Stretch[]> {
   return fc.array(fc.array(stepOf(fc), { maxLength: 14 }), { minLength: 1, maxLength: 6 }).map((all) => {
     const history = new History();
@@ -146,7 +146,7 @@ export function histories(fc: typeof fastCheck): fastCheck.Arbitrary<Stretch[]> 
   });
 }
 
-/** Also with levels that trades are added to directly, several of them, and overlapping ones. */
+/** Includes levels that take trades directly, several of them, and overlapping ones. */
 export const settings = (fc: typeof fastCheck): fastCheck.Arbitrary<OhlcvSettings> =>
   fc.record({
     intervals: fc.constantFrom(

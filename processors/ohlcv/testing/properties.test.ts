@@ -22,12 +22,12 @@ interface Sample {
 }
 
 const YEAR = 365n * 86_400_000_000n;
-/** How far the capture of each symbol is behind its trades: a symbol may be loaded a year after the other. */
+/** Capture delay of each symbol: one symbol may be loaded a year after the other. */
 const BEHIND: Readonly<Record<string, bigint>> = { A: 0n, B: YEAR, 'B\u0001': 3_600_000_000n };
 
 const sample = fc.record({
   symbol: fc.constantFrom('A', 'B', 'B\u0001'),
-  // Coarse, so that trades share an instant; sometimes at a window's very edge.
+  // Coarse values, so that trades share an instant; sometimes exactly at a window's edge.
   at: fc.oneof(
     fc.nat(480).map((second) => second * 1_000_000),
     fc.nat(8).map((minute) => Math.max(0, minute * 60_000_000 - 1)),
@@ -39,7 +39,7 @@ const sample = fc.record({
 const samples = fc
   .array(sample, { minLength: 1, maxLength: 60 })
   .map((all) => all.map((each, at): Sample => ({ ...each, id: `${at % 7}-${at}` })));
-/** How long after its event a trade was committed: at most the watermark delay. */
+/** Time from event to commit: at most the watermark delay. */
 const delays = fc.array(fc.integer({ min: 0, max: SETTINGS.watermarkDelayMs * 1000 }), {
   minLength: 60,
   maxLength: 60,
@@ -58,7 +58,7 @@ function change(feed: Feed, each: Sample, logTime: bigint): TradeChange {
   });
 }
 
-/** The trades in the order in which Postgres committed them. */
+/** Trades in commit order. */
 function inOrder(all: readonly Sample[], delay: readonly number[]): TradeChange[] {
   const feed = new Feed();
   return all
@@ -67,7 +67,7 @@ function inOrder(all: readonly Sample[], delay: readonly number[]): TradeChange[
     .map(({ each, log }) => change(feed, each, log));
 }
 
-/** What every trade that was sent gives, recomputed from the definition: group, sort, reduce. */
+/** Expected candles of all sent trades, recomputed from the definition: group, sort, reduce. */
 function recompute(all: readonly Sample[], minutes: number): unknown[] {
   const groups = Map.groupBy(all, ({ symbol, at }) => `${symbol}|${Math.floor(at / 60e6 / minutes)}`);
   return [...groups.values()].map((group) => {
@@ -114,7 +114,7 @@ function recompute(all: readonly Sample[], minutes: number): unknown[] {
   });
 }
 
-/** Of positive numbers, rounded half up. */
+/** Division of positive numbers, rounded half up. */
 const half = (numerator: bigint, denominator: bigint) => (2n * numerator + denominator) / (2n * denominator);
 
 const withoutProvenance = ({ provenance: _, ...candle }: Candle) => candle;
@@ -168,7 +168,7 @@ async function bytes(
     return [
       topic,
       emitted.map(({ timestamp, bytes: { key, value } }) => {
-        // A journal's timestamps are for retention: before the first record they are the wall clock's.
+        // A journal's timestamps serve retention: before the first record they come from the wall clock.
         const at = topic === 'ohlcv.journal' ? '' : timestamp;
         return `${at} ${key?.toString('hex')} ${value?.toString('hex')}`;
       }),

@@ -1,4 +1,4 @@
-/** Candles that are made again by an operator's order, with the trades that came too late for them. */
+/** Rebuild of candles by an operator's order, with the trades that came too late for them. */
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { Driver } from '../../../core/testing/driver.ts';
 import type { TransactionFault } from '../../../core/testing/memory-log.ts';
@@ -28,7 +28,7 @@ const planned = (scope: Scope = {}): Promise<RebuildPlan> =>
   planRebuild({ log: driver.log, schemas: driver.schemas, settings, scope });
 const again = (scope: Scope = {}) => rebuild(driver, settings, scope);
 
-/** The newest revision of each candle of a symbol, by interval and window; what it is, not how it came about. */
+/** Newest revision of each candle of a symbol, by interval and window, without its revision history. */
 async function newest(symbol = 'BTC/USD'): Promise<Map<string, object>> {
   const found = new Map<string, object>();
   for (const { symbol: of, status: _, revision: __, reason: ___, provenance: ____, ...figures } of await candles(
@@ -114,7 +114,7 @@ test('a symbol without trades for months has frozen candles: what comes for them
 });
 
 describe('a candle that is made again', () => {
-  /** A candle of three trades that is frozen; what comes after it comes too late. */
+  /** A frozen candle of three trades; all later trades are too late. */
   beforeEach(async () => {
     trade({ at: '12:00:05', log: '12:00:05', id: 'a', price: '100' });
     trade({ at: '12:00:15', log: '12:00:15', id: 'b', price: '150' });
@@ -194,7 +194,7 @@ describe('a rebuild', () => {
   test('leaves candles alone that are not frozen: they take every change, and wait for the next plan', async () => {
     trade({ at: '12:00:05', log: '12:00:05', id: 'a' });
     trade({ at: '12:10:00', log: '12:10:00', id: 'z' });
-    // Nobody has seen the trade before: its candle cannot have it.
+    // The log has no earlier record of the trade, so its candle cannot contain it.
     trade({ at: '12:02:00', log: '12:10:01', id: 'unknown', op: 'u', was: { price: '1' } });
     await driver.run();
     const { symbols, orders } = await planned();
@@ -205,7 +205,7 @@ describe('a rebuild', () => {
     expect((await rebuilt()).map(line)[0]).toBe('BTC/USD 1m 12:02:00 REVISED#1 o100 h100 l100 c100 v1 n1');
   });
 
-  test('of an order for a candle that is not frozen, or for a symbol that nobody knows, does nothing', async () => {
+  test('of an order for a candle that is not frozen, or for an unknown symbol, does nothing', async () => {
     trade({ at: '12:00:05', log: '12:00:05', id: 'a' });
     await driver.beat(time('12:05:00'));
     const window = { interval: '1m', window_start: time('12:00:00'), revision: 1 };
@@ -300,7 +300,7 @@ test('a rebuild that is interrupted at any step gives the same bytes, once', asy
   expect(await bytes([], 1)).toEqual(expected);
   for (let at = 0; at < 3; at++) {
     for (const fault of ['abort', 'unknown-committed', 'unknown-aborted'] as const) {
-      // Barriers of takeovers are transactions, too.
+      // Barriers of takeovers are transactions too.
       const faults = [...Array.from({ length: at }, () => undefined as unknown as TransactionFault), fault];
       expect(await bytes(faults, undefined)).toEqual(expected);
     }

@@ -1,4 +1,4 @@
-/** Shared by tests of rebuilds: a plan that is carried out by the driver's task. */
+/** Shared by tests of rebuilds: a plan carried out by the driver's task. */
 import type { Driver } from '../../../core/testing/driver.ts';
 import type { TradeChange } from '../../../schemas/gen/trade_change.ts';
 import { countRebuilt, giveOrders, openOrders, untilTaken } from '../rebuild/carry-out.ts';
@@ -6,7 +6,7 @@ import { planRebuild, type RebuildPlan } from '../rebuild/plan.ts';
 import type { Scope } from '../rebuild/touched.ts';
 import type { OhlcvSettings } from '../settings.ts';
 
-/** Returns how many candles were rebuilt. @param how by default the driver takes the orders in one run */
+/** Returns the number of rebuilt candles. @param how by default the driver takes the orders in one run */
 export async function rebuild(
   driver: Driver<TradeChange>,
   settings: OhlcvSettings,

@@ -10,7 +10,7 @@ import type { OhlcvSettings } from '../settings.ts';
 import { candles, deadLetters, lateTrades } from './fixture.ts';
 import { histories, NOON, type Stretch, settings } from './history.ts';
 
-/** What a window of an interval is: length and step in microseconds. */
+/** Window length and step of an interval, microseconds. */
 interface Shape {
   readonly size: bigint;
   readonly every: bigint;
@@ -21,17 +21,14 @@ function shape(interval: string): Shape {
   return { size: parseInterval(size), every: parseInterval(every) };
 }
 
-/** Starts of the windows that hold an instant after 1970. */
+/** Starts of the windows that contain an instant after 1970. */
 function starts(at: bigint, { size, every }: Shape): bigint[] {
   const all: bigint[] = [];
   for (let start = at - (at % every); start > at - size; start -= every) all.push(start);
   return all;
 }
 
-/**
- * The trades of each window, from the changes and the processor's own account of what it did not apply: what a reader of both topics would
- * have. By `symbol|window start`.
- */
+/** Trades of each window, computed from the changes and the late topic, as a reader of both topics would. By `symbol|window start`. */
 function applied(
   changes: readonly TradeChange[],
   late: readonly LateTrade[],
@@ -47,7 +44,7 @@ function applied(
     if (each.interval === null) whole.add(each.origin.offset);
     else skipped.add(`${each.origin.offset}|${each.window_start}`);
   }
-  /** What was last accepted of each trade. */
+  /** Last accepted version of each trade. */
   const accepted = new Map<string, TradeRow>();
   for (const [index, { op, before, after }] of changes.entries()) {
     const offset = BigInt(index);
@@ -71,7 +68,7 @@ function applied(
   return windows;
 }
 
-/** The candle of some trades by its definition: sort, reduce. Undefined of none. */
+/** Candle of some trades by definition: sort, reduce. Undefined without trades. */
 function recompute(rows: readonly TradeRow[]): Record<string, unknown> | undefined {
   const sorted = rows.toSorted((a, b) => {
     const [left, right] = [parseTimestamp(a.executed_at), parseTimestamp(b.executed_at)];

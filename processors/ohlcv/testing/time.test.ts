@@ -84,7 +84,7 @@ describe('time', () => {
     expect(await lines(driver)).toEqual(['BTC/USD 1m 12:00:00 CLOSED#1 o100 h100 l100 c100 v2 n2']);
   });
 
-  test('an event time may be ahead of its own log time by the allowed skew, whatever the log time of others', async () => {
+  test('an event time may be ahead of its own log time by the allowed skew, for any log time of others', async () => {
     await using driver = await open();
     const feed = new Feed();
     driver.send(feed.change({ at: '12:30:00', symbol: 'ETH/USD' }));
@@ -109,7 +109,7 @@ describe('time', () => {
     const feed = new Feed();
     driver.send(feed.change({ at: '12:00:10' }));
     await driver.beat(time('12:05:00'));
-    // The greatest event time now, committed five minutes later: 12:00 is closed and stays closed.
+    // The greatest event time now, committed five minutes later: 12:00 stays closed.
     driver.send(feed.change({ at: '12:00:11', log: '12:05:01', id: 'delayed' }));
     await driver.run();
     driver.crash();

@@ -1,4 +1,4 @@
-/** The bytes of a text file, unpacked, and what its first bytes tell: packed, in which encoding, or no text at all. */
+/** Opens a text file, unpacks it, and detects packing, encoding or binary content from its first bytes. */
 import { createReadStream, type ReadStream } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
 import { type Readable, Transform } from 'node:stream';
@@ -7,15 +7,15 @@ import { createGunzip, type Gunzip } from 'node:zlib';
 import { MillraceError } from '../../../core/base/errors.ts';
 
 export interface OpenFile {
-  /** Unpacked. */
+  /** Unpacked content. */
   readonly stream: Readable;
-  /** Bytes of the file read so far, as it is on disk. */
+  /** Bytes read from disk so far. */
   readonly bytesRead: () => number;
-  /** Bytes of the packed file that were unpacked so far; undefined for a plain file. */
+  /** Bytes of the packed file unpacked so far; undefined for a plain file. */
   readonly unpacked: (() => number) | undefined;
 }
 
-/** @throws MillraceError LOAD_REFUSED: not there, or packed in a way that is not read here. */
+/** @throws MillraceError LOAD_REFUSED: the file is missing, or packed in an unsupported way. */
 export async function openFile(file: string, signal?: AbortSignal): Promise<OpenFile> {
   const head = await headOf(file);
   refusePacked(file, head);
@@ -37,7 +37,7 @@ export interface FileState {
   readonly changedMs: number;
 }
 
-/** @throws MillraceError LOAD_REFUSED: not there, or no file. */
+/** @throws MillraceError LOAD_REFUSED: the path is missing, or not a file. */
 export async function stateOf(file: string): Promise<FileState> {
   try {
     const found = await stat(file);
@@ -68,7 +68,7 @@ const packed: readonly { readonly magic: readonly number[]; readonly name: strin
   },
 ];
 
-/** @throws MillraceError LOAD_REFUSED: the first bytes are those of another kind of file. */
+/** @throws MillraceError LOAD_REFUSED: the first bytes belong to another kind of file. */
 export function refusePacked(file: string, head: Uint8Array): void {
   const kind = packed.find(({ magic }) => startsWith(head, magic));
   if (kind === undefined) return;
@@ -80,10 +80,10 @@ export function refusePacked(file: string, head: Uint8Array): void {
 export type Encoding = 'utf-8' | 'utf-16le' | 'utf-16be';
 
 /**
- * By the byte order mark; UTF-8 without one.
+ * Encoding by the byte order mark; UTF-8 without one.
  *
- * @param head of the unpacked text.
- * @throws MillraceError LOAD_REFUSED: the first line has NUL, so that it is UTF-16 without a mark, or no text.
+ * @param head first bytes of the unpacked text.
+ * @throws MillraceError LOAD_REFUSED: the first line has a NUL, so it is UTF-16 without a mark, or not text.
  */
 export function encodingOf(file: string, head: Uint8Array): Encoding {
   if (startsWith(head, [0xff, 0xfe])) return 'utf-16le';

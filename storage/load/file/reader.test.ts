@@ -27,7 +27,7 @@ async function read(path: string) {
 }
 
 describe('a CSV file', () => {
-  test('is read with its line numbers, whatever ends its lines, with or without a byte order mark', async () => {
+  test('is read with its line numbers for all line ends, with or without a byte order mark', async () => {
     for (const end of ['\n', '\r\n', '\r']) {
       const path = await file('plain.csv', `\ufeffa,b${end}1,"x,y"${end}${end}2,"q""q"`);
       expect((await read(path)).lines).toEqual([

@@ -1,4 +1,4 @@
-/** A CSV file, plain or gzipped, as lines of cells with their numbers; memory is bounded by a few buffers of the file. */
+/** A CSV file, plain or gzipped, as numbered lines of cells. Memory is bounded by a few buffers of the file. */
 import type { Readable } from 'node:stream';
 import { parse } from 'csv-parse/sync';
 import { MillraceError } from '../../../core/base/errors.ts';
@@ -6,12 +6,12 @@ import { encodingOf, type OpenFile, openFile, refusePacked } from './open.ts';
 
 export interface CsvLine {
   readonly cells: readonly string[];
-  /** Number of the line in the file, from 1. */
+  /** Line number in the file, from 1. */
   readonly line: number;
   readonly raw: string;
 }
 
-/** A line that is no CSV. */
+/** A line that is not valid CSV. */
 export interface BrokenLine {
   readonly line: number;
   readonly raw: string;
@@ -20,7 +20,7 @@ export interface BrokenLine {
 
 export interface CsvSource {
   readonly lines: AsyncGenerator<CsvLine>;
-  /** Bytes of the file read so far, as it is on disk. */
+  /** Bytes read from disk so far. */
   readonly bytesRead: () => number;
 }
 
@@ -35,10 +35,10 @@ export interface ReadOptions {
 const MAX_LINE = 1 << 20;
 
 /**
- * Lines end with LF, CR LF, or all with CR. A cell never spans lines here: one stray quote must cost one line, not the rest of the file. Empty lines
- * are passed over. UTF-8, or UTF-16 with a byte order mark.
+ * Reads a CSV file. Lines end with LF, CR LF, or all with CR. A cell never spans lines: one stray quote must cost one line, not the rest of
+ * the file. Empty lines are skipped. UTF-8, or UTF-16 with a byte order mark.
  *
- * @throws MillraceError LOAD_REFUSED, also while iterating: not readable, no text, packed otherwise, or broken gzip.
+ * @throws MillraceError LOAD_REFUSED, also while iterating: not readable, not text, an unsupported packing, or broken gzip.
  */
 export async function readCsv(options: ReadOptions): Promise<CsvSource> {
   const opened = await openFile(options.file, options.signal);
@@ -91,7 +91,7 @@ async function* rawLines(stream: Readable, file: string): AsyncGenerator<string>
   if (rest !== '') yield* rest.replace(/\r$/, '').split(end ?? '\r');
 }
 
-/** The characters that end the first line; undefined while its end has not been read yet. */
+/** Line end of the first line; undefined until it has been read. */
 function lineEnd(text: string): '\n' | '\r' | undefined {
   const found = /\r?\n|\r(?=[^\n])/.exec(text)?.[0];
   return found === undefined ? undefined : found === '\r' ? '\r' : '\n';

@@ -1,11 +1,11 @@
-/** Trades of a file that come too late for candles, because newer trades of their symbol came before. */
+/** Trades of a file that are too late for candles, because newer trades of their symbol came before. */
 import type { Client } from 'pg';
 import type { TradeRow } from '../rows/row.ts';
 import { type SymbolName, symbolId } from './survey.ts';
 
 export interface LateTrades extends SymbolName {
   trades: number;
-  /** Event times of the first and the last of them, milliseconds since 1970. */
+  /** First and last event time of them, milliseconds since 1970. */
   from: number;
   to: number;
 }
@@ -14,8 +14,8 @@ const symbolsPerQuery = 1_000;
 const rowsPerQuery = 5_000;
 
 /**
- * Newest event time in Postgres by symbol, milliseconds since 1970; symbols that it does not have are left out. It reads what Postgres has of these
- * symbols: trades have no index by time.
+ * Newest event time in Postgres by symbol, milliseconds since 1970; unknown symbols are left out. Reads all trades of these symbols,
+ * because trades have no index by time.
  */
 export async function newestInPostgres(
   client: Client,
@@ -36,8 +36,8 @@ export async function newestInPostgres(
 }
 
 /**
- * Rows before the limit of their symbol that Postgres does not have, by symbol: a file that was loaded before, or in part, brings none of its rows.
- * The symbol with the most comes first.
+ * Number of rows before their symbol's limit that are not in Postgres, by symbol. Rows of an earlier load of the file do not count. The
+ * symbol with the most rows comes first.
  *
  * @param limits milliseconds since 1970, by `symbolId`.
  */
@@ -64,7 +64,7 @@ export async function lateTrades(
 async function absent(client: Client, rows: readonly TradeRow[]): Promise<TradeRow[]> {
   if (rows.length === 0) return [];
   const { rows: found } = await client.query<{ at: string }>(
-    // The limit keeps this a look-up by key for each row: a join would read the whole table for each query.
+    // LIMIT forces a look-up by key for each row: a join would read the whole table for each query.
     `SELECT at FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS f(venue, symbol, trade_id, at)
        LEFT JOIN LATERAL (SELECT true AS there FROM trades t
                            WHERE (t.venue, t.symbol, t.trade_id) = (f.venue, f.symbol, f.trade_id) LIMIT 1) AS t ON true

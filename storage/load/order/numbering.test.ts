@@ -36,7 +36,7 @@ function numbered(rows: readonly Given[], sequenced = false) {
 
 const ids = (rows: readonly Given[]) => numbered(rows).map(({ tradeId }) => tradeId);
 
-/** As candles order the trades of one time. */
+/** Order of trades at one time in candles. */
 function inOrder(rows: ReturnType<typeof numbered>) {
   return rows.toSorted((a, b) => {
     if (a.executedAt !== b.executedAt) return a.executedAt < b.executedAt ? -1 : 1;

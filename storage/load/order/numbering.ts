@@ -1,11 +1,11 @@
-/** Trade ids for files without ids, and what keeps the file's order among trades of one time. */
+/** Trade ids for files without ids, and sequences that keep the file's order among trades of one time. */
 import { hash } from 'node:crypto';
 import type { ParsedRow, TradeRow } from '../rows/row.ts';
 import { symbolId } from './survey.ts';
 
-/** Rows of a symbol at one time. */
+/** Rows of a symbol with one time. */
 interface Instant {
-  /** How often each content was there. */
+  /** Number of rows by content. */
   readonly counts: Map<string, number>;
   lastId: string;
   lastSequence: bigint | null;
@@ -17,27 +17,27 @@ interface Known {
 }
 
 /**
- * An id that is made here is a hash of venue, symbol, time, price and size, and the count of that content so far. So it does not depend on the
- * file: one that was appended to, cut or sorted otherwise gives its trades the same ids. Side and conditions are no part of it: the same trade
- * loaded with another side is told as different, and not loaded twice.
+ * Numbers rows. A computed id is a hash of venue, symbol, time, price and size, and of the count of that content so far. So it does not
+ * depend on the file: an appended, cut or reordered file gives its trades the same ids. Side and conditions are not hashed: the same trade
+ * loaded with another side is reported as different, and not loaded twice.
  *
- * Candles order trades of one time by sequence (none first), then by the bytes of the id. A file without sequences tells that order by its lines.
- * A row gets a sequence, counted from 1, only where the ids would turn the order of two rows of one time round.
+ * Candles order trades of one time by sequence (none first), then by the bytes of the id. A file without sequences has this order in its
+ * lines. A row gets a sequence, counted from 1, only where the ids would reverse the order of two rows of one time.
  *
- * Memory: what a symbol had within `windowMs` before its greatest time. Made ids are exact as long as no row is older than that.
+ * Memory: each symbol's rows within `windowMs` before its greatest time. Computed ids are exact as long as no row is older than that.
  */
 export class Numbering {
   readonly #symbols = new Map<string, Known>();
   readonly #windowMs: number;
   readonly #sequenced: boolean;
 
-  /** @param sequenced the file has a column of sequences. */
+  /** @param sequenced the file has a column of sequences */
   constructor(windowMs: number, sequenced: boolean) {
     this.#windowMs = windowMs;
     this.#sequenced = sequenced;
   }
 
-  /** Times that are remembered. */
+  /** Number of times in memory. */
   get instants(): number {
     let sum = 0;
     for (const { instants } of this.#symbols.values()) sum += instants.size;
@@ -78,7 +78,7 @@ export class Numbering {
 }
 
 function madeId({ venue, symbol, executedAt, price, size }: ParsedRow, counts: Map<string, number>): string {
-  // 96 bits: equal hashes of unequal trades are not to be expected.
+  // 96 bits: a collision is not expected.
   const content = hash('sha256', [venue, symbol, executedAt, price, size].join('\u001f'), 'hex').slice(0, 24);
   const count = (counts.get(content) ?? 0) + 1;
   counts.set(content, count);

@@ -32,7 +32,7 @@ async function sorted(times: readonly number[], options: SortOptions): Promise<(
   return once;
 }
 
-test('rows come by time, those of one time by line, whatever the runs; reversed, by line from the last', async () => {
+test('rows are sorted by time and then by line for any runs; with reverse, by descending line', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(fc.nat(5), { maxLength: 30 }), fc.integer({ min: 1, max: 8 }), async (times, runRows) => {
       const expected = times.map((at, line) => [at, line] as const).toSorted(([a, i], [b, j]) => a - b || i - j);

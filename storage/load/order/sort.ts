@@ -1,4 +1,4 @@
-/** Rows in the order of their times: an external merge sort over runs on disk. Memory is bounded by one run, and a buffer per run when they are merged. */
+/** External merge sort of rows by time, over runs on disk. Memory is bounded by one run, and by one buffer per run during the merge. */
 import { createReadStream, createWriteStream } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -8,22 +8,22 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { ParsedRow } from '../rows/row.ts';
 
-/** A row with its line as the file has it. */
+/** A row with its raw line. */
 export interface FileRow {
   readonly row: ParsedRow;
   readonly raw: string;
 }
 
 export interface SortOptions {
-  /** Rows of one time in the reverse order of their lines. Default false. */
+  /** Sort rows of one time by descending line. Default false. */
   readonly reverse?: boolean;
   /** Rows per run. Default 50,000. */
   readonly runRows?: number;
-  /** Folder of the sorted runs. Default: the folder of temporary files. */
+  /** Folder of the sorted runs. Default: the system's temporary folder. */
   readonly dir?: string;
 }
 
-/** A row as text, with what it is ordered by: cells would keep the buffers of the file that they were cut from. */
+/** A row as text, with its sort key. Cells would keep the file buffers from which they were cut. */
 interface Entry {
   readonly executedAt: string;
   readonly line: number;
@@ -32,7 +32,7 @@ interface Entry {
 
 type Order = (a: Entry, b: Entry) => number;
 
-/** Holds its runs until it is disposed of; they may be read more than once. */
+/** Keeps its runs until it is disposed of; they may be read more than once. */
 export class Sorter implements AsyncDisposable {
   readonly #options: SortOptions;
   readonly #order: Order;
@@ -43,13 +43,13 @@ export class Sorter implements AsyncDisposable {
   constructor(options: SortOptions = {}) {
     this.#options = options;
     const sign = options.reverse === true ? -1 : 1;
-    // Times are texts of one width.
+    // Times are texts of equal width, so text order is time order.
     this.#order = (a, b) =>
       a.executedAt < b.executedAt ? -1 : a.executedAt > b.executedAt ? 1 : sign * (a.line - b.line);
   }
 
   async add(row: FileRow): Promise<void> {
-    // Readline ends lines at these, too, and JSON leaves them as they are.
+    // Readline also ends lines at these characters, and JSON does not escape them.
     const text = JSON.stringify(row).replaceAll('\u2028', '\\u2028').replaceAll('\u2029', '\\u2029');
     this.#entries.push({ executedAt: row.row.executedAt, line: row.row.line, text });
     if (this.#entries.length >= (this.#options.runRows ?? 50_000)) await this.#spill();
@@ -81,7 +81,7 @@ export class Sorter implements AsyncDisposable {
   }
 }
 
-/** Lines of a run: time, line and text, the text last, as it may have spaces. */
+/** Lines of a run: time, line and text. The text is last, because it may contain spaces. */
 function* portions(entries: readonly Entry[]): Generator<string> {
   for (let from = 0; from < entries.length; from += 500) {
     let lines = '';
@@ -126,7 +126,7 @@ async function* merge(runs: readonly AsyncIterator<Entry>[], order: Order): Asyn
   }
 }
 
-/** Puts the first of a heap in its place. */
+/** Restores the heap after a change of its first entry. */
 function sink(heap: Head[], order: Order): void {
   for (let at = 0; ; ) {
     let least = at;

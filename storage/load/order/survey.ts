@@ -1,4 +1,4 @@
-/** Result of one pass over a file: rows, symbols, times, and where a symbol's times step back. */
+/** Result of one pass over a file: rows, symbols, times, and backward steps in a symbol's times. */
 import type { ParsedRow } from '../rows/row.ts';
 
 export interface SymbolName {
@@ -6,7 +6,7 @@ export interface SymbolName {
   readonly symbol: string;
 }
 
-/** Key of a symbol in maps: no name has a control character. */
+/** Map key of a symbol: names have no control characters. */
 export function symbolId({ venue, symbol }: SymbolName): string {
   return `${venue}\u001f${symbol}`;
 }
@@ -17,23 +17,23 @@ export interface SymbolTimes extends SymbolName {
   earliest: number;
   latest: number;
   last: number;
-  /** Rows that are older than a row before them. */
+  /** Rows earlier than a previous row. */
   back: number;
-  /** Rows that are newer than the row before them. */
+  /** Rows later than the row directly before them. */
   forward: number;
-  /** Rows that are older than a row before them by more than the watermark delay, and their times. */
+  /** Rows earlier than a previous row by more than the watermark delay, and their times. */
   late: number;
   lateFrom: number;
   lateTo: number;
 }
 
-/** Symbols of one file that are kept in memory. */
+/** Limit of symbols of one file in memory. */
 export const mostSymbols = 100_000;
 
 export class Survey {
   readonly symbols = new Map<string, SymbolTimes>();
   readonly #watermarkDelayMs: number;
-  /** Greatest step back, milliseconds. */
+  /** Greatest backward step, milliseconds. */
   worstBackMs = 0;
   rows = 0;
 
@@ -84,17 +84,17 @@ export class Survey {
     times.lateTo = Math.max(times.lateTo, at);
   }
 
-  /** Rows that step back at all. */
+  /** Rows with a backward step. */
   get back(): number {
     return this.#sum((times) => times.back);
   }
 
-  /** Rows that step back by more than the watermark delay. */
+  /** Rows with a backward step of more than the watermark delay. */
   get late(): number {
     return this.#sum((times) => times.late);
   }
 
-  /** The newest rows of each symbol come first: lines of one time are in reverse order, too. */
+  /** Each symbol's newest rows come first, so lines of one time are in reverse order too. */
   get newestFirst(): boolean {
     return this.back > 0 && this.#sum((times) => times.forward) === 0;
   }

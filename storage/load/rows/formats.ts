@@ -13,28 +13,28 @@ export const fields = [
 ] as const;
 export type Field = (typeof fields)[number];
 
-/** `auto` tells seconds, milli-, micro- and nanoseconds apart by the number of digits: right for 1973 to 2286. */
+/** Unit of numeric timestamps. `auto` derives it from the number of digits: correct for 1973 to 2286. */
 export type TimeUnit = 'auto' | 's' | 'ms' | 'us' | 'ns';
 
 export interface Format {
   readonly about: string;
-  /** Column names per field, as `plainName` writes them; the first that the file has is taken. */
+  /** Column names by field, as `plainName` writes them; the first name in the file is used. */
   readonly columns: Readonly<Partial<Record<Field, readonly string[]>>>;
-  /** Of numeric timestamps. */
+  /** Unit of numeric timestamps. */
   readonly unit: TimeUnit;
-  /** Names for a file without a header line. */
+  /** Column names for a file without a header line. */
   readonly header?: readonly string[];
-  /** Cells of a line of a file without a header, in turn; further cells may follow. */
+  /** Patterns for the cells of a line without header, in order; further cells may follow. */
   readonly shape?: readonly RegExp[];
-  /** Given where the file has no such column. */
+  /** Venue of all rows, for a format without a venue column. */
   readonly venue?: string;
-  /** A header with all these columns is of this format. */
+  /** A header with all these columns identifies the format. */
   readonly signature?: readonly string[];
-  /** The signature alone says too little: `--venue` has to begin with the format's venue, too. */
+  /** The signature is not enough: `--venue` must also begin with the format's venue. */
   readonly ofVenue?: boolean;
-  /** Whose side the side column is. Default `taker`. */
+  /** Party whose side the side column has. Default `taker`. */
   readonly side?: 'maker' | 'taker';
-  /** The side is the sign of the size: a negative size is a sale by the taker. Default false. */
+  /** The sign of the size is the side: a negative size is a sale by the taker. Default false. */
   readonly signed?: boolean;
 }
 
@@ -43,7 +43,7 @@ const decimal = /^\d+(\.\d+)?([eE][+-]?\d+)?$/;
 const epoch = /^\d{10,19}$/;
 const flag = /^(true|false)$/i;
 
-/** The archives of BitMEX and of Bybit have the same columns; their times have another unit. */
+/** The archives of BitMEX and of Bybit have the same columns and different time units. */
 const tradeArchive = {
   signature: ['timestamp', 'symbol', 'side', 'size', 'price', 'trdmatchid'],
   ofVenue: true,
@@ -196,12 +196,12 @@ export function isFormat(name: string): name is FormatName {
   return Object.hasOwn(formats, name);
 }
 
-/** A column name without case, spaces and punctuation, so that `Trade ID`, `tradeId` and `trade_id` are one. */
+/** A column name without case, spaces and punctuation: `Trade ID`, `tradeId` and `trade_id` are equal. */
 export function plainName(name: string): string {
   return name.toLowerCase().replace(/[\s_.-]/g, '');
 }
 
-/** The format that a file's first line tells, or `auto`. @param venue of all rows, where it is given. */
+/** Format detected from the first line, or `auto`. @param venue venue of all rows, if given */
 export function detectFormat(first: readonly string[], venue: string | undefined): FormatName {
   const names = new Set(first.map((cell) => plainName(cell.trim())));
   const found = (Object.entries(formats) as [FormatName, Format][]).find(([, format]) => {
@@ -214,7 +214,7 @@ export function detectFormat(first: readonly string[], venue: string | undefined
   return found?.[0] ?? 'auto';
 }
 
-/** The line is one of a file of this format without a header. */
+/** Whether the line fits this format without a header. */
 export function fitsShape(format: Format, cells: readonly string[]): boolean {
   return format.shape?.every((cell, at) => cell.test(cells[at]?.trim() ?? '')) ?? false;
 }

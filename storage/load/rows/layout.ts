@@ -1,4 +1,4 @@
-/** The places of a file's columns, and their uses. */
+/** Positions and uses of a file's columns. */
 import { MillraceError } from '../../../core/base/errors.ts';
 import {
   detectFormat,
@@ -13,36 +13,36 @@ import {
 } from './formats.ts';
 
 export interface Column {
-  /** As the file writes it; in a file without a header, as the format calls it. */
+  /** Name in the file; without a header, the format's name for it. */
   readonly name: string;
   /** Undefined: the column is ignored. */
   readonly field?: Field;
-  /** Why it is ignored, or what its values mean. */
+  /** Reason for ignoring it, or the meaning of its values. */
   readonly note?: string;
 }
 
 export interface Layout {
   readonly format: FormatName;
-  /** Index of each field's column. */
+  /** Column index by field. */
   readonly at: Readonly<Partial<Record<Field, number>>>;
-  /** All columns of the file, in turn. */
+  /** All columns of the file, in order. */
   readonly columns: readonly Column[];
-  /** The first line is the header, not a trade. */
+  /** The first line is a header, not a trade. */
   readonly headed: boolean;
   readonly width: number;
   readonly unit: TimeUnit;
-  /** How the side is read: a word; a flag (true: sell); the sign of the size. */
+  /** Encoding of the side: a word; a flag (true: sell); the sign of the size. */
   readonly side: 'word' | 'flag' | 'sign';
-  /** The file tells the maker's side: it is turned round. */
+  /** The file has the maker's side, so sides are inverted. */
   readonly turned: boolean;
 }
 
 export interface LayoutOptions {
-  /** Default `auto`. */
+  /** Format. Default `auto`. */
   readonly format?: FormatName;
   /** Values for the whole file. */
   readonly given?: Readonly<Partial<Record<Field, string>>>;
-  /** Whose side the file tells. Default: by format and column, else the taker's. */
+  /** Party whose side the file has. Default: by format and column, else the taker. */
   readonly side?: 'maker' | 'taker';
 }
 
@@ -50,7 +50,8 @@ const flagColumns: ReadonlySet<string> = new Set(['isbuyermaker', 'sell', 'taker
 
 /**
  * @param first cells of the file's first line.
- * @throws MillraceError LOAD_REFUSED: a needed column is missing, is there twice, is also given by the caller, or the format is another one.
+ * @throws MillraceError LOAD_REFUSED: a required column is missing, occurs twice or is also given by the caller, or the file has another
+ *   format.
  */
 export function layoutOf(first: readonly string[], options: LayoutOptions = {}): Layout {
   const { given = {} } = options;
@@ -116,7 +117,7 @@ function placeFields(format: Format, { names, plain, given, first }: Header): Pa
   return at;
 }
 
-/** Names are letters; a line of a trade has none but in its flags. */
+/** Names consist of letters; the line of a trade has letters only in its flags. */
 function isHeader(format: Format, first: readonly string[]): boolean {
   if (format.header === undefined) return true;
   return first.some((cell) => /^[a-z_ ]+$/i.test(cell.trim()) && !/^(true|false)$/i.test(cell.trim()));

@@ -1,22 +1,22 @@
-/** One line of a trades file as a row of the table trades, or the reason why it is none. Pure, exact, never through a number. */
+/** Parses one line of a trades file into a row of the table trades, or rejects it with a reason. Pure, exact, never through a number. */
 import { fits, formatDecimal, PRICE_SCALE, parseDecimal } from '../../../core/values/decimal.ts';
 import { formatTimestamp, parseTimestamp } from '../../../core/values/time.ts';
 import type { Field, TimeUnit } from './formats.ts';
 import type { Layout } from './layout.ts';
 
-/** Values as COPY takes them; null is NULL. */
+/** Values in the form of COPY; null is NULL. */
 export interface ParsedRow {
   readonly line: number;
   readonly venue: string;
   readonly symbol: string;
-  /** Null where the file has no ids. */
+  /** Null for a file without ids. */
   readonly tradeId: string | null;
   readonly venueSequence: string | null;
   readonly price: string;
   readonly size: string;
   readonly side: string;
   readonly executedAt: string;
-  /** The same in milliseconds since 1970, rounded down. */
+  /** The time in milliseconds since 1970, rounded down. */
   readonly millis: number;
   readonly conditions: string | null;
 }
@@ -26,9 +26,9 @@ export interface TradeRow extends ParsedRow {
   readonly tradeId: string;
 }
 
-/** Why a line is not loaded. */
+/** The reason for which a line is not loaded. */
 export class RowError extends Error {
-  /** The reason without the line's values, to count by. */
+  /** The reason without the line's values, for counting. */
   readonly kind: string;
 
   constructor(message: string, kind = message) {
@@ -45,13 +45,13 @@ export interface RowContext {
 
 const PRECISION = 20;
 const INT64_MAX = 9_223_372_036_854_775_807n;
-/** The bounds that the table checks, microseconds: 1900 and 9999. */
+/** The limits that the table checks, microseconds: 1900 and 9999. */
 const EARLIEST = -2_208_988_800_000_000n;
 const LATEST = 253_370_764_800_000_000n;
 const MAX_TEXT = 200;
 
 /**
- * @param line number of the line in the file, from 1.
+ * @param line line number in the file, from 1
  * @throws RowError
  */
 export function parseRow(cells: readonly string[], line: number, context: RowContext): ParsedRow {
@@ -135,7 +135,10 @@ function unitOf(value: string): Exclude<TimeUnit, 'auto'> {
   return digits <= 17 ? 'us' : 'ns';
 }
 
-/** Time without a zone is UTC; a D may stand for the T, as BitMEX writes it. A date alone is not an instant and is left to be refused. */
+/**
+ * A time without a zone is UTC. A D may replace the T, as in BitMEX files. A date alone is not an instant; it is returned as it is and
+ * refused later.
+ */
 function zoned(value: string): string {
   const iso = value.replace(/ UTC$/, 'Z').replace(/^(\d{4}-\d{2}-\d{2})D/, '$1T');
   return /\d{2}:\d{2}(:\d{2}(\.\d+)?)?$/.test(iso) && !/[+-]\d{2}:?\d{2}$/.test(iso) ? `${iso}Z` : iso;
@@ -156,7 +159,7 @@ const sides: Readonly<Record<string, string>> = {
   unknown: 'unknown',
 };
 
-/** True means that the taker sold: so it is with `is_buyer_maker` and with `sell`. */
+/** True means that the taker sold, both for `is_buyer_maker` and for `sell`. */
 const flags: Readonly<Record<string, string>> = {
   true: 'sell',
   t: 'sell',
@@ -210,7 +213,7 @@ function attempt<T>(field: string, parse: () => T): T {
     return parse();
   } catch (error) {
     const { message } = error as Error;
-    // The message begins or ends with the value.
+    // The value is at the start or the end of the message.
     const fault = /^not a \w+|has more than \d+ fraction digits/.exec(message)?.[0] ?? message;
     throw new RowError(`${field}: ${message}`, `${field}: ${fault}`);
   }
