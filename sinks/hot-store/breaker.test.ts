@@ -34,7 +34,7 @@ class TestClock implements Clock {
   }
 }
 
-/** All that can go on without time goes on. */
+/** Runs everything that needs no passing of time. */
 async function settle(): Promise<void> {
   for (let round = 0; round < 5; round++) await once();
 }

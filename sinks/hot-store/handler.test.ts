@@ -221,7 +221,7 @@ test('whatever fails, in whatever portions, the table is the newest revisions of
       storeFaults,
       async (records, batchRows, chunk, transactions, stores) => {
         const harness = await Harness.open({ batchRows });
-        // A revision of a key is one value, as a processor's are.
+        // All records of one revision have the same value, as from a processor.
         for (const each of records)
           harness.send(topic, each && candle({ ...each, trade_count: BigInt(each.revision) }));
         harness.fault(topic, ...transactions);

@@ -91,7 +91,7 @@ describe('a day is complete', () => {
     expect(harness.bytes(manifests)).toBeDefined();
     const marks = (): number => harness.keys().filter((key) => key.startsWith(`cluster-1/${candles}/`)).length;
     expect(marks()).toBe(0);
-    // ohlcv takes the trade, and publishes a candle, which the sink has yet to archive.
+    // ohlcv takes the trade and publishes a candle that the sink has not archived yet.
     const writer = await log.writer('ohlcv');
     log.append({ topic: candles, partition: 0, key: null, value: Buffer.from([0]), timestamp: 0n });
     const group = (name: string, topic: string, offset: bigint) => ({

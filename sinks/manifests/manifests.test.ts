@@ -13,7 +13,7 @@ const day = '2013-11-25';
 const other = '2013-11-26';
 const folder = `cluster-1/_manifest/${trades}/${day}`;
 const success = `cluster-1/${trades}/year=2013/month=11/day=25/_SUCCESS.json`;
-/** Log time long after the days. */
+/** Log time long after the days of the tests. */
 const later = '2023-11-14T00:00:00Z';
 
 describe('a manifest', () => {
@@ -170,7 +170,7 @@ const before: StoreFault = { kind: 'before', error: lost() };
 const after: StoreFault = { kind: 'after', error: lost() };
 
 describe('a crash of the manifests', () => {
-  /** A step that writes two manifests and marks a day: transactions plan, done; four uploads. */
+  /** A step that writes two manifests and marks a day: two transactions (plan, done) and four uploads. */
   async function prepared(): Promise<ManifestHarness> {
     const harness = await ManifestHarness.open();
     await harness.list(day, other);
@@ -179,7 +179,7 @@ describe('a crash of the manifests', () => {
     return harness;
   }
 
-  /** What is in the bucket after the step that is interrupted elsewhere. */
+  /** Files in the bucket after an uninterrupted step, to compare with. */
   async function uninterrupted(): Promise<ReadonlyMap<string, string>> {
     const whole = await prepared();
     await whole.run(later);

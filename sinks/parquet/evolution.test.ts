@@ -1,4 +1,4 @@
-/** What an archived object is when the source table changes under the sink. */
+/** Archived objects while the source table changes. */
 import { describe, expect, test } from '@jest/globals';
 import { queryParquet, type Row } from '../../core/archive/fixtures/read.ts';
 import { AvroEncoder } from '../../core/avro/encoder.ts';
@@ -10,7 +10,7 @@ import { Harness, trade } from './fixtures/harness.ts';
 const topic = 'cdc.public.trades';
 const optional = (name: string, type: unknown): object => ({ name, type: ['null', type], default: null });
 
-/** The source table in one of its states: registered as Debezium registers it, so later states have greater schema ids. */
+/** The source table in one of its states. Schemas are registered as by Debezium, so later states have greater schema ids. */
 async function table(harness: Harness, ...added: object[]): Promise<(row?: object, over?: object) => void> {
   return tableOf(harness, tradeFields, added);
 }

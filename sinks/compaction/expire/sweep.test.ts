@@ -62,7 +62,7 @@ describe('what nobody lists', () => {
       if (stored) throw new Crash('killed');
     };
     await harness.seen(witness, () => harness.compact()).catch(() => undefined);
-    // Its plan waits to be finished.
+    // The plan is pending.
     expect(await harness.sweep()).toEqual([]);
     const kept = harness.store.objects.get(input?.key ?? '');
     harness.store.objects.delete(input?.key ?? '');

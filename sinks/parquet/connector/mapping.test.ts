@@ -5,7 +5,7 @@ import { MillraceError } from '../../../core/base/errors.ts';
 import { mapConnector } from './mapping.ts';
 import { rules } from './rules.ts';
 
-/** The cold sink of the design document, with topics that there are here. */
+/** The cold sink of the design document, with the topics of this repository. */
 const sink = {
   name: 'cold-storage-sink',
   config: {
