@@ -6,7 +6,7 @@ import { Published } from './published.ts';
 
 const at = { topic: 'market.candles', partition: 0 };
 
-/** Records with these timestamps, of which the first was deleted, as a replay from a snapshot at millisecond 5 finds them. */
+/** Records with these timestamps, the first one deleted, as seen by a replay from a snapshot at millisecond 5. */
 async function kept(...timestamps: readonly bigint[]): Promise<Published> {
   const log = new MemoryLog();
   log.create(at.topic, 1);

@@ -25,7 +25,7 @@ function late(effect: string, interval: string | null = null, start: string | nu
   return { ...place, processor: 'ohlcv', reason: 'LATE', effect, interval, windowStart, latenessUs: null };
 }
 
-/** `1m 12:00:00 +1 -2`: joined by the change at 1, left with that at 2. */
+/** `1m 12:00:00 +1 -2`: joined by the change at 1, left with the change at 2. */
 function taken(...steps: WindowChange[]): string[] {
   return [...windowsTaken(steps, settings).values()].map(({ interval, start, changes }) => {
     const clock = new Date(Number(start / 1000n)).toISOString().slice(11, 19);
