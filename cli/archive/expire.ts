@@ -1,4 +1,4 @@
-/** `millrace archive expire`: gives up the rows of old days. */
+/** `millrace archive expire`: expires old days. */
 import type { Command } from 'commander';
 import { MillraceError } from '../../core/base/errors.ts';
 import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
@@ -69,9 +69,10 @@ async function give(place: ArchivePlace, expiries: readonly Expiry[]): Promise<r
 }
 
 /**
- * The first day that is kept when so many are, today included.
+ * The first day to keep.
  *
- * @throws MillraceError CONFIG_INVALID: all are kept.
+ * @param retentionDays number of days to keep, today included
+ * @throws MillraceError CONFIG_INVALID: all days are kept.
  */
 export function firstKeptDay(retentionDays: number, nowMs: number): string {
   if (retentionDays === 0) {

@@ -1,4 +1,4 @@
-/** The capture as configuration describes it: definitions with their placeholders filled in, and the migrations' place. */
+/** The configured capture: connector definitions with their placeholders filled in, and the folder of the migrations. */
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Applied, type ApplyOptions, applyConnector, isRunning } from '../../connectors/apply.ts';
@@ -24,7 +24,7 @@ import type { Log } from '../../core/log/log.ts';
 import { type MigrateOptions, migrate } from '../../storage/migrate.ts';
 import { projectDir } from '../settings/config.ts';
 
-/** There is one slot, so there is one connector. @throws MillraceError CONFIG_INVALID */
+/** The single connector's definition, because there is one slot. @throws MillraceError CONFIG_INVALID */
 export async function definitionOf(config: Config): Promise<Definition> {
   const [definition] = await definitions(config);
   if (definition === undefined) throw new MillraceError('CONFIG_INVALID', 'connectors/ has no definition');
@@ -55,7 +55,7 @@ export function masksOf({ capture }: Config): Masks {
   return parseMasks(capture.masks, capture.maskSecret);
 }
 
-/** Brings the configured database up to date; sets the capture role's password when there is one. See storage/migrate.ts. */
+/** Migrates the configured database. Sets the capture role's password if one is configured. See storage/migrate.ts. */
 export function migrateDatabase(
   config: Config,
   options: Pick<MigrateOptions, 'log' | 'signal'> = {},
@@ -75,17 +75,17 @@ export function slotLost(reason: string): MillraceError {
   });
 }
 
-/** State of a capture by Postgres. */
+/** State of a capture according to Postgres. */
 export interface SourceState {
   readonly slot: Slot | undefined;
   readonly source: Source;
   readonly record: CaptureRecord;
   readonly findings: readonly SourceFinding[];
-  /** As it has to be applied: without the tables that are parked. */
+  /** The definition to apply: without parked tables. */
   readonly definition: Definition;
 }
 
-/** Asks Postgres alone. */
+/** Reads the state from Postgres only. */
 export async function sourceState(
   db: Pick<Postgres, 'query'>,
   config: Config,
@@ -105,7 +105,7 @@ export async function sourceState(
 
 export type CaptureState = SourceState & SlotState;
 
-/** The slot first, then the position: see `lossOf`. @throws MillraceError CONFIG_INVALID: a mask would let values through */
+/** Reads the slot before the position: see `lossOf`. @throws MillraceError CONFIG_INVALID: a mask would let values through */
 export async function slotState(
   config: Config,
   client: ConnectClient,
@@ -125,7 +125,7 @@ export async function slotState(
   return { ...found, ...state };
 }
 
-/** @throws MillraceError CAPTURE_INCOMPLETE: changes would not be captured, or were not */
+/** @throws MillraceError CAPTURE_INCOMPLETE: changes would not be captured, or have been missed */
 export function requireComplete(findings: readonly SourceFinding[]): void {
   const grave = findings.filter(({ effect }) => effect === 'blind' || effect === 'missed');
   if (grave.length === 0) return;
@@ -143,7 +143,9 @@ export function requireComplete(findings: readonly SourceFinding[]): void {
   );
 }
 
-/** Applies a definition that has passed `requireNoGap`, and remembers which tables were captured from then on. What is left to mend comes with it. */
+/**
+ * Applies a definition that has passed `requireNoGap`, and records the tables captured from then on. Returns the remaining findings too.
+ */
 export async function applyCapture(
   config: Config,
   client: ConnectClient,
@@ -158,10 +160,10 @@ export async function applyCapture(
 }
 
 /**
- * Before a connector is told to run. Returns the definition as it has to be applied: without parked tables.
+ * Checks that a connector can run without a gap. Returns the definition to apply: without parked tables.
  *
- * @throws MillraceError SLOT_LOST. CAPTURE_INCOMPLETE. POSITION_LOST: the connector would begin with a snapshot, and the log has those rows already, or the slot is
- *   not the one that would be made for it; or its first snapshot was interrupted, and nobody has filled it.
+ * @throws MillraceError SLOT_LOST. CAPTURE_INCOMPLETE. POSITION_LOST: the connector would begin with a snapshot although the log has those
+ *   rows already, or the slot is not the connector's own, or its first snapshot was interrupted and is not filled.
  */
 export async function requireNoGap(
   config: Config,
@@ -209,20 +211,20 @@ export async function requireNoGap(
   );
 }
 
-/** Columns of captured tables that capture or recapture cannot do right by. @throws MillraceError POSTGRES_UNREACHABLE */
+/** Columns of captured tables that the capture or a recapture cannot represent correctly. @throws MillraceError POSTGRES_UNREACHABLE */
 export async function capturedColumnTroubles(config: Config): Promise<readonly ColumnTrouble[]> {
   await using db = await connectPostgres({ url: config.postgres.url, name: 'millrace connectors' });
   await using registry = new Registry(config.registry);
   return await columnTroubles(db, registry, config.capture.prefix);
 }
 
-/** The meaning of a failed task's trace, and the rows that it stopped at. @throws MillraceError POSTGRES_UNREACHABLE */
+/** Explains a failed task's trace, with the rows at which it stopped. @throws MillraceError POSTGRES_UNREACHABLE */
 export async function explained(config: Config, trace: string): Promise<readonly string[]> {
   await using db = await connectPostgres({ url: config.postgres.url, name: 'millrace connectors' });
   return await explainFailure(db, trace);
 }
 
-/** Where captured trades are written. */
+/** The topic of captured trades. */
 export function tradesTopic({ capture }: Config): string {
   return `${capture.prefix}.public.trades`;
 }

@@ -26,13 +26,16 @@ export interface RecaptureCommand {
   readonly signal: AbortSignal;
 }
 
-/** @throws MillraceError CONFIRMATION_NEEDED without `yes`, after the plan; CAPTURE_INCOMPLETE; what preflight.ts, recapture.ts and apply.ts throw */
+/**
+ * @throws MillraceError CONFIRMATION_NEEDED without `yes`, after the plan; CAPTURE_INCOMPLETE; errors of preflight.ts, recapture.ts and
+ *   apply.ts
+ */
 export async function recaptureConnector(options: RecaptureCommand): Promise<void> {
   const { config, client, signal } = options;
   const { slot, prefix } = config.capture;
   const state = await slotState(config, client, options.definition, signal);
   const { loss, position, definition } = state;
-  // Rows that are missing afterwards would be missing again.
+  // A `blind` finding would lose changes again after the recapture.
   requireComplete(state.findings.filter(({ effect }) => effect === 'blind'));
   const parked = Object.keys(state.record.parked ?? {});
   const missed = state.findings.find(({ effect }) => effect === 'missed')?.cause;
@@ -70,18 +73,20 @@ export async function recaptureConnector(options: RecaptureCommand): Promise<voi
   else printResult(done);
 }
 
-/** A recapture that failed before it replaced the slot has lost nothing: the connector goes on as it was. */
+/** Restarts the connector unchanged. A recapture that failed before it replaced the slot has lost nothing. */
 async function goOn(config: Config, client: ConnectClient, definition: Definition): Promise<void> {
   try {
     const { loss, position } = await slotState(config, client, definition);
     if (loss === undefined && position?.unfinished === false) await client.resume(definition.name);
   } catch (error) {
-    // The first failure is the one that is told.
+    // Only the first failure is reported.
     if (!(error instanceof MillraceError)) throw error;
   }
 }
 
-/** Comparing is never wrong, and finds what no slot tells: a TRUNCATE that got past its trigger. */
+/**
+ * The reason to print. A comparison is always allowed, and finds changes that no slot shows, such as a TRUNCATE that bypassed its trigger.
+ */
 function reasonOf(connector: string, slot: string, position: SlotState['position']): string {
   if (position === undefined) return `connector ${connector} has no position`;
   if (position.unfinished)

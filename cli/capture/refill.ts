@@ -1,4 +1,4 @@
-/** `millrace repair --from-postgres`: what was lost of captured tables, read again; the plan, then the work with its progress. */
+/** `millrace repair --from-postgres`: reads the lost rows of captured tables again. A plan, then the work with its progress. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -22,11 +22,14 @@ export interface RefillCommand {
   readonly schemas: Registry;
   readonly store: ObjectStore;
   readonly signal: AbortSignal;
-  /** Says nothing meanwhile. */
+  /** Prints nothing. */
   readonly quiet: boolean;
 }
 
-/** The connector runs again when this is done, also when it fails. @throws MillraceError SLOT_LOST, and what refill.ts and apply.ts throw */
+/**
+ * Refills the lost rows. Afterwards the connector runs again, also after a failure. @throws MillraceError SLOT_LOST, and errors of
+ * refill.ts and apply.ts
+ */
 export async function refillFromPostgres({
   config,
   log,
@@ -58,7 +61,7 @@ export async function refillFromPostgres({
   }
 }
 
-/** @param lost of captured tables, also what is given up with this plan */
+/** @param lost objects of captured tables, including those that this plan gives up */
 export function printRefillPlan(lost: readonly ListedObject[]): void {
   const rows = lost.reduce((sum, object) => sum + object.rows, 0n);
   const days = new Set(lost.map(({ day }) => day));

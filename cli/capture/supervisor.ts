@@ -1,4 +1,7 @@
-/** The service `supervisor`: the connector's supervisor, the guard of its slot, the watch on the source, and the filling of an interrupted first snapshot. */
+/**
+ * The service `supervisor`: supervisor of the connector, guard of its slot, check of the source, and filling of an interrupted first
+ * snapshot.
+ */
 import { setTimeout as delay } from 'node:timers/promises';
 import { ConnectClient } from '../../connectors/client.ts';
 import type { FirstSnapshot } from '../../connectors/recapture/first-snapshot.ts';
@@ -18,7 +21,7 @@ import { SourceWatch } from './source/watch.ts';
 const slotPollMs = 5_000;
 const capturing = 'millrace-trades';
 
-/** Keeps the connector running, stops it when the slot is lost, and fills what an interrupted first snapshot has left out. */
+/** Keeps the connector running, stops it when the slot is lost, and fills an interrupted first snapshot. */
 export async function startSupervisor(context: ServiceContext): Promise<Service> {
   const { config, logger } = context;
   const { capture } = context.metrics;
@@ -68,7 +71,7 @@ export async function startSupervisor(context: ServiceContext): Promise<Service>
   };
 }
 
-/** A loss is told at every look, in the log and as a metric: the process stays, so that an alert can be made of it. */
+/** Reports a lost slot at every check, in the log and as a metric. The process keeps running, so that an alert can fire. */
 function slotGuard({ config, metrics: { capture }, logger }: ServiceContext, client: ConnectClient): SlotGuard {
   const { slot } = config.capture;
   return new SlotGuard({
@@ -147,7 +150,7 @@ interface Watched {
   readonly snapshot: FirstSnapshot;
 }
 
-/** One after the other: while a snapshot is being filled, its slot is replaced. */
+/** Runs the checks one after the other: filling a snapshot replaces its slot. */
 async function watchSlot(
   { config, metrics, logger }: ServiceContext,
   { guard, source, restarts, snapshot }: Watched,

@@ -17,7 +17,7 @@ test('candles freeze with log time: what was loaded a day later is late, and the
   await driver.run();
   const at = async (now: string) =>
     (await frozenTimes(driver.log, [symbol], millis(now), signal)).get(symbolId(symbol));
-  // The watermark is 5 s behind, candles are revised for an hour.
+  // The watermark delay is 5 s, the allowed lateness one hour.
   expect(await at('08:00:00')).toBe(millis('2013-11-25T22:59:54Z'));
   expect(await at('2025-06-03T08:00:00Z')).toBe(millis('2013-11-26T22:59:54Z'));
 

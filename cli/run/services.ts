@@ -1,4 +1,4 @@
-/** What one process can run: processors, sinks and the connector supervisor, by name. */
+/** Services that one process can run, by name: processors, sinks and the supervisor. */
 import { resolve } from 'node:path';
 import { openStore } from '../../core/archive/s3/open.ts';
 import type { ObjectStore } from '../../core/archive/s3/store.ts';
@@ -42,7 +42,7 @@ export const services: Readonly<Record<string, Start>> = {
   supervisor: startSupervisor,
 };
 
-/** @throws MillraceError CONFIG_INVALID for an unknown name. */
+/** @throws MillraceError CONFIG_INVALID: a name is unknown. */
 export function serviceNames(names: readonly string[], all: boolean): readonly string[] {
   const known = Object.keys(services);
   if (all) return known;
@@ -54,7 +54,7 @@ export function serviceNames(names: readonly string[], all: boolean): readonly s
   return [...new Set(names)];
 }
 
-/** Reads what the aliases give for its inputs now: a swap finds no reader running. */
+/** Reads the aliases of its inputs once. They stay valid, because a swap requires that no reader runs. */
 export async function startProcessor<In>(
   context: ServiceContext,
   declared: Processor<In>,
@@ -123,7 +123,7 @@ async function startManifests(context: ServiceContext): Promise<Service> {
   });
 }
 
-/** A sink over the bucket, which ends before the store does. */
+/** A sink with its object store, which closes after the sink. */
 async function startStoring(
   { config, metrics }: ServiceContext,
   name: string,
@@ -152,7 +152,7 @@ async function startStoring(
   }
 }
 
-/** Does not ask the database: while it is down the service runs and waits, and nothing else in the process does. */
+/** Does not query the database: while it is down the service runs and waits, and the other services go on. */
 async function startHotStore(context: ServiceContext): Promise<Service> {
   const { config, schemas, metrics, logger } = context;
   const { retentionDays: days, ...settings } = config.hotStore;
@@ -195,7 +195,7 @@ async function startHotStore(context: ServiceContext): Promise<Service> {
   };
 }
 
-/** Its own database, or that of the source. */
+/** URL of its own database, or of the source's if none is configured. */
 export function hotStoreUrl(config: Config): string {
   return config.hotStore.url || config.postgres.url;
 }

@@ -18,7 +18,7 @@ interface Ran {
   readonly err: string;
 }
 
-/** Runs the command line in stacks of its own; by default `home` holds them. */
+/** Runs the command line in this process's environment, without its stack. MILLRACE_HOME is `home` by default. */
 function millrace(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Ran> {
   const { MILLRACE_STACK: _, MILLRACE_TEST_STACK: __, ...rest } = process.env;
   const command = [join(projectDir, 'cli', 'main.ts'), ...args];

@@ -2,7 +2,7 @@ import { InvalidArgumentError } from 'commander';
 import { MillraceError } from '../../core/base/errors.ts';
 import { parseTimeOrDay } from '../../core/values/time.ts';
 
-/** Microseconds of a time or of a UTC day, which stands for its beginning. @throws MillraceError CONFIG_INVALID */
+/** Microseconds of a time, or of the start of a UTC day. @throws MillraceError CONFIG_INVALID */
 export function timeOf(option: string, text: string): bigint {
   try {
     return parseTimeOrDay(text);
@@ -22,20 +22,20 @@ export function wholeNumber(option: string, text: string, least: number, most = 
   throw new MillraceError('CONFIG_INVALID', `${option} ${text} is no whole number from ${least}${to}`);
 }
 
-/** Seconds of a wait, from 1. For `Command.option`. */
+/** Parses a wait in seconds, at least 1, for `Command.option`. */
 export function waitSeconds(text: string): number {
   if (/^\d{1,7}$/.test(text) && Number(text) > 0) return Number(text);
   throw new InvalidArgumentError('give a whole number of seconds.');
 }
 
-/** The end of a command that has shown its plan and was not given --yes. */
+/** The error that ends a command after its plan, without --yes. */
 export function notConfirmed(state = 'nothing was changed yet', warning = ''): MillraceError {
   return new MillraceError('CONFIRMATION_NEEDED', state, {
     remedy: `read the plan, then run the command again with --yes${warning}`,
   });
 }
 
-/** 0 lets the system choose. @throws MillraceError CONFIG_INVALID */
+/** 0 means a free port. @throws MillraceError CONFIG_INVALID */
 export function portNumber(text: string): number {
   return wholeNumber('--port', text, 0, 65_535);
 }

@@ -1,4 +1,4 @@
-/** Errors of the operating system in words, with the remedy: they come from folders, ports and disks of the user. */
+/** Readable errors of the operating system, with a remedy. Their causes are folders, ports and disks of the user. */
 import { MillraceError } from '../../core/base/errors.ts';
 
 const explanations: Readonly<Record<string, (where: string) => MillraceError>> = {
@@ -16,7 +16,7 @@ const explanations: Readonly<Record<string, (where: string) => MillraceError>> =
     }),
 };
 
-/** The error in words where it comes from the operating system, with the error as its cause; anything else as it is. */
+/** An operating-system error as a MillraceError, with the original as its cause. Any other error is returned unchanged. */
 export function explained(error: unknown): unknown {
   if (!(error instanceof Error) || error instanceof MillraceError) return error;
   const { code, path, address, port } = error as NodeJS.ErrnoException & { address?: string; port?: number };

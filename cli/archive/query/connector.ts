@@ -1,4 +1,4 @@
-/** `millrace archive connector`: what a configuration of Kafka Connect's S3 sink is here. */
+/** `millrace archive connector`: translates a configuration of Kafka Connect's S3 sink. */
 import type { Command } from 'commander';
 import { readConnector } from '../../settings/config.ts';
 import { environmentName } from '../../settings/environment.ts';

@@ -1,4 +1,4 @@
-/** `millrace archive ddl`: statements by which DuckDB or Trino read the archive from the bucket themselves. */
+/** `millrace archive ddl`: statements with which DuckDB or Trino read the archive directly from the bucket. */
 import { type Command, Option } from 'commander';
 import { normalPrefix, topicFolder } from '../../../core/archive/keys.ts';
 import type { ListedObject } from '../../../core/archive/listing/objects.ts';
@@ -67,7 +67,7 @@ SET TimeZone = 'UTC';
 ${parts.join('\n')}`;
 }
 
-/** @param epoch of the running cluster, for topics of which nothing is listed yet */
+/** @param epoch of the running cluster, for topics without listed objects */
 export function trinoScript(listed: Listed, { s3, parquet }: Pick<Config, 's3' | 'parquet'>, epoch: string): string {
   const parts = [...listed].map(([topic, objects]) => {
     const trees = new Set(objects.map(({ key }) => key.slice(0, key.indexOf('/year=') + 1)));

@@ -7,7 +7,7 @@ import { notes } from './sql.ts';
 
 class Sink extends Writable {
   text = '';
-  /** What was not written yet when more was wanted. */
+  /** Chunks written so far. */
   taken = 0;
 
   constructor() {

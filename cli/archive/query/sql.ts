@@ -60,7 +60,7 @@ async function sql(given: string, options: SqlOptions, command: Command): Promis
     progress.end();
   }
   const scratchDir = mkdtempSync(join(tmpdir(), 'millrace-sql-'));
-  // Also when a reader of the output has seen enough and the process ends at once.
+  // Also runs if the reader of the output closes it and the process ends at once.
   process.once('exit', () => rmSync(scratchDir, { recursive: true, force: true }));
   await using query = await ArchiveQuery.open({ files, scratchDir });
   const result = await query.run(statement, signal);
@@ -71,7 +71,7 @@ async function sql(given: string, options: SqlOptions, command: Command): Promis
 }
 
 function report(progress: ProgressLine, { objects, totalObjects, bytes, totalBytes }: FetchProgress): void {
-  // A few files are there before one has read the line.
+  // A few files are fetched before a progress line could be read.
   if (totalObjects < 8) return;
   const megabytes = (count: bigint): string => (Number(count) / 1e6).toFixed(1);
   progress.update({
@@ -81,7 +81,7 @@ function report(progress: ProgressLine, { objects, totalObjects, bytes, totalByt
   });
 }
 
-/** What one should know about the rows above, on standard error. */
+/** Notes about the rows above, for standard error. */
 export function notes(
   statement: string,
   { columns }: Pick<QueryResult, 'columns'>,

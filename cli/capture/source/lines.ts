@@ -1,4 +1,4 @@
-/** Lines for people about a capture beside its state: findings, gaps, parked tables, restarts. */
+/** Printed lines about a capture beside its state: findings, gaps, parked tables, restarts. */
 import type { ConnectorStatus } from '../../../connectors/client.ts';
 import type { Effect, SourceFinding } from '../../../connectors/source/findings.ts';
 import type { CaptureRecord, Parked } from '../../../connectors/source/record.ts';
@@ -11,7 +11,7 @@ const words: Readonly<Record<Effect, string>> = {
   weak: 'weak',
 };
 
-/** Two lines for each. */
+/** Two lines for each finding. */
 export function findingLines(findings: readonly SourceFinding[]): readonly string[] {
   return findings.flatMap(({ effect, cause, remedy, loses }) => [
     `${words[effect]}  ${cause}`,
@@ -26,7 +26,7 @@ export function parkedLines(parked: Parked = {}): readonly string[] {
   );
 }
 
-/** Why a connector stands still that Kafka Connect calls STOPPED, its restarts, and the order that lets the other tables go on. */
+/** The reason for the state STOPPED, the restarts, and the command that lets the other tables continue. */
 export function connectorLines(
   status: Pick<ConnectorStatus, 'state' | 'tasks'> | undefined,
   { guard }: CaptureRecord,
@@ -47,7 +47,7 @@ export function connectorLines(
   return lines;
 }
 
-/** Whether nobody has to do anything: what is weak is told, and captures. */
+/** Whether no action is needed. A `weak` finding is reported, but the capture works. */
 export function isWhole(findings: readonly SourceFinding[], record: CaptureRecord, restarts: RestartSummary): boolean {
   const parked = Object.keys(record.parked ?? {}).length > 0;
   return !parked && !restarts.failing && findings.every(({ effect }) => effect === 'weak');

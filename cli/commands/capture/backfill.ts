@@ -1,4 +1,4 @@
-/** `millrace backfill`: rows of a captured table read once more by the running connector. A plan, then the work with its progress. */
+/** `millrace backfill`: the running connector reads the rows of a captured table again. A plan, then the work with its progress. */
 import type { Command } from 'commander';
 import type { Client } from 'pg';
 import { followBackfill, requireRunning } from '../../../connectors/backfill/follow.ts';
@@ -88,7 +88,7 @@ async function backfill(table: string | undefined, options: BackfillOptions, com
   });
 }
 
-/** The one that is under way, followed or ended. */
+/** Follows or ends the running backfill. */
 async function standing(context: Context): Promise<void> {
   const { db, options, client, connector, signal } = context;
   const found = await begunBackfill(db);
@@ -138,7 +138,7 @@ async function carryOut(context: Context, table: string): Promise<void> {
   await follow(context, await begin(db, plan, { from, notified }));
 }
 
-/** One at a time: two would share Debezium's portions, and nobody could tell whose rows came. */
+/** Allows one backfill at a time: two would share Debezium's chunks, and their rows could not be told apart. */
 async function requireNone(context: Context): Promise<void> {
   const { db, client, connector, signal } = context;
   const found = await begunBackfill(db);

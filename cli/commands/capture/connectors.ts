@@ -212,7 +212,7 @@ async function restart(options: { failed?: boolean }, command: Command): Promise
     if (!(await client.restart(name, { onlyFailed: options.failed === true }))) throw unknown(name);
   }
   for (const definition of settled) {
-    // A restart is answered before it begins.
+    // Kafka Connect answers before the restart begins.
     await sleep(500);
     const { status: found } = await applyCapture(config, client, definition);
     say(`${definition.name}  ${summary(found)}`);
@@ -234,7 +234,7 @@ async function remove(options: { reset?: boolean }, command: Command): Promise<v
     say(`slot ${config.capture.slot}  ${(await dropConfigured(config)) ? 'dropped' : 'was not there'}`);
 }
 
-/** Kafka Connect refuses until the stopped connector's tasks are gone. */
+/** Repeats the call: Kafka Connect refuses it until the stopped connector's tasks are gone. */
 async function forgetOffsets(client: ConnectClient, name: string): Promise<void> {
   for (let attempt = 1; ; attempt++) {
     try {
@@ -266,7 +266,7 @@ async function supervise(options: { json?: boolean }, command: Command): Promise
         log.warn(event, `restarted ${event.connector}/${event.task}, attempt ${event.attempt}: ${event.cause}`);
         const restarts = logs.get(event.connector);
         restarts?.add(event.task, event.cause);
-        // Those that cannot be written now are written with the next one.
+        // Restarts that cannot be written now are written with the next one.
         restarts?.flush().catch((error: unknown) => log.warn({ err: error }, 'the restarts cannot be written'));
       },
       failed: (error) => log.warn({ err: error }, error.message),

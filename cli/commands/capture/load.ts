@@ -179,7 +179,7 @@ function printResult({ read, inserted, present, rejected, seconds, rejectFile, f
   for (const line of describeLate(findings)) say(line);
 }
 
-/** Rows that were found to differ while loading: the others are there. */
+/** The error for too many rejected rows; the other rows are in the table. */
 function tooMany({ rejected, inserted, present, rejectFile }: LoadResult, maxRejects: number): MillraceError {
   return new MillraceError(
     'LOAD_REFUSED',
@@ -192,7 +192,7 @@ function tooMany({ rejected, inserted, present, rejectFile }: LoadResult, maxRej
 class PhaseProgress {
   #phase: LoadProgress['phase'] | undefined;
   #line = new ProgressLine('');
-  /** Since the phase began; the one before ended then. */
+  /** Start of the phase, which is the last progress of the previous one. */
   #start = performance.now();
   #last = this.#start;
 

@@ -1,4 +1,4 @@
-/** `millrace demo`: the whole way on real parts and real trades, and the proof that nothing was lost or changed on it. */
+/** `millrace demo`: the complete path with real parts and real trades, and the proof that nothing was lost or changed. */
 import type { Command } from 'commander';
 import { Registry } from '../../../core/avro/registry/registry.ts';
 import type { Config } from '../../../core/base/config.ts';
@@ -29,7 +29,7 @@ import { printTree, readBranches } from '../storage/archive.ts';
 
 const symbol = 'BTC/USD';
 const stackName = 'demo';
-/** The week has no move of 5 % in a minute or five with three times the volume; at 2 % there is something to see. */
+/** No minute or five minutes of that week move by 5 % with three times the volume. At 2 % some do. */
 const demoSettings = { MILLRACE_ANOMALY_PRICE_CHANGE: '0.02', MILLRACE_PARQUET_FLUSH_MS: '3000' };
 
 export function register(program: Command): void {
@@ -105,7 +105,7 @@ async function demo(keep: boolean, signal: AbortSignal): Promise<boolean> {
   return ok;
 }
 
-/** A stack that somebody kept up is used as it is: loading the same trades again adds nothing. */
+/** A running stack is used unchanged: loading the same trades again adds nothing. */
 async function isRunning(): Promise<boolean> {
   try {
     return (await (await attach(stackName)).status()).every(({ running }) => running);
@@ -178,7 +178,7 @@ function printRates(rows: number, loadSeconds: number, arrivals: readonly Arriva
   }
 }
 
-/** `100000 of 100000` as people write it. */
+/** Adds thousands separators: `100,000 of 100,000`. */
 function grouped(text: string): string {
   return text.replace(/\d+/g, (digits) => Number(digits).toLocaleString('en-US'));
 }

@@ -22,7 +22,7 @@ const captured = contracts()
   .map(({ subject }) => subject.slice(0, -'-value'.length));
 
 interface Result extends Contract {
-  /** As of the registry's check; `readable` and `unreadable` are of what Kafka Connect registered. */
+  /** The result of the registry's check. `readable` and `unreadable` apply to schemas that Kafka Connect registered. */
   readonly state: 'new' | 'same' | 'compatible' | 'incompatible' | 'readable' | 'unreadable' | 'registered';
   readonly id?: number;
   readonly reason?: string;

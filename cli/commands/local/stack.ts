@@ -82,7 +82,7 @@ export function register(program: Command): void {
       const name = stackName(command);
       const host = { env: process.env, cacheDir: cacheDir() };
       const machine = await runDoctor({ name, dir: stackDir(name), host });
-      // A stack that was never started has nothing to be asked; its defaults would be the ports of another one.
+      // A stack that was never started is not asked: its default ports belong to another stack.
       const started = name === defaultStack || stackNames().includes(name);
       printFindings([...machine, ...(started ? await askStack(loadConfig(command)) : [])], options.json === true);
     });
@@ -100,7 +100,7 @@ export function register(program: Command): void {
     });
 }
 
-/** On a terminal only: a script has said what it means. @throws MillraceError CONFIRMATION_NEEDED */
+/** Asks on a terminal only. @throws MillraceError CONFIRMATION_NEEDED */
 async function confirmWipe(name: string): Promise<void> {
   if (!process.stdin.isTTY) return;
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
@@ -118,7 +118,7 @@ async function askStack(config: Config): Promise<readonly DoctorFinding[]> {
   return [...(await askKafka(config)), ...(await sourceRows(config))];
 }
 
-/** Nothing when no broker answers: the stack is not up yet. */
+/** No findings if no broker answers: the stack is not up yet. */
 async function askKafka({ kafka }: Config): Promise<readonly DoctorFinding[]> {
   try {
     await using admin = await TopicAdmin.open({ ...kafka, timeoutMs: 2_000 });

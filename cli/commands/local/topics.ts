@@ -30,7 +30,7 @@ export function register(program: Command): void {
     });
 }
 
-/** The list; or what a user's processor needs, with as many partitions as its first input has. */
+/** The list or, with a module, the topics of the user's processor, with as many partitions as its first input. */
 async function wanted(admin: TopicAdmin, module: string | undefined): Promise<readonly Topic[]> {
   if (module === undefined) return topics;
   const { name, inputs, outputs } = await importProcessor(module);

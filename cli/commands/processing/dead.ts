@@ -217,7 +217,7 @@ function planRow({ letter, verdict }: PlannedRedrive, carriedOut: boolean) {
   return { letter: letterId(letter), reason, to: `${origin.topic}/${origin.partition}`, action: verdict.action, what };
 }
 
-/** Everything that has a dead-letter topic on the cluster, also what users wrote. */
+/** All names with a dead-letter topic on the cluster, users' processors included. */
 async function allNames(config: Config): Promise<string[]> {
   const { brokers, clientId } = config.kafka;
   await using admin = await TopicAdmin.open({ brokers, clientId });
@@ -234,7 +234,7 @@ function wholeNumber(option: string, text: string): number {
   throw new MillraceError('CONFIG_INVALID', `${option} ${text} is no number from 1`);
 }
 
-/** Sixteen bytes a line, in hexadecimal and as text where they are printable; the first 256. */
+/** Sixteen bytes a line, in hexadecimal and as printable text; the first 256 bytes. */
 function hexLines(bytes: Buffer): string[] {
   const lines: string[] = [];
   for (let at = 0; at < Math.min(bytes.length, 256); at += 16) {

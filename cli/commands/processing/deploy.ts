@@ -111,7 +111,7 @@ async function diff(name: string | undefined, options: DeployOptions, command: C
   });
 }
 
-/** Our own processors that read any of these topics. */
+/** Built-in processors that read any of these topics. */
 function readersOf(config: Config, topics: readonly string[]): readonly Processor<unknown>[] {
   return Object.values(processors)
     .map(({ make }) => make(config))
@@ -119,9 +119,9 @@ function readersOf(config: Config, topics: readonly string[]): readonly Processo
 }
 
 /**
- * Readers keep positions in the topic they read, and state that came from it: neither means anything in another topic. So each starts anew, at the
- * beginning, with empty state, and then the alias is set. Positions are set in both topics, in the transactions that drop the state: wherever
- * this is interrupted, a reader starts at the beginning of whichever topic the alias gives it.
+ * Sets the alias and resets the readers. Their positions and their state are meaningless in another topic, so each starts at the beginning
+ * with empty state. Positions are set in both topics, in the transactions that drop the state. After an interruption at any point, a reader
+ * starts at the beginning of the topic that the alias gives it.
  */
 async function swap(name: string | undefined, options: DeployOptions, command: Command): Promise<void> {
   const config = loadConfig(command);
@@ -172,7 +172,7 @@ async function swap(name: string | undefined, options: DeployOptions, command: C
   });
 }
 
-/** A task writes to the partition it reads, so a reader can only be given a topic of as many partitions. */
+/** A task writes to the partition that it reads. So a reader's new topic must have the same number of partitions. */
 async function requireEqualCounts(
   admin: TopicAdmin,
   readers: readonly Processor<unknown>[],

@@ -7,7 +7,7 @@ import { services } from '../../run/services.ts';
 import { projectDir } from '../../settings/config.ts';
 import { printJson } from '../../terminal/print.ts';
 
-/** Group, state and topics go by the name. */
+/** Group, state and topics use the name, so it must be new. */
 const taken = Object.keys(services);
 
 export function register(program: Command): void {

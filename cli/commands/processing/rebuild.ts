@@ -1,4 +1,7 @@
-/** `millrace rebuild ohlcv`: frozen candles made again from the log, with what came too late for them. A plan, then the work with its progress. */
+/**
+ * `millrace rebuild ohlcv`: rebuilds frozen candles from the log, with the trades that came too late. A plan, then the work with its
+ * progress.
+ */
 import { type Command, InvalidArgumentError } from 'commander';
 import type { Config } from '../../../core/base/config.ts';
 import { MillraceError } from '../../../core/base/errors.ts';
@@ -126,7 +129,7 @@ async function follow(
   return await countRebuilt(sources, plan, given);
 }
 
-/** @throws MillraceError REBUILD_IMPOSSIBLE when the log does not have the input of some candles any more. */
+/** @throws MillraceError REBUILD_IMPOSSIBLE: the log no longer has the input of some candles. */
 function refuseIncomplete({ symbols }: RebuildPlan): void {
   const candles = symbols.reduce((sum, { incomplete }) => sum + incomplete.candles, 0);
   if (candles === 0) return;

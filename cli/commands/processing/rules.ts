@@ -34,7 +34,7 @@ interface TestOptions extends Options {
 
 interface Listed {
   readonly id: string;
-  /** Offset in the topic; -1 for the one that is built in. */
+  /** Offset in the topic; -1 for the built-in rule. */
   readonly version: bigint;
   readonly state: 'in force' | 'off' | 'invalid';
   readonly written: string | null;

@@ -64,7 +64,7 @@ export function register(program: Command): void {
     });
 }
 
-/** What is to run, by name: our own, and what users wrote. @throws MillraceError CONFIG_INVALID */
+/** The requested starts by name: built-in services and users' processors. @throws MillraceError CONFIG_INVALID */
 async function startsOf(
   names: readonly string[],
   all: boolean,
@@ -90,7 +90,7 @@ async function startsOf(
   return starts;
 }
 
-/** Versions beside those that run, each with a name, state and topics of its own. @throws MillraceError CONFIG_INVALID, TOPIC_MISSING */
+/** Variants beside the running versions, each with its own name, state and topics. @throws MillraceError CONFIG_INVALID, TOPIC_MISSING */
 async function variantsOf(
   config: Config,
   names: readonly string[],
@@ -115,9 +115,9 @@ async function variantsOf(
 }
 
 /**
- * Runs until the signal, or until no stage is left that has not failed, then ends in order.
+ * Runs until the signal, or until every stage has failed. Then it ends all stages in order.
  *
- * @throws the error of a stage that has failed and is not proven since.
+ * @throws the error of a stage that has failed and has not been proven since
  */
 async function run(
   config: Config,

@@ -110,13 +110,13 @@ function asJson({ partition, store, key, offset, timestamp, setAt, value }: Show
   return { partition, store, key, offset, timestamp, ...(setAt === undefined ? {} : { setAt }), value };
 }
 
-/** As `keyOf` reads it. */
+/** Prints a key in the form that `keyOf` reads. */
 function typed(key: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: the expression looks for control characters
   return /^"|[\u0000-\u001f\u007f]/.test(key) ? JSON.stringify(key) : key;
 }
 
-/** A key with control characters is hard to type: it may be given as JSON, as the list shows it. */
+/** Parses a key. A key with control characters is hard to type, so it may be given as JSON, as the list prints it. */
 function keyOf(text: string | undefined): string | undefined {
   if (text === undefined || !text.startsWith('"')) return text;
   try {

@@ -70,12 +70,12 @@ export function register(program: Command): void {
     });
 }
 
-/** Null: all of them. */
+/** Null: all partitions. */
 function partitionOf(text: string | undefined): number | null {
   return text === undefined ? null : partitionNumber(text);
 }
 
-/** A processor of the user's own is not in the list: a hint, not a refusal. */
+/** Warns only: a user's processor is not in the list. */
 function warnIfUnknown(name: string): void {
   if (stages.some((stage) => stage.name === name)) return;
   const known = stages.map((stage) => stage.name).join(', ');

@@ -56,7 +56,7 @@ export function register(program: Command): void {
     });
 }
 
-/** @throws MillraceError CONFIG_INVALID: the topic has no candle of the symbol or of its interval, whatever the time. */
+/** @throws MillraceError CONFIG_INVALID: the topic has no candle of the symbol or of the interval, at any time. */
 function requireKnown({ symbol, interval }: CandleQuery, { known }: FoundCandles): void {
   const intervals = known.get(symbol);
   if (intervals?.has(interval) === true) return;
@@ -99,7 +99,7 @@ function print(candles: readonly Candle[], symbol: string, interval: string): vo
   );
 }
 
-/** The chart, with its time axis, of the newest candles that fit the width. */
+/** The chart with its time axis, of the newest candles that fit the width. */
 export function drawCandles(candles: readonly Candle[], color: boolean, width: number): string[] {
   const shown = candles.filter(({ open }) => open !== null).slice(-Math.max(10, width));
   const bars = shown.map(({ open, high, low, close }) => ({
@@ -118,7 +118,7 @@ export function drawCandles(candles: readonly Candle[], color: boolean, width: n
   ];
 }
 
-/** For a place on the screen only. */
+/** Rounds, because it only chooses a row of the screen. */
 function toChart(price: bigint | null): number {
   return price === null ? 0 : Number(price) / 1e8;
 }

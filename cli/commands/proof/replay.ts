@@ -31,7 +31,7 @@ interface ReplayCommandOptions {
   readonly json?: boolean;
 }
 
-/** Side topics are for looking at, not for keeping. */
+/** Side topics are temporary. */
 const sideRetentionMs = 7 * 86_400_000;
 
 export function register(program: Command): void {
@@ -117,7 +117,7 @@ async function replayCommand(name: string | undefined, options: ReplayCommandOpt
   });
 }
 
-/** By partition. `latest` is open: the replay ends where the processor is. */
+/** Offsets by partition. `latest` gives the ends of the topic, but the replay stops at the processor's position. */
 async function offsetsOf(log: Log, groups: GroupAdmin, topic: string, place: ResetTarget): Promise<readonly bigint[]> {
   const [starts, ends] = await Promise.all([log.starts(topic), log.ends(topic)]);
   switch (place.kind) {

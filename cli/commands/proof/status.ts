@@ -1,4 +1,4 @@
-/** `millrace status`: the parts of the stack, the capture, how far behind each stage is, and how the archive stands. */
+/** `millrace status`: the parts of the stack, the capture, the lag of each stage, and the state of the archive. */
 import type { Command } from 'commander';
 import { ConnectClient, type ConnectorStatus } from '../../../connectors/client.ts';
 import { type RestartSummary, summarize } from '../../../connectors/supervision/restarts.ts';
@@ -44,7 +44,7 @@ const sideTopics = [
   'parquet.dead',
   'hot-store.dead',
 ];
-/** Counting reads the topic; more than this is told as "at least". */
+/** Counting reads the topic. A greater number is printed as "at least". */
 const countLimit = 10_000;
 
 export function register(program: Command): void {
@@ -57,7 +57,7 @@ export function register(program: Command): void {
     .action(status);
 }
 
-/** What could not be asked is told in its place: one part that is down must not hide the others. */
+/** An answer or the error in its place, so that one unreachable part does not hide the others. */
 type Asked<T> = T | { readonly error: MillraceError };
 
 async function status(options: { json?: boolean }, command: Command): Promise<void> {
@@ -142,7 +142,7 @@ function told({ slot, findings, record, restarts }: Capture): Record<string, unk
   return { slot: slot ?? null, findings, restarts, parked: record.parked ?? {}, guard: record.guard ?? null };
 }
 
-/** How far a stage is, and the members of its consumer group: none when no process runs it. */
+/** The lag of a stage, and the members of its consumer group: none if no process runs it. */
 type ShownLag = StageLag & { readonly members: readonly string[] };
 
 async function readLags(config: Config, log: KafkaLog, schemas: Registry, signal: AbortSignal): Promise<ShownLag[]> {
@@ -287,7 +287,7 @@ function printStages(lags: Asked<readonly ShownLag[]>, side: Asked<Record<string
 }
 
 function printOffsetRetention(days: Asked<number>): void {
-  if (isError(days)) return; // the stages have told that Kafka does not answer
+  if (isError(days)) return; // the lines of the stages already report that Kafka does not answer
   const warning = offsetRetentionWarning(days);
   if (warning !== undefined) say(`warning: ${warning.found}\n  remedy: ${warning.remedy}`);
 }

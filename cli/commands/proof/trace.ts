@@ -1,4 +1,4 @@
-/** `millrace trace`: any row to its LSN, its candles and its Parquet file, and back. Reads only. */
+/** `millrace trace`: follows a row to its LSN, its candles and its Parquet file, and back. Read-only. */
 import type { Command } from 'commander';
 import { openStore } from '../../../core/archive/s3/open.ts';
 import { Registry } from '../../../core/avro/registry/registry.ts';
@@ -43,7 +43,7 @@ interface ObjectOptions {
   readonly json?: boolean;
 }
 
-/** What takes no longer than this needs no progress. */
+/** Shorter work shows no progress. */
 const quietMs = 1_000;
 
 export function register(program: Command): void {
@@ -142,7 +142,7 @@ async function traceOneObject(text: string, options: ObjectOptions, command: Com
   });
 }
 
-/** What the row of an object leads to: the trade, or the candle. */
+/** The next trace of an object's row: its trade, or its candle. */
 async function furtherOf(
   config: Config,
   sources: TraceSources,
@@ -188,7 +188,7 @@ async function followCandle(
   if (!trace.ok || !trace.found) process.exitCode = 1;
 }
 
-/** Opens what a trace reads; `done` ends the line of the progress. */
+/** Opens the sources of a trace; `done` ends the progress line. */
 async function withSources(
   config: Config,
   work: (sources: TraceSources & { readonly done: () => void }, done: () => void) => Promise<void>,
@@ -232,7 +232,9 @@ async function withSources(
   }
 }
 
-/** The places of the options in each partition of the log. A time before the log's start leaves the archive to be searched, too. */
+/**
+ * Offsets of the options in each partition of the log. A time before the log's start sets no lower bound, so the archive is searched too.
+ */
 async function rangeOf(sources: TraceSources, { from, to }: RowOptions): Promise<RowTraceOptions['range']> {
   const first = from === undefined ? undefined : await offsetsOf(sources, from);
   const last = to === undefined ? undefined : await offsetsOf(sources, to);

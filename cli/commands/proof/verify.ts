@@ -81,7 +81,7 @@ export function printChecks(checks: readonly Check[]): void {
   }
 }
 
-/** Findings that are no difference, and parts that were not compared. */
+/** Prints findings that are no difference, and parts that were not compared. */
 function printAside({ missing, behind, elsewhere, parked }: Verification): void {
   printMissing(missing);
   for (const [table, { since }] of Object.entries(parked)) {
@@ -99,7 +99,7 @@ function printAside({ missing, behind, elsewhere, parked }: Verification): void 
   }
 }
 
-/** By symbol, the greatest number first. */
+/** Prints the numbers by symbol, greatest first. */
 function printMissing(missing: Verification['missing']): void {
   const symbols = new Map<string, { text: string[]; most: number }>();
   for (const { venue, symbol, interval, reason, trades } of missing) {
@@ -124,7 +124,7 @@ function printMissing(missing: Verification['missing']): void {
   if (reasons.size > 0) process.stdout.write('  the others are dead letters: `millrace dead list ohlcv`\n');
 }
 
-/** On standard error, each line once: what is waited for does not change often. */
+/** Prints the wait to standard error, each line once, because it seldom changes. */
 function waitLines(): (text: string) => void {
   let last = '';
   let saidMs = 0;

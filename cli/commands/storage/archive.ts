@@ -1,4 +1,4 @@
-/** `millrace archive`: what cold storage holds, as the archive itself lists it. */
+/** `millrace archive`: the content of cold storage, from the archive's own list. */
 import type { Command } from 'commander';
 import { readDays } from '../../../core/archive/listing/days.ts';
 import type { ListSources } from '../../../core/archive/listing/manifested.ts';
@@ -56,7 +56,7 @@ export interface Branch {
   readonly bytes: bigint;
 }
 
-/** One branch per topic and day that has files, in their order. */
+/** One branch per topic and day with files, in order. */
 export async function readBranches(
   sources: ListSources,
   topics: readonly ArchivedTopic[] = archivedTopics,

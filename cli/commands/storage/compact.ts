@@ -1,4 +1,4 @@
-/** `millrace compact`: small files of complete days into larger ones, and replaced files out of the bucket. */
+/** `millrace compact`: merges small files of complete days, and removes replaced files from the bucket. */
 import type { Command } from 'commander';
 import { MillraceError } from '../../../core/base/errors.ts';
 import { type ArchivedTopic, archivedTopics } from '../../../schemas/topics.ts';

@@ -1,4 +1,4 @@
-/** `millrace hot-store`: its partitions, and what retention makes of them. */
+/** `millrace hot-store`: its partitions, their retention, and its rebuild. */
 import { type Command, InvalidArgumentError } from 'commander';
 import { wallClock } from '../../../core/base/clock.ts';
 import { MillraceError } from '../../../core/base/errors.ts';

@@ -1,4 +1,6 @@
-/** `millrace repair`: puts objects of the archive back that are gone or damaged, byte for byte, and gives up what nothing can make again. */
+/**
+ * `millrace repair`: restores missing or damaged objects of the archive byte for byte, and gives up those that nothing can produce again.
+ */
 import { tmpdir } from 'node:os';
 import type { Command } from 'commander';
 import { capturedTables, topicOf } from '../../../connectors/recapture/rows/tables.ts';
@@ -112,7 +114,7 @@ async function repairCommand(
   });
 }
 
-/** What was lost of captured tables, and what is about to be. */
+/** Objects of captured tables that are lost, and those that this run will give up. */
 async function lostForRefill(
   place: ArchivePlace,
   { capture: { prefix } }: Config,
@@ -142,7 +144,7 @@ async function mend(
   return outcomes;
 }
 
-/** The outcomes, with that of each object that was given up. */
+/** Gives up objects. Returns all outcomes, theirs included. */
 async function giveUp(
   place: ArchivePlace,
   findings: readonly ObjectFinding[],
@@ -157,7 +159,7 @@ async function giveUp(
 
 interface RepairPlan extends Examined {
   readonly manifests: readonly { readonly key: string; readonly state: string }[];
-  /** Of what was lost, also in earlier runs, that which is read again from Postgres. */
+  /** Lost objects, also of earlier runs, that are read again from Postgres. */
   readonly toRefill: readonly ListedObject[];
 }
 
@@ -212,7 +214,7 @@ function printOutcomes(outcomes: readonly RepairResult[]): void {
   }
 }
 
-/** A key, or the URL that `millrace archive files` prints. */
+/** A key, or a URL as printed by `millrace archive files`. */
 function keyOf(text: string): string {
   return text.replace(/^s3a?:\/\/[^/]+\//, '');
 }

@@ -1,14 +1,14 @@
-/** What `millrace new processor` writes: the files of a processor that works and whose test passes, to be changed from there. */
+/** Files that `millrace new processor` writes: a working processor with a passing test, as a starting point. */
 import { MillraceError } from '../../../core/base/errors.ts';
 
 export interface ScaffoldOptions {
   /** Lower-case letters, digits and dashes. */
   readonly name: string;
-  /** What the test is run by: jest inside this repository, node's own runner elsewhere. */
+  /** The test runner: jest inside this repository, Node's own elsewhere. */
   readonly runner: 'jest' | 'node';
 }
 
-/** File names and contents. @throws MillraceError CONFIG_INVALID for a name that cannot be one. */
+/** File contents by name. @throws MillraceError CONFIG_INVALID: the name is not allowed. */
 export function scaffoldProcessor({ name, runner }: ScaffoldOptions): ReadonlyMap<string, string> {
   if (!/^[a-z][a-z0-9]*(-[a-z0-9]+)*$/.test(name) || name.length > 40) {
     throw new MillraceError('CONFIG_INVALID', `${JSON.stringify(name)} cannot be a processor's name`, {

@@ -1,4 +1,4 @@
-/** The trace of a candle, for people. */
+/** Prints the trace of a candle. */
 import { formatTrimmed, PRICE_SCALE } from '../../../core/values/decimal.ts';
 import { formatLsn } from '../../../core/values/lsn.ts';
 import type { CandleTrace, InputTrace } from '../../../proof/trace/candle/trace.ts';

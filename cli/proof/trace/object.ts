@@ -1,4 +1,4 @@
-/** The trace of an object, for people. */
+/** Prints the trace of an object. */
 import type { FileView, ObjectTrace, RowInFile } from '../../../proof/trace/object/trace.ts';
 import { aligned, findingLines, labelled, manifestLine, shorter, values } from './lines.ts';
 

@@ -1,4 +1,4 @@
-/** The trace of a row, for people. */
+/** Prints the trace of a row. */
 import type { Partials, WindowTrace } from '../../../proof/trace/candle/revisions.ts';
 import type { AnomalyView } from '../../../proof/trace/row/anomalies.ts';
 import type { ChangeLocation } from '../../../proof/trace/row/located.ts';
@@ -52,7 +52,7 @@ function postgresLines({ postgres, changes }: RowTrace): string[] {
   ];
 }
 
-/** The first change that is in the same object: what the object is was said there. */
+/** The first change in the same object: the object was described there. */
 function firstIn(before: readonly ChangeTrace[], { archive }: ChangeTrace): bigint | undefined {
   const key = archive.object?.key;
   return key === undefined ? undefined : before.find((each) => each.archive.object?.key === key)?.offset;
