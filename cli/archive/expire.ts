@@ -21,13 +21,11 @@ interface ExpireOptions {
 export function register(group: Command): void {
   group
     .command('expire')
-    .description(
-      'give up the rows of old days: shows the plan, and acts with --yes; the files go with a later millrace compact',
-    )
-    .argument('[topic]', `one of ${archivedTopics.join(', ')}; without it all`, archivedTopic)
-    .option('--before <day>', 'days before this one, YYYY-MM-DD; default: as compact.retentionDays says', dayOf)
-    .option('--dry-run', 'show what would be given up; change nothing, exit with 0')
-    .option('--yes', 'carry it out')
+    .description('expire old days; shows the plan, and acts with --yes. A later millrace compact removes the files')
+    .argument('[topic]', `one of ${archivedTopics.join(', ')}; default: all`, archivedTopic)
+    .option('--before <day>', 'days before this one, YYYY-MM-DD; default: by compact.retentionDays', dayOf)
+    .option('--dry-run', 'show the plan; change nothing, exit with 0')
+    .option('--yes', 'carry out the plan')
     .option('--json', 'print JSON')
     .action(expire);
 }

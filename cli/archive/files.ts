@@ -19,7 +19,7 @@ export function register(group: Command): void {
   group
     .command('files')
     .description(
-      'print the exact list of files that hold a topic; reading a prefix instead can meet files of unfinished cuts',
+      'print the exact list of files that hold a topic; a prefix of the bucket can contain files of unfinished cuts',
     )
     .argument('<topic>', `one of ${archivedTopics.join(', ')}`, archivedTopic)
     .option('--day <day>', 'only files of this day, YYYY-MM-DD', dayOf)

@@ -8,9 +8,9 @@ export function register(group: Command): void {
   group
     .command('connector')
     .description(
-      "show what the configuration of Kafka Connect's S3 sink becomes here, setting by setting; nothing is changed",
+      "translate a configuration of Kafka Connect's S3 sink to Millrace, setting by setting; changes nothing",
     )
-    .argument('<file>', "the connector's JSON, as Connect's API takes it or answers it")
+    .argument('<file>', "the connector's JSON, in the format of Connect's API")
     .option('--json', 'print JSON')
     .action((file: string, options: { readonly json?: boolean }) => {
       const { taken } = readConnector(file);

@@ -22,8 +22,8 @@ type Listed = ReadonlyMap<ArchivedTopic, readonly ListedObject[]>;
 export function register(group: Command): void {
   group
     .command('ddl')
-    .description('print statements by which DuckDB or Trino read the archive from the bucket themselves')
-    .addOption(new Option('--for <engine>', 'whose words').choices(['duckdb', 'trino']).makeOptionMandatory())
+    .description('print statements with which DuckDB or Trino read the archive directly from the bucket')
+    .addOption(new Option('--for <engine>', 'SQL dialect').choices(['duckdb', 'trino']).makeOptionMandatory())
     .argument('[topic]', `one of ${archivedTopics.join(', ')}; default: all`, archivedTopic)
     .option('--day <day>', 'DuckDB: only files of this day, YYYY-MM-DD', dayOf)
     .option('--from <day>', 'DuckDB: only files of this day and later', dayOf)

@@ -26,15 +26,15 @@ export function register(group: Command): void {
   group
     .command('sql')
     .description(
-      `run one SELECT of DuckDB over exactly the listed files: ${viewNames.join(', ')}, or a topic by its own name; nothing is written`,
+      `run one SELECT of DuckDB over exactly the listed files: ${viewNames.join(', ')}, or a topic by its own name; writes nothing`,
     )
     .argument('<statement>', 'the SELECT; - reads it from standard input')
     .option('--day <day>', 'only files of this day, YYYY-MM-DD', dayOf)
     .option('--from <day>', 'only files of this day and later', dayOf)
     .option('--to <day>', 'only files of this day and earlier', dayOf)
-    .option('--limit <rows>', 'print at most so many rows', rowsOf)
+    .option('--limit <rows>', 'maximum number of rows to print', rowsOf)
     .option('--json', 'print JSON; 64-bit integers, decimals and times as text')
-    .addOption(new Option('--csv', 'print CSV; null is nothing, an empty text is ""').conflicts('json'))
+    .addOption(new Option('--csv', 'print CSV; null is an empty cell, an empty text is ""').conflicts('json'))
     .action(sql);
 }
 

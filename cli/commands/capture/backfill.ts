@@ -40,12 +40,12 @@ export function register(program: Command): void {
   program
     .command('backfill')
     .description(
-      'read rows of a captured table once more, beside live changes: for tables and archive, never for candles; shows the plan, and acts with --yes',
+      'read rows of a captured table again, beside live changes; for tables and archive, never for candles; shows the plan, and acts with --yes',
     )
-    .argument('[table]', 'trades or instruments; without it the backfill that is under way is followed')
+    .argument('[table]', 'trades or instruments; default: follow the running backfill')
     .option('--where <condition>', "only rows that match, as after WHERE: executed_at >= '2026-01-01'")
-    .option('--stop', 'end the one that is under way; what was read stays')
-    .option('--yes', 'carry it out')
+    .option('--stop', 'end the running backfill; rows that were read stay')
+    .option('--yes', 'carry out the plan')
     .option('--wait <seconds>', 'longest wait without a new row', waitSeconds, 120)
     .option('--json', 'print JSON')
     .action(backfill);

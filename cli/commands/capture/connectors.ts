@@ -38,8 +38,8 @@ export function register(program: Command): void {
     .description('capture: apply, watch and repair the connectors of connectors/*.json');
   group
     .command('apply')
-    .description('validate, create or change what differs, and wait until it runs')
-    .option('--timeout <seconds>', 'how long it may take to run', '60')
+    .description('validate, apply the differences, and wait until all run')
+    .option('--timeout <seconds>', 'longest wait until all run', '60')
     .option('--json', 'print JSON')
     .action(apply);
   group
@@ -50,7 +50,7 @@ export function register(program: Command): void {
   group
     .command('status')
     .description(
-      'connectors, tasks, their restarts, the replication slot, and what the source does not give; exits with 1 unless all run as defined and all is captured',
+      'show connectors, tasks, restarts, the replication slot and findings about the source; exits with 1 unless all run as defined and all is captured',
     )
     .option('--trace', 'print the whole trace of a failed task')
     .option('--json', 'print JSON')
@@ -58,42 +58,45 @@ export function register(program: Command): void {
   group
     .command('restart')
     .description('restart the connectors and their tasks, and wait until they run')
-    .option('--failed', 'only what failed')
+    .option('--failed', 'only failed connectors and tasks')
     .action(restart);
   group
     .command('delete')
     .description(
       'delete the connectors; offsets and replication slot stay, and the slot keeps WAL, unless --reset is given',
     )
-    .option('--reset', 'delete offsets and slot too: then only `recapture` begins anew, unless the topics are deleted')
+    .option(
+      '--reset',
+      'delete offsets and slot too; the capture then begins again only with `recapture`, unless the topics are deleted',
+    )
     .action(remove);
   group
     .command('recapture')
     .description(
-      'fill the gap that a lost slot leaves: writes what the log lacks, once; shows the plan, and acts with --yes',
+      'fill the gap after a lost slot: writes the changes that the log lacks, once; shows the plan, and acts with --yes',
     )
-    .option('--yes', 'carry it out')
+    .option('--yes', 'carry out the plan')
     .option('--json', 'print JSON')
     .action(recaptureCommand);
   group
     .command('park')
     .description('leave a broken table out, so that the others go on; shows the plan, and acts with --yes')
     .argument('<table>', 'trades or instruments')
-    .option('--yes', 'carry it out')
+    .option('--yes', 'carry out the plan')
     .action((table: string, options: { yes?: boolean }, command: Command) =>
       parking(parkTable, table, options, command),
     );
   group
     .command('unpark')
-    .description('take a parked table up again and fill what was missed of it; shows the plan, and acts with --yes')
+    .description('capture a parked table again and fill its gap; shows the plan, and acts with --yes')
     .argument('<table>', 'trades or instruments')
-    .option('--yes', 'carry it out')
+    .option('--yes', 'carry out the plan')
     .action((table: string, options: { yes?: boolean }, command: Command) =>
       parking(unparkTable, table, options, command),
     );
   group
     .command('supervise')
-    .description('restart failed tasks with growing waits, until stopped')
+    .description('restart failed tasks with growing waits, until a signal')
     .option('--json', 'log JSON lines, also on a terminal')
     .action(supervise);
 }

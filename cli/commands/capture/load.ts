@@ -33,29 +33,25 @@ export function register(program: Command): void {
   const group = program.command('load').description('load files into the captured tables');
   group
     .command('trades')
-    .description('load a CSV file of trades, plain or gzipped; a second load adds nothing, an interrupted one goes on')
+    .description(
+      'load a CSV file of trades, plain or gzipped; a repeated load adds nothing, an interrupted load continues',
+    )
     .argument('<file>', 'CSV file')
-    .option('--venue <name>', 'venue of all rows, where the file has no such column')
-    .option('--symbol <name>', 'symbol of all rows, where the file has no such column')
+    .option('--venue <name>', 'venue of all rows, if the file has no such column')
+    .option('--symbol <name>', 'symbol of all rows, if the file has no such column')
     .option('--format <name>', `meaning of the columns: ${Object.keys(formats).join(', ')}`, 'auto')
     .option(
       '--side <whose>',
-      "whose side the file tells, maker or taker; it is stored as the taker's (default: by format, else taker)",
+      "meaning of the side in the file, maker or taker; it is stored as the taker's (default: by format, else taker)",
     )
-    .option('--delimiter <char>', 'between columns', ',')
-    .option('--check', 'look at the file and at what Postgres has, print what was found, and load nothing')
-    .option(
-      '--sort',
-      'load the rows in the order of their times; needs as much disk in TMPDIR as the unpacked file has',
-    )
-    .option('--allow-late', 'load trades that will be late for candles, too')
-    .option('--max-rejects <rows>', 'load the others when up to so many rows cannot be loaded', '0')
-    .option('--rejects <file>', 'where rows go that cannot be loaded (default: <file>.rejects.csv)')
+    .option('--delimiter <char>', 'column delimiter', ',')
+    .option('--check', 'check the file against Postgres, print the findings, and load nothing')
+    .option('--sort', 'load the rows in the order of their times; needs disk in TMPDIR for the unpacked file')
+    .option('--allow-late', 'also load trades that will be late for candles')
+    .option('--max-rejects <rows>', 'maximum number of rejected rows; the others are loaded', '0')
+    .option('--rejects <file>', 'file for rejected rows (default: <file>.rejects.csv)')
     .option('--batch <rows>', 'rows per transaction', '10000')
-    .option(
-      '--json',
-      'print what was found, and the counts, as JSON; without counts when nothing is loaded for what was found',
-    )
+    .option('--json', 'print findings and counts as JSON; without counts if the findings prevent the load')
     .addHelpText('after', () => {
       const lines = Object.entries(formats).map(([name, { about }]) => `  ${name.padEnd(11)} ${about}`);
       return `\nFormats:\n${lines.join('\n')}\n${explanation}`;
@@ -63,11 +59,11 @@ export function register(program: Command): void {
     .action(run);
   group
     .command('synthetic')
-    .description('write a file of made-up trades for load tests: the same options give the same bytes')
+    .description('write a file of generated trades for load tests; equal options give equal bytes')
     .argument('<file>', 'CSV file to write')
     .option('--rows <count>', 'trades', '200000')
     .option('--symbols <count>', 'symbols', '8')
-    .option('--seed <number>', 'another seed, other trades', '1')
+    .option('--seed <number>', 'seed of the generator', '1')
     .option('--per-second <count>', 'trades per second of event time', '100')
     .action(synthetic);
 }

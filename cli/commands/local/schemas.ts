@@ -32,7 +32,7 @@ export function register(program: Command): void {
   const group = program.command('schemas').description('the Avro contracts: compare, register, generate');
   group
     .command('check')
-    .description('compare every schema with the registry; changes nothing and exits with 1 when one would break')
+    .description('compare every schema with the registry; changes nothing, and exits with 1 if one is incompatible')
     .option('--json', 'print JSON')
     .action(check);
   group
@@ -42,19 +42,19 @@ export function register(program: Command): void {
     .action(push);
   group
     .command('level')
-    .description('what the registry lets Kafka Connect make of a captured table: show it, or set it')
+    .description('show or set the compatibility level of the schemas that Kafka Connect registers for a captured table')
     .argument('<topic>', `one of ${captured.join(', ')}`, capturedTopic)
-    .argument('[level]', 'BACKWARD, or NONE to let a schema through that is refused', levelOf)
+    .argument('[level]', 'BACKWARD, or NONE to accept a refused schema', levelOf)
     .option('--json', 'print JSON')
     .action(level);
   group
     .command('gen')
     .description('write schemas/gen from schemas/*/*.avsc')
-    .option('--check', 'write nothing; exit with 1 when a file differs')
+    .option('--check', 'write nothing; exit with 1 if a file differs')
     .action(gen);
   group
     .command('release')
-    .description('keep the present schemas as the released ones, with which later changes are compared')
+    .description('copy the present schemas to the released ones, with which later changes are compared')
     .action(release);
 }
 

@@ -29,17 +29,17 @@ const say = (line: string): void => {
 export function register(program: Command): void {
   program
     .command('up')
-    .description('install what is missing, start the local stack and bring it up to date; harmless when it runs')
+    .description('install missing parts, start the local stack and set it up; harmless on a running stack')
     .addOption(
       new Option('--with <what>', 'also start monitoring: Prometheus, and Alertmanager if it is on the PATH').choices([
         'monitoring',
       ]),
     )
     .addOption(
-      new Option('--brokers <count>', 'brokers of a new stack; 3 keep each topic three times (default: 1)').choices([
-        '1',
-        '3',
-      ]),
+      new Option(
+        '--brokers <count>',
+        'brokers of a new stack; with 3, each topic has three replicas (default: 1)',
+      ).choices(['1', '3']),
     )
     .action(async (options: { with?: string; brokers?: string }, command: Command) => {
       const { brokers } = options;
@@ -66,17 +66,19 @@ export function register(program: Command): void {
 
   program
     .command('logs')
-    .description('the last lines of the log of one part, or of all')
+    .description('print the last log lines of one part, or of all')
     .argument('[part]', 'postgres, kafka, kafka2, kafka3, connect, registry, minio, prometheus or alertmanager')
-    .option('-n, --lines <count>', 'how many lines', '40')
-    .option('-f, --follow', 'go on with what is written, until Ctrl-C')
+    .option('-n, --lines <count>', 'number of lines', '40')
+    .option('-f, --follow', 'print new lines until Ctrl-C')
     .action(async (part: string | undefined, options: { lines: string; follow?: boolean }, command: Command) => {
       await showLogs(stackName(command), part, wholeNumber('--lines', options.lines, 0), options.follow === true);
     });
 
   program
     .command('doctor')
-    .description('check what the local stack needs of this machine, and what the capture needs of Postgres, if it runs')
+    .description(
+      'check the requirements of the local stack on this machine, and those of the capture in Postgres if it runs',
+    )
     .option('--json', 'print JSON')
     .action(async (options: { json?: boolean }, command: Command) => {
       const name = stackName(command);
@@ -89,8 +91,8 @@ export function register(program: Command): void {
 
   program
     .command('setup')
-    .description('bring running parts to the state that Millrace needs: database, topics, registry, bucket, connectors')
-    .option('--no-connectors', 'leave the connectors as they are')
+    .description('set up running parts for Millrace: database, topics, registry, bucket, connectors')
+    .option('--no-connectors', 'leave the connectors unchanged')
     .action(async (options: { connectors: boolean }, command: Command) => {
       const signal = untilSignal();
       const onRetry = (error: unknown): void => say(`tries again: ${error instanceof Error ? error.message : error}`);

@@ -11,8 +11,8 @@ export function register(program: Command): void {
   const group = program.command('topics').description('compare and create the topics that schemas/topics.ts lists');
   group
     .command('diff')
-    .description('show what differs; changes nothing and exits with 1 when something does')
-    .option('--module <file>', 'those of your own processor, instead')
+    .description('show differences; changes nothing, and exits with 1 on a difference')
+    .option('--module <file>', 'topics of your own processor, instead')
     .option('--json', 'print JSON')
     .action(async (options: { module?: string }, command: Command) => {
       const plan = await withAdmin(command, async (admin) => planTopics(admin, await wanted(admin, options.module)));
@@ -22,7 +22,7 @@ export function register(program: Command): void {
   group
     .command('apply')
     .description('create missing topics and alter settings; a changed partition count is refused')
-    .option('--module <file>', 'those of your own processor, instead')
+    .option('--module <file>', 'topics of your own processor, instead')
     .option('--json', 'print JSON')
     .action(async (options: { module?: string }, command: Command) => {
       const plan = await withAdmin(command, async (admin) => applyTopics(admin, await wanted(admin, options.module)));

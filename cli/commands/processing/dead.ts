@@ -47,30 +47,32 @@ const collect = (value: string, before: readonly string[]): readonly string[] =>
 export function register(program: Command): void {
   const group = program
     .command('dead')
-    .description('dead letters: the records that a processor or sink refused, whole, with the reason');
+    .description('dead letters: records that a processor or sink refused, with the reason');
   group
     .command('list')
     .description('list dead letters, the newest of each processor last, with their reasons')
     .argument('[name]', 'processor or sink; default: all that have a dead-letter topic')
-    .option('--filter <condition>', `only those that meet it, repeatable: ${filterHelp}`, collect, [])
-    .option('--last <n>', 'at most so many of each processor, the newest', '50')
+    .option('--filter <condition>', `only letters that meet it, repeatable: ${filterHelp}`, collect, [])
+    .option('--last <n>', 'maximum number for each processor, the newest', '50')
     .option('--json', 'print JSON')
     .action(list);
   group
     .command('show')
-    .description('show one dead letter: origin, reason, and its content decoded where that is possible')
+    .description('show one dead letter: origin, reason, and its content, decoded if possible')
     .argument('<name>', 'processor or sink')
-    .argument('<letter>', 'partition/offset, as `list` shows it')
+    .argument('<letter>', 'partition/offset, from `list`')
     .option('--json', 'print JSON')
     .action(show);
   group
     .command('redrive')
-    .description('send dead letters to where they came from, marked, each once; shows the plan, and acts with --yes')
-    .argument('<name>', 'processor or sink: only it takes the records again, other readers pass over them')
-    .option('--filter <condition>', `only those that meet it, repeatable: ${filterHelp}`, collect, [])
-    .option('--max-attempts <n>', 'leave alone what was tried so often already', '3')
-    .option('--dry-run', 'show what would be sent; change nothing, exit with 0')
-    .option('--yes', 'carry it out')
+    .description(
+      'send dead letters to their origin partitions again, marked, each once; shows the plan, and acts with --yes',
+    )
+    .argument('<name>', 'processor or sink; other readers skip the records')
+    .option('--filter <condition>', `only letters that meet it, repeatable: ${filterHelp}`, collect, [])
+    .option('--max-attempts <n>', 'skip letters with this many attempts', '3')
+    .option('--dry-run', 'show the plan; change nothing, exit with 0')
+    .option('--yes', 'carry out the plan')
     .option('--json', 'print JSON')
     .action(redriveCommand);
 }

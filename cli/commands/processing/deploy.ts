@@ -31,34 +31,31 @@ interface DeployOptions {
 export function register(program: Command): void {
   const group = program
     .command('deploy')
-    .description('a new version of a processor beside the one that runs: compare them, swap their readers, drop one');
+    .description('run a variant of a processor beside the running version: compare, swap their readers, drop one');
   const step = (name: string, description: string): Command =>
     group
       .command(name)
       .description(description)
       .argument('[processor]', 'its name')
-      .requiredOption('--suffix <suffix>', 'names the version beside it, e.g. green')
-      .option('--module <file>', 'your own processor, instead of a name')
+      .requiredOption('--suffix <suffix>', 'name of the variant, e.g. green')
+      .option('--module <file>', 'module of your own processor, instead of a name')
       .option('--json', 'print JSON');
-  step(
-    'start',
-    'create the topics of a version beside the one that runs; run it with: millrace run NAME --suffix SUFFIX',
-  )
-    .option('--partitions <n>', 'of its outputs; default: as its input')
+  step('start', 'create the topics of a variant; run it with: millrace run NAME --suffix SUFFIX')
+    .option('--partitions <n>', 'partitions of its outputs; default: as its input')
     .action(start);
   step('diff', 'compare the newest value of each key in the outputs of both; exits with 1 on a difference').action(
     diff,
   );
-  step('swap', 'give readers the outputs of the version beside, by an alias; shows the plan, and acts with --yes')
-    .option('--back', 'give them the original again')
-    .option('--yes', 'carry it out')
+  step('swap', 'give readers the outputs of the variant, by an alias; shows the plan, and acts with --yes')
+    .option('--back', 'give readers the original again')
+    .option('--yes', 'carry out the plan')
     .action(swap);
-  step('drop', 'delete the topics of the version beside; shows the plan, and acts with --yes')
-    .option('--yes', 'carry it out')
+  step('drop', 'delete the topics of the variant; shows the plan, and acts with --yes')
+    .option('--yes', 'carry out the plan')
     .action(drop);
   group
     .command('list')
-    .description('show the aliases: which topic readers are given for which')
+    .description('show the aliases: each name and the topic that readers get for it')
     .option('--json', 'print JSON')
     .action(list);
 }

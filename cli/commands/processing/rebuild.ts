@@ -41,7 +41,7 @@ export function register(program: Command): void {
   program
     .command('rebuild')
     .description(
-      'make frozen candles again from the log, with the trades that came too late for them; shows the plan, and acts with --yes',
+      'rebuild frozen candles from the log, with the trades that came too late for them; shows the plan, and acts with --yes',
     )
     .argument('<processor>', 'ohlcv', (name: string) => {
       if (name !== 'ohlcv') throw new InvalidArgumentError('only ohlcv has candles.');
@@ -55,9 +55,9 @@ export function register(program: Command): void {
     .option('--to <time>', 'only windows that begin before this event time: a time, or a UTC day', (text: string) =>
       timeOf('--to', text),
     )
-    .option('--late', 'candles of every symbol that did not take a change')
-    .option('--yes', 'carry it out')
-    .option('--wait <seconds>', 'longest wait for ohlcv while it takes no order', waitSeconds, 60)
+    .option('--late', 'candles of every symbol with a change that was not applied')
+    .option('--yes', 'carry out the plan')
+    .option('--wait <seconds>', 'longest wait for ohlcv to take an order', waitSeconds, 60)
     .option('--json', 'print JSON, with every candle')
     .action(rebuild);
 }

@@ -37,20 +37,20 @@ export function register(program: Command): void {
     .command('run')
     .description('run processors, sinks and the connector supervisor in this process, until a signal')
     .argument('[name...]', `any of ${Object.keys(services).join(', ')}`)
-    .option('--all', 'run all of them')
+    .option('--all', 'run all')
     .option(
       '--module <file>',
-      'run your own processor from this module, repeatable',
+      'module of your own processor, repeatable',
       (file, files: readonly string[]) => [...files, file],
       [],
     )
-    .option('--suffix <suffix>', 'run the version beside, with topics that `deploy start` made')
+    .option('--suffix <suffix>', 'run a variant, with the topics of `deploy start`')
     .option(
       '--route <fields>',
-      'with --suffix: fields of the keys that outputs are partitioned by, when their number differs',
+      'with --suffix: key fields that partition the outputs, if their number of partitions differs',
       'venue,symbol',
     )
-    .option('--port <port>', 'port of /health, /ready and /metrics; 0 takes a free one')
+    .option('--port <port>', 'port of /health, /ready and /metrics; 0: a free one')
     .action(async (names: readonly string[], options: RunOptions, command: Command) => {
       const warnings: string[] = [];
       const config = loadConfig(command, (message) => warnings.push(message));

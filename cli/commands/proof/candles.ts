@@ -28,12 +28,12 @@ export function register(program: Command): void {
   program
     .command('candles')
     .description('show the candles of a symbol: the newest revision of each, as a chart and a table')
-    .argument('<symbol>', 'as the venue spells it, e.g. BTC/USD')
+    .argument('<symbol>', "symbol in the venue's spelling, e.g. BTC/USD")
     .option('--interval <interval>', 'length of the windows, e.g. 1m or 5m', '1m')
-    .option('--venue <venue>', 'only of this venue')
+    .option('--venue <venue>', 'only this venue')
     .option('--from <time>', 'windows that start at or after, a day or a time in ISO 8601')
     .option('--to <time>', 'windows that start before, a day or a time in ISO 8601')
-    .option('--last <n>', 'at most so many, the newest', '60')
+    .option('--last <n>', 'maximum number of candles, the newest', '60')
     .option('--json', 'print JSON: exact decimals as text')
     .action(async (symbol: string, options: CandleOptions, command: Command) => {
       const config = loadConfig(command);

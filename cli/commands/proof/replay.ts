@@ -38,33 +38,33 @@ export function register(program: Command): void {
   program
     .command('replay')
     .description(
-      'run a processor over its history again, with the code of now; its own topics, state and offsets stay untouched',
+      'run a processor over its history again, with the present code; its own topics, state and offsets stay untouched',
     )
     .argument('[processor]', 'its name')
     .option(
       '--from <place>',
-      'compare or write what the input from here on causes: earliest, an offset, or a time (ISO 8601)',
+      'compare or write the outputs of the input from here on: earliest, an offset, or a time (ISO 8601)',
       'earliest',
     )
-    .option('--to <place>', 'up to here: latest is where the processor is', 'latest')
+    .option('--to <place>', 'end of the input; latest: the position of the processor', 'latest')
     .option('--partition <n>', 'only this partition')
     .option(
       '--verify',
-      'compare keys and values with what was published; exits with 1 on any difference. The default without --into',
+      'compare keys and values with the published records; exits with 1 on any difference. The default without --into',
     )
     .option('--into <suffix>', 'write outputs to side topics, e.g. market.candles.SUFFIX')
     .option('--replace', 'with --into: delete side topics of that name first')
     .addOption(
       new Option(
         '--settings <when>',
-        'those of then, as the journal has them, or those of now. Default: then, with --into now',
+        'past settings from the journal, or present ones. Default: then; with --into: now',
       ).choices(['then', 'now']),
     )
     .option(
       '--from-cold',
-      'read archived input from its Parquet files as far as they go, and only then from Kafka: for history that Kafka has no more',
+      'read archived input from its Parquet files as far as they go, then from Kafka; for history that Kafka has deleted',
     )
-    .option('--module <file>', 'your own processor, instead of a name')
+    .option('--module <file>', 'module of your own processor, instead of a name')
     .option('--json', 'print JSON')
     .action(replayCommand);
 }

@@ -51,7 +51,7 @@ export function register(program: Command): void {
   program
     .command('status')
     .description(
-      'parts of the stack, capture, each stage with its processes and its lag in records and in log time, and the archive: what is listed, and what compaction and expiry owe',
+      'show the parts of the stack, the capture, each stage with its processes and its lag in records and log time, and the archive with pending compaction and expiry',
     )
     .option('--json', 'print JSON')
     .action(status);

@@ -50,7 +50,7 @@ export function register(program: Command): void {
   const group = program
     .command('trace')
     .description(
-      'follow a row to its LSN, candles and Parquet file, and back; exits with 1 on a difference, or when nothing was found',
+      'follow a row to its LSN, candles and Parquet file, and back; exits with 1 on a difference, or if nothing is found',
     )
     .argument('[table]')
     .argument('[key...]')
@@ -65,30 +65,30 @@ export function register(program: Command): void {
     });
   group
     .command('trades')
-    .description('a row of public.trades: every change of it, what was made of each, and where each is archived')
-    .argument('<venue>', 'as the row has it')
-    .argument('<symbol>', 'as the venue spells it, e.g. BTC/USD')
-    .argument('<trade-id>', 'as the row has it; after -- when it begins with a dash')
+    .description('trace a row of public.trades: every change of it, its outputs, and its place in the archive')
+    .argument('<venue>', 'venue of the row')
+    .argument('<symbol>', "symbol in the venue's spelling, e.g. BTC/USD")
+    .argument('<trade-id>', 'trade id of the row; after -- if it begins with a dash')
     .option('--from <place>', 'only changes from here on in the log: an offset, or a time of capture (ISO 8601)')
-    .option('--to <place>', 'only changes before')
+    .option('--to <place>', 'only changes before this place')
     .option('--json', 'print JSON')
     .action(traceTrade);
   group
     .command('candle')
-    .description('a candle: its revisions, the trades it was made of, and whether a recompute from them gives the same')
+    .description('trace a candle: its revisions and its trades, compared with a recomputation from them')
     .argument('<venue>')
-    .argument('<symbol>', 'as the venue spells it, e.g. BTC/USD')
-    .argument('<interval>', 'as configured: 1m, 5m, 5m/1m, session')
+    .argument('<symbol>', "symbol in the venue's spelling, e.g. BTC/USD")
+    .argument('<interval>', 'a configured interval: 1m, 5m, 5m/1m, session')
     .argument('<window-start>', 'ISO 8601, e.g. 2013-11-25T12:00:00Z')
-    .option('--revision <n>', 'look into this revision; default: the newest')
-    .option('--trades <n>', 'name at most so many of its trades', '20')
+    .option('--revision <n>', 'the revision to trace; default: the newest')
+    .option('--trades <n>', 'maximum number of its trades to list', '20')
     .option('--json', 'print JSON')
     .action(traceOneCandle);
   group
     .command('object')
-    .description('an object of the archive: the offsets, cut, LSNs and schema it was made of')
-    .argument('<object>', 'key or URL, as archive files prints it')
-    .option('--offset <n>', 'look up this offset in it, and follow its row')
+    .description('trace an object of the archive: its offsets, cut, LSNs and schema')
+    .argument('<object>', 'key or URL, from archive files')
+    .option('--offset <n>', 'find this offset in the object, and follow its row')
     .option('--json', 'print JSON')
     .action(traceOneObject);
 }

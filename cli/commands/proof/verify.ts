@@ -26,13 +26,13 @@ export function register(program: Command): void {
   program
     .command('verify')
     .description(
-      'prove that candles and archive equal Postgres, beside live traffic too; exits with 1 on any difference',
+      'prove that candles and archive equal Postgres, also under live traffic; exits with 1 on any difference',
     )
     .option('--table <name>', `compare ${tableNames.join(', ')} alone, repeatable`, table, [])
-    .option('--day <day>', 'only rows whose event time is on this UTC day, YYYY-MM-DD', dayOf)
-    .option('--wait <seconds>', 'longest wait without progress for the stages to take what Postgres shows', seconds, 60)
-    .option('--every <seconds>', 'again and again, until a signal; the last verdict is served as metrics', seconds)
-    .option('--port <port>', 'with --every: port of /health, /ready and /metrics; 0 takes a free one', portNumber, 0)
+    .option('--day <day>', 'only rows with an event time on this UTC day, YYYY-MM-DD', dayOf)
+    .option('--wait <seconds>', 'longest wait for the stages without progress', seconds, 60)
+    .option('--every <seconds>', 'repeat until a signal; serves the last verdict as metrics', seconds)
+    .option('--port <port>', 'with --every: port of /health, /ready and /metrics; 0: a free one', portNumber, 0)
     .option('--json', 'print JSON, with rows and row hashes by table, day and partition')
     .action(async (options: VerifyCommandOptions, command: Command) => {
       const config = loadConfig(command);

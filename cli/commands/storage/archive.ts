@@ -32,8 +32,8 @@ export function register(program: Command): void {
     });
   group
     .command('days')
-    .description('print how each day stands: open, complete or reopened, with its newest manifest')
-    .argument('[topic]', `one of ${archivedTopics.join(', ')}; without it all`, archivedTopic)
+    .description('print the state of each day (open, complete, reopened or expired) and its newest manifest')
+    .argument('[topic]', `one of ${archivedTopics.join(', ')}; default: all`, archivedTopic)
     .option('--json', 'print JSON, with ranges, hashes and keys')
     .action(async (topic: ArchivedTopic | undefined, options: { json?: boolean }, command: Command) => {
       const signal = untilSignal(() => new MillraceError('INTERRUPTED', 'interrupted'));

@@ -25,13 +25,13 @@ export function register(program: Command): void {
   program
     .command('compact')
     .description(
-      'put the small files of complete days into larger ones, sorted by key and time, and remove replaced files that nobody can be reading; safe beside everything that runs, and to run again',
+      'merge small files of complete days, sorted by key and time, and remove replaced files after the grace of readers; safe while everything runs, and repeatable',
     )
-    .argument('[topic]', `one of ${archivedTopics.join(', ')}; without it all`, archivedTopic)
+    .argument('[topic]', `one of ${archivedTopics.join(', ')}; default: all`, archivedTopic)
     .option('--day <day>', 'only this day, YYYY-MM-DD', dayOf)
     .option('--from <day>', 'only this day and later', dayOf)
     .option('--to <day>', 'only this day and earlier', dayOf)
-    .option('--dry-run', 'show what would be done; change nothing')
+    .option('--dry-run', 'show the plan; change nothing')
     .option('--json', 'print JSON')
     .action(compact);
 }

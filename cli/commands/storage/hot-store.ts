@@ -42,17 +42,17 @@ export function register(program: Command): void {
     });
   group
     .command('retention')
-    .description('drop the partitions of days that are not kept any more; shows the plan, and acts with --yes')
+    .description('drop the partitions of expired days; shows the plan, and acts with --yes')
     .option('--days <n>', 'days of event time to keep, today included; default: hotStore.retentionDays', daysOf)
-    .option('--dry-run', 'show what would be dropped; change nothing, exit with 0')
-    .option('--yes', 'carry it out')
+    .option('--dry-run', 'show the plan; change nothing, exit with 0')
+    .option('--yes', 'carry out the plan')
     .option('--json', 'print JSON')
     .action(retention);
   group
     .command('rebuild')
     .description('empty the tables and read the topics again from their beginning; shows the plan, and acts with --yes')
-    .option('--dry-run', 'show what would be read; change nothing, exit with 0')
-    .option('--yes', 'carry it out')
+    .option('--dry-run', 'show the plan; change nothing, exit with 0')
+    .option('--yes', 'carry out the plan')
     .option('--json', 'print JSON')
     .action(rebuildCommand);
 }

@@ -35,18 +35,18 @@ export function register(program: Command): void {
   program
     .command('repair')
     .description(
-      'find listed files that are gone from the bucket or damaged, and put them back byte for byte, from the log; good files are never touched',
+      'find listed files that are missing or damaged in the bucket, and restore them byte for byte from the log; good files are never changed',
     )
-    .argument('[topic]', `one of ${archivedTopics.join(', ')}; without it all`, archivedTopic)
+    .argument('[topic]', `one of ${archivedTopics.join(', ')}; default: all`, archivedTopic)
     .option('--day <day>', 'only files of this day, YYYY-MM-DD', dayOf)
     .option('--object <key...>', 'only these files')
-    .option('--give-up', 'record files as lost that nothing can make again: they are listed no more, and told as lost')
+    .option('--give-up', 'record files that nothing can produce again as lost; they are no longer listed')
     .option(
       '--from-postgres',
-      'give up as well, and read again from Postgres what it still has of all that was ever lost; stops the connector meanwhile',
+      'also give up, and read rows of all lost files again from Postgres; stops the connector meanwhile',
     )
-    .option('--dry-run', 'show what would be done, and change nothing')
-    .option('--yes', 'do it')
+    .option('--dry-run', 'show the plan; change nothing')
+    .option('--yes', 'carry out the plan')
     .option('--json', 'print JSON')
     .action(repairCommand);
 }
