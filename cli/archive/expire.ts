@@ -47,10 +47,10 @@ async function expire(topic: ArchivedTopic | undefined, options: ExpireOptions, 
       }
       for (const { topic: name, day, state } of kept)
         say(`kept: ${name} ${day} is ${state ?? 'without a manifest'}, not COMPLETE`);
-      say(`${rows.length} days before ${before} ${carryOut ? 'were given up' : 'would be given up'}`);
+      say(`${rows.length} days before ${before} ${carryOut ? 'have expired' : 'would expire'}`);
     }
     if (carryOut || options.dryRun === true || rows.length === 0) return;
-    throw notConfirmed('nothing was given up yet', '; there is no way back once the files are removed');
+    throw notConfirmed('nothing has expired yet', '; there is no way back once the files are removed');
   });
 }
 
@@ -74,7 +74,7 @@ async function give(place: ArchivePlace, expiries: readonly Expiry[]): Promise<r
  */
 export function firstKeptDay(retentionDays: number, nowMs: number): string {
   if (retentionDays === 0) {
-    throw new MillraceError('CONFIG_INVALID', 'nothing says which days are old: compact.retentionDays is 0', {
+    throw new MillraceError('CONFIG_INVALID', 'no day is old: compact.retentionDays is 0', {
       remedy: 'give --before DAY, or set MILLRACE_COMPACT_RETENTION_DAYS',
     });
   }

@@ -62,7 +62,7 @@ export function urlOf(s3: Pick<Config['s3'], 'directory' | 'bucket'>, { key }: P
 /** Parses an option, for commander. @throws InvalidArgumentError */
 export function archivedTopic(text: string): ArchivedTopic {
   const found = archivedTopics.find((topic) => topic === text);
-  if (found === undefined) throw new InvalidArgumentError(`Archived are ${archivedTopics.join(', ')}.`);
+  if (found === undefined) throw new InvalidArgumentError(`Give one of ${archivedTopics.join(', ')}.`);
   return found;
 }
 
@@ -70,7 +70,7 @@ export function archivedTopic(text: string): ArchivedTopic {
 export function dayOf(text: string): string {
   const time = /^\d{4}-\d\d-\d\d$/.test(text) ? Date.parse(`${text}T00:00:00Z`) : Number.NaN;
   if (Number.isNaN(time) || new Date(time).toISOString().slice(0, 10) !== text) {
-    throw new InvalidArgumentError('A day is written YYYY-MM-DD.');
+    throw new InvalidArgumentError('Write a day as YYYY-MM-DD.');
   }
   return text;
 }

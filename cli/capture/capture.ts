@@ -71,7 +71,7 @@ export function migrateDatabase(
 
 export function slotLost(reason: string): MillraceError {
   return new MillraceError('SLOT_LOST', `${reason}: changes are missing`, {
-    remedy: 'Run `millrace connectors recapture`: it shows what it would do, and fills the gap with --yes.',
+    remedy: 'Run `millrace connectors recapture`: it shows its plan, and fills the gap with --yes.',
   });
 }
 
@@ -132,12 +132,10 @@ export function requireComplete(findings: readonly SourceFinding[]): void {
   const lines = grave.map(({ cause, remedy }) => `  ${cause}\n    ${remedy}`);
   throw new MillraceError(
     'CAPTURE_INCOMPLETE',
-    `the source does not give all that has to be captured:\n${lines.join('\n')}`,
+    `the source does not provide all changes to capture:\n${lines.join('\n')}`,
     {
-      remedy: `Do what stands below each line${
-        grave.some(({ loses }) => loses)
-          ? ', then run `millrace connectors recapture` for the rows that were missed.'
-          : '.'
+      remedy: `Follow the remedy below each line${
+        grave.some(({ loses }) => loses) ? ', then run `millrace connectors recapture` to fill the missed rows.' : '.'
       }`,
     },
   );
@@ -182,10 +180,10 @@ export async function requireNoGap(
     if (running) return state.definition;
     throw new MillraceError(
       'POSITION_LOST',
-      `the first snapshot of connector ${definition.name} was interrupted: it would write again what it has written already`,
+      `the first snapshot of connector ${definition.name} was interrupted, and a restart would write its rows again`,
       {
         remedy:
-          'The supervisor (`millrace run supervisor`) fills what is missing by itself; without one run `millrace connectors recapture`.',
+          'The supervisor (`millrace run supervisor`) fills the missing rows; without one run `millrace connectors recapture`.',
       },
     );
   }
@@ -194,10 +192,10 @@ export async function requireNoGap(
     if (slot === undefined || running) return state.definition;
     throw new MillraceError(
       'POSITION_LOST',
-      `connector ${definition.name} has no position, ${topic} has no records, and there is a replication slot ${slot.slot}: it is that of a log that is gone`,
+      `connector ${definition.name} has no position, ${topic} has no records, and replication slot ${slot.slot} exists: it belongs to a log that is gone`,
       {
         remedy:
-          'Run `millrace connectors delete --reset`, which drops the slot, then `millrace connectors apply`: a first snapshot that misses nothing needs a slot made for it.',
+          'Run `millrace connectors delete --reset`, which drops the slot, then `millrace connectors apply`: a complete first snapshot needs a new slot.',
       },
     );
   }
@@ -205,8 +203,7 @@ export async function requireNoGap(
     'POSITION_LOST',
     `connector ${definition.name} has no position, and ${topic} has records: its first snapshot would count them twice`,
     {
-      remedy:
-        'Run `millrace connectors recapture`: it shows what it would do, and writes what the log lacks with --yes.',
+      remedy: 'Run `millrace connectors recapture`: it shows its plan, and writes the missing changes with --yes.',
     },
   );
 }

@@ -45,8 +45,8 @@ export function firstSnapshot(parts: FirstSnapshotParts): FirstSnapshot {
     },
     reset: async (signal) => {
       if (await hasRecords(log, topic)) {
-        throw new MillraceError('POSITION_LOST', `${topic} has records, and the registry no schema of them`, {
-          remedy: 'Bring the registry back: what the log knows cannot be read without it.',
+        throw new MillraceError('POSITION_LOST', `${topic} has records, and the registry lacks their schema`, {
+          remedy: 'Restore the registry: the log cannot be read without it.',
         });
       }
       await client.deleteOffsets(connector, signal);

@@ -46,7 +46,7 @@ export async function startSupervisor(context: ServiceContext): Promise<Service>
       },
       failed: (error) => {
         capture.connectUp.set(0);
-        logger.warn({ err: error }, 'Kafka Connect cannot be asked');
+        logger.warn({ err: error }, 'Kafka Connect does not answer');
       },
     },
   });
@@ -86,7 +86,7 @@ function slotGuard({ config, metrics: { capture }, logger }: ServiceContext, cli
       await using db = await connect(config, signal);
       if (!(await lockSlot(db, slot))) return;
       await dropSlot(db, slot, signal);
-      logger.warn({ slot }, 'the slot was dropped: it is of the time before Postgres was restored');
+      logger.warn({ slot }, 'the slot was dropped: it was made before Postgres was restored');
     },
     memory: guardMemory(config),
     listener: {
@@ -101,7 +101,7 @@ function slotGuard({ config, metrics: { capture }, logger }: ServiceContext, cli
         capture.slotLost.set({ slot }, 1);
         if (first) logger.error({ err: slotLost(reason) }, 'capture is stopped: changes are missing');
       },
-      kept: () => logger.info({ slot }, 'slot and position fit again: capture goes on'),
+      kept: () => logger.info({ slot }, 'slot and position match again: the capture continues'),
     },
   });
 }
@@ -129,12 +129,13 @@ function snapshotOf({ config, log, schemas, logger }: ServiceContext, client: Co
       return await sourceState(db, config, await definitionOf(config));
     },
     listener: {
-      interrupted: () => logger.warn({ slot }, 'the first snapshot was interrupted: what is missing is being filled'),
+      interrupted: () => logger.warn({ slot }, 'the first snapshot was interrupted: the missing rows are being filled'),
       filled: ({ tables, untold }) => {
-        logger.info({ slot, tables }, 'the first snapshot was filled by comparison: capture goes on');
-        if (untold.length > 0) logger.warn({ untold }, 'tables whose rows come with their next change');
+        logger.info({ slot, tables }, 'the first snapshot was filled by comparison: the capture continues');
+        if (untold.length > 0)
+          logger.warn({ untold }, 'tables that were never captured: each row follows with its next change');
       },
-      begunAnew: () => logger.info({ slot }, 'no trade had been captured: the first snapshot begins anew'),
+      begunAnew: () => logger.info({ slot }, 'no trade had been captured: the first snapshot starts again'),
     },
   });
 }
@@ -169,7 +170,7 @@ async function watchSlot(
       if (guard.loss === undefined) metrics.capture.slotLost.set({ slot: config.capture.slot }, 0);
     });
     await attempt('the restarts cannot be written', () => restarts.flush());
-    await attempt('the source cannot be looked at', () => source.look(signal));
+    await attempt('the source cannot be checked', () => source.look(signal));
     if (guard.loss === undefined) {
       await attempt('the first snapshot cannot be filled', () => snapshot.look(signal));
     }

@@ -71,7 +71,7 @@ export async function follow(options: FollowOptions): Promise<readonly Arrival[]
       const stuck = arrivals.find(({ ms }) => ms === undefined)?.stage ?? 'the last candles';
       throw new MillraceError(
         'PIPELINE_STUCK',
-        `after ${Math.round(elapsed / 1000)} s not everything is there: ${stuck}`,
+        `after ${Math.round(elapsed / 1000)} s these stages are not done: ${stuck}`,
         {
           remedy: `read ${pipeline.log}, and millrace status --stack ${options.config.stack.name}`,
         },

@@ -27,7 +27,7 @@ export function describeFindings(findings: Findings): string[] {
     ...(columns.some(({ field, note }) => field === 'side' || (field === 'size' && note !== undefined))
       ? []
       : ['side      unknown: the file has none']),
-    ...(findings.madeIds ? ['ids       made of time, price, size and their count: the file has none'] : []),
+    ...(findings.madeIds ? ['ids       generated from time, price, size and their count: the file has none'] : []),
     `rows      ${rowsOf(findings)}`,
     ...orderOf(findings),
   ];
@@ -45,7 +45,7 @@ export function describeFindings(findings: Findings): string[] {
 export function describeLate({ order, late }: Findings): string[] {
   const found = union(order.sorted ? [] : order.late, late ?? []);
   if (found.length === 0) return [];
-  const lines = ['trades were loaded that are late for candles. Once they are captured, make the candles again:'];
+  const lines = ['some loaded trades are late for candles. When they are captured, rebuild the candles:'];
   for (const { venue, symbol, from, to } of found.slice(0, mostNamed)) {
     lines.push(
       `  millrace rebuild ohlcv --venue ${quoted(venue)} --symbol ${quoted(symbol)} --from ${time(from)} --to ${time(to + 1)}`,

@@ -49,8 +49,7 @@ export async function importProcessor(path: string): Promise<Processor<unknown>>
   if (processor === undefined || found.length > 1) {
     const what = found.length === 0 ? 'no processor' : `several: ${found.map((each) => each.name).join(', ')}`;
     throw new MillraceError('CONFIG_INVALID', `${path} exports ${what}`, {
-      remedy:
-        'export one constant made by defineProcessor; one that needs settings has to be called with them in the module',
+      remedy: 'export one constant made by defineProcessor; if it needs settings, call it with them in the module',
     });
   }
   return processor;

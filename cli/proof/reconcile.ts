@@ -51,8 +51,7 @@ export async function reconcile(
       );
       if (missing.length > 0) logger.warn({ missing: missing.slice(0, maxExamples) }, 'trades are in no candle');
       if (ok) logger.info({ checks: checks.length }, 'no differences');
-      else
-        logger.error({ wrong, parked: Object.keys(parked) }, 'there are differences, or tables that are not captured');
+      else logger.error({ wrong, parked: Object.keys(parked) }, 'there are differences or parked tables');
     } catch (error) {
       if (signal.aborted) return;
       metrics.failed(error instanceof MillraceError ? error.code : 'UNKNOWN');

@@ -209,7 +209,7 @@ async function candlesShown(
       for (const check of proof.checks) onCheck(check);
       return proof;
     }
-    onWait('open candles have to be shown');
+    onWait('open candles are not published yet');
     await delay(config.ohlcv.partialMs + 1_500);
   }
 }

@@ -122,7 +122,7 @@ async function until(holds: () => boolean): Promise<void> {
   expect(holds()).toBe(true);
 }
 
-test('a stage that fails for good stops alone, is named with its code, and goes on from what is committed when it can', async () => {
+test('a stage that fails permanently stops alone, is named with its code, and continues from its commits when it can', async () => {
   const poisoned = new Set(['sink']);
   const { stages, clock, taken, send, ask, up, signal } = await run(['candles', 'sink'], poisoned);
   expect([await up('candles'), await up('sink')]).toEqual([1, 1]);

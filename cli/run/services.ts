@@ -49,7 +49,9 @@ export function serviceNames(names: readonly string[], all: boolean): readonly s
   const unknown = names.filter((name) => !known.includes(name));
   if (names.length === 0 || unknown.length > 0) {
     const what = names.length === 0 ? 'nothing to run' : `no processor or sink is called ${unknown.join(', ')}`;
-    throw new MillraceError('CONFIG_INVALID', what, { remedy: `name some of ${known.join(', ')}, or say --all` });
+    throw new MillraceError('CONFIG_INVALID', what, {
+      remedy: `name one or more of ${known.join(', ')}, or use --all`,
+    });
   }
   return [...new Set(names)];
 }
@@ -166,8 +168,8 @@ async function startHotStore(context: ServiceContext): Promise<Service> {
     settings,
     metrics,
     onBreaker: (open, err) => {
-      if (open) logger.warn({ name, err }, 'the hot store takes nothing: its partitions wait');
-      else logger.info({ name }, 'the hot store takes rows again');
+      if (open) logger.warn({ name, err }, 'the hot store is unavailable: its partitions wait');
+      else logger.info({ name }, 'the hot store is available again');
     },
   });
   const inputs = sink.topics.map((topic) => [topic] as [string]);
@@ -255,7 +257,7 @@ function logRestore(logger: Logger, task: { name: string; partition: number }, e
     logger.info({ ...task, records, percent }, 'restoring');
   } else if (event.rebuilt !== undefined) {
     const { records, rebuilt } = event;
-    logger.info({ ...task, records, because: rebuilt }, 'the local copy of the state was made anew from the changelog');
+    logger.info({ ...task, records, because: rebuilt }, 'the local copy of the state was restored from the changelog');
   } else {
     logger.debug({ ...task, records: event.records }, 'restored');
   }

@@ -210,6 +210,6 @@ test('a home below a file is told with its remedy, and is not unexpected', async
   const file = join(home, 'file');
   writeFileSync(file, '');
   const { code, err } = await millrace(['up'], { MILLRACE_HOME: join(file, 'home') });
-  expect([code, err]).toEqual([1, expect.stringContaining('a part of this path is no folder [CONFIG_INVALID]')]);
+  expect([code, err]).toEqual([1, expect.stringContaining('a part of this path is not a folder [CONFIG_INVALID]')]);
   expect(err).toContain('remedy: Correct the path.');
 });

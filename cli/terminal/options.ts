@@ -7,7 +7,7 @@ export function timeOf(option: string, text: string): bigint {
   try {
     return parseTimeOrDay(text);
   } catch (cause) {
-    throw new MillraceError('CONFIG_INVALID', `${option} ${text} is no time`, {
+    throw new MillraceError('CONFIG_INVALID', `${option} ${text} is not a time`, {
       cause,
       remedy: 'Write it as 2013-11-25 or 2013-11-25T12:00:00Z.',
     });
@@ -19,7 +19,7 @@ export function wholeNumber(option: string, text: string, least: number, most = 
   const number = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN;
   if (number >= least && number <= most) return number;
   const to = most === Number.MAX_SAFE_INTEGER ? '' : ` to ${most}`;
-  throw new MillraceError('CONFIG_INVALID', `${option} ${text} is no whole number from ${least}${to}`);
+  throw new MillraceError('CONFIG_INVALID', `${option} ${text} is not a whole number from ${least}${to}`);
 }
 
 /** Parses a wait in seconds, at least 1, for `Command.option`. */
@@ -43,7 +43,9 @@ export function portNumber(text: string): number {
 /** @throws MillraceError CONFIG_INVALID */
 export function partitionNumber(text: string): number {
   if (/^\d{1,6}$/.test(text)) return Number(text);
-  throw new MillraceError('CONFIG_INVALID', `--partition ${text} is no partition`, { remedy: 'give a number from 0' });
+  throw new MillraceError('CONFIG_INVALID', `--partition ${text} is not a partition`, {
+    remedy: 'give a number from 0',
+  });
 }
 
 /** @throws MillraceError CONFIG_INVALID */

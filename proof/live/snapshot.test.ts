@@ -47,7 +47,7 @@ test('32 bits of a transaction id are compared in the epoch of the snapshot', as
   expect(await seen(shot, change((3n << 32n) + 12n, 1_500n))).toBe(false);
 });
 
-test('an id that has come again is told by the place in the WAL', async () => {
+test('an id after a wrap-around is recognised by the place in the WAL', async () => {
   const shot = snapshot('90:100:95');
   expect(await seen(shot, change(95n, 399n))).toBe(true);
   expect(await seen(shot, change(101n, 399n))).toBe(true);

@@ -63,7 +63,7 @@ describe('a compaction that is killed', () => {
     }
   });
 
-  test('again and again is finished by whoever comes last', async () => {
+  test('again and again is finished by the last owner', async () => {
     await using harness = await small();
     const rows = await harness.rowsOf(await harness.listed());
     for (let at = 1; at <= 10; at++) {
@@ -77,7 +77,7 @@ describe('a compaction that is killed', () => {
     expect(steps.filter((kind) => kind === 'COMPACTED')).toHaveLength(2);
   });
 
-  test('finishes a plan from what was listed when it was made, whatever came since', async () => {
+  test('finishes a plan from the objects listed when it was made, after any later changes', async () => {
     await using harness = await small();
     // The plan, two inputs, then the upload.
     await harness.seen(crashAt(4, 'before').witness, () => harness.compact()).catch(() => undefined);
@@ -90,7 +90,7 @@ describe('a compaction that is killed', () => {
   });
 });
 
-test('a zombie commits nothing: its owner is another, and what it stores is what that one lists', async () => {
+test('a zombie commits nothing, and the objects that it stores are those that the new owner lists', async () => {
   await using harness = await small();
   const rows = await harness.rowsOf(await harness.listed());
   let second: Promise<unknown> | undefined;
@@ -116,7 +116,7 @@ test('a zombie commits nothing: its owner is another, and what it stores is what
   ).toEqual(listed.map(({ key }) => key).sort());
 });
 
-test('an answer that the log lost is no second compaction', async () => {
+test('a lost answer of the log causes no second compaction', async () => {
   for (const fault of ['abort', 'unknown-committed', 'unknown-aborted'] as const) {
     for (const passing of [0, 1]) {
       await using harness = await small();
@@ -134,7 +134,7 @@ test('an answer that the log lost is no second compaction', async () => {
   }
 });
 
-test('whoever reads the list, or follows the manifests, has each row once: whatever is archived, listed, compacted, killed and removed meanwhile', async () => {
+test('readers of the list and of the manifests have each row once, during any archiving, compaction, kill and removal', async () => {
   const action = fc.oneof(
     {
       weight: 3,

@@ -161,7 +161,7 @@ test('a day is read from its manifest, and from the log only what came after', a
   expect(Math.min(...from.map(Number))).toBeGreaterThan(20);
 });
 
-test('a manifest that is gone, altered, or in a bucket that does not answer is made up for by the log', async () => {
+test('the log replaces a manifest that is missing, altered, or in a bucket that does not answer', async () => {
   await using harness = await many();
   await harness.settle();
   const { log, schemas } = harness.manifests.archive;

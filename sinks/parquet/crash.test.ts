@@ -208,7 +208,7 @@ describe('a crash of the Parquet sink', () => {
     );
   });
 
-  test('anywhere keeps the planned cut, whatever arrives before the next owner', async () => {
+  test('anywhere keeps the planned cut, with any records that arrive before the next owner', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(step, { minLength: 2, maxLength: 24 }),

@@ -144,7 +144,7 @@ describe('a cut over a change of the source table', () => {
     expect(JSON.parse(footer['millrace.avro_schema'] ?? '')).toEqual(await harness.schemas.byId(newest));
   });
 
-  test('has columns by its own range alone: what was read before changes nothing', async () => {
+  test('has columns by its own range alone: records that were read before change nothing', async () => {
     const make = async (...cuts: number[]) => {
       const harness = await Harness.open();
       const states = [await table(harness, optional('fee', 'long')), await table(harness)];
@@ -157,7 +157,7 @@ describe('a cut over a change of the source table', () => {
     expect(await make(1, 1)).toBe(await make(0, 1));
   });
 
-  test('that was planned is made byte for byte by the next owner, whatever the table is by then', async () => {
+  test('that was planned is made byte for byte by the next owner, after any change of the table', async () => {
     const harness = await Harness.open();
     const [narrow, wide] = [await table(harness), await table(harness, optional('fee', 'long'))];
     narrow();

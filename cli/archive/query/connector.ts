@@ -23,7 +23,7 @@ export function register(group: Command): void {
         taken.map(({ setting, value, becomes, note }) => [setting, value, becomes ?? '–', note]),
       );
       process.stdout.write(`
-Take it over with ${environmentName(['parquet', 'connector'])}=${file}; what is set in the environment wins over it.
+Use it with ${environmentName(['parquet', 'connector'])}=${file}; other environment variables take precedence.
 `);
     });
 }

@@ -96,7 +96,7 @@ export function notes(
   if (floats.length > 0) {
     const one = floats.length === 1;
     lines.push(
-      `note: ${floats.join(', ')} ${one ? 'is' : 'are'} binary floating point, made by the statement (avg and / do); what is stored is exact`,
+      `note: ${floats.join(', ')} ${one ? 'is' : 'are'} binary floating point, computed by the statement (for example by avg or /); the stored values are exact`,
     );
   }
   const limited = days.day !== undefined || days.from !== undefined || days.to !== undefined;
@@ -110,6 +110,6 @@ export function notes(
 }
 
 function rowsOf(given: string): number {
-  if (!/^\d{1,15}$/.test(given)) throw new InvalidArgumentError('A number of rows is a whole number.');
+  if (!/^\d{1,15}$/.test(given)) throw new InvalidArgumentError('Give a whole number of rows.');
   return Number(given);
 }

@@ -27,9 +27,7 @@ export async function sourceRows(config: Config): Promise<readonly DoctorFinding
       const remedy = `millrace connectors unpark ${table}`;
       rows.push({ what, state: 'failed', found: `${table} is parked since ${since}: it is not captured`, remedy });
     }
-    return rows.length > 0
-      ? rows
-      : [{ what, state: 'ok', found: 'publication, tables and rights are as they have to be' }];
+    return rows.length > 0 ? rows : [{ what, state: 'ok', found: 'publication, tables and rights are correct' }];
   } catch (error) {
     // A machine where nothing runs yet, or where another Postgres has the port, needs no fix.
     if (isError(error, 'POSTGRES_UNREACHABLE') || isError(error, 'POSTGRES_REFUSED'))

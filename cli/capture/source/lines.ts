@@ -22,7 +22,7 @@ export function findingLines(findings: readonly SourceFinding[]): readonly strin
 export function parkedLines(parked: Parked = {}): readonly string[] {
   return Object.entries(parked).map(
     ([table, { since, cause }]) =>
-      `PARKED  ${table} since ${since}${cause === null ? '' : `, ${cause}`}; take it up again with: millrace connectors unpark ${table}`,
+      `PARKED  ${table} since ${since}${cause === null ? '' : `, ${cause}`}; capture it again with: millrace connectors unpark ${table}`,
   );
 }
 
@@ -37,13 +37,13 @@ export function connectorLines(
     lines.push(
       guard?.stopped === true
         ? `stopped by the supervisor at ${guard.since}: ${guard.loss.reason}`
-        : 'stopped by order, not by the supervisor; let it go on with: millrace connectors apply',
+        : 'stopped by an operator, not by the supervisor; start it with: millrace connectors apply',
     );
   }
   const restarted = restartLine(restarts);
   if (restarted !== undefined) lines.push(restarted);
   if (restarts.failing || status?.tasks.some(({ state }) => state === 'FAILED') === true)
-    lines.push('if one table is the cause, the others go on with: millrace connectors park TABLE');
+    lines.push('if one table is the cause, park it so that the others continue: millrace connectors park TABLE');
   return lines;
 }
 

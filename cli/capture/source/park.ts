@@ -36,9 +36,9 @@ export async function parkTable({ config, client, definition, yes, signal, ...op
   const cause = lastCause((await client.status(name, signal))?.tasks[0]?.trace) ?? record.restarts?.at(-1)?.cause;
   if (cause !== undefined) say(`last failure of ${name}: ${cause}`);
   plan(yes, [
-    `take ${table} from ${name}: its changes are not captured until it is taken up again; the publication keeps it`,
-    'let the other tables go on; log time goes on with them, so that windows close without what is not captured',
-    `tell of it in status, doctor and verify, which exit with 1 until: millrace connectors unpark ${table}`,
+    `take ${table} from ${name}: its changes are not captured until it is unparked; the publication keeps it`,
+    'continue with the other tables; log time advances with them, so windows close without the missing changes',
+    `report it in status, doctor and verify, which exit with 1 until: millrace connectors unpark ${table}`,
   ]);
   await using db = await connectPostgres({ url: config.postgres.url, name: 'millrace connectors', signal });
   const since = new Date().toISOString();
@@ -63,13 +63,13 @@ export async function unparkTable({ config, client, definition, yes, signal, ...
   const before = record.parked?.[table];
   if (before === undefined) {
     throw new MillraceError('CONFIG_INVALID', `${table} is not parked`, {
-      remedy: 'Parked tables are named by `millrace connectors status`.',
+      remedy: '`millrace connectors status` lists the parked tables.',
     });
   }
   say(`${table} is parked since ${before.since}${before.cause === null ? '' : `: ${before.cause}`}`);
   plan(yes, [
-    `compare all tables that are captured, and ${table}, with the log, and write what it lacks: millrace connectors recapture`,
-    `let ${name} go on with ${table}`,
+    `compare all captured tables and ${table} with the log, and write the differences: millrace connectors recapture`,
+    `continue ${name} with ${table}`,
   ]);
   await using db = await connectPostgres({ url: config.postgres.url, name: 'millrace connectors', signal });
   const { [table]: _taken, ...others } = record.parked ?? {};

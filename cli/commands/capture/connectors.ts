@@ -116,7 +116,7 @@ async function apply(options: { timeout: string; json?: boolean }, command: Comm
   const { config, client, wanted } = await open(command);
   const timeoutMs = Number(options.timeout) * 1000;
   if (!(timeoutMs > 0))
-    throw new MillraceError('CONFIG_INVALID', `--timeout ${options.timeout} is no number of seconds`);
+    throw new MillraceError('CONFIG_INVALID', `--timeout ${options.timeout} is not a number of seconds`);
   const results = [];
   await using log = new KafkaLog(config.kafka);
   for (const definition of wanted) {
@@ -181,7 +181,7 @@ async function status(options: { trace?: boolean; json?: boolean }, command: Com
     for (const line of connectorLines(found, state.record, restarts)) say(`  ${line}`);
     const { slot, loss } = state;
     if (slot === undefined)
-      say(`slot ${config.capture.slot}  absent${loss === undefined ? '; the connector makes it' : ''}`);
+      say(`slot ${config.capture.slot}  absent${loss === undefined ? '; the connector creates it' : ''}`);
     else say(slotLine(slot));
     if (loss !== undefined) say(`LOST  ${loss.reason}; fill the gap with: millrace connectors recapture`);
     for (const line of [...findingLines(state.findings), ...parkedLines(state.record.parked)]) say(line);
@@ -310,7 +310,7 @@ function summary(status: ConnectorStatus): string {
 }
 
 function slotLine(slot: Slot): string {
-  const state = `${slot.active ? 'active' : 'nobody reads it'}, ${slot.walStatus}`;
+  const state = `${slot.active ? 'active' : 'no reader'}, ${slot.walStatus}`;
   return `slot ${slot.slot}  ${state}, ${megabytes(slot.retainedBytes)} of WAL kept, ${megabytes(slot.confirmedLagBytes)} not confirmed`;
 }
 

@@ -83,20 +83,20 @@ async function synthetic(
 
 const explanation = `
 What it does:
-  The whole file is read first. Which columns are used and which are ignored, ids, order and rejected rows are printed, and only then is it loaded.
-  Side means the taker's side: the one that met an order that waited.
-  A file without trade ids gets ids made of time, price, size and the count of that content: a file that grew adds only its new rows.
-  A file without sequences gets none, but where ids would turn the order of lines of one time round.
+  The whole file is read first. The command prints used and ignored columns, ids, order and rejected rows, and then loads.
+  Side means the taker's side. The taker is the party that matched a waiting order.
+  A file without trade ids gets ids from time, price, size and a count of equal rows. So a file that has grown adds only its new rows.
+  A file without sequences gets them only where the order of ids would reverse lines of equal time.
 
-Nothing is loaded, and the exit status is 1, when
-  more than --max-rejects rows cannot be loaded: they are in the reject file with line and reason;
-  rows of a symbol step back in time by more than ohlcv.watermarkDelayMs, without --sort or --allow-late: candles would refuse them as late;
-  new rows are older than what Postgres has of their symbol by more than ohlcv.watermarkDelayMs, or candles are frozen for their times, without
-  --allow-late. Candles freeze with the clock, too: a file for each day is late when it is loaded a day after the one before it.
-  Rows that Postgres has already are not new: a file that was interrupted is loaded again with the same command.
+Nothing is loaded, and the exit status is 1, if
+  more than --max-rejects rows cannot be loaded: the reject file has them with line and reason;
+  rows of a symbol go back in time by more than ohlcv.watermarkDelayMs, without --sort or --allow-late: candles would refuse them as late;
+  new rows are older than their symbol's rows in Postgres by more than ohlcv.watermarkDelayMs, or their candles are frozen, without
+  --allow-late. Candles also freeze as time passes: with one file for each day, a file loaded a day after the previous one is late.
+  Rows that Postgres already has are not new: after an interruption, load the file again with the same command.
 
-A row whose id is there with other values is found while loading. It goes to the reject file, the others stay, and the exit status is 1 when there
-are more of them than --max-rejects.
+A row whose id exists with other values is found during the load. It goes to the reject file and the other rows stay. The exit status is 1
+if there are more such rows than --max-rejects.
 `;
 
 async function run(file: string, options: Options, command: Command): Promise<void> {
@@ -113,7 +113,7 @@ async function run(file: string, options: Options, command: Command): Promise<vo
   const batchRows = wholeNumber('--batch', options.batch, 1, 1_000_000);
   const maxRejects = wholeNumber('--max-rejects', options.maxRejects, 0);
   const signal = untilSignal(
-    () => new MillraceError('INTERRUPTED', 'interrupted', { remedy: 'Load the same file again: it goes on.' }),
+    () => new MillraceError('INTERRUPTED', 'interrupted', { remedy: 'Load the same file again: the load continues.' }),
   );
   const json = options.json === true;
   const progress = new PhaseProgress();
@@ -132,7 +132,7 @@ async function run(file: string, options: Options, command: Command): Promise<vo
       frozen: async (symbols) => {
         const frozen = await askCandles(config, symbols, signal);
         if (frozen === undefined)
-          process.stderr.write('the state of ohlcv cannot be read: trades are compared with those of Postgres only\n');
+          process.stderr.write('the state of ohlcv cannot be read: trades are compared with Postgres only\n');
         return frozen;
       },
       signal,

@@ -68,7 +68,7 @@ async function demo(keep: boolean, signal: AbortSignal): Promise<boolean> {
     const loadSeconds = await load(config, await sample, signal);
     const rows = await countTrades(config);
 
-    say('\n3. Their way: captured by Debezium, folded into 1 m and 5 m candles, searched for anomalies, archived');
+    say('\n3. The pipeline: captured by Debezium, folded into 1 m and 5 m candles, searched for anomalies, archived');
     const bars = new Bars();
     const arrivals = await follow({
       config,
@@ -86,9 +86,9 @@ async function demo(keep: boolean, signal: AbortSignal): Promise<boolean> {
     const proof = await verify(config, kafka, schemas, { onCheck: (check) => printChecks([check]), signal });
     ok = proof.ok;
     const { late = 0, dead = 0, unreadable = 0 } = proof.excluded ?? {};
-    say(`  in no candle, by the processor's own account: ${late} late, ${dead + unreadable} dead-lettered`);
+    say(`  in no candle, by the processor's own records: ${late} late, ${dead + unreadable} dead-lettered`);
 
-    say('\n5. What there is to see');
+    say('\n5. The results');
     await show(kafka, schemas);
     printRates(rows, loadSeconds, arrivals);
     const total = ((performance.now() - begunMs) / 1000).toFixed(0);
@@ -186,10 +186,10 @@ function grouped(text: string): string {
 function hint(keep: boolean): void {
   const cli = 'npm run millrace -- --stack demo';
   if (!keep) {
-    say(`\nto look around, run it again with: npm run demo -- --keep`);
+    say(`\nto explore the data, run it again with: npm run demo -- --keep`);
     return;
   }
-  say('\nthe stack is still up. To look further:');
+  say('\nthe stack is still up. Next:');
   say(`  ${cli} run --all            # the pipeline, until Ctrl-C`);
   say(`  ${cli} status               # each stage and its lag`);
   say(`  ${cli} candles ${symbol} --interval 5m`);

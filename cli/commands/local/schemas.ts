@@ -169,7 +169,7 @@ function gen(options: { check?: boolean }): void {
       process.stdout.write(`schemas/gen: ${wanted.size} files up to date\n`);
       return;
     }
-    throw new MillraceError('CONFIG_INVALID', `schemas/gen is not what the schemas give: ${differing.join(', ')}`, {
+    throw new MillraceError('CONFIG_INVALID', `schemas/gen differs from the schemas: ${differing.join(', ')}`, {
       remedy: 'Run millrace schemas gen and commit schemas/gen.',
     });
   }
@@ -191,9 +191,13 @@ function release(): void {
     if (before === text) continue;
     const reason = before === undefined ? undefined : breakOf(JSON.parse(text) as object, JSON.parse(before) as object);
     if (reason !== undefined) {
-      throw new MillraceError('SCHEMA_INCOMPATIBLE', `${file} cannot read what its released version wrote: ${reason}`, {
-        remedy: 'Give new fields a default; make a new schema for what cannot be compatible.',
-      });
+      throw new MillraceError(
+        'SCHEMA_INCOMPATIBLE',
+        `${file} cannot read the records of its released version: ${reason}`,
+        {
+          remedy: 'Give new fields a default, or create a new schema for an incompatible change.',
+        },
+      );
     }
     writeFileSync(join(released, file), text);
     process.stdout.write(`released  ${file}\n`);

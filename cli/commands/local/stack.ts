@@ -61,7 +61,7 @@ export function register(program: Command): void {
       if (options.wipe === true && options.yes !== true) await confirmWipe(name);
       const stopped = await stopStack({ ...stackOptions(name, say), wipe: options.wipe === true });
       say(stopped ? `stack ${name} is down` : `stack ${name} was not running`);
-      if (options.wipe === true) say(`everything of stack ${name} is removed`);
+      if (options.wipe === true) say(`all files of stack ${name} are removed`);
     });
 
   program
@@ -108,9 +108,9 @@ async function confirmWipe(name: string): Promise<void> {
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
   try {
     const answer = await terminal.question(
-      `This removes all data of stack ${name} in ${stackDir(name)}. Type its name to go on: `,
+      `This removes all data of stack ${name} in ${stackDir(name)}. Type its name to continue: `,
     );
-    if (answer.trim() !== name) throw new MillraceError('CONFIRMATION_NEEDED', `stack ${name} is as it was`);
+    if (answer.trim() !== name) throw new MillraceError('CONFIRMATION_NEEDED', `stack ${name} is unchanged`);
   } finally {
     terminal.close();
   }
@@ -137,7 +137,7 @@ async function askKafka({ kafka }: Config): Promise<readonly DoctorFinding[]> {
 
 async function runUp(name: string, options: Pick<UpOptions, 'monitoring' | 'brokers'>): Promise<void> {
   const begun = performance.now();
-  const signal = untilSignal(() => new MillraceError('INTERRUPTED', 'interrupted; what was started is stopped again'));
+  const signal = untilSignal(() => new MillraceError('INTERRUPTED', 'interrupted; started parts are stopped again'));
   const { stack, config } = await up(name, { log: say, ...options, signal });
   const seconds = ((performance.now() - begun) / 1000).toFixed(1);
   const what = stack.startedNow.length === 0 ? 'is already running' : `is up after ${seconds} s`;

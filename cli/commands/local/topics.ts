@@ -38,7 +38,7 @@ async function wanted(admin: TopicAdmin, module: string | undefined): Promise<re
   const partitions = (await admin.partitions()).get(input);
   if (partitions === undefined) {
     throw new MillraceError('TOPIC_MISSING', `${name} reads ${input}, which does not exist`, {
-      remedy: 'create it first: its number of partitions is that of everything the processor writes',
+      remedy: 'create it first: the topics of the processor get its number of partitions',
     });
   }
   const names = outputs.map((output) => output.topic);

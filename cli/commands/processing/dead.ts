@@ -202,7 +202,7 @@ async function redriveCommand(name: string, options: RedriveCommandOptions, comm
         printTable(['letter', 'reason', 'to', carryOut ? 'what was done' : 'what would be done'], cells);
       }
       const sent = carryOut ? 'sent' : 'to send';
-      say(`${counts.redrive} ${sent}, ${counts.done} redriven before, ${counts.refuse} left alone`);
+      say(`${counts.redrive} ${sent}, ${counts.done} redriven before, ${counts.refuse} skipped`);
     }
     if (carryOut || options.dryRun === true || counts.redrive === 0) return;
     throw notConfirmed('nothing was sent yet');
@@ -214,7 +214,7 @@ function planRow({ letter, verdict }: PlannedRedrive, carriedOut: boolean) {
   const what = {
     redrive: () => (carriedOut ? 'sent' : 'send'),
     done: () => `redriven at ${verdict.action === 'done' ? formatTimestamp(verdict.atMicros) : ''}`,
-    refuse: () => `left alone: ${verdict.action === 'refuse' ? verdict.why : ''}`,
+    refuse: () => `skipped: ${verdict.action === 'refuse' ? verdict.why : ''}`,
   }[verdict.action]();
   return { letter: letterId(letter), reason, to: `${origin.topic}/${origin.partition}`, action: verdict.action, what };
 }
@@ -233,7 +233,7 @@ async function allNames(config: Config): Promise<string[]> {
 function wholeNumber(option: string, text: string): number {
   const number = Number(text);
   if (Number.isInteger(number) && number > 0) return number;
-  throw new MillraceError('CONFIG_INVALID', `${option} ${text} is no number from 1`);
+  throw new MillraceError('CONFIG_INVALID', `${option} ${text} is not a number from 1`);
 }
 
 /** Sixteen bytes a line, in hexadecimal and as printable text; the first 256 bytes. */

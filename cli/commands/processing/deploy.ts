@@ -77,7 +77,7 @@ async function start(name: string | undefined, options: DeployOptions, command: 
   }
   const partitions = options.partitions === undefined ? input : Number(options.partitions);
   if (!Number.isInteger(partitions) || partitions < 1) {
-    throw new MillraceError('CONFIG_INVALID', `--partitions ${options.partitions} is no number from 1`);
+    throw new MillraceError('CONFIG_INVALID', `--partitions ${options.partitions} is not a number from 1`);
   }
   const topics = variantTopics(beside, input, partitions);
   await createTopics(admin, topics);
@@ -146,8 +146,8 @@ async function swap(name: string | undefined, options: DeployOptions, command: C
         plan.aliases.map((each) => [each.name, each.target, each.now]),
       );
       process.stdout.write(
-        `\nstart anew, from the beginning and with empty state, publishing again under the same keys: ${plan.startAnew.join(', ') || 'none'}\n` +
-          'The archive and external readers are not moved: they read topics by their own names.\n',
+        `\nstart at the beginning with empty state, and publish again under the same keys: ${plan.startAnew.join(', ') || 'none'}\n` +
+          'The archive and external readers do not change: they read topics by their own names.\n',
       );
     }
     confirm(options);
@@ -208,8 +208,8 @@ async function drop(name: string | undefined, options: DeployOptions, command: C
     const targets = new Set([...(await readAliases(log, schemas)).values()].map(({ target }) => target));
     const inUse = topics.filter((topic) => targets.has(topic));
     if (inUse.length > 0) {
-      throw new MillraceError('GROUP_ACTIVE', `readers are given ${inUse.join(', ')} now`, {
-        remedy: 'give them something else first: millrace deploy swap --back, or another version',
+      throw new MillraceError('GROUP_ACTIVE', `readers use ${inUse.join(', ')} now`, {
+        remedy: 'give readers another topic first: millrace deploy swap --back, or another variant',
       });
     }
   });
@@ -217,7 +217,7 @@ async function drop(name: string | undefined, options: DeployOptions, command: C
   else for (const topic of topics) process.stdout.write(`delete  ${topic}\n`);
   if (members.length > 0) {
     throw new MillraceError('GROUP_ACTIVE', `${beside.name} is running: ${members.join(', ')}`, {
-      remedy: 'stop every process that runs it, then say it again',
+      remedy: 'stop every process that runs it, then run the command again',
     });
   }
   confirm(options);
@@ -233,7 +233,7 @@ function confirm({ yes }: DeployOptions): void {
 async function list(options: { json?: boolean }, command: Command): Promise<void> {
   const aliases = [...(await withLog(loadConfig(command), readAliases)).values()];
   if (options.json === true) printJson(aliases);
-  else if (aliases.length === 0) process.stdout.write('no aliases: each topic stands for itself\n');
+  else if (aliases.length === 0) process.stdout.write('no aliases: readers of each topic get the topic itself\n');
   else
     printTable(
       ['readers of', 'are given'],

@@ -89,9 +89,9 @@ function printRestore(name: string, { members, tasks }: RestorePlan): void {
       told(own),
       `${start} to ${end}`,
       {
-        keep: committed === undefined ? 'nothing: it begins at the start' : 'nothing',
-        restore: `goes on at ${target}`,
-        skip: `goes on at ${target}; ${lost} offsets are lost`,
+        keep: committed === undefined ? 'none: it begins at the start' : 'nothing',
+        restore: `continues at ${target}`,
+        skip: `continues at ${target}; ${lost} offsets are lost`,
         refuse: 'refused',
       }[action],
     ]),
@@ -156,8 +156,8 @@ function printPlan(name: string, { members, tasks }: ResetPlan): void {
     ),
   );
   process.stdout.write(
-    `\n${name} begins there with empty state. What it reads again it publishes again, under the same keys; what it skips is in no output.\n` +
-      'A window that had begun before the place is only as complete as what is read of it. Offsets count transaction markers, too.\n',
+    `\n${name} begins there with empty state. It publishes records that it reads again under the same keys. Skipped records are in no output.\n` +
+      'A window that began before the place lacks the trades before it. Offsets include transaction markers.\n',
   );
   if (members.length > 0) process.stdout.write(`\nIt is running and has to be stopped first: ${members.join(', ')}\n`);
 }

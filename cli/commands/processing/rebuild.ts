@@ -64,15 +64,15 @@ export function register(program: Command): void {
 
 async function rebuild(_: string, options: RebuildOptions, command: Command): Promise<void> {
   if (options.venue === undefined && options.symbol === undefined && options.late !== true) {
-    throw new MillraceError('CONFIG_INVALID', 'nothing says which candles', {
-      remedy: 'give --venue and --symbol, or --late for all that did not take a change',
+    throw new MillraceError('CONFIG_INVALID', 'no candles were named', {
+      remedy: 'give --venue and --symbol, or --late for all candles with a change that was not applied',
     });
   }
   const config = loadConfig(command);
   const signal = untilSignal(
     () =>
-      new MillraceError('INTERRUPTED', 'interrupted; orders that were given stand', {
-        remedy: 'run the command again: it plans what is left',
+      new MillraceError('INTERRUPTED', 'interrupted; the given orders stay valid', {
+        remedy: 'run the command again: it plans the rest',
       }),
   );
   const { venue, symbol: symbols, from, to } = options;
@@ -104,7 +104,7 @@ async function work(sources: Sources, config: Config, scope: Scope, options: Reb
     const rebuilt = (await runs(config)) ? await follow(sources, plan, given, options) : null;
     const took = (performance.now() - startedMs) / 1000;
     if (json) printJson({ carriedOut: true, rebuilt, seconds: took, ...shown });
-    else if (rebuilt === null) say('ohlcv does not run: the orders stand, and it carries them out when it is started');
+    else if (rebuilt === null) say('ohlcv does not run: it carries out the orders when it starts');
     else say(`${count(rebuilt)} of ${count(candlesOf(plan))} candles rebuilt (${took.toFixed(1)} s)`);
   }
   refuseIncomplete(plan);
@@ -139,7 +139,7 @@ function refuseIncomplete({ symbols }: RebuildPlan): void {
     `the log has deleted input of ${count(candles)} candles: at least ${count(trades)} of their trades are missing`,
     {
       remedy:
-        'they stay as they are; millrace archive sql has their trades, docs/how-to/processing/rebuild-candles.md says what else can be done',
+        'they stay unchanged; millrace archive sql has their trades, and docs/how-to/processing/rebuild-candles.md describes the alternatives',
     },
   );
 }
@@ -163,10 +163,9 @@ function printPlan(plan: RebuildPlan): void {
   const notFrozen = symbols.reduce((sum, each) => sum + each.notFrozen, 0);
   if (notFrozen > 0) say(`${count(notFrozen)} candles are not frozen yet: they can be rebuilt when they are`);
   const incomplete = symbols.reduce((sum, each) => sum + each.incomplete.candles, 0);
-  if (incomplete > 0) say(`${count(incomplete)} candles stay as they are: the log has deleted a part of their input`);
+  if (incomplete > 0) say(`${count(incomplete)} candles stay unchanged: the log has deleted a part of their input`);
   if (pending > 0) say(`ohlcv has ${count(pending)} orders of an earlier rebuild to carry out first`);
-  if (behind > 0n)
-    say(`ohlcv has ${count(behind)} offsets of the input to take: what is among them is not in the plan`);
+  if (behind > 0n) say(`ohlcv has ${count(behind)} offsets of the input to read: the plan does not include them`);
 }
 
 function linesOf({ venue, symbol, candles }: PlannedSymbol): string[][] {

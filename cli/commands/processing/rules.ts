@@ -86,7 +86,7 @@ export function register(program: Command): void {
     .action(async (ids: readonly string[], options: Options, command: Command) => {
       const removed = await withLog(loadConfig(command), (log, schemas) => removeRules(log, schemas, ids, Date.now()));
       if (options.json === true) printJson(removed);
-      else for (const id of removed) process.stdout.write(`${id} is gone\n`);
+      else for (const id of removed) process.stdout.write(`${id} is removed\n`);
       const missing = ids.filter((id) => !removed.includes(id));
       if (missing.length > 0) throw unknown(missing);
     });
@@ -213,6 +213,6 @@ function printTrial(
 
 function unknown(ids: readonly string[]): MillraceError {
   return new MillraceError('CONFIG_INVALID', `the topic rules has no rule ${ids.join(', ')}`, {
-    remedy: 'millrace rules list shows those it has.',
+    remedy: 'millrace rules list shows the rules.',
   });
 }

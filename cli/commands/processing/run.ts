@@ -81,7 +81,7 @@ async function startsOf(
         'CONFIG_INVALID',
         `${file}: there is another processor or sink called ${processor.name}`,
         {
-          remedy: 'give it a name of its own: group, state and topics go by the name',
+          remedy: 'give it another name: group, state and topics use the name',
         },
       );
     }
@@ -152,13 +152,13 @@ async function run(
   stack.use(await announce(config, names.join('+'), server.url));
   const patience = (name: string, until: AbortSignal): PatienceOptions => ({
     signal: until,
-    onRetry: (error) => logger.warn({ name, err: error }, 'cannot start yet, tries again'),
+    onRetry: (error) => logger.warn({ name, err: error }, 'cannot start yet; it is tried again'),
   });
   const control = await patiently(patience('control', signal), () =>
     Control.open({
       log,
       schemas,
-      onError: (error) => logger.warn({ err: error }, 'orders to pause cannot be read; they stay as they are known'),
+      onError: (error) => logger.warn({ err: error }, 'pause orders cannot be read; the known ones stay in force'),
     }),
   );
   stack.use(control);
@@ -189,7 +189,7 @@ async function run(
     state.healthy = false;
     throw error;
   } finally {
-    logger.info('stopping: what is done is committed');
+    logger.info('stopping: finished work is committed');
   }
   stages.throwIfFailed();
 }

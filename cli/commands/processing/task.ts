@@ -51,7 +51,7 @@ export function register(program: Command): void {
       }));
       if (taken.length === 0) {
         const what = partition === null ? name : `partition ${partition} of ${name}`;
-        throw new MillraceError('CONFIG_INVALID', `no order of its own pauses ${what}`, {
+        throw new MillraceError('CONFIG_INVALID', `no separate order pauses ${what}`, {
           remedy: 'millrace task list shows the orders; one for all partitions is taken back without --partition',
         });
       }
@@ -79,7 +79,7 @@ function partitionOf(text: string | undefined): number | null {
 function warnIfUnknown(name: string): void {
   if (stages.some((stage) => stage.name === name)) return;
   const known = stages.map((stage) => stage.name).join(', ');
-  process.stderr.write(`note: ${name} is none of ${known}; the order holds for whatever runs by that name\n`);
+  process.stderr.write(`note: ${name} is not one of ${known}; the order applies to any stage with that name\n`);
 }
 
 function print(entries: readonly ControlEntry[], { json }: TaskOptions): void {

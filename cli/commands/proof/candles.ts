@@ -62,7 +62,7 @@ function requireKnown({ symbol, interval }: CandleQuery, { known }: FoundCandles
   if (intervals?.has(interval) === true) return;
   if (known.size === 0) {
     throw new MillraceError('CONFIG_INVALID', 'there are no candles yet', {
-      remedy: '`millrace status` tells how far ohlcv is; `millrace run --all` starts everything.',
+      remedy: '`millrace status` shows the progress of ohlcv; `millrace run --all` starts everything.',
     });
   }
   if (intervals !== undefined) {

@@ -48,7 +48,7 @@ export function register(program: Command): void {
           'CONFIG_INVALID',
           `there are no features of ${symbol}${at === undefined ? '' : ' at that time'}`,
           {
-            remedy: `\`millrace candles ${symbol}\` tells which symbols there are; \`millrace status\` tells how far features is.`,
+            remedy: `\`millrace candles ${symbol}\` lists the symbols; \`millrace status\` shows the progress of features.`,
           },
         );
       } else for (const row of rows) print(row);

@@ -75,7 +75,7 @@ async function replayCommand(name: string | undefined, options: ReplayCommandOpt
   const places = { from: parseTarget(options.from), to: parseTarget(options.to) };
   const { into } = options;
   if (into !== undefined && !/^[a-z0-9][a-z0-9-]{0,30}$/.test(into)) {
-    throw new MillraceError('CONFIG_INVALID', `--into ${into} is no suffix`, {
+    throw new MillraceError('CONFIG_INVALID', `--into ${into} is not a suffix`, {
       remedy: 'use lower-case letters, digits and dashes',
     });
   }
@@ -152,7 +152,7 @@ async function prepareSideTopics(
     const [starts, ends] = await Promise.all([log.starts(name), log.ends(name)]);
     if (ends.every((end, i) => end === starts[i])) continue;
     throw new MillraceError('CONFIG_INVALID', `${name} has records already`, {
-      remedy: 'choose another suffix, or say --replace to delete the side topics of this one',
+      remedy: 'choose another suffix, or use --replace to delete its side topics',
     });
   }
   const settings = { 'cleanup.policy': 'delete', 'retention.ms': String(sideRetentionMs), 'compression.type': 'zstd' };

@@ -248,9 +248,9 @@ function printCapture(connectors: Asked<readonly ConnectorStatus[]>, capture: As
   if (isError(capture)) printProblem('capture', capture.error);
   else {
     const { slot, findings, record } = capture;
-    if (slot === undefined) say('replication slot: none; the connector makes it');
+    if (slot === undefined) say('replication slot: none; the connector creates it');
     else {
-      const reader = slot.active ? 'read' : 'nobody reads it';
+      const reader = slot.active ? 'read' : 'no reader';
       say(
         `replication slot ${slot.slot}: ${reader}, ${slot.walStatus}, ${megabytes(Number(slot.confirmedLagBytes))} not confirmed, ${megabytes(Number(slot.retainedBytes))} of WAL kept`,
       );

@@ -37,7 +37,9 @@ export function register(program: Command): void {
     .action(async (options: VerifyCommandOptions, command: Command) => {
       const config = loadConfig(command);
       const json = options.json === true;
-      const signal = untilSignal(() => new MillraceError('INTERRUPTED', 'interrupted; nothing is said about the data'));
+      const signal = untilSignal(
+        () => new MillraceError('INTERRUPTED', 'interrupted; there is no verdict about the data'),
+      );
       const what = {
         ...(options.table.length === 0 ? {} : { tables: options.table }),
         ...(options.day === undefined ? {} : { day: options.day }),
@@ -89,7 +91,7 @@ function printAside({ missing, behind, elsewhere, parked }: Verification): void 
   }
   for (const { name, topic, offsets } of behind) {
     process.stdout.write(
-      `· ${name} does not run or is paused, and has ${offsets} offsets of ${topic} to go: it was compared up to there\n`,
+      `· ${name} does not run or is paused, and has ${offsets} offsets of ${topic} left: it was compared up to its position\n`,
     );
   }
   for (const { epoch, objects, bytes } of elsewhere) {
@@ -118,7 +120,7 @@ function printMissing(missing: Verification['missing']): void {
   reasons.delete('CORRECTION');
   if (canRebuild) {
     process.stdout.write(
-      '  LATE came beyond ohlcv.allowedLatenessMs, CORRECTION was not applied: `millrace rebuild ohlcv --late` shows what would mend it\n',
+      '  LATE: later than ohlcv.allowedLatenessMs. CORRECTION: not applied. `millrace rebuild ohlcv --late` plans the rebuild\n',
     );
   }
   if (reasons.size > 0) process.stdout.write('  the others are dead letters: `millrace dead list ohlcv`\n');

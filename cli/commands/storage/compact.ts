@@ -59,7 +59,7 @@ async function show(place: ArchivePlace, topics: readonly ArchivedTopic[], withi
     printJson({ carriedOut: false, groups: rows, ...filesOf(swept) });
     return;
   }
-  if (rows.length === 0) say('nothing is to be compacted');
+  if (rows.length === 0) say('nothing to compact');
   else {
     printTable(
       ['topic', 'day', 'partition', 'files', 'rows', 'bytes'],
@@ -102,7 +102,7 @@ async function carryOut(
     const left = failed.map(({ error, ...group }) => ({ ...group, code: error.code, message: error.message }));
     printJson({ carriedOut: true, groups: done, failed: left, ...filesOf(swept) });
   } else {
-    if (done.length === 0 && failed.length === 0) say('nothing was to be compacted');
+    if (done.length === 0 && failed.length === 0) say('nothing to compact');
     else if (done.length > 0) {
       printTable(
         ['topic', 'day', 'partition', 'rows', 'files before', 'after', 'bytes before', 'after'],
@@ -119,7 +119,7 @@ async function carryOut(
       );
     }
     for (const each of failed)
-      say(`left as it is: ${each.topic} ${each.day} partition ${each.partition}: ${each.error.message}`);
+      say(`unchanged: ${each.topic} ${each.day} partition ${each.partition}: ${each.error.message}`);
     saySwept(swept, 'were removed');
   }
   if (failed.length > 0) throw leftAsTheyAre(failed);
@@ -128,7 +128,7 @@ async function carryOut(
 function leftAsTheyAre(failed: readonly FailedCompaction[]): MillraceError {
   const [{ error }] = failed as [FailedCompaction];
   const what = failed.length === 1 ? 'one day of a partition was' : `${failed.length} days of partitions were`;
-  return new MillraceError(error.code, `${what} left as it is; everything else is done`, {
+  return new MillraceError(error.code, `${what} left unchanged; everything else is done`, {
     cause: error,
     ...(error.remedy === undefined ? {} : { remedy: error.remedy }),
   });
@@ -165,7 +165,7 @@ function saySwept(swept: readonly Sweepable[], what: string): void {
   say(`${removed.files} replaced files (${count(removed.bytes)} bytes) ${what}`);
   if (waiting.files > 0) {
     say(
-      `${waiting.files} (${count(waiting.bytes)} bytes) wait until a manifest is without them and the grace of readers is over`,
+      `${waiting.files} (${count(waiting.bytes)} bytes) wait until a manifest omits them and the grace of readers is over`,
     );
   }
 }

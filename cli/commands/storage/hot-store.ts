@@ -71,7 +71,7 @@ async function rebuildCommand(options: Omit<RetentionCommandOptions, 'days'>, co
         return [topic, String(partition), now, String(start), String(end - start)];
       });
       printTable(['input', 'partition', 'from', 'to', 'offsets to read'], cells);
-      say('\nThe tables are emptied first. What the topics do not keep any more does not come back.');
+      say('\nThe tables are emptied first. Records that the topics no longer keep do not come back.');
       if (plan.members.length > 0) say(`\nIt is running and has to be stopped first: ${plan.members.join(', ')}`);
     }
     if (options.dryRun === true) return;
@@ -88,7 +88,7 @@ async function retention(options: RetentionCommandOptions, command: Command): Pr
   const config = loadConfig(command);
   const days = options.days ?? config.hotStore.retentionDays;
   const carryOut = options.yes === true && options.dryRun !== true;
-  const signal = untilSignal(() => new MillraceError('INTERRUPTED', 'interrupted; what was dropped is dropped'));
+  const signal = untilSignal(() => new MillraceError('INTERRUPTED', 'interrupted; dropped partitions stay dropped'));
   await using client = await retentionClient(hotStoreUrl(config), signal);
   const gone = expired(await listPartitions(client), days, wallClock.now());
   if (options.json === true) printJson({ carriedOut: carryOut, days, partitions: gone });

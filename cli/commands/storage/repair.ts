@@ -179,11 +179,11 @@ function shown({ objects, bytes, findings, manifests, toRefill }: RepairPlan): o
 function printPlan({ objects, findings, manifests }: RepairPlan, givesUp: boolean): void {
   const bad = findings.length + manifests.length;
   if (bad === 0) {
-    process.stdout.write(`✓ ${objects} files are what their records say, and so are the manifests\n`);
+    process.stdout.write(`✓ ${objects} files and all manifests match their records\n`);
     return;
   }
   printTable(
-    ['file', 'is', 'made again from', 'rows'],
+    ['file', 'is', 'rebuilt from', 'rows'],
     [
       ...findings.map(({ object, state, source, why }) => [
         object.key,
@@ -192,7 +192,7 @@ function printPlan({ objects, findings, manifests }: RepairPlan, givesUp: boolea
           ? `nothing${givesUp ? ', so it is given up as lost' : ''}: ${why}`
           : source === 'log'
             ? 'the log'
-            : 'what was compacted',
+            : 'its compacted inputs',
         String(object.rows),
       ]),
       ...manifests.map(({ key, state }) => [key, state, 'the list', '']),
@@ -203,8 +203,8 @@ function printPlan({ objects, findings, manifests }: RepairPlan, givesUp: boolea
 function printOutcomes(outcomes: readonly RepairResult[]): void {
   const words = {
     repaired: '✓ repaired',
-    good: '✓ is good already',
-    unlisted: '✓ is listed no more',
+    good: '✓ already good',
+    unlisted: '✓ no longer listed',
     failed: '✗ not repaired',
     lost: '✓ given up as lost',
   } as const;

@@ -37,10 +37,10 @@ const schema = `
   "type": "record",
   "name": "__Pascal__",
   "namespace": "millrace.user",
-  "doc": "What __name__ publishes for each symbol.",
+  "doc": "The output of __name__ for each symbol.",
   "fields": [
-    { "name": "venue", "type": "string", "doc": "Where it was traded." },
-    { "name": "symbol", "type": "string", "doc": "What was traded." },
+    { "name": "venue", "type": "string", "doc": "The venue of the trades." },
+    { "name": "symbol", "type": "string", "doc": "The traded instrument." },
     { "name": "trades", "type": "long", "doc": "Trades so far." }
   ]
 }
@@ -62,10 +62,10 @@ const key = {
   ],
 };
 
-/** Counts the trades of each symbol, with every candle of one minute that closes. */
+/** Counts the trades of each symbol, at every closed candle of one minute. */
 export const __camel__ = defineProcessor<SchemaTypes['candle']>({
   name: '__name__',
-  // Raise it when the same input would give other output.
+  // Increase it when equal input would give a different output.
   version: '1',
   inputs: [{ topic: 'market.candles', schema: schemas.candle, kind: 'derived' }],
   outputs: [{ topic: 'market.__name__', keySchema: key, valueSchema: value }],
