@@ -136,7 +136,7 @@ async function describe(
   offset: bigint,
 ): Promise<string> {
   const record = await readRow(log, schemas, table, partition, offset);
-  if (record === undefined) return 'the record of the log cannot be read any more';
+  if (record === undefined) return 'the record is no longer in the log';
   const { columns, key } = table;
   const keys = columns.filter(({ name }) => key.includes(name));
   const where = keys.map(({ name, sqlType }, i) => `"${name}" = $${i + 1}::${sqlType}`).join(' AND ');

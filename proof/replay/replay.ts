@@ -243,7 +243,7 @@ class PartitionReplay<In> {
       const { topic } = contract;
       if ('partitionBy' in contract && contract.partitionBy !== undefined) {
         throw new MillraceError('REPLAY_IMPOSSIBLE', `${topic} is repartitioned: its partitions have several writers`, {
-          remedy: 'replay it with --into, and compare by key what both topics hold in the end',
+          remedy: 'replay it with --into, and compare the newest value of each key in both topics',
         });
       }
       const published = await Published.open(log, schemas, topic, history, { partly: cold, signal });

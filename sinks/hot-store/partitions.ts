@@ -67,7 +67,7 @@ async function prepareTable(client: Client, table: HotTable): Promise<void> {
     } else if (type !== column.sqlType) {
       const at = `${hotSchema}.${table.name}.${column.name}`;
       throw new MillraceError('HOT_STORE_UNAVAILABLE', `${at} is ${type} and has to be ${column.sqlType}`, {
-        remedy: 'Alter the column; or drop the table, and have it built anew with `millrace hot-store rebuild`.',
+        remedy: 'Alter the column; or drop the table, and rebuild it with `millrace hot-store rebuild`.',
       });
     }
   }

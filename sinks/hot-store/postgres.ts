@@ -63,7 +63,7 @@ export class PostgresHotStore implements HotStore, AsyncDisposable {
         `the hot store at ${address(this.#options.url)} fails: ${reason}`,
         {
           cause: error,
-          remedy: 'Repair what it says; what waits is written by itself then.',
+          remedy: 'Repair the reported cause; the waiting rows are then written without further action.',
         },
       );
     }

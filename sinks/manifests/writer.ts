@@ -109,7 +109,7 @@ export class DayWriter {
     if (sha256Of(bytes) !== day.manifest_sha256) {
       throw new MillraceError(
         'S3_CONFLICT',
-        `${day.manifest_key} is not what was committed, nor does the log make it`,
+        `${day.manifest_key} differs from the committed manifest, and the log cannot produce it`,
         {
           remedy: 'see runbooks/errors/S3_CONFLICT.md',
         },

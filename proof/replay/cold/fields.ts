@@ -19,7 +19,7 @@ export function requireReadable(topic: string, reader: object, kept: object): vo
     'REPLAY_IMPOSSIBLE',
     `the processor reads ${path} of ${topic}, which the archive's rows do not give back`,
     {
-      remedy: 'replay it without --from-cold; what the archive gives back is what schemas/ has',
+      remedy: 'replay it without --from-cold; the archive returns only the fields of schemas/',
     },
   );
 }

@@ -312,7 +312,7 @@ function missing({ topic, partition }: TopicPartition, { from, to }: TileRange, 
     `offsets ${from} to ${to - 1n} of ${topic}/${partition} are missing: ${why}`,
     {
       remedy:
-        'replay without --from-cold if the log still has them; otherwise choose --from after a snapshot that comes later. millrace verify names what the archive lacks',
+        'replay without --from-cold if the log still has them; otherwise choose --from after a snapshot that comes later. millrace verify names the missing records of the archive',
     },
   );
 }

@@ -155,7 +155,7 @@ function requireKept(
   if (!names.has('_timestamp')) {
     throw new MillraceError(
       'REPLAY_IMPOSSIBLE',
-      `${key} was written by version ${writer_version}, whose rows do not give the record back`,
+      `${key} was written by version ${writer_version}, whose rows lack fields of the record`,
       {
         remedy: 'choose --from after a snapshot that comes later, or replay without --from-cold while the log has it',
       },
@@ -166,7 +166,7 @@ function requireKept(
   const taken = table.columns.find(({ name }) => names.has(`before_${name}_`));
   if (taken === undefined) return;
   throw new MillraceError('REPLAY_IMPOSSIBLE', `${key}: before_${taken.name} is a column of the source, too`, {
-    remedy: `rename the column before_${taken.name} of the source; what is archived is replayed while the log has it`,
+    remedy: `rename the column before_${taken.name} of the source; archived records are replayed while the log has them`,
   });
 }
 

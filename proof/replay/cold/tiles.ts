@@ -79,7 +79,7 @@ function tilesOf(written: ObjectTable, objects: ObjectTable, lost: ObjectTable, 
     }
   }
   for (const { first_offset: from, last_offset: last, key } of lost) {
-    gaps.push({ from, to: last + 1n, why: `${key} had rows of them, is lost, and nothing could make it again` });
+    gaps.push({ from, to: last + 1n, why: `${key} had rows of them, is lost, and nothing can produce it again` });
   }
   for (const object of missingDays(written, [objects, lost])) {
     const { first_offset: from, last_offset: last, day } = object;

@@ -145,8 +145,8 @@ async function unlisted(
 
 const fates = {
   COMPACTED: 'was replaced by a compaction',
-  EXPIRED: 'was given up with its day',
-  LOST: 'was gone or damaged, nothing could make it again, and its rows were given up',
+  EXPIRED: 'has expired with its day',
+  LOST: 'was gone or damaged, nothing can produce it again, and its rows are lost',
 } as const;
 
 /** A record for the download of an object without one: only its key counts. */
@@ -243,7 +243,7 @@ async function readRow(
   if (rows.length > 1) trail.difference(`${key} holds offset ${offset} ${rows.length} times`);
   const texts = readTexts(columns, found);
   const logged = await recordAt(sources, topic, partition, offset);
-  if (logged === undefined) trail.gone(`${topic}/${partition} offset ${offset} is not in the log any more`);
+  if (logged === undefined) trail.gone(`${topic}/${partition} offset ${offset} is no longer in the log`);
   else if (logged === null) trail.difference(`${key}, offset ${offset}: archived, but not a row of the log`);
   const different = logged === undefined || logged === null ? [] : differencesOf(columns, texts, logged, 'in the log');
   if (different.length > 0) trail.difference(`${key}, offset ${offset}: ${different.join(', ')}`);

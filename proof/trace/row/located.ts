@@ -80,7 +80,7 @@ export async function locate(
     if (hit !== undefined) found.set(offset, hit);
     else if (gone !== undefined) {
       trail.gone(
-        `${tradesTopic}/${partition} offset ${offset} is lost: ${gone.key} had it, and nothing could make it again`,
+        `${tradesTopic}/${partition} offset ${offset} is lost: ${gone.key} had it, and nothing can produce it again`,
       );
       found.set(offset, { state: 'lost', object: null, place: null, manifest: null, equal: null });
     } else if (own[0] !== undefined) {
@@ -90,7 +90,7 @@ export async function locate(
     } else {
       const given = expired.hasRow(partition, offset, dayOf(change));
       if (given)
-        trail.gone(`${tradesTopic}/${partition} offset ${offset} was given up with its day: it is archived no more`);
+        trail.gone(`${tradesTopic}/${partition} offset ${offset} has expired with its day: it is no longer archived`);
       const state = given ? 'expired' : unlisted(trail, partition, offset, committed, refused);
       found.set(offset, { state, object: null, place: null, manifest: null, equal: null });
     }

@@ -332,7 +332,7 @@ function incomplete(trail: Trail, changes: readonly TracedChange[], partition: n
   const op = first?.texts['_op'];
   if (first !== undefined && op !== 'c' && op !== 'r') {
     trail.gone(
-      `the first change that was found is ${op === 'u' ? 'an update' : 'a delete'}, at ${tradesTopic}/${partition} offset ${first.offset}: what came before is not in what was searched`,
+      `the first change that was found is ${op === 'u' ? 'an update' : 'a delete'}, at ${tradesTopic}/${partition} offset ${first.offset}: earlier changes are not in the searched range`,
     );
   }
 }

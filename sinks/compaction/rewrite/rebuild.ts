@@ -56,7 +56,7 @@ export async function rebuildCompacted(
     const targetBytes = plan.replacement.target_bytes;
     const files = await rewrite({ group, inputs: fetched, plan: plan.offset, targetBytes, dir, signal });
     const same = files.find((file) => file.sha256 === sha256);
-    if (same === undefined) throw impossible(`${key}: what it was made of gives other bytes now`);
+    if (same === undefined) throw impossible(`${key}: its inputs now give other bytes`);
     return bytesOf(same);
   });
 }
@@ -64,6 +64,6 @@ export async function rebuildCompacted(
 function impossible(message: string): MillraceError {
   return new MillraceError('REPAIR_IMPOSSIBLE', message, {
     remedy:
-      'run the repair with the version of Millrace and Node that compacted it; millrace verify names what is missing meanwhile',
+      'run the repair with the version of Millrace and Node that compacted it; millrace verify names the missing rows meanwhile',
   });
 }

@@ -240,7 +240,7 @@ class Rewriter {
     const [was, is] = [totalOf(before), totalOf(after)];
     if (was.rows !== is.rows || was.hash !== is.hash || was.whole !== is.whole) {
       throw failed(
-        `${was.rows} rows with row hash ${formatRowHash(was.hash)} were read, ${is.rows} with ${formatRowHash(is.hash)} written${was.hash === is.hash ? '; what differs is their lineage' : ''}`,
+        `${was.rows} rows with row hash ${formatRowHash(was.hash)} were read, ${is.rows} with ${formatRowHash(is.hash)} written${was.hash === is.hash ? '; only their lineage differs' : ''}`,
       );
     }
   }

@@ -119,7 +119,7 @@ describe("the configuration of Kafka Connect's S3 sink", () => {
     [{ 'connector.class': 'io.aiven.kafka.connect.s3.AivenKafkaConnectS3SinkConnector' }, 'S3SinkConnector'],
     [{ 'some.thing': 'else' }, 'not known here'],
     [{ toString: 'x' }, 'not known here'],
-    [{ nested: {} }, 'no text'],
+    [{ nested: {} }, 'not a text'],
   ])('is refused with %j, and gets a remedy', (over, words) => {
     const error = refusal(over);
     expect(error).toMatchObject({ code: 'CONFIG_INVALID' });

@@ -53,7 +53,7 @@ export function mapConnector(json: unknown): Mapped {
   if (region !== undefined && !settings.has('store.url')) {
     const endpoint = `https://s3.${region}.amazonaws.com`;
     set('s3.endpoint', endpoint);
-    const note = `${endpoint}, where the sink stores without this setting`;
+    const note = `${endpoint}, the sink's endpoint without this setting`;
     taken.push({ setting: 'store.url', value: '', becomes: 's3.endpoint', note });
   }
   refused.push(...invalid(config));
@@ -72,13 +72,13 @@ function settingsOf(json: unknown): ReadonlyMap<string, string> {
   const { config = json, ...rest } = (isObject(json) ? json : {}) as { readonly config?: unknown };
   if (!isObject(json) || !isObject(config)) {
     throw new MillraceError('CONFIG_INVALID', "a connector's configuration is a JSON object", {
-      remedy: 'give what Connect answers to GET /connectors/<name>, or its config',
+      remedy: 'give the answer of Connect to GET /connectors/<name>, or its config',
     });
   }
   const settings = new Map<string, string>();
   const all = config === json ? config : { ...config, ...('name' in rest ? { name: rest.name } : {}) };
   for (const [name, value] of Object.entries(all)) {
-    if (value === null || typeof value === 'object') throw cannot([`${name}: is no text, number or flag`]);
+    if (value === null || typeof value === 'object') throw cannot([`${name}: is not a text, number or flag`]);
     settings.set(name, String(value));
   }
   return settings;

@@ -16,7 +16,7 @@ function only(accepted: readonly string[], note: string): Rule {
     const found = accepted.some((each) => each === value || each.slice(each.lastIndexOf('.') + 1) === value);
     return found
       ? { note }
-      : { refused: `${value} is not what the archive does: ${note}; give ${accepted[0]}, or remove it` };
+      : { refused: `${value} differs from the archive: ${note}; give ${accepted[0]}, or remove it` };
   };
 }
 
