@@ -1,4 +1,4 @@
-/** `npm run bench -- NAME […]`: each benchmark is a file of `cases/` that says how it is used. */
+/** `npm run bench -- NAME […]`: each benchmark is a file of `cases/` with its own usage text. */
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 

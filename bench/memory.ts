@@ -1,4 +1,4 @@
-/** What open windows cost: resident memory of a process that holds them, and how fast they are restored. No broker. */
+/** Cost of open windows: resident memory of a process that holds them, and the rate of restoring them. No broker. */
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -15,7 +15,7 @@ export async function run(args: readonly string[]): Promise<void> {
   const windows = args[0] ?? '100000';
   const filled = async (mode: 'fill' | 'restore'): Promise<Filled> => {
     const script = join(projectDir, 'bench', 'windows', 'open-windows.ts');
-    // Memory is measured with the limits that Millrace runs with; the changelog that a restore reads is kept beside it.
+    // Memory is measured with Millrace's own limits. A restore also holds the changelog in memory, so it gets more.
     const flags = mode === 'fill' ? runtimeFlags : ['--max-old-space-size=1536'];
     const { stdout } = await execute(process.execPath, [...flags, script, windows, mode], {
       env: { ...process.env, ...runtimeEnv },

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** The way in. What Node compiles is kept for the next time, which is more than half of what a short command takes. */
+/** The entry point. The compile cache saves more than half of the time of a short command. */
 import { enableCompileCache } from 'node:module';
 
 enableCompileCache();

@@ -1,4 +1,4 @@
-/** The composition root: the only reader of signals and the only place that exits. */
+/** The composition root: it registers the commands, prints errors and sets the exit code. */
 import { Command, CommanderError } from 'commander';
 import packageJson from '../package.json' with { type: 'json' };
 import { register as registerBackfill } from './commands/capture/backfill.ts';
@@ -32,7 +32,7 @@ import { register as registerRepair } from './commands/storage/repair.ts';
 import { printError } from './terminal/print.ts';
 import { explained } from './terminal/system-error.ts';
 
-// A reader that has seen enough, such as head, is no error.
+// A reader that closes the output early, such as head, is no error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit();
   throw error;

@@ -1,4 +1,4 @@
-/** Parquet of real-sized trade changes, without a broker and a bucket, beside DuckDB and pyarrow writing the same rows. */
+/** Parquet of realistic trade changes, without a broker and a bucket. DuckDB and pyarrow write the same rows for comparison. */
 import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -20,7 +20,7 @@ const { signal } = new AbortController();
 const table = tables['cdc.public.trades'];
 const at = { topic: table.topic, partition: 0 };
 
-/** Rates are rows per second of CPU time of all threads, garbage collection included, so that a busy machine does not falsify them. */
+/** Rates are rows per second of CPU time of all threads, garbage collection included. So other load on the machine does not change them. */
 export async function benchFiles(rows: number, say: (line: string) => void): Promise<void> {
   const { buffer, decoder } = await changes(rows);
   say(`${rows} rows, ${Math.round(buffer.bytes / rows)} bytes a record in the buffer; rows per second of CPU time`);

@@ -8,14 +8,14 @@ const packages = ['pyarrow==26.0.1', 'fastavro==1.12.1'];
 export interface Written {
   readonly version: string;
   readonly rows: number;
-  /** Processor time of one round, all threads. */
+  /** CPU time of one round, all threads. */
   readonly seconds: number;
   readonly bytes: number;
 }
 
 /**
- * Lets pyarrow write the rows of the folder's Parquet files again (`rows`), or make them of the same Avro records (`changes`), with the same
- * columns and codec. It is installed with pip, once.
+ * Runs pyarrow: `rows` rewrites the rows of the folder's Parquet files, `changes` builds them from the same Avro records. Columns and codec
+ * are the same. pip installs it once.
  *
  * @throws MillraceError INSTALL_FAILED
  */

@@ -1,4 +1,4 @@
-/** What the archive costs: its files beside DuckDB's and pyarrow's, and the sink from Kafka to the bucket. */
+/** Cost of the archive: its files compared with DuckDB's and pyarrow's, and the sink from Kafka to the bucket. */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -43,7 +43,7 @@ export async function run(args: readonly string[]): Promise<void> {
     await store.remove(keys);
   };
   for (let round = 1; round <= Number(values.runs); round++) {
-    // Also what a run that was killed has left.
+    // Removes the leftovers of a killed run too.
     await clear();
     await reset(config, { group, output: null, leaves: (topic) => topic.startsWith('archive.') });
     await using sink = new Running(

@@ -1,6 +1,6 @@
 /**
- * Decoding and encoding of single records, no broker: `npm run bench -- avro [records]`. Prints records per second of CPU time, so
- * that a busy machine does not falsify them, and full decoding as a ratio to the narrow reader.
+ * Decoding and encoding of single records, without a broker: `npm run bench -- avro [records]`. Prints records per second of CPU time,
+ * which other load on the machine does not change, and the ratio of full decoding to the narrow reader.
  */
 
 import { AvroDecoder } from '../../core/avro/decoder.ts';

@@ -1,6 +1,6 @@
 /**
- * How fast the connector alone drains a backlog, and how fast a file is loaded: `npm run bench -- capture [rows]` on the stack `dev`.
- * On a database, slot and topics of its own, which are gone afterwards.
+ * Rate at which the connector alone drains a backlog, and rate of loading a file: `npm run bench -- capture [rows]` on the stack `dev`. It
+ * uses its own database, slot and topics, and removes them afterwards.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -14,7 +14,7 @@ import { eventually } from '../../test/patience.ts';
 import { testCapture } from '../../test/support/capture.ts';
 
 export const help = `bench capture [rows] [rounds]
-  how fast a file is loaded, and how fast the connector alone drains a backlog`;
+  rates of loading a file, and of the connector alone while it drains a backlog`;
 
 export async function run(args: readonly string[]): Promise<void> {
   const rows = Number(args[0] ?? 200_000);
@@ -56,7 +56,7 @@ export async function run(args: readonly string[]): Promise<void> {
   }
   await rm(dir, { recursive: true });
 
-  /** Offsets, transaction markers included: one per partition and transaction, too few to matter. */
+  /** Offsets including transaction markers: one per partition and transaction, too few to matter. */
   async function total(): Promise<number> {
     const ends = await log.ends(capture.topic('trades')).catch(() => []);
     return Number(ends.reduce((sum, end) => sum + end, 0n));

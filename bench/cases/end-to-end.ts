@@ -1,10 +1,10 @@
 /**
- * How fast each stage drains a backlog, alone, beside how fast Debezium fills it; then all of them together.
+ * Rate at which each stage alone drains a backlog, compared with Debezium's rate of filling it; then all stages together.
  *
  *   npm run bench -- end-to-end [--rows 2000000] [--together 200000] [--stack bench]
  *
- * Starts a fresh stack of its own and stops it. Rates are from a stage's first progress to its last record; memory is the peak
- * resident size of the process. Read the ratios: absolute figures are the machine's.
+ * Starts a fresh stack and stops it. Rates are from a stage's first progress to its last record. Memory is the peak resident size of the
+ * process. Compare the ratios: absolute figures depend on the machine.
  */
 import { createWriteStream, readFileSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
@@ -24,7 +24,7 @@ import { loadTrades } from '../../storage/load/load.ts';
 import { syntheticTrades } from '../../storage/load/synthetic.ts';
 
 export const help = `bench end-to-end [--rows 2000000] [--together 200000] [--stack bench]
-  how fast each stage drains a backlog, alone and all together`;
+  rate at which each stage drains a backlog, alone and all together`;
 
 export async function run(args: readonly string[]): Promise<void> {
   const { values } = parseArgs({
@@ -111,7 +111,7 @@ export async function run(args: readonly string[]): Promise<void> {
         () => committed(log, name, topics),
         () => process.check(),
       );
-      // Below that, the polling interval is what would be measured.
+      // Shorter runs would measure the polling interval.
       const measured =
         backlog > 50_000
           ? `${rate(backlog, took)}, ${(backlog / took / (rows / capturing)).toFixed(1)} × capture`

@@ -1,4 +1,4 @@
-/** Cost of the archive's list, by question. No broker: the records lie in memory, in portions as a broker gives them. */
+/** Cost of the archive's list, by question. No broker: the records are in memory, in chunks as from a broker. */
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -7,8 +7,8 @@ import { projectDir } from '../../cli/settings/config.ts';
 import type { Cost, Question } from '../listing/question.ts';
 
 export const help = `bench listing [objects] [days]
-  seconds, CPU seconds and memory of questions to a list of so many objects (default 1000000) of so many days (20), with the heap that Millrace runs with,
-  beside an array of all objects`;
+  seconds, CPU seconds and memory of questions to a list of objects (default 1000000) over days (default 20), with Millrace's heap limit,
+  compared with an array of all objects`;
 
 const execute = promisify(execFile);
 

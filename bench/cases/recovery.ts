@@ -1,6 +1,6 @@
 /**
- * How long a killed processor is missed: ohlcv is killed in the middle of a backlog, and its successor, started at once, has to wait for the
- * dead member's session to end, take over, restore, and go on.
+ * Downtime of a killed processor. ohlcv is killed in the middle of a backlog, and its successor starts at once. The successor waits for the
+ * end of the dead member's session, takes over, restores, and goes on.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
@@ -11,10 +11,10 @@ import { backlogOf, median, watch } from '../windows/measure.ts';
 import { reset } from '../windows/reset.ts';
 
 export const help = `bench recovery [--rows 2000000] [--runs 3] [--stack bench] [--live 24600]
-  time from kill -9 to the first new output beyond the session timeout; rate at which the rest is drained
-  --live  records/s of the fastest capture, which the drain is compared with`;
+  time from kill -9 to the first new output, less the session timeout; rate of draining the rest
+  --live  records/s of the fastest capture, for comparison with the drain`;
 
-/** As core/kafka/membership/membership.ts has it. */
+/** As in core/kafka/membership/membership.ts. */
 const sessionSeconds = 10;
 const pollMs = 50;
 

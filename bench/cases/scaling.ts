@@ -1,4 +1,4 @@
-/** What a second process adds: ohlcv over the same captured trades, by one process and by two that share its partitions. */
+/** Gain of a second process: ohlcv over the same captured trades, in one process, and in two that share its partitions. */
 import { parseArgs } from 'node:util';
 import { KafkaLog } from '../../core/kafka/log.ts';
 import { millrace, type Running } from '../windows/contestants.ts';

@@ -1,7 +1,7 @@
 /**
- * The archive's sink alone on real-sized trade changes, from fetched records to uploaded bytes, no broker and no bucket: `npm run bench -- sink
- * [rows] [days]`. Rows per second of CPU time (all threads, garbage collection included), and the process's memory at its peak. With more than
- * one day each record is of another day than the one before, so that every cut has all days open.
+ * The archive's sink alone on realistic trade changes, from fetched records to uploaded bytes, without a broker and a bucket: `npm run
+ * bench -- sink [rows] [days]`. Prints rows per second of CPU time (all threads, garbage collection included) and the peak memory of the
+ * process. With several days, consecutive records have different days, so every cut has all days open.
  */
 
 import type { ObjectStore } from '../../core/archive/s3/store.ts';
@@ -16,7 +16,7 @@ import { formatTimestamp } from '../../core/values/time.ts';
 import { parquetSink } from '../../sinks/parquet/sink.ts';
 
 export const help = `bench sink [rows] [days]
-  The Parquet sink alone, as configured by default, no broker and no bucket: rows per second of CPU time, memory at the peak`;
+  the Parquet sink alone with default settings, without broker and bucket: rows per second of CPU time, peak memory`;
 
 const topic = 'cdc.public.trades';
 const partitions = 6;
@@ -68,7 +68,7 @@ ${Math.round(process.resourceUsage().maxRSS / 1024)
 ${totals.files} files, ${Math.round(totals.bytes / Math.max(totals.files, 1)).toLocaleString('en')} bytes each`);
 }
 
-/** Records that differ as those of a market do, and the portions of a partition that they come in, without end. */
+/** Records as varied as a market's, and endless chunks of them for one partition. */
 async function envelopes(days: number) {
   const schemas = new MemorySchemas();
   const encoder = await AvroEncoder.open<object>(schemas, `${topic}-value`, envelopeSchema());
@@ -102,7 +102,7 @@ const writer: Writer = {
   [Symbol.asyncDispose]: async () => undefined,
 };
 
-/** Takes every object and keeps none. */
+/** A store that accepts every object and keeps none. */
 function counting(totals: { files: number; bytes: number }): ObjectStore {
   return {
     putIfAbsent: async (_key, bytes) => {

@@ -1,7 +1,7 @@
 /**
- * State on disk with many keys, no broker: the stores that processors use, over LevelDB, driven as the runtime drives them (keys of 256 records
- * fetched ahead, 5,000 records a commit, the write of one commit beside the folding of the next). Beside it, in the same run, LevelDB alone
- * with the same bytes, and the store in memory with as many keys as fit. See docs/reference/processing/stores.md.
+ * State on disk with many keys, without a broker: the processors' stores over LevelDB, driven like by the runtime. Keys of 256 records are
+ * fetched ahead, and a commit has 5,000 records. The write of one commit runs beside the folding of the next. The same run measures LevelDB
+ * alone with the same bytes, and the store in memory with as many keys as fit. See docs/reference/processing/stores.md.
  */
 import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -143,7 +143,7 @@ async function ours(path: string, keys: number, ops: number, measure: Measure): 
   return bytesOf(path);
 }
 
-/** LevelDB with the same keys, bytes and batches, and nothing around it. */
+/** LevelDB alone, with the same keys, bytes and batches. */
 async function bare(path: string, keys: number, ops: number, measure: Measure): Promise<number> {
   const level = new ClassicLevel<string, Buffer>(path, { valueEncoding: 'buffer' });
   await level.open({ cacheSize: 8 << 20, writeBufferSize: 8 << 20 });
@@ -215,7 +215,7 @@ async function inMemory(keys: number, ops: number, measure: Measure): Promise<vo
   );
 }
 
-/** A takeover with nothing on disk, from a changelog that is made up as it is read; then one that finds the copy. */
+/** A takeover without a local copy, from a changelog generated while it is read; then a takeover with the copy. */
 async function restored(home: string, keys: number, measure: Measure): Promise<void> {
   await using log = new MadeUpLog(keys);
   await using writer = await log.writer();
@@ -234,7 +234,7 @@ async function restored(home: string, keys: number, measure: Measure): Promise<v
   await measure('Millrace', 'takeover with the copy', 1, open);
 }
 
-/** A changelog partition with one record for each key, and whatever barriers are written to it. */
+/** A changelog partition with one record for each key, and the barriers written to it. */
 class MadeUpLog implements Log {
   readonly #keys: number;
   readonly #keyAt: (i: number) => number;
@@ -356,14 +356,14 @@ function record(value: string): InputRecord<string> {
   return { value, topic: 'input', partition: 0, offset: 0n, logTime: 0n, lsn: null };
 }
 
-/** Each of 0 … n−1 once, far from in order. */
+/** A permutation of 0 … n−1, far from in order. */
 function scattered(n: number): (i: number) => number {
   let step = Math.floor(n * 0.618) | 1;
   while (gcd(step, n) !== 1) step += 2;
   return (i) => Number((BigInt(i) * BigInt(step)) % BigInt(n));
 }
 
-/** The same numbers below n in each run. */
+/** Pseudo-random numbers below n, the same in each run. */
 function random(n: number, seed: number): (i: number) => number {
   let state = seed * 2_654_435_761;
   return () => {

@@ -1,4 +1,4 @@
-/** How long a verification takes beside the running pipeline. */
+/** Duration of a verification beside the running pipeline. */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -16,8 +16,8 @@ import { input, openDataset } from '../windows/dataset.ts';
 import { backlogOf, watch } from '../windows/measure.ts';
 
 export const help = `bench verify [--rows 1000000] [--runs 3] [--writes 0] [--stack bench]
-  \`millrace verify\` over that many trades, beside capture, ohlcv and parquet: seconds, CPU of this process, memory;
-  --writes: trades that are inserted meanwhile, a second`;
+  \`millrace verify\` over these trades, while capture, ohlcv and parquet run: seconds, CPU of this process, memory
+  --writes  trades inserted per second meanwhile`;
 
 export async function run(args: readonly string[]): Promise<void> {
   const { values } = parseArgs({
@@ -63,7 +63,7 @@ export async function run(args: readonly string[]): Promise<void> {
   }
 }
 
-/** Inserts trades of now until it is disposed of: ten transactions a second, of the symbols there are. */
+/** Inserts trades with the present time until it is disposed of: ten transactions a second, for the existing symbols. */
 function writing(url: string, perSecond: number): AsyncDisposable {
   const ended = new AbortController();
   const written = (async () => {

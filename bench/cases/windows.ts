@@ -1,6 +1,6 @@
 /**
- * Candles from real Debezium envelopes: Millrace's ohlcv beside Kafka Streams on the same topic, alternating, each as a process of its own
- * with nothing left of the run before. See docs/reference/benchmarks.md.
+ * Candles from real Debezium envelopes: Millrace's ohlcv and Kafka Streams on the same topic, in turn. Each run is a separate process after
+ * a clean reset. See docs/reference/benchmarks.md.
  */
 import { parseArgs } from 'node:util';
 import { Registry } from '../../core/avro/registry/registry.ts';
@@ -14,10 +14,10 @@ import { reset } from '../windows/reset.ts';
 
 export const help = `bench windows [--rows 2000000] [--records ALL] [--runs 3] [--stack bench] [--only NAME,…] [--json]
   candles of the same captured trades by Millrace and by Kafka Streams: records/s, CPU, memory
-  --records  how many of the captured rows a run takes; each run starts at the first
+  --records  number of captured rows in a run; each run starts at the first row
   --only  some of ${['exactly-once', 'at-least-once', 'as-shipped', 'peer', 'peer-2', 'peer-simple', 'peer-simple-2', 'peer-rocksdb'].join(', ')}`;
 
-/** Its rate is what Millrace is measured by. */
+/** Millrace's rate is divided by its rate. */
 const peers = ['peer', 'peer-2', 'peer-rocksdb'];
 
 export interface Result {
@@ -99,7 +99,7 @@ export async function run(args: readonly string[]): Promise<void> {
   else print(results, found);
 }
 
-/** One contestant over the whole backlog, from nothing. */
+/** Runs one contestant over the whole backlog, from empty state. */
 async function race(config: Config, log: KafkaLog, contestant: Contestant, backlog: Backlog): Promise<Measured> {
   await reset(config, contestant);
   await using running = await contestant.start();

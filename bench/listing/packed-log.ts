@@ -1,11 +1,11 @@
-/** A log of very many records that takes no heap: their bytes lie behind one another, and a fetch gives about as many of them as a broker's does. */
+/** A log of very many records outside the heap: their bytes are contiguous, and a fetch returns about as many as a broker's. */
 import type { Fetched, FetchOptions, FetchPosition, Log, LogRecord } from '../../core/log/log.ts';
 
 class PackedPartition {
   readonly #chunks: Buffer[] = [];
-  /** By offset: chunk and place in it. */
+  /** Chunk and position in it, by offset. */
   readonly #places: Uint32Array[] = [];
-  /** Bytes of the last chunk. */
+  /** Used bytes of the last chunk. */
   #used = 0;
   #length = 0;
 
@@ -46,7 +46,7 @@ class PackedPartition {
 const chunkBytes = 16 << 20;
 const placesPerBlock = 1 << 16;
 
-/** Reads alone: nothing joins or writes. */
+/** Read-only: it has no groups and no writers. */
 export class PackedLog implements Pick<Log, 'starts' | 'ends' | 'fetcher'> {
   readonly #topics = new Map<string, PackedPartition[]>();
 

@@ -1,4 +1,4 @@
-/** Asks one question of a list of very many objects, in a process of its own, and prints what it cost. Started by bench/cases/listing.ts. */
+/** Asks one question of a list of very many objects, in a separate process, and prints its cost. Started by bench/cases/listing.ts. */
 import { writeFileSync } from 'node:fs';
 import { readStanding } from '../../cli/archive/standing.ts';
 import { manifestKey, objectKey } from '../../core/archive/keys.ts';
@@ -22,13 +22,13 @@ import { PackedLog } from './packed-log.ts';
 
 export interface Cost {
   readonly seconds: number;
-  /** CPU of all threads. */
+  /** CPU time of all threads. */
   readonly cpuSeconds: number;
-  /** V8's heap with the answer in hand, after a collection. */
+  /** V8's heap after a collection, with the answer still referenced. */
   readonly heapMib: number;
-  /** Resident memory at most, beyond what the log itself took. */
+  /** Peak resident memory, less that of the log. */
   readonly peakMib: number;
-  /** Objects, days or cuts. */
+  /** Number of objects, days or cuts. */
   readonly answer: number;
 }
 
@@ -38,7 +38,7 @@ const rowsPerObject = 500n;
 const signal = new AbortController().signal;
 
 const questions = {
-  /** As lists were read before: every object, in an array. */
+  /** The former way to read lists: every object, in an array. */
   array: async ({ log, schemas }) => {
     const found: ArchiveObject[] = [];
     const [from, to] = [await log.starts(objectsTopic(topic)), await log.ends(objectsTopic(topic))];
@@ -72,7 +72,7 @@ interface Sources {
   readonly log: Log;
   readonly schemas: MemorySchemas;
   readonly store: Parameters<typeof readStanding>[0]['store'];
-  /** The day that is asked for. */
+  /** The requested day. */
   readonly day: string;
 }
 
@@ -80,7 +80,7 @@ if (import.meta.main) {
   const [question = 'list', objects = '1000000', days = '20'] = process.argv.slice(2);
   const sources = await fill(Number(objects), Number(days));
   globalThis.gc?.();
-  // The peak counts from here.
+  // Resets the peak.
   writeFileSync('/proc/self/clear_refs', '5');
   const beforeMib = peakMib(process.pid);
   const [started, startedCpu] = [performance.now(), process.cpuUsage()];
@@ -98,7 +98,7 @@ if (import.meta.main) {
   console.log(JSON.stringify(cost));
 }
 
-/** Days of equal size, complete and never compacted; the last one is open, and a hundredth of it is in no manifest yet. */
+/** Days of equal size, complete and never compacted. The last one is open, and one percent of it is in no manifest yet. */
 async function fill(count: number, days: number): Promise<Sources> {
   const [log, schemas] = [new PackedLog(), new MemorySchemas()];
   for (const each of archivedTopics) log.create(objectsTopic(each), partitions);

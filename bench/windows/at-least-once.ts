@@ -1,6 +1,6 @@
 /**
- * Millrace's ohlcv without transactions: what exactly-once costs is the difference. Not a mode of the product. Outputs and changelog are
- * produced and acknowledged first, then the offset is committed, so a crash repeats records.
+ * Millrace's ohlcv without transactions; the difference is the cost of exactly-once. Not a mode of the product. Outputs and changelog are
+ * produced and acknowledged, then the offset is committed, so a crash repeats records.
  *
  *   node bench/windows/at-least-once.ts STACK
  */
@@ -13,7 +13,7 @@ import { type ProducedBatch, produce } from '../../core/kafka/write/produce.ts';
 import { chunk, groupByPartition } from '../../core/kafka/write/writer.ts';
 import type { OutRecord, Transaction, Writer, Written } from '../../core/log/log.ts';
 
-/** Where offsets go: Kafka takes none from outside a group that has members. */
+/** A separate group for offsets: Kafka refuses a commit from outside a group that has members. */
 export function plainGroup(group: string): string {
   return `${group}.plain`;
 }
@@ -76,7 +76,7 @@ if (import.meta.main) {
   const config = configOf(stack, process.env);
   const cluster = createCluster({ brokers: config.kafka.brokers, clientId: 'bench' });
   await cluster.connect();
-  // The product has no such mode: the one line of it that opens a transactional writer is replaced, and all else runs as it is.
+  // The product has no such mode. Only the method that opens a transactional writer is replaced.
   KafkaLog.prototype.writer = async () => new PlainWriter(cluster);
   process.argv = [process.argv[0] ?? '', 'millrace', '--stack', stack, 'run', 'ohlcv', '--port', '0'];
   await import('../../cli/main.ts');

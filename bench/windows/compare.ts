@@ -1,4 +1,4 @@
-/** Whether two topics of candles say the same, number for number. */
+/** Compares the candles of two topics, number for number. */
 import type { Schemas } from '../../core/avro/schemas.ts';
 import type { KafkaLog } from '../../core/kafka/log.ts';
 import { readTopic } from '../../proof/reading/topic.ts';
@@ -6,12 +6,12 @@ import type { Candle } from '../../schemas/gen/candle.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 
 export interface Comparison {
-  /** Closed by both. */
+  /** Windows that both have closed. */
   readonly common: number;
-  /** Closed by one: the last windows of each symbol, which its own rule of time has not closed yet. */
+  /** Windows that one has closed: each symbol's last ones, which the other's rule of time has not closed yet. */
   readonly onlyFirst: number;
   readonly onlySecond: number;
-  /** Keys of windows that both closed and that differ in any field but revision and processor version. */
+  /** Keys of windows that both have closed with a difference in any field except revision and processor version. */
   readonly different: readonly string[];
 }
 

@@ -1,4 +1,4 @@
-/** Who runs in the benchmark of windows, each as a process of its own. */
+/** The contestants in the benchmark of windows, each in a separate process. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs';
@@ -19,19 +19,19 @@ import { plainGroup } from './at-least-once.ts';
 
 export interface Contestant {
   readonly name: string;
-  /** The group whose commits are its progress. */
+  /** The group whose commits show its progress. */
   readonly group: string;
-  /** Where its candles go; null when they are not Millrace's candles. */
+  /** Topic of its candles; null if they are not comparable with Millrace's. */
   readonly output: string | null;
-  /** Topics that it leaves behind. */
+  /** Whether it created a topic, for the clean-up. */
   readonly leaves: (topic: string) => boolean;
-  /** @param label tells logs of several processes apart. */
+  /** @param label distinguishes the logs of several processes */
   start(label?: string): Promise<Running>;
 }
 
 const killAfterMs = 10_000;
 
-/** Asked to end when it is disposed of, so that it leaves its group; killed when it takes long. */
+/** A running contestant. Disposal asks it to end, so that it leaves its group, and kills it after a time-out. */
 export class Running implements AsyncDisposable {
   readonly #child: ChildProcess;
   readonly #log: string;
@@ -52,14 +52,14 @@ export class Running implements AsyncDisposable {
     return this.#child.pid ?? 0;
   }
 
-  /** Rejects when the process ends by itself; never settles otherwise. */
+  /** Rejects when the process ends by itself. Otherwise it never settles. */
   async ended(): Promise<never> {
     await this.#exit;
     if (this.#killed) return new Promise(() => undefined);
     throw new Error(`process ${this.pid} has ended by itself:\n${readFileSync(this.#log, 'utf8').slice(-2_000)}`);
   }
 
-  /** Without any chance to finish. Returns when it is gone. */
+  /** Kills the process with SIGKILL. Resolves when it has ended. */
   async kill(): Promise<void> {
     this.#killed = true;
     this.#child.kill('SIGKILL');
@@ -112,19 +112,19 @@ export interface PeerOptions {
   readonly config: Config;
   readonly topic: string;
   readonly threads: number;
-  /** `full`: Millrace's candle, field by field. `simple`: six numbers in arrival order. */
+  /** `full`: Millrace's candle with all fields. `simple`: six numbers in arrival order. */
   readonly candle: 'full' | 'simple';
   readonly store: 'memory' | 'rocksdb';
   readonly classes: Classes;
 }
 
-/** The peer's class path, and the Java to run it. */
+/** The peer's class path, and the Java executable. */
 export interface Classes {
   readonly java: string;
   readonly path: string;
 }
 
-/** Fetches Kafka Streams with Maven and compiles the peer, once for each change of it. */
+/** Fetches Kafka Streams with Maven and compiles the peer, once for each version of its source. */
 export async function installPeer(note: (text: string) => void): Promise<Classes> {
   const host = { env: process.env, cacheDir: cacheDir() };
   const java = await findJava(minimumJava, host.env);
@@ -145,7 +145,7 @@ export async function installPeer(note: (text: string) => void): Promise<Classes
   return { java: java.command, path: `${join(jars, '*')}:${classes}` };
 }
 
-/** What the peer reads of a change; record names are the writer's, as Java's reader wants them. */
+/** The peer's reader schema of a change. Record names are the writer's, because Java's reader requires them. */
 function peerReader(topic: string): object {
   const bytes = { type: 'bytes', logicalType: 'decimal', precision: 20, scale: 8 };
   const row = {
@@ -177,10 +177,10 @@ function peerReader(topic: string): object {
   };
 }
 
-/** Kafka Streams of the broker's version, exactly-once-v2, with as much heap as Millrace may have memory. */
+/** Kafka Streams of the broker's version, exactly-once-v2, with a heap as large as Millrace's memory limit. */
 export function kafkaStreams(options: PeerOptions): Contestant {
   const { stack, config, topic, threads, candle, store, classes } = options;
-  // Its members do not leave their group when they end, so each run has a group of its own.
+  // Members do not leave their group when they end, so each run uses a new group.
   const application = `peer-${candle}-${store}-${threads}-${Date.now().toString(36)}`;
   const output = 'peer.candles';
   const name = `kafka streams, ${candle} candle, ${store}, ${threads} ${threads === 1 ? 'thread' : 'threads'}`;

@@ -1,4 +1,4 @@
-/** A topic of real Debezium envelopes: made-up trades loaded into Postgres and captured, once; later runs find it. */
+/** A topic of real Debezium envelopes: generated trades, loaded into Postgres and captured once. Later runs reuse it. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,11 +10,11 @@ import { loadTrades } from '../../storage/load/load.ts';
 import { writeSynthetic } from '../../storage/load/synthetic.ts';
 
 export const input = 'cdc.public.trades';
-/** Enough to reach every partition, and for a window of each to hold some hundred trades. */
+/** Enough to use every partition, with some hundred trades in each window. */
 const symbols = 48;
 const perSecond = 200;
 
-/** Brings the stack up with at least `rows` captured trades, and stops what the benchmark does not need. */
+/** Starts the stack with at least `rows` captured trades, and stops the parts that the benchmark does not need. */
 export async function openDataset(name: string, rows: number, note: (text: string) => void): Promise<Config> {
   const { stack, config } = await up(name, { log: note });
   await using log = new KafkaLog({ brokers: config.kafka.brokers, clientId: 'bench' });

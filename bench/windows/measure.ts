@@ -1,15 +1,15 @@
-/** Watching a process drain a backlog from outside, the same way whatever it is written in. */
+/** Measures how a process drains a backlog, from outside and equally for every language. */
 import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { KafkaLog } from '../../core/kafka/log.ts';
 
 const pollMs = 100;
-/** Without any progress for so long, a contestant counts as broken. On a busy machine a start alone takes a minute. */
+/** Without progress for this long, a contestant counts as broken. On a busy machine a start alone takes a minute. */
 const stalledMs = 300_000;
-/** Clock ticks per second of /proc; Linux has 100 everywhere. */
+/** Clock ticks per second in /proc, always 100 on Linux. */
 const ticksPerSecond = 100;
 
-/** What has to be processed: one offset per partition, just after its last record. */
+/** Records to process, as one offset per partition, just after its last record. */
 export interface Backlog {
   readonly topic: string;
   readonly records: number;
@@ -18,15 +18,15 @@ export interface Backlog {
 
 export interface Measured {
   readonly recordsPerSecond: number;
-  /** User and system time of all threads, per million records. */
+  /** User and system time of all threads, seconds per million records. */
   readonly cpuSecondsPerMillion: number;
-  /** Peak resident size of the largest process since it was started. */
+  /** Peak resident size of the largest process since its start, MiB. */
   readonly peakMib: number;
-  /** From the start of the process to the first commit that moved: what start and takeover cost. */
+  /** Seconds from the start of the process to the first commit with progress: the cost of start and takeover. */
   readonly startSeconds: number;
 }
 
-/** Offsets and last records of the topic as it stands. @throws Error when a partition is empty. */
+/** Ends and last records of the topic as it is now. @throws Error if a partition is empty */
 export async function backlogOf(log: KafkaLog, topic: string): Promise<Backlog> {
   const [starts, ends] = [await log.starts(topic), await log.ends(topic)];
   await using fetcher = log.fetcher();
@@ -52,10 +52,10 @@ export async function backlogOf(log: KafkaLog, topic: string): Promise<Backlog> 
 }
 
 /**
- * Waits until the group has committed the whole backlog. The rate is taken from the first commit that is seen to the last, so that neither
- * the start of a process nor its last linger counts; processor time is taken over the same span.
+ * Waits until the group has committed the whole backlog. The rate is measured between the first and the last observed commit. So the start
+ * of a process and its last linger do not count. CPU time covers the same span.
  *
- * @throws Error when the process ends first, or nothing moves for minutes.
+ * @throws Error if the process ends first, or makes no progress for minutes
  */
 export async function watch(
   log: KafkaLog,
@@ -92,14 +92,14 @@ export async function watch(
   }
 }
 
-/** The first part of a backlog, the same share of each partition. */
+/** The first part of a backlog, with the same share of each partition. */
 export function firstOf(backlog: Backlog, records: number): Backlog {
   const share = Math.min(1, records / backlog.records);
   const targets = backlog.targets.map((target) => BigInt(Math.floor(Number(target) * share)));
   return { ...backlog, records: Math.round(backlog.records * share), targets };
 }
 
-/** Processor time of processes and all their threads so far, seconds. */
+/** CPU time of processes and all their threads so far, seconds. */
 export function cpuSeconds(pids: readonly number[]): number {
   return pids.reduce((sum, pid) => sum + cpuOf(pid), 0);
 }

@@ -1,5 +1,5 @@
 /**
- * One task of ohlcv with many open windows, no broker: in a process of its own, so that its memory can be looked at.
+ * One task of ohlcv with many open windows, without a broker, in a separate process to measure its memory.
  *
  *   node bench/windows/open-windows.ts WINDOWS fill|restore
  *
@@ -21,13 +21,13 @@ import { peakMib } from './measure.ts';
 const topic = 'cdc.public.trades';
 const changelog = 'ohlcv.changelog';
 const portion = 2_000;
-/** Times at which the market makes a round of all symbols, one trade each. */
+/** Rounds of the market: each has one trade for every symbol. */
 const rounds = 3;
 
 export interface Filled {
   readonly windows: number;
   readonly peakMib: number;
-  /** Of the changelog, and how long reading them took. */
+  /** Changelog records that a restore has read, and its duration in seconds. */
   readonly restored: number;
   readonly restoreSeconds: number;
 }
@@ -121,7 +121,7 @@ function toLog({ key, value, timestamp }: OutRecord, offset: bigint): LogRecord 
   return { offset, timestamp, key, value };
 }
 
-/** A trade of that symbol. Event time stands within one minute, so no window closes; log time goes on, so PARTIALs are due. */
+/** A trade of the symbol. Event time stays within one minute, so no window closes. Log time advances, so PARTIALs are due. */
 function change(symbol: number, round: number, offset: bigint): object {
   const time = 1_795_252_980_000_000n + BigInt(round) * 1_000_000n;
   const ts_us = time + 500_000n + offset;

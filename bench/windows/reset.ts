@@ -1,4 +1,4 @@
-/** A clean start on a broker that has run other contestants before. */
+/** A clean start on a broker where other contestants ran before. */
 import { setTimeout as delay } from 'node:timers/promises';
 import kafkajs from 'kafkajs';
 import { applyTopics } from '../../connectors/definition/topics.ts';
@@ -7,7 +7,7 @@ import { TopicAdmin } from '../../core/kafka/admin.ts';
 import { topics } from '../../schemas/topics.ts';
 import type { Contestant } from './contestants.ts';
 
-/** Forgets what earlier runs have left: topics and offsets. */
+/** Deletes topics and offsets of earlier runs. */
 export async function reset(
   config: Config,
   contestant: Pick<Contestant, 'group' | 'output' | 'leaves'>,
@@ -23,7 +23,7 @@ export async function reset(
         await admin.deleteGroups(mine.map(({ groupId }) => groupId));
         break;
       } catch (error) {
-        // Members that were killed are in the group until their session ends.
+        // Killed members stay in the group until their session ends.
         if (attempt === 30) throw error;
         await delay(500);
       }

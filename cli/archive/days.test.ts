@@ -6,7 +6,7 @@ import { readDayLines } from './days.ts';
 
 const signal = new AbortController().signal;
 
-test('a day stands as its newest manifest says, beside the files that are listed since', async () => {
+test('a day has the state of its newest manifest, beside the files listed since', async () => {
   const harness = await ManifestHarness.open();
   const { log, schemas } = harness.archive;
   expect(await readDayLines(log, schemas, [trades], signal)).toEqual([]);

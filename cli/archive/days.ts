@@ -1,4 +1,4 @@
-/** How the days of the archive stand: from the manifests' own records, and what is listed since. */
+/** States of the archive's days: from the manifests' records and the files listed since. */
 import { readDays } from '../../core/archive/listing/days.ts';
 import { readTotals } from '../../core/archive/listing/totals.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
@@ -10,13 +10,13 @@ import { printTable } from '../terminal/print.ts';
 export interface DayLine {
   readonly topic: string;
   readonly day: string;
-  /** Undefined while it has no manifest. */
+  /** Undefined until the day has a manifest. */
   readonly stands: ArchivePartition | undefined;
-  /** Files that are listed and not in its manifest yet. */
+  /** Listed files that are not in its manifest yet. */
   readonly waiting: number;
 }
 
-/** By topic and day. @throws MillraceError KAFKA_UNREACHABLE, TOPIC_MISSING */
+/** One entry per topic and day. @throws MillraceError KAFKA_UNREACHABLE, TOPIC_MISSING */
 export async function readDayLines(
   log: Log,
   schemas: Schemas,

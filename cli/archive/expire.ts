@@ -1,4 +1,4 @@
-/** `millrace archive expire`: gives up the rows of old days. */
+/** `millrace archive expire`: expires old days. */
 import type { Command } from 'commander';
 import { MillraceError } from '../../core/base/errors.ts';
 import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
@@ -21,13 +21,11 @@ interface ExpireOptions {
 export function register(group: Command): void {
   group
     .command('expire')
-    .description(
-      'give up the rows of old days: shows the plan, and acts with --yes; the files go with a later millrace compact',
-    )
-    .argument('[topic]', `one of ${archivedTopics.join(', ')}; without it all`, archivedTopic)
-    .option('--before <day>', 'days before this one, YYYY-MM-DD; default: as compact.retentionDays says', dayOf)
-    .option('--dry-run', 'show what would be given up; change nothing, exit with 0')
-    .option('--yes', 'carry it out')
+    .description('expire old days; shows the plan, and acts with --yes. A later millrace compact removes the files')
+    .argument('[topic]', `one of ${archivedTopics.join(', ')}; default: all`, archivedTopic)
+    .option('--before <day>', 'days before this one, YYYY-MM-DD; default: by compact.retentionDays', dayOf)
+    .option('--dry-run', 'show the plan; change nothing, exit with 0')
+    .option('--yes', 'carry out the plan')
     .option('--json', 'print JSON')
     .action(expire);
 }
@@ -49,10 +47,10 @@ async function expire(topic: ArchivedTopic | undefined, options: ExpireOptions, 
       }
       for (const { topic: name, day, state } of kept)
         say(`kept: ${name} ${day} is ${state ?? 'without a manifest'}, not COMPLETE`);
-      say(`${rows.length} days before ${before} ${carryOut ? 'were given up' : 'would be given up'}`);
+      say(`${rows.length} days before ${before} ${carryOut ? 'have expired' : 'would expire'}`);
     }
     if (carryOut || options.dryRun === true || rows.length === 0) return;
-    throw notConfirmed('nothing was given up yet', '; there is no way back once the files are removed');
+    throw notConfirmed('nothing has expired yet', '; there is no way back once the files are removed');
   });
 }
 
@@ -69,13 +67,14 @@ async function give(place: ArchivePlace, expiries: readonly Expiry[]): Promise<r
 }
 
 /**
- * The first day that is kept when so many are, today included.
+ * The first day to keep.
  *
- * @throws MillraceError CONFIG_INVALID: all are kept.
+ * @param retentionDays number of days to keep, today included
+ * @throws MillraceError CONFIG_INVALID: all days are kept.
  */
 export function firstKeptDay(retentionDays: number, nowMs: number): string {
   if (retentionDays === 0) {
-    throw new MillraceError('CONFIG_INVALID', 'nothing says which days are old: compact.retentionDays is 0', {
+    throw new MillraceError('CONFIG_INVALID', 'no day is old: compact.retentionDays is 0', {
       remedy: 'give --before DAY, or set MILLRACE_COMPACT_RETENTION_DAYS',
     });
   }

@@ -12,7 +12,7 @@ function collector(): { readonly out: Writable; readonly text: () => string } {
 }
 
 test.each([[[]], [[1n]], [[1n, 2n, 3n]]])(
-  'JSON of %j is what JSON.stringify gives, however slow the reader is',
+  'JSON of %j equals that of JSON.stringify, also for a slow reader',
   async (list) => {
     const { out, text } = collector();
     await writeJson(list, (offset) => ({ key: 'k', offset, nested: { none: null } }), out);

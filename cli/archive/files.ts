@@ -1,4 +1,4 @@
-/** `millrace archive files`: the list, written as it is read from its columns. */
+/** `millrace archive files`: prints the list while reading its columns. */
 import { once } from 'node:events';
 import type { Writable } from 'node:stream';
 import type { Command } from 'commander';
@@ -19,7 +19,7 @@ export function register(group: Command): void {
   group
     .command('files')
     .description(
-      'print the exact list of files that hold a topic; reading a prefix instead can meet files of unfinished cuts',
+      'print the exact list of files that hold a topic; a prefix of the bucket can contain files of unfinished cuts',
     )
     .argument('<topic>', `one of ${archivedTopics.join(', ')}`, archivedTopic)
     .option('--day <day>', 'only files of this day, YYYY-MM-DD', dayOf)
@@ -36,7 +36,7 @@ async function files(topic: ArchivedTopic, options: FilesOptions, command: Comma
     await writeLines(found.get(topic) ?? [], (object) => urlOf(s3, object), process.stdout);
     return;
   }
-  // The same for a day: manifests do not tell dead letters.
+  // With --json, one day is read from the list too: manifests do not count dead letters.
   const signal = untilSignal(() => new MillraceError('INTERRUPTED', 'interrupted'));
   const range = day === undefined ? {} : { days: (each: string) => each === day };
   const { objects } = await withLog(loadConfig(command), (log, schemas) =>
@@ -46,12 +46,12 @@ async function files(topic: ArchivedTopic, options: FilesOptions, command: Comma
   else await writeJson(objects, (object) => ({ ...object, url: urlOf(s3, object) }), process.stdout);
 }
 
-/** A line for each object. */
+/** Writes one line for each object. */
 export async function writeLines<T>(objects: Iterable<T>, line: (object: T) => string, out: Writable): Promise<void> {
   for (const object of objects) if (!out.write(`${line(object)}\n`)) await once(out, 'drain');
 }
 
-/** One JSON array, as `printJson` prints it, without its text in memory as a whole. */
+/** Writes one JSON array in the format of `printJson`, without the whole text in memory. */
 export async function writeJson<T>(objects: Iterable<T>, of: (object: T) => object, out: Writable): Promise<void> {
   let before = '[';
   for (const object of objects) {

@@ -1,4 +1,4 @@
-/** What the archive lists, for commands. */
+/** The archive's list, for commands. */
 import { type Command, InvalidArgumentError } from 'commander';
 import { readDayObjects } from '../../core/archive/listing/day-objects.ts';
 import { inOrder, type ListedObject, listObjects } from '../../core/archive/listing/objects.ts';
@@ -17,7 +17,7 @@ export interface Days {
   readonly to?: string;
 }
 
-/** The listed objects of the topics, in their order: of some days from their manifests, of all from the list. */
+/** The listed objects of the topics, in order. With days it reads their manifests, otherwise the list. */
 export async function listed(
   command: Command,
   topics: readonly ArchivedTopic[],
@@ -41,7 +41,7 @@ export async function listed(
   return found;
 }
 
-/** Whether a day is among them. @throws MillraceError CONFIG_INVALID for days that exclude each other */
+/** The filter for days. @throws MillraceError CONFIG_INVALID: the options exclude each other */
 export function daysOf({ day, from, to }: Days): (day: string) => boolean {
   if (day !== undefined && (from !== undefined || to !== undefined)) {
     throw new MillraceError('CONFIG_INVALID', '--day is one day, --from and --to are a range of days', {
@@ -59,18 +59,18 @@ export function urlOf(s3: Pick<Config['s3'], 'directory' | 'bucket'>, { key }: P
   return urlOfKey(s3, key);
 }
 
-/** For commander. */
+/** Parses an option, for commander. @throws InvalidArgumentError */
 export function archivedTopic(text: string): ArchivedTopic {
   const found = archivedTopics.find((topic) => topic === text);
-  if (found === undefined) throw new InvalidArgumentError(`Archived are ${archivedTopics.join(', ')}.`);
+  if (found === undefined) throw new InvalidArgumentError(`Give one of ${archivedTopics.join(', ')}.`);
   return found;
 }
 
-/** For commander. */
+/** Parses an option, for commander. @throws InvalidArgumentError */
 export function dayOf(text: string): string {
   const time = /^\d{4}-\d\d-\d\d$/.test(text) ? Date.parse(`${text}T00:00:00Z`) : Number.NaN;
   if (Number.isNaN(time) || new Date(time).toISOString().slice(0, 10) !== text) {
-    throw new InvalidArgumentError('A day is written YYYY-MM-DD.');
+    throw new InvalidArgumentError('Write a day as YYYY-MM-DD.');
   }
   return text;
 }

@@ -1,4 +1,4 @@
-/** The archive as commands that change it have it: the log, the bucket, and where in it the objects are. */
+/** The archive for commands that change it: the log, the bucket, and the place of the objects in it. */
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { normalPrefix } from '../../core/archive/keys.ts';
@@ -25,12 +25,12 @@ export interface ArchivePlace {
   readonly now: () => number;
 }
 
-/** Opens it for one piece of work. @throws MillraceError KAFKA_UNREACHABLE, TOPIC_MISSING and what the work throws */
+/** Opens the archive for `work` and closes it afterwards. @throws MillraceError KAFKA_UNREACHABLE, TOPIC_MISSING, and errors of `work` */
 export async function withArchive<T>(command: Command, work: (place: ArchivePlace) => Promise<T>): Promise<T> {
   const config = loadConfig(command);
   const signal = untilSignal(() => new MillraceError('INTERRUPTED', 'interrupted'));
   return withLog(config, async (log, schemas) => {
-    // Before anything is done: a cluster of an earlier release lacks it.
+    // Fails before any change if the topic is missing, as on a cluster of an earlier release.
     await log.ends(replacementsTopic);
     await using store = openStore(config.s3);
     const { targetBytes, readerGraceMs } = config.compact;

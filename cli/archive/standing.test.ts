@@ -50,7 +50,7 @@ test('tells files, rows and bytes that are listed, and the newest cut of each pa
   });
 });
 
-test('tells what compaction owes: files of complete days, then replaced ones until they may go and are gone', async () => {
+test('tells the pending compaction: files of complete days, then replaced ones until they may go and are gone', async () => {
   await using harness = await threeDays();
   expect(await standing(harness)).toMatchObject({ due: { files: 0 } });
   await harness.settle();
@@ -72,7 +72,7 @@ test('tells what compaction owes: files of complete days, then replaced ones unt
   expect(await replaced(harness)).toMatchObject({ removable: { files: 0 }, waiting: { files: 0 } });
 });
 
-test('tells what expiry owes and what it gave up, and nothing where all days are kept', async () => {
+test('tells the pending expiry and the expired objects, and nothing if all days are kept', async () => {
   await using harness = await threeDays();
   expect(await standing(harness, third)).toMatchObject({ old: { days: 0, files: 0 } });
   await harness.settle();
@@ -103,7 +103,7 @@ test('is told while the bucket does not answer, also of a day that got a file af
   expect(await down).toMatchObject({ listed: { files: 5, rows: 9n }, due });
 });
 
-test('is a row per topic for people, with empty cells for what could not be asked', async () => {
+test('is printed as a row per topic, with empty cells if the bucket did not answer', async () => {
   await using harness = await threeDays();
   await harness.settle();
   const own = await standing(harness, third);

@@ -1,4 +1,7 @@
-/** How far the archive of each topic is, and what compaction and expiry owe: from the log's own lists, and for replaced files from the bucket. */
+/**
+ * Progress of each topic's archive, and the pending work of compaction and expiry. It comes from the log's own lists, and for replaced
+ * files from the bucket.
+ */
 import { readDays } from '../../core/archive/listing/days.ts';
 import { newestObject } from '../../core/archive/listing/newest.ts';
 import { type DayTotals, readGivenUp, readTotals, type Volume } from '../../core/archive/listing/totals.ts';
@@ -12,47 +15,47 @@ import { readDueVolume } from '../../sinks/compaction/plan/due.ts';
 import type { ArchiveSources } from '../../sinks/compaction/sources.ts';
 import { count, printTable } from '../terminal/print.ts';
 
-/** The newest cut of a partition that has rows. Its offsets are the topic's. */
+/** The newest cut of a partition with rows. Its offsets are the topic's. */
 export interface LastCut {
   readonly partition: number;
   readonly from: bigint;
   /** Exclusive. */
   readonly to: bigint;
-  /** When its objects were listed, milliseconds since 1970. */
+  /** Time at which its objects were listed, milliseconds since 1970. */
   readonly at: bigint;
 }
 
 export interface TopicStanding {
   readonly topic: ArchivedTopic;
-  /** What is listed. */
+  /** All listed objects. */
   readonly listed: Volume;
-  /** By partition; one that has no object has none. */
+  /** By partition; a partition without objects has no entry. */
   readonly cuts: readonly LastCut[];
-  /** How many days stand how; `NONE` have no manifest yet. */
+  /** Number of days by state; `NONE`: no manifest yet. */
   readonly days: Readonly<Record<ArchivePartition['state'] | 'NONE', number>>;
-  /** Listed files that are in no manifest yet: `millrace run manifests`. */
+  /** Listed files in no manifest yet. `millrace run manifests` adds them. */
   readonly unmanifested: number;
-  /** Small files of complete days that `millrace compact` would put together. */
+  /** Small files of complete days that `millrace compact` would merge. */
   readonly due: Volume;
-  /** What `millrace archive expire` would give up; null when nothing says which days are old. */
+  /** Days that `millrace archive expire` would expire; null if no retention is configured. */
   readonly old: (Volume & { readonly days: number }) | null;
-  /** What was given up with its days: listed no more. */
+  /** Objects of expired days, no longer listed. */
   readonly expired: Volume;
-  /** What was given up because nothing could make it again: listed no more. */
+  /** Lost objects, no longer listed. */
   readonly lost: Volume;
 }
 
 export interface StandingOptions {
   readonly targetBytes: number;
-  /** The first day that expiry keeps, `YYYY-MM-DD`; undefined: it gives nothing up. */
+  /** The first day that expiry keeps, `YYYY-MM-DD`; undefined: all are kept. */
   readonly firstKeptDay: string | undefined;
 }
 
 type StandingSources = Pick<ArchiveSources, 'log' | 'schemas' | 'store' | 'signal'>;
 
 /**
- * One entry per archived topic: from how the days stand and what came after, without reading the list. Of complete days that got files after a compaction
- * the manifests are read, or the log where that is less or the bucket does not answer.
+ * One entry per archived topic. It uses the days' records and the later changes, without reading the list. For complete days that got files
+ * after a compaction, it reads the manifests. It reads the log instead if that is less, or if the bucket does not answer.
  *
  * @throws MillraceError KAFKA_UNREACHABLE, TOPIC_MISSING
  */
@@ -90,12 +93,12 @@ function sumOf(totals: readonly DayTotals[]): Volume {
   return { files, rows, bytes };
 }
 
-/** Files in the bucket that are listed no more, by topic. */
+/** Files in the bucket that are no longer listed, by topic. */
 export interface TopicReplaced {
   readonly topic: ArchivedTopic;
-  /** `millrace compact` would remove them. */
+  /** Files that `millrace compact` would remove. */
   readonly removable: Omit<Volume, 'rows'>;
-  /** Readers may still be reading them. */
+  /** Files that readers may still read. */
   readonly waiting: Omit<Volume, 'rows'>;
 }
 
@@ -124,7 +127,7 @@ async function lastCuts(log: Log, schemas: Schemas, topic: ArchivedTopic, signal
   return cuts;
 }
 
-/** A row per topic. What could not be asked of the bucket is left empty. */
+/** Prints one row per topic. Cells from an unreachable bucket are empty. */
 export function printStanding(standing: readonly TopicStanding[], replaced: readonly TopicReplaced[]): void {
   printTable(standingHeader, standingRows(standing, replaced));
 }

@@ -1,4 +1,4 @@
-/** The capture as configuration describes it: definitions with their placeholders filled in, and the migrations' place. */
+/** The configured capture: connector definitions with their placeholders filled in, and the folder of the migrations. */
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Applied, type ApplyOptions, applyConnector, isRunning } from '../../connectors/apply.ts';
@@ -24,7 +24,7 @@ import type { Log } from '../../core/log/log.ts';
 import { type MigrateOptions, migrate } from '../../storage/migrate.ts';
 import { projectDir } from '../settings/config.ts';
 
-/** There is one slot, so there is one connector. @throws MillraceError CONFIG_INVALID */
+/** The single connector's definition, because there is one slot. @throws MillraceError CONFIG_INVALID */
 export async function definitionOf(config: Config): Promise<Definition> {
   const [definition] = await definitions(config);
   if (definition === undefined) throw new MillraceError('CONFIG_INVALID', 'connectors/ has no definition');
@@ -55,7 +55,7 @@ export function masksOf({ capture }: Config): Masks {
   return parseMasks(capture.masks, capture.maskSecret);
 }
 
-/** Brings the configured database up to date; sets the capture role's password when there is one. See storage/migrate.ts. */
+/** Migrates the configured database. Sets the capture role's password if one is configured. See storage/migrate.ts. */
 export function migrateDatabase(
   config: Config,
   options: Pick<MigrateOptions, 'log' | 'signal'> = {},
@@ -71,21 +71,21 @@ export function migrateDatabase(
 
 export function slotLost(reason: string): MillraceError {
   return new MillraceError('SLOT_LOST', `${reason}: changes are missing`, {
-    remedy: 'Run `millrace connectors recapture`: it shows what it would do, and fills the gap with --yes.',
+    remedy: 'Run `millrace connectors recapture`: it shows its plan, and fills the gap with --yes.',
   });
 }
 
-/** State of a capture by Postgres. */
+/** State of a capture according to Postgres. */
 export interface SourceState {
   readonly slot: Slot | undefined;
   readonly source: Source;
   readonly record: CaptureRecord;
   readonly findings: readonly SourceFinding[];
-  /** As it has to be applied: without the tables that are parked. */
+  /** The definition to apply: without parked tables. */
   readonly definition: Definition;
 }
 
-/** Asks Postgres alone. */
+/** Reads the state from Postgres only. */
 export async function sourceState(
   db: Pick<Postgres, 'query'>,
   config: Config,
@@ -105,7 +105,7 @@ export async function sourceState(
 
 export type CaptureState = SourceState & SlotState;
 
-/** The slot first, then the position: see `lossOf`. @throws MillraceError CONFIG_INVALID: a mask would let values through */
+/** Reads the slot before the position: see `lossOf`. @throws MillraceError CONFIG_INVALID: a mask would let values through */
 export async function slotState(
   config: Config,
   client: ConnectClient,
@@ -125,25 +125,25 @@ export async function slotState(
   return { ...found, ...state };
 }
 
-/** @throws MillraceError CAPTURE_INCOMPLETE: changes would not be captured, or were not */
+/** @throws MillraceError CAPTURE_INCOMPLETE: changes would not be captured, or have been missed */
 export function requireComplete(findings: readonly SourceFinding[]): void {
   const grave = findings.filter(({ effect }) => effect === 'blind' || effect === 'missed');
   if (grave.length === 0) return;
   const lines = grave.map(({ cause, remedy }) => `  ${cause}\n    ${remedy}`);
   throw new MillraceError(
     'CAPTURE_INCOMPLETE',
-    `the source does not give all that has to be captured:\n${lines.join('\n')}`,
+    `the source does not provide all changes to capture:\n${lines.join('\n')}`,
     {
-      remedy: `Do what stands below each line${
-        grave.some(({ loses }) => loses)
-          ? ', then run `millrace connectors recapture` for the rows that were missed.'
-          : '.'
+      remedy: `Follow the remedy below each line${
+        grave.some(({ loses }) => loses) ? ', then run `millrace connectors recapture` to fill the missed rows.' : '.'
       }`,
     },
   );
 }
 
-/** Applies a definition that has passed `requireNoGap`, and remembers which tables were captured from then on. What is left to mend comes with it. */
+/**
+ * Applies a definition that has passed `requireNoGap`, and records the tables captured from then on. Returns the remaining findings too.
+ */
 export async function applyCapture(
   config: Config,
   client: ConnectClient,
@@ -158,10 +158,10 @@ export async function applyCapture(
 }
 
 /**
- * Before a connector is told to run. Returns the definition as it has to be applied: without parked tables.
+ * Checks that a connector can run without a gap. Returns the definition to apply: without parked tables.
  *
- * @throws MillraceError SLOT_LOST. CAPTURE_INCOMPLETE. POSITION_LOST: the connector would begin with a snapshot, and the log has those rows already, or the slot is
- *   not the one that would be made for it; or its first snapshot was interrupted, and nobody has filled it.
+ * @throws MillraceError SLOT_LOST. CAPTURE_INCOMPLETE. POSITION_LOST: the connector would begin with a snapshot although the log has those
+ *   rows already, or the slot is not the connector's own, or its first snapshot was interrupted and is not filled.
  */
 export async function requireNoGap(
   config: Config,
@@ -180,10 +180,10 @@ export async function requireNoGap(
     if (running) return state.definition;
     throw new MillraceError(
       'POSITION_LOST',
-      `the first snapshot of connector ${definition.name} was interrupted: it would write again what it has written already`,
+      `the first snapshot of connector ${definition.name} was interrupted, and a restart would write its rows again`,
       {
         remedy:
-          'The supervisor (`millrace run supervisor`) fills what is missing by itself; without one run `millrace connectors recapture`.',
+          'The supervisor (`millrace run supervisor`) fills the missing rows; without one run `millrace connectors recapture`.',
       },
     );
   }
@@ -192,10 +192,10 @@ export async function requireNoGap(
     if (slot === undefined || running) return state.definition;
     throw new MillraceError(
       'POSITION_LOST',
-      `connector ${definition.name} has no position, ${topic} has no records, and there is a replication slot ${slot.slot}: it is that of a log that is gone`,
+      `connector ${definition.name} has no position, ${topic} has no records, and replication slot ${slot.slot} exists: it belongs to a log that is gone`,
       {
         remedy:
-          'Run `millrace connectors delete --reset`, which drops the slot, then `millrace connectors apply`: a first snapshot that misses nothing needs a slot made for it.',
+          'Run `millrace connectors delete --reset`, which drops the slot, then `millrace connectors apply`: a complete first snapshot needs a new slot.',
       },
     );
   }
@@ -203,26 +203,25 @@ export async function requireNoGap(
     'POSITION_LOST',
     `connector ${definition.name} has no position, and ${topic} has records: its first snapshot would count them twice`,
     {
-      remedy:
-        'Run `millrace connectors recapture`: it shows what it would do, and writes what the log lacks with --yes.',
+      remedy: 'Run `millrace connectors recapture`: it shows its plan, and writes the missing changes with --yes.',
     },
   );
 }
 
-/** Columns of captured tables that capture or recapture cannot do right by. @throws MillraceError POSTGRES_UNREACHABLE */
+/** Columns of captured tables that the capture or a recapture cannot represent correctly. @throws MillraceError POSTGRES_UNREACHABLE */
 export async function capturedColumnTroubles(config: Config): Promise<readonly ColumnTrouble[]> {
   await using db = await connectPostgres({ url: config.postgres.url, name: 'millrace connectors' });
   await using registry = new Registry(config.registry);
   return await columnTroubles(db, registry, config.capture.prefix);
 }
 
-/** The meaning of a failed task's trace, and the rows that it stopped at. @throws MillraceError POSTGRES_UNREACHABLE */
+/** Explains a failed task's trace, with the rows at which it stopped. @throws MillraceError POSTGRES_UNREACHABLE */
 export async function explained(config: Config, trace: string): Promise<readonly string[]> {
   await using db = await connectPostgres({ url: config.postgres.url, name: 'millrace connectors' });
   return await explainFailure(db, trace);
 }
 
-/** Where captured trades are written. */
+/** The topic of captured trades. */
 export function tradesTopic({ capture }: Config): string {
   return `${capture.prefix}.public.trades`;
 }

@@ -1,4 +1,4 @@
-/** A first snapshot that was interrupted, with the parts that fill it. */
+/** Fills an interrupted first snapshot. */
 import type { ConnectClient } from '../../connectors/client.ts';
 import { FirstSnapshot, type FirstSnapshotListener } from '../../connectors/recapture/first-snapshot.ts';
 import { recapture } from '../../connectors/recapture/recapture.ts';
@@ -16,14 +16,14 @@ export interface FirstSnapshotParts {
   readonly config: Config;
   readonly client: ConnectClient;
   readonly connector: string;
-  /** The definition without parked tables, and what was known before the filling. */
+  /** The definition without parked tables, and the state before the filling. */
   readonly state: (signal?: AbortSignal) => Promise<Pick<SourceState, 'definition' | 'source' | 'record'>>;
   readonly log: Log;
   readonly schemas: Registry;
   readonly listener?: FirstSnapshotListener;
 }
 
-/** Its looks may throw what recapture.ts throws, and POSITION_LOST: there are records, and the registry has no schema of them. */
+/** Its checks throw the errors of recapture.ts, and POSITION_LOST: the topic has records, and the registry lacks their schema. */
 export function firstSnapshot(parts: FirstSnapshotParts): FirstSnapshot {
   const { config, client, connector, log, schemas, listener } = parts;
   const { slot, prefix } = config.capture;
@@ -45,8 +45,8 @@ export function firstSnapshot(parts: FirstSnapshotParts): FirstSnapshot {
     },
     reset: async (signal) => {
       if (await hasRecords(log, topic)) {
-        throw new MillraceError('POSITION_LOST', `${topic} has records, and the registry no schema of them`, {
-          remedy: 'Bring the registry back: what the log knows cannot be read without it.',
+        throw new MillraceError('POSITION_LOST', `${topic} has records, and the registry lacks their schema`, {
+          remedy: 'Restore the registry: the log cannot be read without it.',
         });
       }
       await client.deleteOffsets(connector, signal);

@@ -3,7 +3,7 @@ import type { Config } from '../../core/base/config.ts';
 import { MillraceError } from '../../core/base/errors.ts';
 import { definitionOf } from './capture.ts';
 
-/** A line for people where nothing is captured, because no connector was ever applied; undefined where there is one, or Connect cannot be asked. */
+/** A hint that nothing is captured because no connector was ever applied; undefined if one was, or if Connect does not answer. */
 export async function captureHint(config: Config): Promise<string | undefined> {
   try {
     const { name } = await definitionOf(config);

@@ -26,13 +26,16 @@ export interface RecaptureCommand {
   readonly signal: AbortSignal;
 }
 
-/** @throws MillraceError CONFIRMATION_NEEDED without `yes`, after the plan; CAPTURE_INCOMPLETE; what preflight.ts, recapture.ts and apply.ts throw */
+/**
+ * @throws MillraceError CONFIRMATION_NEEDED without `yes`, after the plan; CAPTURE_INCOMPLETE; errors of preflight.ts, recapture.ts and
+ *   apply.ts
+ */
 export async function recaptureConnector(options: RecaptureCommand): Promise<void> {
   const { config, client, signal } = options;
   const { slot, prefix } = config.capture;
   const state = await slotState(config, client, options.definition, signal);
   const { loss, position, definition } = state;
-  // Rows that are missing afterwards would be missing again.
+  // A `blind` finding would lose changes again after the recapture.
   requireComplete(state.findings.filter(({ effect }) => effect === 'blind'));
   const parked = Object.keys(state.record.parked ?? {});
   const missed = state.findings.find(({ effect }) => effect === 'missed')?.cause;
@@ -70,23 +73,24 @@ export async function recaptureConnector(options: RecaptureCommand): Promise<voi
   else printResult(done);
 }
 
-/** A recapture that failed before it replaced the slot has lost nothing: the connector goes on as it was. */
+/** Restarts the connector unchanged. A recapture that failed before it replaced the slot has lost nothing. */
 async function goOn(config: Config, client: ConnectClient, definition: Definition): Promise<void> {
   try {
     const { loss, position } = await slotState(config, client, definition);
     if (loss === undefined && position?.unfinished === false) await client.resume(definition.name);
   } catch (error) {
-    // The first failure is the one that is told.
+    // Only the first failure is reported.
     if (!(error instanceof MillraceError)) throw error;
   }
 }
 
-/** Comparing is never wrong, and finds what no slot tells: a TRUNCATE that got past its trigger. */
+/**
+ * The reason to print. A comparison is always allowed, and finds changes that no slot shows, such as a TRUNCATE that bypassed its trigger.
+ */
 function reasonOf(connector: string, slot: string, position: SlotState['position']): string {
   if (position === undefined) return `connector ${connector} has no position`;
-  if (position.unfinished)
-    return `the first snapshot of connector ${connector} is not finished, and cannot be taken up again`;
-  return `nothing is lost: slot ${slot} gives all that was not captured yet`;
+  if (position.unfinished) return `the first snapshot of connector ${connector} is not finished, and cannot be resumed`;
+  return `nothing is lost: slot ${slot} has all changes that are not captured yet`;
 }
 
 function printPlan(
@@ -98,22 +102,22 @@ function printPlan(
   say(reason);
   if (position?.unfinished === false) {
     const since = position.time === 0n ? '' : `, committed ${formatTimestamp(position.time)}`;
-    const missing = loss === undefined ? '' : '; what was committed after it is missing';
+    const missing = loss === undefined ? '' : '; later commits are missing';
     say(`captured up to ${formatLsn(position.lsn)}${since}${missing}`);
   }
   say('');
   for (const [i, step] of [
     `stop connector ${connector}`,
-    `read ${topics.join(' and ')} whole: what the log knows of each row`,
-    'move the write-ahead log on, should it end before what was captured: no new change may look like one of those',
-    `drop slot ${slot} if it is there, make it anew, and compare with the tables as they are where it begins`,
-    'write what the log lacks: missing rows as r, changed ones as u, deleted ones as d',
-    `let ${connector} go on from where the slot begins`,
+    `read ${topics.join(' and ')} completely: the newest version of each row in the log`,
+    'advance the write-ahead log if it ends before the captured position: no new change may have the LSN of a captured one',
+    `drop slot ${slot} if it exists, create it again, and compare the log with the tables at its start`,
+    'write the differences to the log: missing rows as r, changed ones as u, deleted ones as d',
+    `start ${connector} at the start of the slot`,
   ].entries()) {
     say(`${i + 1}. ${step}`);
   }
   say(
-    '\nWriters are not held up. What a row was in between is not known any more: each row has one change for the whole gap.',
+    '\nWriters are not blocked. Intermediate versions of a row are lost: each row gets one change for the whole gap.',
   );
 }
 
@@ -125,8 +129,9 @@ function printResult({ lsn, from, to, moved, tables, untold }: Recaptured): void
   say(
     `\nthe gap was from ${formatTimestamp(from)} to ${formatTimestamp(to)}; the new slot begins at ${formatLsn(lsn)}`,
   );
-  if (moved > 0n) say(`Postgres ended before what was captured: its write-ahead log was moved on by ${moved} bytes`);
+  if (moved > 0n)
+    say(`Postgres ended before the captured position: its write-ahead log was advanced by ${moved} bytes`);
   for (const { table, rows } of untold) {
-    say(`${table}: nothing of it was captured before; its ${rows} rows come with their next change`);
+    say(`${table}: it was never captured before; each of its ${rows} rows follows with its next change`);
   }
 }

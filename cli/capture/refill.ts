@@ -1,4 +1,4 @@
-/** `millrace repair --from-postgres`: what was lost of captured tables, read again; the plan, then the work with its progress. */
+/** `millrace repair --from-postgres`: reads the lost rows of captured tables again. A plan, then the work with its progress. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -22,11 +22,14 @@ export interface RefillCommand {
   readonly schemas: Registry;
   readonly store: ObjectStore;
   readonly signal: AbortSignal;
-  /** Says nothing meanwhile. */
+  /** Prints nothing. */
   readonly quiet: boolean;
 }
 
-/** The connector runs again when this is done, also when it fails. @throws MillraceError SLOT_LOST, and what refill.ts and apply.ts throw */
+/**
+ * Refills the lost rows. Afterwards the connector runs again, also after a failure. @throws MillraceError SLOT_LOST, and errors of
+ * refill.ts and apply.ts
+ */
 export async function refillFromPostgres({
   config,
   log,
@@ -58,22 +61,20 @@ export async function refillFromPostgres({
   }
 }
 
-/** @param lost of captured tables, also what is given up with this plan */
+/** @param lost objects of captured tables, including those that this plan gives up */
 export function printRefillPlan(lost: readonly ListedObject[]): void {
   const rows = lost.reduce((sum, object) => sum + object.rows, 0n);
   const days = new Set(lost.map(({ day }) => day));
-  say(`\nlost of captured tables: ${count(rows)} rows of ${lost.length} files, ${days.size} days`);
+  say(`\nlost from captured tables: ${count(rows)} rows of ${lost.length} files, ${days.size} days`);
   for (const [i, step] of [
-    'stop the connector: no change is missed, and none comes until it goes on',
+    'stop the connector: no change is missed, and none arrives until it resumes',
     'read the other files of these partitions, and compare them with the tables',
-    'write what the archive lacks as rows that were read again: rows of the lost days, and deletions; nothing is folded again',
-    'let the connector go on where it was',
+    'write the rows that the archive lacks to the capture topic: rows of the lost days, and deletions; processors skip them',
+    'resume the connector at its position',
   ].entries()) {
     say(`${i + 1}. ${step}`);
   }
-  say(
-    '\nWhat cannot come back is history: the changes in between, and rows that were deleted since they were inserted.',
-  );
+  say('\nHistory does not come back: intermediate changes, and rows that were inserted and deleted.');
 }
 
 export function printRefilled({ days, deleted }: Refilled): void {
@@ -87,9 +88,9 @@ export function printRefilled({ days, deleted }: Refilled): void {
       `${partition}`,
       count(lost.rows),
       count(again.rows),
-      again.rows === 0n ? '' : same ? `${again.rowHash}, that of what was lost` : again.rowHash,
+      again.rows === 0n ? '' : same ? `${again.rowHash}, equal to that of the lost rows` : again.rowHash,
     ]),
   );
-  if (deleted > 0) say(`${count(deleted)} rows are not in Postgres any more: their deletion was written again`);
-  say('they are in the archive with the next cut of the sink; millrace verify compares them then');
+  if (deleted > 0) say(`${count(deleted)} rows are no longer in Postgres: their deletion was written again`);
+  say('the next cut of the sink archives them, and millrace verify then compares them');
 }

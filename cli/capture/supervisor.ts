@@ -1,4 +1,7 @@
-/** The service `supervisor`: the connector's supervisor, the guard of its slot, the watch on the source, and the filling of an interrupted first snapshot. */
+/**
+ * The service `supervisor`: supervisor of the connector, guard of its slot, check of the source, and filling of an interrupted first
+ * snapshot.
+ */
 import { setTimeout as delay } from 'node:timers/promises';
 import { ConnectClient } from '../../connectors/client.ts';
 import type { FirstSnapshot } from '../../connectors/recapture/first-snapshot.ts';
@@ -18,7 +21,7 @@ import { SourceWatch } from './source/watch.ts';
 const slotPollMs = 5_000;
 const capturing = 'millrace-trades';
 
-/** Keeps the connector running, stops it when the slot is lost, and fills what an interrupted first snapshot has left out. */
+/** Keeps the connector running, stops it when the slot is lost, and fills an interrupted first snapshot. */
 export async function startSupervisor(context: ServiceContext): Promise<Service> {
   const { config, logger } = context;
   const { capture } = context.metrics;
@@ -43,7 +46,7 @@ export async function startSupervisor(context: ServiceContext): Promise<Service>
       },
       failed: (error) => {
         capture.connectUp.set(0);
-        logger.warn({ err: error }, 'Kafka Connect cannot be asked');
+        logger.warn({ err: error }, 'Kafka Connect does not answer');
       },
     },
   });
@@ -68,7 +71,7 @@ export async function startSupervisor(context: ServiceContext): Promise<Service>
   };
 }
 
-/** A loss is told at every look, in the log and as a metric: the process stays, so that an alert can be made of it. */
+/** Reports a lost slot at every check, in the log and as a metric. The process keeps running, so that an alert can fire. */
 function slotGuard({ config, metrics: { capture }, logger }: ServiceContext, client: ConnectClient): SlotGuard {
   const { slot } = config.capture;
   return new SlotGuard({
@@ -83,7 +86,7 @@ function slotGuard({ config, metrics: { capture }, logger }: ServiceContext, cli
       await using db = await connect(config, signal);
       if (!(await lockSlot(db, slot))) return;
       await dropSlot(db, slot, signal);
-      logger.warn({ slot }, 'the slot was dropped: it is of the time before Postgres was restored');
+      logger.warn({ slot }, 'the slot was dropped: it was made before Postgres was restored');
     },
     memory: guardMemory(config),
     listener: {
@@ -98,7 +101,7 @@ function slotGuard({ config, metrics: { capture }, logger }: ServiceContext, cli
         capture.slotLost.set({ slot }, 1);
         if (first) logger.error({ err: slotLost(reason) }, 'capture is stopped: changes are missing');
       },
-      kept: () => logger.info({ slot }, 'slot and position fit again: capture goes on'),
+      kept: () => logger.info({ slot }, 'slot and position match again: the capture continues'),
     },
   });
 }
@@ -126,12 +129,13 @@ function snapshotOf({ config, log, schemas, logger }: ServiceContext, client: Co
       return await sourceState(db, config, await definitionOf(config));
     },
     listener: {
-      interrupted: () => logger.warn({ slot }, 'the first snapshot was interrupted: what is missing is being filled'),
+      interrupted: () => logger.warn({ slot }, 'the first snapshot was interrupted: the missing rows are being filled'),
       filled: ({ tables, untold }) => {
-        logger.info({ slot, tables }, 'the first snapshot was filled by comparison: capture goes on');
-        if (untold.length > 0) logger.warn({ untold }, 'tables whose rows come with their next change');
+        logger.info({ slot, tables }, 'the first snapshot was filled by comparison: the capture continues');
+        if (untold.length > 0)
+          logger.warn({ untold }, 'tables that were never captured: each row follows with its next change');
       },
-      begunAnew: () => logger.info({ slot }, 'no trade had been captured: the first snapshot begins anew'),
+      begunAnew: () => logger.info({ slot }, 'no trade had been captured: the first snapshot starts again'),
     },
   });
 }
@@ -147,7 +151,7 @@ interface Watched {
   readonly snapshot: FirstSnapshot;
 }
 
-/** One after the other: while a snapshot is being filled, its slot is replaced. */
+/** Runs the checks one after the other: filling a snapshot replaces its slot. */
 async function watchSlot(
   { config, metrics, logger }: ServiceContext,
   { guard, source, restarts, snapshot }: Watched,
@@ -166,7 +170,7 @@ async function watchSlot(
       if (guard.loss === undefined) metrics.capture.slotLost.set({ slot: config.capture.slot }, 0);
     });
     await attempt('the restarts cannot be written', () => restarts.flush());
-    await attempt('the source cannot be looked at', () => source.look(signal));
+    await attempt('the source cannot be checked', () => source.look(signal));
     if (guard.loss === undefined) {
       await attempt('the first snapshot cannot be filled', () => snapshot.look(signal));
     }

@@ -1,4 +1,4 @@
-/** Several progress bars at once: redrawn in place on a terminal, a line when a stage arrives elsewhere. */
+/** Several progress bars: redrawn in place on a terminal; elsewhere, one line when a stage arrives. */
 import type { Arrival } from './follow.ts';
 
 const width = 28;

@@ -14,7 +14,7 @@ export interface Arrival {
   readonly stage: string;
   readonly done: number;
   readonly total: number;
-  /** Since following began, milliseconds; undefined while under way. */
+  /** Milliseconds since following began; undefined until the rows have arrived. */
   readonly ms: number | undefined;
 }
 
@@ -37,7 +37,7 @@ const pollMs = 500;
 const patienceMs = 240_000;
 export const stageNames = ['captured', 'folded into candles', 'searched for anomalies', 'archived as Parquet'] as const;
 
-/** @throws MillraceError PIPELINE_STUCK naming the stage that does not move. */
+/** @throws MillraceError PIPELINE_STUCK: names the stage that does not move. */
 export async function follow(options: FollowOptions): Promise<readonly Arrival[]> {
   const { log, schemas, rows, pipeline, signal } = options;
   const arrivedMs = new Map<string, number>();
@@ -71,7 +71,7 @@ export async function follow(options: FollowOptions): Promise<readonly Arrival[]
       const stuck = arrivals.find(({ ms }) => ms === undefined)?.stage ?? 'the last candles';
       throw new MillraceError(
         'PIPELINE_STUCK',
-        `after ${Math.round(elapsed / 1000)} s not everything is there: ${stuck}`,
+        `after ${Math.round(elapsed / 1000)} s these stages are not done: ${stuck}`,
         {
           remedy: `read ${pipeline.log}, and millrace status --stack ${options.config.stack.name}`,
         },
@@ -81,7 +81,10 @@ export async function follow(options: FollowOptions): Promise<readonly Arrival[]
   }
 }
 
-/** Windows that are still open show their newest state as PARTIAL with the next heartbeat; until then some trades are in no candle. */
+/**
+ * Whether candles count all trades. Open windows show their newest state as PARTIAL at the next heartbeat; until then some trades are in no
+ * candle.
+ */
 async function allCounted({ config, log, schemas, symbol, rows, signal }: FollowOptions): Promise<boolean> {
   for (const interval of config.ohlcv.intervals) {
     const { candles } = await readCandles(log, schemas, { symbol, interval, signal });

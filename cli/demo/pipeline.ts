@@ -1,4 +1,4 @@
-/** A `millrace run` in a process of its own, its log in a file: what an operator would start, and a fault test would kill. */
+/** `millrace run` in a separate process with its log in a file, as an operator starts it and a fault test kills it. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, mkdirSync, openSync } from 'node:fs';
@@ -7,16 +7,16 @@ import { MillraceError } from '../../core/base/errors.ts';
 import { tailOf } from '../../infra/local/start.ts';
 import { projectDir, stackDir } from '../settings/config.ts';
 
-/** Old space is collected before it grows large, and freed buffers go back to the system. */
+/** Limits that collect old space early and return freed buffers to the system. */
 export const runtimeFlags = ['--max-old-space-size=256', '--max-semi-space-size=32'];
 export const runtimeEnv = { MALLOC_ARENA_MAX: '2' };
 const killAfterMs = 20_000;
 
 export interface PipelineOptions {
   readonly stack: string;
-  /** What to run: names, or everything. Default everything. */
+  /** Names to run. Default: everything. */
   readonly names?: readonly string[];
-  /** A program to run instead of `millrace run`, with the stack and the names as its arguments. */
+  /** A program to run instead of `millrace run`. Its arguments are the stack and the names. */
   readonly program?: string;
   /** In addition to our own environment. */
   readonly env?: Readonly<Record<string, string>>;
@@ -56,7 +56,7 @@ export class Pipeline implements AsyncDisposable {
     return this.#child.pid ?? 0;
   }
 
-  /** @throws MillraceError PART_FAILED with the end of its log when it is no longer running. */
+  /** @throws MillraceError PART_FAILED: the process has ended; the message has the end of its log. */
   async check(): Promise<void> {
     if (this.running) return;
     const tail = await tailOf(this.log, 5);
@@ -65,14 +65,14 @@ export class Pipeline implements AsyncDisposable {
     });
   }
 
-  /** Without any chance to finish: SIGKILL. Returns when it is gone. */
+  /** Kills the process with SIGKILL. Resolves when it has ended. */
   async kill(): Promise<void> {
     if (!this.running) return;
     this.#child.kill('SIGKILL');
     await this.#exit;
   }
 
-  /** Ends in order, so that what is done is committed. Idempotent. */
+  /** Ends the process in order, so that finished work is committed. Idempotent. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (!this.running) return;
     this.#child.kill('SIGTERM');

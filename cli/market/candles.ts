@@ -1,4 +1,4 @@
-/** The newest revision of each candle of a symbol, as the topic holds it. */
+/** The newest revision of each candle of a symbol in the topic. */
 import type { Schemas } from '../../core/avro/schemas.ts';
 import type { Log } from '../../core/log/log.ts';
 import { resolveTopic } from '../../core/operations/aliases.ts';
@@ -10,21 +10,21 @@ export interface CandleQuery {
   readonly symbol: string;
   readonly venue?: string;
   readonly interval: string;
-  /** Microseconds, window start at or after. */
+  /** Inclusive lower bound of the window start, microseconds. */
   readonly from?: bigint;
-  /** Microseconds, window start before. */
+  /** Exclusive upper bound of the window start, microseconds. */
   readonly to?: bigint;
   readonly signal?: AbortSignal;
 }
 
 export interface FoundCandles {
-  /** In the order of venue and window start. */
+  /** Ordered by venue and window start. */
   readonly candles: readonly Candle[];
   /** Intervals of each symbol in the topic. */
   readonly known: ReadonlyMap<string, ReadonlySet<string>>;
 }
 
-/** Reads the topic from its start: for a terminal, not for a service. */
+/** Reads the topic from its start, so it is for commands and not for services. */
 export async function readCandles(log: Log, schemas: Schemas, query: CandleQuery): Promise<FoundCandles> {
   const newest = new Map<string, Candle>();
   const known = new Map<string, Set<string>>();

@@ -1,4 +1,4 @@
-/** Rows of features by key and time, as the topic holds them. */
+/** Rows of features in the topic, by key and time. */
 import { AvroDecoder } from '../../core/avro/decoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
 import { partitionOf } from '../../core/capture/routing.ts';
@@ -12,18 +12,18 @@ const topic = 'market.features';
 
 export interface FeaturesQuery {
   readonly symbol: string;
-  /** Without it, of every venue that has the symbol. */
+  /** Default: every venue with the symbol. */
   readonly venue?: string;
-  /** Without it, of every feature set. */
+  /** Default: every feature set. */
   readonly set?: string;
-  /** Microseconds: the latest row at or before it. Without it, the latest. */
+  /** Microseconds: the latest row at or before this time. Default: the latest. */
   readonly at?: bigint;
   readonly signal?: AbortSignal;
 }
 
 /**
- * The latest row of each venue and feature set at or before a time, in the order of venue and set. Decodes the keys of the topic, or of one
- * partition when the venue is known, and the values of what it returns: for a terminal, not for a service.
+ * The latest row of each venue and feature set at or before a time, ordered by venue and set. It decodes the keys of the topic, or of one
+ * partition if the venue is known, and the values of the returned rows. So it is for commands and not for services.
  *
  * @throws MillraceError KAFKA_UNREACHABLE, TOPIC_MISSING, REGISTRY_UNREACHABLE
  */
@@ -52,7 +52,7 @@ export async function readFeatures(log: Log, schemas: Schemas, query: FeaturesQu
   return found.map((value) => values.decode(value));
 }
 
-/** The one partition that has the symbol's rows: that of its trades. */
+/** The single partition with the symbol's rows, which is that of its trades. */
 async function rangeOf(log: Log, { venue, symbol }: FeaturesQuery) {
   if (venue === undefined) return undefined;
   const [starts, ends] = await Promise.all([log.starts(topic), log.ends(topic)]);

@@ -10,14 +10,14 @@ const symbol = { venue: 'bitstamp', symbol: 'BTC/USD' };
 const signal = new AbortController().signal;
 const millis = (text: string) => Number(time(text) / 1000n);
 
-test('candles freeze with log time: what was loaded a day later is late, and the loader knows it before', async () => {
+test('candles freeze with log time: trades loaded a day later are late, and the loader knows it before', async () => {
   await using driver = await Driver.open(ohlcv({ ...SETTINGS, allowedLatenessMs: 3_600_000 }));
   const feed = new Feed();
   driver.send(feed.change({ at: '2013-11-25T23:59:59Z', log: '2025-06-02T08:00:00Z' }));
   await driver.run();
   const at = async (now: string) =>
     (await frozenTimes(driver.log, [symbol], millis(now), signal)).get(symbolId(symbol));
-  // The watermark is 5 s behind, candles are revised for an hour.
+  // The watermark delay is 5 s, the allowed lateness one hour.
   expect(await at('08:00:00')).toBe(millis('2013-11-25T22:59:54Z'));
   expect(await at('2025-06-03T08:00:00Z')).toBe(millis('2013-11-26T22:59:54Z'));
 
@@ -29,7 +29,7 @@ test('candles freeze with log time: what was loaded a day later is late, and the
   expect(made.has(time('2013-11-26T22:58:00Z'))).toBe(false);
 });
 
-test('symbols without candles are left out, and so are all where ohlcv never ran', async () => {
+test('symbols without candles are left out, and so are all if ohlcv never ran', async () => {
   await using driver = await Driver.open(ohlcv(SETTINGS));
   driver.send(new Feed().change({ at: '12:00:00' }));
   await driver.run();

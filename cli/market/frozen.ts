@@ -1,4 +1,4 @@
-/** Until which event time candles are frozen, by the committed state of `ohlcv`. */
+/** The event time before which candles are frozen, from the committed state of `ohlcv`. */
 import type { Config } from '../../core/base/config.ts';
 import { dispositionOf, isError, MillraceError } from '../../core/base/errors.ts';
 import { partitionOf } from '../../core/capture/routing.ts';
@@ -14,7 +14,10 @@ import { withLog } from '../stack/log.ts';
 
 const processor = 'ohlcv';
 
-/** As `frozenTimes`, over the configured Kafka. @returns undefined when Kafka cannot be reached, or the state is of another version of Millrace */
+/**
+ * As `frozenTimes`, with the configured Kafka. @returns undefined if Kafka cannot be reached, or another version of Millrace wrote the
+ * state
+ */
 export async function askCandles(
   config: Config,
   symbols: readonly SymbolName[],
@@ -30,8 +33,8 @@ export async function askCandles(
 }
 
 /**
- * By `symbolId`, milliseconds since 1970: at `nowMs` a trade before it is in no candle of a window that ends before it. The watermark of a symbol
- * moves with log time, also when nothing is loaded. Symbols without candles are left out.
+ * By `symbolId`, milliseconds since 1970. At `nowMs`, a trade before this time joins no window that ends before it. A symbol's watermark
+ * moves with log time, also without a load. Symbols without candles are left out.
  */
 export async function frozenTimes(
   log: Log,
@@ -57,7 +60,7 @@ export async function frozenTimes(
   return frozen;
 }
 
-/** Partitions of the changelog that have these symbols; none where `ohlcv` never ran. */
+/** Partitions of the changelog with these symbols; none if `ohlcv` never ran. */
 async function partitionsOf(log: Log, symbols: readonly SymbolName[]): Promise<ReadonlySet<number>> {
   try {
     const { length } = await log.ends(changelogTopic(processor));

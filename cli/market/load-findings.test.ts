@@ -25,7 +25,7 @@ const findings: Findings = {
   rejectFile: null,
 };
 
-test('what was found in a file names each column, what is made up, and the reasons of rejected rows', () => {
+test('the findings of a file name each column, the generated values, and the reasons of rejected rows', () => {
   const rejects = [{ kind: 'price is empty', count: 2, line: 4, reason: 'price is empty' }];
   expect(describeFindings({ ...findings, rejected: 2, rejects, rejectFile: 'r.csv' })).toEqual([
     'format    by the names of the columns',
@@ -33,7 +33,7 @@ test('what was found in a file names each column, what is made up, and the reaso
     'ignored   note (no known meaning)',
     'all rows  venue v, symbol s',
     'side      unknown: the file has none',
-    'ids       made of time, price, size and their count: the file has none',
+    'ids       generated from time, price, size and their count: the file has none',
     'rows      3 of 1 symbol, 2024-01-01T00:00:00.000Z to 2024-01-01T00:01:00.000Z',
     'rejected  2 rows, in r.csv:',
     '          2 × price is empty; first in line 4',
@@ -44,7 +44,7 @@ test('a file that was not compared with Postgres says so', () => {
   expect(describeFindings({ ...findings, late: null }).at(-1)).toBe('late      not compared with what Postgres has');
 });
 
-test('late trades come with the commands that make their candles again, over both kinds of lateness', () => {
+test('late trades come with the commands that rebuild their candles, over both kinds of lateness', () => {
   const late = { venue: 'v', symbol: "a b'c", trades: 2, from: at, to: at + 1_000 };
   const order = { ...findings.order, late: [{ ...late, to: at + 5_000 }] };
   expect(describeLate({ ...findings, order, late: [late] }).slice(1)).toEqual([

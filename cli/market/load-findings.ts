@@ -1,4 +1,4 @@
-/** Findings of a load about its file, as lines for people. */
+/** Printed findings of a load about its file. */
 
 import type { Findings } from '../../storage/load/findings.ts';
 import type { LateTrades } from '../../storage/load/order/late.ts';
@@ -6,7 +6,7 @@ import { symbolId } from '../../storage/load/order/survey.ts';
 import { fields } from '../../storage/load/rows/formats.ts';
 import { count } from '../terminal/print.ts';
 
-/** Symbols that are named one by one. */
+/** Most symbols that are listed by name. */
 const mostNamed = 5;
 
 export function describeFindings(findings: Findings): string[] {
@@ -27,7 +27,7 @@ export function describeFindings(findings: Findings): string[] {
     ...(columns.some(({ field, note }) => field === 'side' || (field === 'size' && note !== undefined))
       ? []
       : ['side      unknown: the file has none']),
-    ...(findings.madeIds ? ['ids       made of time, price, size and their count: the file has none'] : []),
+    ...(findings.madeIds ? ['ids       generated from time, price, size and their count: the file has none'] : []),
     `rows      ${rowsOf(findings)}`,
     ...orderOf(findings),
   ];
@@ -41,11 +41,11 @@ export function describeFindings(findings: Findings): string[] {
   return lines;
 }
 
-/** The trades that candles refuse, by symbol, and how to make the candles again; nothing when there are none. */
+/** Trades that candles refuse, by symbol, with the command that rebuilds the candles; empty if there are none. */
 export function describeLate({ order, late }: Findings): string[] {
   const found = union(order.sorted ? [] : order.late, late ?? []);
   if (found.length === 0) return [];
-  const lines = ['trades were loaded that are late for candles. Once they are captured, make the candles again:'];
+  const lines = ['some loaded trades are late for candles. When they are captured, rebuild the candles:'];
   for (const { venue, symbol, from, to } of found.slice(0, mostNamed)) {
     lines.push(
       `  millrace rebuild ohlcv --venue ${quoted(venue)} --symbol ${quoted(symbol)} --from ${time(from)} --to ${time(to + 1)}`,
@@ -82,7 +82,7 @@ function orderOf({ order, late }: Findings): string[] {
   return lines;
 }
 
-/** By symbol, over both. */
+/** Joins both by symbol. */
 function union(a: readonly LateTrades[], b: readonly LateTrades[]): readonly LateTrades[] {
   const all = new Map<string, LateTrades>();
   for (const each of [...a, ...b]) {
@@ -108,7 +108,7 @@ function seconds(millis: number): string {
   return `${count(Math.ceil(millis / 1000))} s`;
 }
 
-/** A word for a shell. */
+/** Quotes a word for a shell. */
 function quoted(word: string): string {
   return /^[\w./:@%+,-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }

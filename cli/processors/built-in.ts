@@ -1,4 +1,4 @@
-/** The processors that Millrace itself has, by name. What runs them, replays them or resets them starts from this list. */
+/** The built-in processors by name. Running, replaying and resetting start from this list. */
 import type { Config } from '../../core/base/config.ts';
 import { MillraceError } from '../../core/base/errors.ts';
 import type { Processor } from '../../core/processor/define.ts';
@@ -8,9 +8,9 @@ import { features } from '../../processors/features/features.ts';
 import { ohlcv } from '../../processors/ohlcv/ohlcv.ts';
 
 export interface Registered {
-  /** With the settings of this configuration. @throws MillraceError CONFIG_INVALID */
+  /** Makes it with the settings of this configuration. @throws MillraceError CONFIG_INVALID */
   readonly make: (config: Config) => Processor<unknown>;
-  /** Whether heartbeats advance its log time while its input is quiet: for one that waits for time, as windows do. */
+  /** Whether heartbeats advance its log time while its input is quiet. A processor with windows needs them. */
   readonly heartbeats: boolean;
 }
 
@@ -21,7 +21,7 @@ export const processors: Readonly<Record<string, Registered>> = {
   features: { make: (config) => features(config.features), heartbeats: true },
 };
 
-/** @throws MillraceError CONFIG_INVALID for an unknown name. */
+/** @throws MillraceError CONFIG_INVALID: the name is unknown. */
 export function processorOf(config: Config, name: string): Processor<unknown> {
   const found = processors[name];
   if (found !== undefined) return found.make(config);
@@ -30,7 +30,7 @@ export function processorOf(config: Config, name: string): Processor<unknown> {
   });
 }
 
-/** Topics that a processor writes for others to read: its outputs, and its late and dead topics. */
+/** Topics that a processor writes for readers: its outputs, and its late and dead topics. */
 export function outputTopics({ name, outputs }: Processor<unknown>): readonly string[] {
   return [...new Set([...outputs.map(({ topic }) => topic), `${name}.dead`])];
 }

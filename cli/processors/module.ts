@@ -1,4 +1,4 @@
-/** Processors of users: a module that exports one, loaded from a path. */
+/** Users' processors: each is exported by a module, loaded from a path. */
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -9,11 +9,11 @@ import { processorOf, processors } from './built-in.ts';
 
 export interface Loaded {
   readonly processor: Processor<unknown>;
-  /** Whether heartbeats advance its log time. A user's processor gets them always: without a deadline or a timer they change nothing. */
+  /** Whether heartbeats advance its log time. Always true for a user's processor: without a deadline or a timer they change nothing. */
   readonly heartbeats: boolean;
 }
 
-/** A processor by its name, or from a module of the user's. @throws MillraceError CONFIG_INVALID */
+/** A built-in processor by its name, or a user's from its module. @throws MillraceError CONFIG_INVALID */
 export async function loadProcessor(
   config: Config,
   name: string | undefined,
@@ -34,7 +34,7 @@ export async function loadProcessor(
   return { processor: processorOf(config, name), heartbeats: processors[name]?.heartbeats ?? true };
 }
 
-/** The one processor that a module exports, by whatever name. @throws MillraceError CONFIG_INVALID */
+/** The single processor that a module exports, under any name. @throws MillraceError CONFIG_INVALID */
 export async function importProcessor(path: string): Promise<Processor<unknown>> {
   const file = resolve(path);
   if (!existsSync(file)) throw new MillraceError('CONFIG_INVALID', `there is no file ${file}`);
@@ -49,8 +49,7 @@ export async function importProcessor(path: string): Promise<Processor<unknown>>
   if (processor === undefined || found.length > 1) {
     const what = found.length === 0 ? 'no processor' : `several: ${found.map((each) => each.name).join(', ')}`;
     throw new MillraceError('CONFIG_INVALID', `${path} exports ${what}`, {
-      remedy:
-        'export one constant made by defineProcessor; one that needs settings has to be called with them in the module',
+      remedy: 'export one constant made by defineProcessor; if it needs settings, call it with them in the module',
     });
   }
   return processor;

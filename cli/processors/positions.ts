@@ -1,4 +1,4 @@
-/** The positions that each stage keeps itself; `offsets restore` and `status` compare its group with them. */
+/** Positions in the stages' own state, which `offsets restore` and `status` compare with the offsets of the groups. */
 import type { Schemas } from '../../core/avro/schemas.ts';
 import type { Config } from '../../core/base/config.ts';
 import { MillraceError } from '../../core/base/errors.ts';
@@ -15,13 +15,13 @@ import type { Stage } from '../status/stages.ts';
 import { processors } from './built-in.ts';
 import { loadProcessor } from './module.ts';
 
-/** Sinks whose state needs no offset of the group: what they read again changes nothing. */
+/** Sinks that need no group offset, because reading records again changes nothing. */
 const repeatable: Readonly<Record<string, string>> = {
   'hot-store': 'it reads its topics again from the earliest record, and keeps each row once',
   manifests: 'its position is in archive.partitions',
 };
 
-/** By the name of the group: of a version beside, its name is that of the processor and the suffix. @throws MillraceError CONFIG_INVALID */
+/** Positions by the name of the group. A variant's name is that of the processor with the suffix. @throws MillraceError CONFIG_INVALID */
 export async function positionsNamed(
   config: Config,
   log: Log,
@@ -46,7 +46,7 @@ export async function positionsNamed(
   return positionsOfProcessor(own, [primary as string, ...others]);
 }
 
-/** Positions of a stage in the list of stages; undefined for one without positions of its own. */
+/** Positions of a stage from the list; undefined if its state has none. */
 export function positionsOfStage(schemas: Schemas, { name, kind, inputs }: Stage): OwnPositions | undefined {
   if (name === 'parquet') return positionsOfArchive(schemas, name, archivedTopics);
   const [primary, ...others] = inputs;

@@ -1,4 +1,4 @@
-/** A version of a processor beside the one that runs: its topics, who reads them, and what swapping and dropping it changes. */
+/** A variant of a processor: its topics, their readers, and the effects of a swap and a drop. */
 import { topicSpec } from '../../connectors/definition/topics.ts';
 import { MillraceError } from '../../core/base/errors.ts';
 import type { TopicAdmin } from '../../core/kafka/admin.ts';
@@ -11,7 +11,7 @@ export interface Variant {
   readonly original: Processor<unknown>;
   readonly suffix: string;
   readonly name: string;
-  /** Outputs that others read by their names: not the late and the dead ones. */
+  /** Outputs that readers find by name: without the late and dead topics. */
   readonly outputs: readonly { readonly topic: string; readonly target: string }[];
 }
 
@@ -29,7 +29,7 @@ export function variant(original: Processor<unknown>, suffix: string): Variant {
   return { original, suffix, name: variantName(original.name, suffix), outputs };
 }
 
-/** What it needs: state as many partitions as its input, outputs as many as asked for. */
+/** The topics that it needs: its state has as many partitions as its input, its outputs as many as requested. */
 export function variantTopics({ original, name, suffix }: Variant, input: number, outputs: number): readonly Topic[] {
   const names = original.outputs.map(({ topic }) => variantTopic(original.name, topic, suffix));
   return processorTopics(name, names, input).map((topic) =>
@@ -41,7 +41,7 @@ export async function createTopics(admin: TopicAdmin, topics: readonly Topic[]):
   await admin.create(topics.map(topicSpec));
 }
 
-/** The processor to run as a variant: routed by fields where its outputs have another number of partitions than its input. */
+/** The processor as a variant. It is routed by fields if its outputs and its input differ in their number of partitions. */
 export async function openVariant<In>(
   admin: Pick<TopicAdmin, 'partitions'>,
   processor: Processor<In>,

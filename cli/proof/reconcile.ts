@@ -1,4 +1,4 @@
-/** Verifies again and again, and serves the last verdict as metrics. */
+/** Repeats verifications, and serves the last verdict as metrics. */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Schemas } from '../../core/avro/schemas.ts';
 import type { Config } from '../../core/base/config.ts';
@@ -15,15 +15,15 @@ import { type VerifyOptions, verify } from './verify.ts';
 
 export interface ReconcileOptions {
   readonly everyMs: number;
-  /** Of /health, /ready and /metrics; 0 takes a free one. */
+  /** Port of /health, /ready and /metrics; 0: a free one. */
   readonly port: number;
   readonly verify: Omit<VerifyOptions, 'signal'>;
   readonly signal: AbortSignal;
 }
 
 /**
- * Runs until the signal. Differences are told and counted, and the next run looks again. So it does after a run without a verdict (a stage is
- * behind, a part does not answer), which is counted by its code.
+ * Runs until the signal. Differences are printed and counted, and the next run checks again. A run without a verdict (a stage is behind, a
+ * part does not answer) is counted by its code, and the next run follows too.
  */
 export async function reconcile(
   config: Config,
@@ -51,8 +51,7 @@ export async function reconcile(
       );
       if (missing.length > 0) logger.warn({ missing: missing.slice(0, maxExamples) }, 'trades are in no candle');
       if (ok) logger.info({ checks: checks.length }, 'no differences');
-      else
-        logger.error({ wrong, parked: Object.keys(parked) }, 'there are differences, or tables that are not captured');
+      else logger.error({ wrong, parked: Object.keys(parked) }, 'there are differences or parked tables');
     } catch (error) {
       if (signal.aborted) return;
       metrics.failed(error instanceof MillraceError ? error.code : 'UNKNOWN');

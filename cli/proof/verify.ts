@@ -32,22 +32,22 @@ import { hotStoreUrl } from '../run/services.ts';
 
 export interface Verification {
   readonly checks: readonly Check[];
-  /** What is in no candle, by the processor's own account. Undefined where candles were not compared. */
+  /** Trades in no candle, according to the processor's own records. Undefined if candles were not compared. */
   readonly excluded: Excluded | undefined;
-  /** Trades of Postgres that are in no candle of an interval, with the reason; empty where candles were not compared. */
+  /** Trades of Postgres in no candle of an interval, with the reason; empty if candles were not compared. */
   readonly missing: readonly MissingTrades[];
-  /** The instant that was compared, as `pg_current_snapshot()` writes it. */
+  /** The compared instant, in the format of `pg_current_snapshot()`. */
   readonly snapshot: string;
-  /** Stages that do not run and have not taken everything: of them what they have taken was compared. */
+  /** Stages that do not run and are behind; only what they have taken was compared. */
   readonly behind: readonly LaggingReader[];
-  /** What the bucket has of other logs. */
+  /** Files of other logs in the bucket. */
   readonly elsewhere: readonly ForeignEpoch[];
-  /** Tables that are not captured by order, and therefore not proven, by name. */
+  /** Parked tables by name: not captured, so not proven. */
   readonly parked: Parked;
   readonly ok: boolean;
 }
 
-/** What can be compared on its own. */
+/** Tables that can be compared separately. */
 export const tableNames = ['trades', 'instruments', 'candles', 'anomalies', 'features'] as const;
 export type TableName = (typeof tableNames)[number];
 
@@ -56,10 +56,10 @@ export interface VerifyOptions {
   readonly tables?: readonly TableName[];
   /** Only rows whose event time is on this UTC day, `YYYY-MM-DD`. Default: all. */
   readonly day?: string;
-  /** Longest wait for the stages to take what is visible while none of them gets on, milliseconds. Default 60,000. */
+  /** Longest wait for the stages without any progress, milliseconds. Default 60,000. */
   readonly waitMs?: number;
   readonly onCheck?: (check: Check) => void;
-  /** Told what is waited for. */
+  /** Called with the reason of a wait. */
   readonly onWait?: (text: string) => void;
   readonly signal?: AbortSignal;
 }
@@ -72,7 +72,7 @@ const topics: Readonly<Record<TableName, string>> = {
   features: 'market.features',
 };
 
-/** What has to take a row of these tables before it can be compared, in the order of its way. */
+/** Readers that a row of these tables must pass before it can be compared, upstream first. */
 function stagesOf(tables: ReadonlySet<TableName>): readonly ReaderStage[] {
   const read = (name: string, table: TableName): TopicReader => ({ name, topic: topics[table] });
   const some = (wanted: boolean, ...readers: TopicReader[]): TopicReader[] => (wanted ? readers : []);
@@ -104,10 +104,10 @@ function stagesOf(tables: ReadonlySet<TableName>): readonly ReaderStage[] {
 }
 
 /**
- * Compares one instant of Postgres with what came of it, beside everything that is written meanwhile: a change counts if its transaction is
- * visible in that instant, and what came later is no difference.
+ * Compares one instant of Postgres with all stores derived from it, while writers may go on. A change counts if its transaction is visible
+ * in that instant. Later changes are no difference.
  *
- * @throws MillraceError STAGE_BEHIND, and what the parts say when they cannot be reached
+ * @throws MillraceError STAGE_BEHIND, and errors of unreachable parts
  */
 export async function verify(
   config: Config,
@@ -145,7 +145,7 @@ export async function verify(
   const [folded, archived] = passed;
   const sources = { db, log, schemas, store, snapshot, settled, masks: masksOf(config) };
   await Snapshot.share(db, other);
-  // Side by side, each with a connection: what Postgres computes for one takes no time from what is decoded here for the other.
+  // Concurrent, each with its own connection: Postgres computes for one while this process decodes for the other.
   const [candles, stored] = await Promise.allSettled([
     folded?.then(() => (tables.has('candles') ? candlesShown(sources, config, day, options) : undefined)),
     (async () => {
@@ -183,12 +183,12 @@ export async function verify(
   };
 }
 
-/** Looks a candle takes to be shown: its PARTIAL comes at a cadence of log time, which heartbeats move. */
+/** Checks until a candle is shown: its PARTIAL follows a cadence of log time, which heartbeats advance. */
 const looks = 3;
 
 type CandleLook = CandleSources & Pick<CapturedInstant, 'snapshot' | 'settled'>;
 
-/** A window that is open shows what it has taken with its next PARTIAL. So a difference counts once it is still there some cadences later. */
+/** An open window shows its trades with its next PARTIAL. So a difference counts only if it remains some cadences later. */
 async function candlesShown(
   sources: CandleLook,
   config: Config,
@@ -201,7 +201,7 @@ async function candlesShown(
     topic: topics.candles,
     ...(day === undefined ? {} : { day }),
   };
-  // Beside writers this look would be wasted: it is those that came last that are not shown yet.
+  // While trades are written, an immediate check would fail: the newest trades are not shown yet.
   if (await isWritten(sources)) await delay(config.ohlcv.partialMs + 1_500);
   for (let look = 1; ; look++) {
     const proof = await checkCandles(sources, settings);
@@ -209,18 +209,18 @@ async function candlesShown(
       for (const check of proof.checks) onCheck(check);
       return proof;
     }
-    onWait('open candles have to be shown');
+    onWait('open candles are not published yet');
     await delay(config.ohlcv.partialMs + 1_500);
   }
 }
 
-/** Whether trades have come since the snapshot was taken, as far as is known. */
+/** Whether trades have arrived since the snapshot, as far as is known. */
 async function isWritten({ log, settled }: CandleLook): Promise<boolean> {
   const ends = await log.ends(topics.trades);
   return ends.some((end, partition) => end > (settled[partition] ?? 0n));
 }
 
-/** Event times of the day, and of the days that the hot store keeps. */
+/** Event times of the day, limited to the days that the hot store keeps. */
 function scopeOf({ hotStore: { retentionDays } }: Config, day: string | undefined): HotScope {
   const today = BigInt(Math.floor(Date.now() / 86_400_000));
   const kept = retentionDays === 0 ? undefined : (today - BigInt(retentionDays - 1)) * DAY;
@@ -231,7 +231,7 @@ function scopeOf({ hotStore: { retentionDays } }: Config, day: string | undefine
 
 async function open(url: string, options: { readonly signal?: AbortSignal }): Promise<Postgres> {
   const client = await connectPostgres({ url, name: 'millrace verify', ...options });
-  // Sorts of a million rows that spill to disk, and compiling queries that run once, took most of the time.
+  // Without these, most time went into sorts of a million rows that spill to disk, and into compiling queries that run once.
   await client.query("SET TIME ZONE 'UTC'; SET work_mem = '256MB'; SET jit = off");
   return client;
 }

@@ -5,7 +5,7 @@ import { announceTarget } from '../../core/observability/targets.ts';
 import { isAlive, type ProcessId, startTimeOf } from '../../infra/local/machine/process.ts';
 import { stackDir } from '../settings/config.ts';
 
-/** Makes this process a target of the local stack's Prometheus; nothing where there is no local stack. */
+/** Registers this process as a target of the local stack's Prometheus; no-op without a local stack. */
 export async function announce(config: Config, work: string, url: string): Promise<AsyncDisposable> {
   const home = stackDir(config.stack.name);
   if (!existsSync(home)) return { [Symbol.asyncDispose]: async () => undefined };

@@ -11,7 +11,7 @@ import { MemoryLog } from '../../core/testing/memory-log.ts';
 import { Stages } from './children.ts';
 import type { Service } from './service.ts';
 
-/** Sleeps of a stage end when the test says so; `waits` has their lengths. */
+/** Pauses of a stage end when the test says so; `waits` has their lengths. */
 class StageClock implements Clock {
   readonly waits: number[] = [];
   #wake: (() => void)[] = [];
@@ -39,7 +39,7 @@ afterEach(async () => {
   for (const each of open.splice(0).reverse()) await each[Symbol.asyncDispose]();
 });
 
-/** Counts what it takes; a poisoned stage fails at each record with an error that no retry cures. */
+/** Counts the records it takes. A poisoned stage fails at each record with an error that no retry cures. */
 class Counting implements Handler {
   readonly #own: Ownership;
   readonly #taken: string[];
@@ -64,7 +64,7 @@ class Counting implements Handler {
   async close(): Promise<void> {}
 }
 
-/** Stages over one log in memory, as `run` composes them over Kafka. */
+/** Stages over one in-memory log, composed as `run` composes them over Kafka. */
 async function run(names: readonly string[], poisoned: Set<string>) {
   const log = new MemoryLog();
   log.create('in', 1);
@@ -122,7 +122,7 @@ async function until(holds: () => boolean): Promise<void> {
   expect(holds()).toBe(true);
 }
 
-test('a stage that fails for good stops alone, is named with its code, and goes on from what is committed when it can', async () => {
+test('a stage that fails permanently stops alone, is named with its code, and continues from its commits when it can', async () => {
   const poisoned = new Set(['sink']);
   const { stages, clock, taken, send, ask, up, signal } = await run(['candles', 'sink'], poisoned);
   expect([await up('candles'), await up('sink')]).toEqual([1, 1]);

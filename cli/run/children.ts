@@ -4,37 +4,37 @@ import { aborted } from '../terminal/signals.ts';
 import type { Service } from './service.ts';
 
 export interface StagesOptions {
-  /** Start of each stage, by name. A start may be repeated after a failure, when the service before it has ended. */
+  /** Start of each stage, by name. It may be called again after a failure, when the previous service has ended. */
   readonly starts: ReadonlyMap<string, (signal: AbortSignal) => Promise<Service>>;
-  /** Wall time before a failed stage is started again, milliseconds; doubled with each failure, up to ten times of it. */
+  /** Wall time before a failed stage is started again, milliseconds. It doubles with each failure, up to ten times its value. */
   readonly retryMs: number;
-  /** Ends all of them. */
+  /** Ends all stages. */
   readonly signal: AbortSignal;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** Told once for each stage at the beginning, and whenever it changes: false from a failure until the stage is proven again. */
+  /** Called once for each stage at the beginning, and at each change: false from a failure until the stage is proven again. */
   readonly up: (name: string, up: boolean) => void;
 }
 
 interface Stage {
   readonly name: string;
   service: Service | undefined;
-  /** Why it does not run. */
+  /** The reason why it does not run. */
   failure: { readonly error: unknown } | undefined;
 }
 
-/** A stage that has run for so long after a failure is up again, and its next failure is a first one. */
+/** After this run time, a failed stage counts as up again, and its next failure as the first. Milliseconds. */
 const provenMs = 60_000;
 const longestRetry = 10;
 
 /**
- * The processors, sinks and the supervisor of one process, each on its own: the failure of one leaves the others alone.
+ * The processors, sinks and the supervisor of one process. The failure of one leaves the others alone.
  *
- * A failed stage is thrown away with all its memory and started again after a pause. That is safe, whatever the error: a start is the takeover that
- * a new process would do, from what is committed. A process with one stage ends instead, and its caller starts it again.
+ * A failed stage is discarded with all its memory and started again after a pause. That is safe for every error: like in a new process, a
+ * start is a takeover from the committed state. A process with one stage ends instead, and its caller starts it again.
  */
 export class Stages implements AsyncDisposable {
-  /** Rejects with the newest error when all stages have failed and none runs. */
+  /** Rejects with the newest error when every stage has failed and none runs. */
   readonly done: Promise<void>;
   /** Resolves when each stage has started or failed once. */
   readonly started: Promise<void>;
@@ -62,26 +62,26 @@ export class Stages implements AsyncDisposable {
     );
   }
 
-  /** For /ready: whether the stage has taken its partitions over. @throws the error that it failed with, with its code in the message. */
+  /** For /ready: whether the stage has taken its partitions over. @throws the stage's error, with its code in the message */
   ready(name: string): boolean {
     const stage = this.#stages.find((each) => each.name === name);
     if (stage?.service === undefined && stage?.failure !== undefined) throw new Error(describe(stage.failure.error));
     return stage?.service?.ready ?? false;
   }
 
-  /** For /health: the stages that have failed and are not proven since, and why. */
+  /** For /health: stages that have failed and are not proven since, with the reason. */
   failures(): Readonly<Record<string, string>> {
     return Object.fromEntries(
       this.#stages.flatMap(({ name, failure }) => (failure === undefined ? [] : [[name, describe(failure.error)]])),
     );
   }
 
-  /** At the end of the process. @throws the error of a stage that has failed and is not proven since. */
+  /** For the end of the process. @throws the error of a stage that has failed and is not proven since */
   throwIfFailed(): void {
     for (const { failure } of this.#stages) if (failure !== undefined) throw failure.error;
   }
 
-  /** Ends all stages in order. Each caller waits for it. */
+  /** Ends all stages in order. Idempotent: every call waits for the end. */
   [Symbol.asyncDispose](): Promise<void> {
     this.#ended ??= this.#end();
     return this.#ended;
@@ -113,7 +113,7 @@ export class Stages implements AsyncDisposable {
     }
   }
 
-  /** One life of a stage. Returns what ended it, when it has ended. */
+  /** Runs a stage until it ends. Returns the error that ended it. */
   async #run(stage: Stage, started: () => void, proven: () => void): Promise<unknown> {
     const { starts, clock } = this.#options;
     const life = new AbortController();

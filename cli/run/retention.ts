@@ -2,14 +2,14 @@ import { MillraceError } from '../../core/base/errors.ts';
 import { type AdminOptions, TopicAdmin } from '../../core/kafka/admin.ts';
 import type { Processor } from '../../core/processor/define.ts';
 
-/** Settings of a topic by their Kafka names, the broker's defaults included. */
+/** Settings of a topic by their Kafka names, including the broker's defaults. */
 type TopicSettings = Readonly<Record<string, string>>;
 
 /**
- * Compares how long inputs are kept with how far back a processor may have to read them again: a corrected trade of a window that is not frozen
- * needs the window's other trades. A topic that is not there yet is left to whoever needs it.
+ * Compares the retention of the inputs with the time that a processor may have to read again. A corrected trade of a window that is not
+ * frozen needs the window's other trades. A missing topic is left to its readers.
  *
- * @throws MillraceError CONFIG_INVALID naming the topic and the setting.
+ * @throws MillraceError CONFIG_INVALID: names the topic and the setting.
  */
 export async function requireRetention<In>(processor: Processor<In>, options: AdminOptions): Promise<void> {
   const { inputRetentionMs: neededMs } = processor;
@@ -28,7 +28,7 @@ export async function requireRetention<In>(processor: Processor<In>, options: Ad
   }
 }
 
-/** Why records may be gone that are younger than `neededMs`; undefined if none is. */
+/** The reason why records younger than `neededMs` may be gone; undefined if none is. */
 export function shortfallOf(
   settings: TopicSettings,
   neededMs: number,
@@ -61,10 +61,10 @@ export function shortfallOf(
 
 const offsetsSetting = 'offsets.retention.minutes';
 const minutesPerDay = 1_440;
-/** A pipeline may be stopped for so long. */
+/** Longest stop of a pipeline that needs no warning. */
 const enoughDays = 90;
 
-/** Days that Kafka keeps the offsets of a group without members; the least of all brokers. @throws MillraceError KAFKA_UNREACHABLE */
+/** Days that Kafka keeps the offsets of a group without members: the minimum over all brokers. @throws MillraceError KAFKA_UNREACHABLE */
 export async function offsetRetentionDays(admin: Pick<TopicAdmin, 'brokerSetting'>): Promise<number> {
   const minutes = [...(await admin.brokerSetting(offsetsSetting)).values()].map(Number);
   return Math.min(...minutes) / minutesPerDay;

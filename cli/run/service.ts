@@ -1,4 +1,4 @@
-/** What a service is, and what it is given. */
+/** A service and its context. */
 import type { Registry } from '../../core/avro/registry/registry.ts';
 import type { Config } from '../../core/base/config.ts';
 import type { KafkaLog } from '../../core/kafka/log.ts';
@@ -11,20 +11,20 @@ export interface ServiceContext {
   readonly config: Config;
   readonly log: KafkaLog;
   readonly schemas: Registry;
-  /** Operators' orders to pause. */
+  /** Pause orders of operators. */
   readonly control: Control;
   readonly metrics: Metrics;
   readonly logger: Logger;
-  /** Every processor's task shows its state here. */
+  /** Registry of the states of all running processors' tasks. */
   readonly states: RunningStates;
 }
 
-/** A running service. `done` rejects with what it cannot go on from. */
+/** A running service. `done` rejects with an error that ends it. */
 export interface Service extends AsyncDisposable {
   readonly name: string;
   readonly done: Promise<void>;
   readonly ready: boolean;
 }
 
-/** How a service is started. */
+/** Starts a service. */
 export type Start = (context: ServiceContext) => Promise<Service>;

@@ -1,4 +1,4 @@
-/** What one process can run: processors, sinks and the connector supervisor, by name. */
+/** Services that one process can run, by name: processors, sinks and the supervisor. */
 import { resolve } from 'node:path';
 import { openStore } from '../../core/archive/s3/open.ts';
 import type { ObjectStore } from '../../core/archive/s3/store.ts';
@@ -42,19 +42,21 @@ export const services: Readonly<Record<string, Start>> = {
   supervisor: startSupervisor,
 };
 
-/** @throws MillraceError CONFIG_INVALID for an unknown name. */
+/** @throws MillraceError CONFIG_INVALID: a name is unknown. */
 export function serviceNames(names: readonly string[], all: boolean): readonly string[] {
   const known = Object.keys(services);
   if (all) return known;
   const unknown = names.filter((name) => !known.includes(name));
   if (names.length === 0 || unknown.length > 0) {
     const what = names.length === 0 ? 'nothing to run' : `no processor or sink is called ${unknown.join(', ')}`;
-    throw new MillraceError('CONFIG_INVALID', what, { remedy: `name some of ${known.join(', ')}, or say --all` });
+    throw new MillraceError('CONFIG_INVALID', what, {
+      remedy: `name one or more of ${known.join(', ')}, or use --all`,
+    });
   }
   return [...new Set(names)];
 }
 
-/** Reads what the aliases give for its inputs now: a swap finds no reader running. */
+/** Reads the aliases of its inputs once. They stay valid, because a swap requires that no reader runs. */
 export async function startProcessor<In>(
   context: ServiceContext,
   declared: Processor<In>,
@@ -123,7 +125,7 @@ async function startManifests(context: ServiceContext): Promise<Service> {
   });
 }
 
-/** A sink over the bucket, which ends before the store does. */
+/** A sink with its object store, which closes after the sink. */
 async function startStoring(
   { config, metrics }: ServiceContext,
   name: string,
@@ -152,7 +154,7 @@ async function startStoring(
   }
 }
 
-/** Does not ask the database: while it is down the service runs and waits, and nothing else in the process does. */
+/** Does not query the database: while it is down the service runs and waits, and the other services go on. */
 async function startHotStore(context: ServiceContext): Promise<Service> {
   const { config, schemas, metrics, logger } = context;
   const { retentionDays: days, ...settings } = config.hotStore;
@@ -166,8 +168,8 @@ async function startHotStore(context: ServiceContext): Promise<Service> {
     settings,
     metrics,
     onBreaker: (open, err) => {
-      if (open) logger.warn({ name, err }, 'the hot store takes nothing: its partitions wait');
-      else logger.info({ name }, 'the hot store takes rows again');
+      if (open) logger.warn({ name, err }, 'the hot store is unavailable: its partitions wait');
+      else logger.info({ name }, 'the hot store is available again');
     },
   });
   const inputs = sink.topics.map((topic) => [topic] as [string]);
@@ -195,7 +197,7 @@ async function startHotStore(context: ServiceContext): Promise<Service> {
   };
 }
 
-/** Its own database, or that of the source. */
+/** URL of its own database, or of the source's if none is configured. */
 export function hotStoreUrl(config: Config): string {
   return config.hotStore.url || config.postgres.url;
 }
@@ -255,7 +257,7 @@ function logRestore(logger: Logger, task: { name: string; partition: number }, e
     logger.info({ ...task, records, percent }, 'restoring');
   } else if (event.rebuilt !== undefined) {
     const { records, rebuilt } = event;
-    logger.info({ ...task, records, because: rebuilt }, 'the local copy of the state was made anew from the changelog');
+    logger.info({ ...task, records, because: rebuilt }, 'the local copy of the state was restored from the changelog');
   } else {
     logger.debug({ ...task, records: event.records }, 'restored');
   }

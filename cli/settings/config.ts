@@ -1,4 +1,4 @@
-/** Where the configuration comes from: defaults, then the local stack's file, then the environment, then flags. The only reader of process.env. */
+/** Reads the configuration: defaults, then the local stack's file, then the environment, then flags. The only reader of process.env. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -20,12 +20,12 @@ export interface GlobalOptions {
   readonly debug?: boolean;
 }
 
-/** Options given before or after the subcommand. */
+/** Global options, given before or after the subcommand. */
 export function globalOptions(command: Command): GlobalOptions {
   return command.optsWithGlobals<GlobalOptions>();
 }
 
-/** @throws MillraceError CONFIG_INVALID: no name of a stack, such as an empty one or a path. */
+/** @throws MillraceError CONFIG_INVALID: the text is not a stack name, for example empty or a path. */
 export function stackName(command: Command): string {
   return requireStackName(globalOptions(command).stack ?? process.env['MILLRACE_STACK'] ?? defaultStack);
 }
@@ -35,12 +35,12 @@ export function stacksHome(): string {
   return folderOf('MILLRACE_HOME') ?? join(projectDir, '.millrace');
 }
 
-/** @throws MillraceError CONFIG_INVALID: the folder of such a name could be any folder. */
+/** @throws MillraceError CONFIG_INVALID: the text is not a stack name, so it could lead to any folder. */
 export function stackDir(name: string): string {
   return join(stacksHome(), requireStackName(name));
 }
 
-/** The folder of everything that set-up installs, shared by all clones. @throws MillraceError CONFIG_INVALID */
+/** The folder of all installed parts, shared by all clones. @throws MillraceError CONFIG_INVALID */
 export function cacheDir(): string {
   return folderOf('MILLRACE_CACHE') ?? join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'millrace');
 }
@@ -65,7 +65,8 @@ function folderOf(variable: string): string | undefined {
  * The configuration of the chosen stack.
  *
  * @param warn called for each setting with a former name. Default: a line on stderr, once in a process.
- * @throws MillraceError CONFIG_INVALID: a setting is wrong, or a stack was named that does not exist: its defaults would be the ports of another one.
+ * @throws MillraceError CONFIG_INVALID: a setting is wrong, or a named stack does not exist, whose default ports would belong to another
+ *   stack.
  */
 export function loadConfig(command: Command, warn: Warn = warnOnStderr): Config {
   const name = stackName(command);
@@ -73,7 +74,7 @@ export function loadConfig(command: Command, warn: Warn = warnOnStderr): Config 
   return configOf(name, process.env, {}, warn);
 }
 
-/** Without a record the stack `dev` has the default ports: its parts may run elsewhere. */
+/** The stack `dev` needs no record: its parts may run elsewhere, on the default ports. */
 function requireStack(name: string): void {
   if (name === defaultStack || existsSync(recordOf(name))) return;
   const others = stackNames();
@@ -87,7 +88,7 @@ function requireStack(name: string): void {
   );
 }
 
-/** Stacks of this clone that were started once and not wiped, by name. */
+/** Stacks of this clone that were started and not wiped, by name. */
 export function stackNames(): readonly string[] {
   const home = stacksHome();
   if (!existsSync(home)) return [];
@@ -117,7 +118,7 @@ export interface ConfigSource {
   readonly tree: Tree;
 }
 
-/** In the order in which they apply: a later one wins. @throws MillraceError CONFIG_INVALID */
+/** Sources in order: a later one wins. @throws MillraceError CONFIG_INVALID */
 export function configSources(
   stack: string,
   env: NodeJS.ProcessEnv,
@@ -142,7 +143,7 @@ export function configFrom(sources: readonly ConfigSource[]): Config {
   return parseConfig(mergeTrees(sources.map(({ tree }) => tree)));
 }
 
-/** `millrace up` writes the endpoints and secrets of the stack it started under `config`. */
+/** Reads `config` in the stack's file, where `millrace up` writes the endpoints and secrets. */
 function fromStackFile(file: string, warn: Warn): Tree {
   if (!existsSync(file)) return {};
   return underKnownNames(readStackFile(file), (message) => warn(`${file}: ${message}`));
@@ -160,7 +161,7 @@ function readStackFile(file: string): Tree {
   }
 }
 
-/** What the configuration of Kafka Connect's S3 sink is here. @throws MillraceError CONFIG_INVALID */
+/** Maps a configuration file of Kafka Connect's S3 sink. @throws MillraceError CONFIG_INVALID */
 export function readConnector(file: string): Mapped {
   let json: unknown;
   try {

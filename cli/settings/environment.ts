@@ -7,7 +7,7 @@ import type { Tree } from './tree.ts';
 
 const prefix = 'MILLRACE_';
 
-/** Variables that are no settings: the stack, the folders of this machine, and what docker-compose.kafka.yml and the tests take. */
+/** Variables that are not settings: the stack, the folders of this machine, and those of docker-compose.kafka.yml and the tests. */
 const otherVariables = [
   'MILLRACE_STACK',
   'MILLRACE_HOME',
@@ -24,7 +24,10 @@ export function environmentName(path: readonly string[]): string {
   return `${prefix}${path.map((part) => part.replace(/[A-Z0-9]+(?=[A-Z]|$)|[A-Z]/g, (upper, at: number) => (at > 0 && /[A-Z]/.test(upper) ? `_${upper}` : upper)).toUpperCase()).join('_')}`;
 }
 
-/** Setting by variable, with its default, also under its former name. The stack's name is chosen by --stack or MILLRACE_STACK alone: folders go by it. */
+/**
+ * Setting by variable, with its default, also under its former name. Only --stack or MILLRACE_STACK chooses the stack's name, because
+ * folders depend on it.
+ */
 const settings = new Map(
   Object.entries(configSchema.omit({ stack: true }).parse({}) as Tree).flatMap(([section, values]) =>
     [...Object.keys(values as Tree), ...renamed(section).keys()].map((name) => {
@@ -34,7 +37,7 @@ const settings = new Map(
   ),
 );
 
-/** Variables of now by the former ones. */
+/** Present variables by their former names. */
 const formerVariables = new Map(
   [...settings].flatMap(([variable, { section, name }]) => {
     const now = renamed(section).get(name);
@@ -43,11 +46,10 @@ const formerVariables = new Map(
 );
 
 /**
- * The settings that the environment has. Lists are comma-separated; records are `name=value`, comma-separated, or a JSON object.
+ * Reads the settings in the environment. Lists are comma-separated. Records are `name=value`, comma-separated, or a JSON object.
  *
- * @param warn called for each variable with a former name of a setting.
- * @throws MillraceError CONFIG_INVALID: a variable that begins with `MILLRACE_` and is no setting, such as a mistyped one; or a setting under both
- *   its names.
+ * @param warn called for each variable with a former name
+ * @throws MillraceError CONFIG_INVALID: a variable begins with `MILLRACE_` and is not a setting, or a setting has both its names.
  */
 export function fromEnvironment(env: NodeJS.ProcessEnv, warn: (message: string) => void): Tree {
   refuseUnknown(env);
@@ -75,7 +77,7 @@ function refuseUnknown(env: NodeJS.ProcessEnv): void {
   });
 }
 
-/** @param byDefault the setting's default: its type says how the text is read. Text of another form is left to validation. */
+/** @param byDefault the setting's default, whose type decides how the text is parsed. Text that does not fit is left to validation. */
 function parse(text: string, byDefault: unknown): unknown {
   if (Array.isArray(byDefault)) return text.split(',').map((each) => each.trim());
   if (typeof byDefault === 'number') return /^-?\d+$/.test(text.trim()) ? Number(text) : text;

@@ -1,4 +1,4 @@
-/** Names of settings in a file and in flags: former ones are taken with a warning, unknown ones are refused. */
+/** Names of settings in files and flags: former names are taken with a warning, unknown names are refused. */
 import { configSchema } from '../../core/base/config.ts';
 import { MillraceError } from '../../core/base/errors.ts';
 import { renamed, underNewNames } from '../../core/base/renames.ts';
@@ -8,9 +8,9 @@ import { isTree, type Tree } from './tree.ts';
 const sections = configSchema.parse({}) as Readonly<Record<string, Tree>>;
 
 /**
- * The settings under their names of now. Values are not validated here.
+ * The settings under their present names. Values are not validated here.
  *
- * @throws MillraceError CONFIG_INVALID: a setting that there is not, or one under both of its names.
+ * @throws MillraceError CONFIG_INVALID: a setting is unknown, or has both its names.
  */
 export function underKnownNames(tree: Tree, warn: (message: string) => void): Tree {
   const unknown: string[] = [];
@@ -31,7 +31,7 @@ export function underKnownNames(tree: Tree, warn: (message: string) => void): Tr
   });
 }
 
-/** An unknown name with the one of now that it resembles. @param former the names of now by the former ones */
+/** An unknown name, with the similar present name. @param former present names by their former ones */
 export function told(
   unknown: string,
   known: readonly string[],

@@ -21,7 +21,7 @@ interface Ran {
   readonly err: string;
 }
 
-/** Runs the command line in stacks of its own; by default `home` holds them. */
+/** Runs the command line in this process's environment, without its stack. MILLRACE_HOME is `home` by default. */
 function millrace(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Ran> {
   const { MILLRACE_STACK: _, MILLRACE_TEST_STACK: __, ...rest } = process.env;
   const command = [join(projectDir, 'cli', 'main.ts'), ...args];
@@ -244,6 +244,6 @@ test('a home below a file is told with its remedy, and is not unexpected', async
   const file = join(home, 'file');
   writeFileSync(file, '');
   const { code, err } = await millrace(['up'], { MILLRACE_HOME: join(file, 'home') });
-  expect([code, err]).toEqual([1, expect.stringContaining('a part of this path is no folder [CONFIG_INVALID]')]);
+  expect([code, err]).toEqual([1, expect.stringContaining('a part of this path is not a folder [CONFIG_INVALID]')]);
   expect(err).toContain('remedy: Correct the path.');
 });

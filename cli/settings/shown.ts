@@ -1,11 +1,11 @@
-/** Every setting with the value in force and its origin, for people. */
+/** Every setting with its effective value and its origin, for printing. */
 import { configSchema, maskConfig } from '../../core/base/config.ts';
 import { type ConfigSource, configFrom } from './config.ts';
 import { environmentName } from './environment.ts';
 import type { Tree } from './tree.ts';
 
 export interface ShownSetting {
-  /** Such as `kafka.clientId`. */
+  /** For example `kafka.clientId`. */
   readonly setting: string;
   /** Secrets are masked. */
   readonly value: unknown;
@@ -14,7 +14,7 @@ export interface ShownSetting {
   readonly variable: string;
 }
 
-/** In the order of the schema. @param sources a later one wins */
+/** In the order of the schema. @param sources in order: a later one wins */
 export function shownSettings(sources: readonly ConfigSource[]): readonly ShownSetting[] {
   const config = maskConfig(configFrom(sources)) as Tree;
   return Object.entries(configSchema.parse({}) as Tree).flatMap(([section, names]) =>

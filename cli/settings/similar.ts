@@ -1,4 +1,4 @@
-/** The known name that is most like a mistyped one: at most a third of its letters differ, or two. Undefined when none is close. */
+/** The known name most similar to a mistyped one. At most a third of its letters may differ, or two. Undefined if none is close. */
 export function similar(typed: string, known: readonly string[]): string | undefined {
   let best: string | undefined;
   let bestDistance = Math.max(2, Math.floor(typed.length / 3)) + 1;

@@ -1,6 +1,6 @@
 export type Tree = { [key: string]: unknown };
 
-/** All trees as one; a value of a later tree wins. Lists are replaced as a whole. */
+/** Merges trees; a later value wins. Lists are replaced as a whole. */
 export function mergeTrees(trees: readonly Tree[]): Tree {
   return trees.reduce(merge, {});
 }
@@ -14,7 +14,7 @@ function merge(base: Tree, over: Tree): Tree {
   return merged;
 }
 
-/** Whether a value has names of its own: no list, no text, no number. */
+/** Whether a value has named members: not a list, text or number. */
 export function isTree(value: unknown): value is Tree {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

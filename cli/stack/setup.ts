@@ -1,4 +1,4 @@
-/** Brings the parts of a running stack to the state that Millrace needs. Idempotent; the connector only on request. */
+/** Sets up the parts of a running stack for Millrace. Idempotent; applies the connectors only on request. */
 import { ConnectClient } from '../../connectors/client.ts';
 import { applyTopics } from '../../connectors/definition/topics.ts';
 import { openStore } from '../../core/archive/s3/open.ts';
@@ -11,14 +11,14 @@ import { applyCapture, definitions, migrateDatabase, requireNoGap } from '../cap
 import { findingLines } from '../capture/source/lines.ts';
 
 export interface SetUpOptions {
-  /** A line for each thing that was changed. */
+  /** Called with one line for each change. Default: no output. */
   readonly log?: (line: string) => void;
-  /** Apply the connectors too; they begin to capture at once. */
+  /** Also apply the connectors, which begin to capture at once. Default false. */
   readonly connectors?: boolean;
   readonly signal?: AbortSignal;
 }
 
-/** Database, topics, compatibility level and bucket side by side. */
+/** Sets up database, topics, compatibility level and bucket concurrently. */
 export async function setUp(config: Config, options: SetUpOptions = {}): Promise<void> {
   const log = options.log ?? (() => {});
   const signal = options.signal === undefined ? {} : { signal: options.signal };

@@ -1,4 +1,4 @@
-/** The local stack as the commands, the demo and the tests start it: parts from infra/local, then the state that Millrace needs. */
+/** The local stack for commands, the demo and tests: the parts of infra/local, then the set-up for Millrace. */
 import type { Config } from '../../core/base/config.ts';
 import { type PartName, titles } from '../../infra/local/parts.ts';
 import { openStack, type Stack, type StackEvent, type StackOptions, startStack } from '../../infra/local/stack.ts';
@@ -6,13 +6,13 @@ import { cacheDir, configOf, stackDir } from '../settings/config.ts';
 import { setUp } from './setup.ts';
 
 export interface UpOptions {
-  /** A line for people. Default: nowhere. */
+  /** Called with lines of progress. Default: no output. */
   readonly log?: (line: string) => void;
-  /** Also apply the connectors, so that capture begins. */
+  /** Also apply the connectors, so that capture begins. Default false. */
   readonly connectors?: boolean;
-  /** Also start Prometheus, and Alertmanager if there is one on the PATH. */
+  /** Also start Prometheus, and Alertmanager if it is on the PATH. Default false. */
   readonly monitoring?: boolean;
-  /** Brokers of a stack that is started for the first time: 1 or 3. Default: those that it has, or 1. */
+  /** Brokers of a new stack: 1 or 3. Default: those of the existing stack, or 1. */
   readonly brokers?: number;
   readonly signal?: AbortSignal;
 }
@@ -22,9 +22,9 @@ export interface RunningStack {
   readonly config: Config;
 }
 
-/** Starts what is missing of the named stack, brings it up to date, and returns when all of it answers. Idempotent. */
+/** Starts the missing parts of the named stack and sets them up. Returns when all answer. Idempotent. */
 export async function up(name: string, options: UpOptions = {}): Promise<RunningStack> {
-  // A wrong setting is told before anything is started.
+  // A wrong setting fails before anything is started.
   configOf(name, process.env);
   const stack = await startStack({
     ...stackOptions(name, options.log),
@@ -42,7 +42,7 @@ export async function up(name: string, options: UpOptions = {}): Promise<Running
   }
 }
 
-/** Attaches to a stack, running or not. @throws MillraceError PART_FAILED when it was never started. */
+/** Attaches to a stack, running or not. @throws MillraceError PART_FAILED: it was never started. */
 export function attach(name: string, log?: (line: string) => void): Promise<Stack> {
   return openStack(stackOptions(name, log));
 }
@@ -59,7 +59,7 @@ export function stackOptions(name: string, log?: (line: string) => void): StackO
 
 const noteEveryMs = 2000;
 
-/** Turns events into lines; of the many while something is installed, one every two seconds for each. */
+/** Turns events into lines. Frequent events of an installation are limited to one line every two seconds for each part. */
 function describer(log: (line: string) => void): (event: StackEvent) => void {
   const said = new Map<string, number>();
   return ({ subject, state, text, ms }) => {

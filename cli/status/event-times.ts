@@ -1,4 +1,4 @@
-/** The event time of a record of any stage's input, whatever its schema. */
+/** The event time of a record from any stage's input, for every schema. */
 import { AvroDecoder } from '../../core/avro/decoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
 import { MillraceError } from '../../core/base/errors.ts';
@@ -8,7 +8,10 @@ import type { TradeChange } from '../../schemas/gen/trade_change.ts';
 import { topic as entryOf, isTopic } from '../../schemas/topics.ts';
 import type { EventTimeOf } from './stages.ts';
 
-/** Trades: when they were executed. Candles and anomalies: the start of their window. Features: what they are as of. A record that cannot be read has none. */
+/**
+ * For trades the execution time, for candles and anomalies the start of their window, for features their time. Undefined for an unreadable
+ * record.
+ */
 export function eventTimes(schemas: Schemas): EventTimeOf {
   const decoders = new Map<string, AvroDecoder<unknown>>();
   return async (topic, { value }) => {

@@ -1,4 +1,4 @@
-/** What each stage has done of its input, read from the log itself: right also when no process of the stage runs. */
+/** Progress of each stage in its input, read from the log. So it is correct also if no process of the stage runs. */
 
 import { isError } from '../../core/base/errors.ts';
 import type { Fetcher, Log, LogRecord, Position } from '../../core/log/log.ts';
@@ -12,7 +12,7 @@ export interface Stage {
   readonly inputs: readonly string[];
 }
 
-/** What reads what. */
+/** Every stage with the topics that it reads. */
 export const stages: readonly Stage[] = [
   { name: 'ohlcv', kind: 'processor', inputs: ['cdc.public.trades'] },
   { name: 'anomaly', kind: 'processor', inputs: ['market.candles', 'cdc.public.trades'] },
@@ -27,38 +27,42 @@ export interface StageLag {
   readonly kind: Stage['kind'];
   readonly topic: string;
   readonly partitions: number;
-  /** False when the stage never committed an offset of this topic. */
+  /** False if the stage never committed an offset of this topic. */
   readonly started: boolean;
-  /** Partitions whose group has no offset although the state of the stage has a position: Kafka has deleted the offset. */
+  /** Partitions without a group offset although the stage's state has a position: Kafka has deleted the offset. */
   readonly expired: number;
-  /** Offsets not taken yet, all partitions; 0n when only transaction markers are left. */
+  /** Offsets left to take in all partitions; 0n if only transaction markers are left. */
   readonly lagRecords: bigint;
   /**
-   * Milliseconds of log time from the next record to the last one, by their timestamps, of the partition that is furthest behind; 0 when caught up.
-   * Event time would call a load of old trades years behind.
+   * Log time from the next record to the last one by their timestamps, milliseconds, in the partition that is furthest behind; 0 without
+   * lag. With event time, a load of old trades would appear years behind.
    */
   readonly lagMs: number;
-  /** Greatest event time of the last records of the partitions, microseconds; undefined for an empty topic. Earlier records may have greater ones. */
+  /**
+   * Greatest event time among the partitions' last records, microseconds; undefined for an empty topic. Earlier records may have greater
+   * ones.
+   */
   readonly lastEvent: bigint | undefined;
 }
 
-/** The event time of a record in microseconds, undefined when it has none that can be read. */
+/** The event time of a record in microseconds; undefined if none can be read. */
 export type EventTimeOf = (topic: string, record: LogRecord) => Promise<bigint | undefined>;
 
 export interface StagesOptions {
   readonly log: Log;
   readonly stages: readonly Stage[];
   readonly eventTimeOf: EventTimeOf;
-  /** The positions that a stage keeps itself; read only if its group has no offset. Default: none. */
+  /** Positions in a stage's own state. Read only if its group has no offset. Default: none. */
   readonly positionsOf?: (stage: Stage) => OwnPositions | undefined;
   readonly signal?: AbortSignal;
 }
 
 /**
- * Stages of users' processors: consumer groups of Millrace that are none of ours, by the topics of which they committed offsets.
+ * Stages of users' processors: consumer groups with Millrace's prefix that are not built in. Their inputs are the topics with committed
+ * offsets.
  *
  * @param groups names of all consumer groups
- * @param topicsOf topics of which a group committed offsets
+ * @param topicsOf topics in which a group has committed offsets
  */
 export async function otherStages(
   groups: readonly string[],
@@ -131,7 +135,7 @@ async function readStage(options: StagesOptions, fetcher: Fetcher, stage: Stage,
   };
 }
 
-/** By partition, where the state of a stage is in a topic; only of partitions without an offset of the group. */
+/** By partition, the position in a stage's own state. Only partitions without a group offset are read. */
 async function ownOffsets(
   { log, positionsOf, signal }: StagesOptions,
   stage: Stage,
@@ -152,18 +156,18 @@ async function ownOffsets(
   return found;
 }
 
-/** A group of a program that keeps no state by our names. */
+/** The group of a foreign program has no state topics under our names. */
 function undefinedIfMissing(error: unknown): undefined {
   if (!isError(error, 'TOPIC_MISSING')) throw error;
 }
 
 export interface RecordCount {
   readonly records: number;
-  /** Counting ended at the limit: there are at least so many. */
+  /** Whether counting stopped at the limit, so that `records` is a lower bound. */
   readonly more: boolean;
 }
 
-/** Counts the records of a topic, such as a dead-letter topic; offsets would count transaction markers too. */
+/** Counts the records of a topic, such as a dead-letter topic. Offsets would also count transaction markers. */
 export async function countRecords(log: Log, topic: string, limit: number, signal?: AbortSignal): Promise<RecordCount> {
   const [starts, ends] = await Promise.all([log.starts(topic), log.ends(topic)]);
   await using fetcher = log.fetcher();
@@ -193,7 +197,7 @@ async function firstRecords(
   return first;
 }
 
-/** A transaction of one record takes two offsets, so the last record is near the end; a long run of aborted ones may hide it. */
+/** A transaction of one record takes two offsets, so the last record is near the end. A long run of aborted transactions may hide it. */
 const lookBack = 64n;
 
 async function lastRecords(
@@ -216,10 +220,12 @@ async function lastRecords(
   return last;
 }
 
-/** How long a fetch that brings nothing is taken for "an open transaction is in the way", which is not waited for. */
+/**
+ * A fetch that returns nothing for this long is taken as blocked by an open transaction. The reader does not wait for that. Milliseconds.
+ */
 const patienceMs = 500;
 
-/** Reads all ranges side by side until their ends, or until `take` answers false for a partition. */
+/** Reads all ranges concurrently to their ends, or until `take` returns false for a partition. */
 async function scan(
   fetcher: Fetcher,
   ranges: readonly StageRange[],

@@ -1,4 +1,4 @@
-/** A candlestick chart in text: one column a candle, half-block resolution. */
+/** A candlestick chart in text: one column per candle, half-block resolution. */
 export interface Bar {
   readonly open: number;
   readonly high: number;
@@ -15,7 +15,7 @@ export interface ChartOptions {
   readonly label: (price: number) => string;
 }
 
-/** What a cell's upper and lower half hold. */
+/** The content of a cell's upper or lower half. */
 type Half = 'none' | 'wick' | 'body';
 
 const glyphs: Readonly<Record<Half, Readonly<Record<Half, string>>>> = {
@@ -24,7 +24,7 @@ const glyphs: Readonly<Record<Half, Readonly<Record<Half, string>>>> = {
   body: { none: '▀', wick: '▀', body: '█' },
 };
 
-/** Lines from the highest price to the lowest; each has its axis label. Prices are only drawn here, so numbers do. */
+/** Lines from the highest price to the lowest, each with its axis label. Prices are numbers here, because they are only drawn. */
 export function chart(bars: readonly Bar[], options: ChartOptions): string[] {
   if (bars.length === 0) return [];
   const top = Math.max(...bars.map(({ high }) => high));

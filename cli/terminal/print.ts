@@ -1,6 +1,6 @@
 import { MillraceError } from '../../core/base/errors.ts';
 
-/** One clear line, its causes, and the remedy. The trace only on request. */
+/** Prints one line, its causes, and the remedy. Prints the stack trace only with `debug`. */
 export function printError(error: unknown, debug: boolean): void {
   const write = (text: string): void => {
     process.stderr.write(`${text}\n`);
@@ -16,7 +16,7 @@ export function printError(error: unknown, debug: boolean): void {
   if (debug && error instanceof Error) write(error.stack ?? '');
 }
 
-/** Messages of the chain of causes that say more than what was printed already. */
+/** Messages of the chain of causes that add to what is printed already. */
 function causesOf(error: Error): string[] {
   const causes: string[] = [];
   let said = error.message;
@@ -32,17 +32,17 @@ function causesOf(error: Error): string[] {
   return causes;
 }
 
-/** One line, to standard output. */
+/** Prints one line to standard output. */
 export function say(line = ''): void {
   process.stdout.write(`${line}\n`);
 }
 
-/** A whole number with its thousands apart. */
+/** A whole number with thousands separators. */
 export function count(number: bigint | number): string {
   return number.toLocaleString('en-US');
 }
 
-/** A table with aligned columns, to standard output. */
+/** Prints a table with aligned columns to standard output. */
 export function printTable(header: readonly string[], rows: readonly (readonly string[])[]): void {
   const widths = header.map((title, i) => Math.max(title.length, ...rows.map((row) => (row[i] ?? '').length)));
   for (const row of [header, ...rows]) {

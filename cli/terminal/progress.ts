@@ -1,4 +1,4 @@
-/** Progress on standard error: one line that is redrawn on a terminal, a plain line now and then elsewhere. */
+/** Progress on standard error: one redrawn line on a terminal, plain lines at intervals elsewhere. */
 export interface ProgressState {
   readonly done: number;
   readonly total: number;

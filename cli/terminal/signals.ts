@@ -1,4 +1,4 @@
-/** A signal that SIGINT or SIGTERM aborts; a second one ends the process at once. */
+/** A signal that SIGINT or SIGTERM aborts. A second one ends the process at once. */
 export function untilSignal(reason: () => unknown = () => undefined): AbortSignal {
   const controller = new AbortController();
   const stop = () => {

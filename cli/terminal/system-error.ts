@@ -1,11 +1,11 @@
-/** Errors of the operating system in words, with the remedy: they come from folders, ports and disks of the user. */
+/** Readable errors of the operating system, with a remedy. Their causes are folders, ports and disks of the user. */
 import { MillraceError } from '../../core/base/errors.ts';
 
 const explanations: Readonly<Record<string, (where: string) => MillraceError>> = {
   EACCES: denied,
   EPERM: denied,
-  EROFS: (where) => invalid(`${where} is on a file system that cannot be written`, 'Choose a folder that can.'),
-  ENOTDIR: (where) => invalid(`${where}: a part of this path is no folder`, 'Correct the path.'),
+  EROFS: (where) => invalid(`${where} is on a read-only file system`, 'Choose another folder.'),
+  ENOTDIR: (where) => invalid(`${where}: a part of this path is not a folder`, 'Correct the path.'),
   EISDIR: (where) => invalid(`${where} is a folder where a file is needed`, 'Name a file.'),
   ENOENT: (where) => invalid(`${where} does not exist`, 'Correct the path.'),
   ENOSPC: (where) => invalid(`the disk of ${where} is full`, 'Make room, or choose a folder on another disk.'),
@@ -16,7 +16,7 @@ const explanations: Readonly<Record<string, (where: string) => MillraceError>> =
     }),
 };
 
-/** The error in words where it comes from the operating system, with the error as its cause; anything else as it is. */
+/** An operating-system error as a MillraceError, with the original as its cause. Any other error is returned unchanged. */
 export function explained(error: unknown): unknown {
   if (!(error instanceof Error) || error instanceof MillraceError) return error;
   const { code, path, address, port } = error as NodeJS.ErrnoException & { address?: string; port?: number };
@@ -31,7 +31,7 @@ export function explained(error: unknown): unknown {
 function denied(where: string): MillraceError {
   return invalid(
     `${where} cannot be read or written by this user`,
-    'Change its rights, or choose another folder: MILLRACE_HOME for stacks, MILLRACE_CACHE for what is installed.',
+    'Change its rights, or choose another folder: MILLRACE_HOME for stacks, MILLRACE_CACHE for installed parts.',
   );
 }
 

@@ -27,25 +27,26 @@ export interface ArchiveSources {
   readonly schemas: Schemas;
   readonly store: ObjectStore;
   readonly db: Client;
-  /** What `db` sees, when rows are written meanwhile. Default: everything in the log. */
+  /** Changes that `db` sees, if rows are written meanwhile. Default: everything in the log. */
   readonly snapshot?: Snapshot;
-  /** What leaves Postgres masked. Default: nothing. */
+  /** Columns that leave Postgres masked. Default: none. */
   readonly masks?: Masks;
 }
 
 /**
- * Proves one topic's archive from the listed files alone, read by DuckDB, which shares no code with the writer:
+ * Proves one topic's archive from the listed files alone. DuckDB reads them, which shares no code with the writer:
  *
- *   - each object has the bytes that its record says (SHA-256), and nothing lies beside the listed objects
- *   - each record below the committed position is one row of one listed object with the log's values, or one dead letter, exactly once
- *   - row counts, ranges and row hashes of each object are what its record says, and cuts do not overlap
- *   - what a compaction or an expiry took off the list is not expected, whether it is still in the bucket or not
- *   - what is lost for good is told, and no difference
- *   - captured tables: what the archived changes come to is what Postgres holds. Rows without an event time are of no day, so of them not for
- *     one day, nor after days were given up.
+ *   - each object has the bytes that its record says (SHA-256), and the bucket has no unlisted objects
+ *   - each record below the committed position is exactly once one row of a listed object with the log's values, or one dead letter
+ *   - row counts, ranges and row hashes of each object equal its record, and cuts do not overlap
+ *   - objects unlisted by a compaction or an expiry are not expected, in the bucket or not
+ *   - lost objects are reported, and are no difference
+ *   - captured tables: the archived changes, folded, equal the rows in Postgres. Rows without an event time have no day, so they are
+ *     compared neither for one day nor after an expiry.
  *
- * @param onCheck told each check when it is done
- * @param day only this one, `YYYY-MM-DD`. Of trades all files are read even so: an update may have moved a row there from another day.
+ * @param onCheck called with each finished check
+ * @param day only this day, `YYYY-MM-DD`. For trades all files are read even so, because an update may have moved a row there from another
+ *   day
  */
 export async function checkArchive(
   sources: ArchiveSources,
@@ -84,7 +85,7 @@ export async function checkArchive(
     rows += Number(object.rows);
   }
   const scope = day === undefined ? undefined : { day, files: own };
-  // The log is read here while Postgres adds up its rows, and DuckDB what the files hold.
+  // Three readers run concurrently: the log here, row sums in Postgres, the files in DuckDB.
   const expected = { positions: committed, given, lost, scope };
   await using logged = await LoggedProof.begin(log, schemas, topic, files, expected);
   const partitions = folded === undefined ? 0 : (await log.ends(topic)).length;
@@ -99,27 +100,28 @@ export async function checkArchive(
   return { checks, rows };
 }
 
-/** Whether what the changes come to can be compared with Postgres. */
+/** Whether the folded changes can be compared with Postgres. */
 function isFolded(topic: ArchivedTopic, day: string | undefined, given: GivenUp): topic is CapturedTopic {
   const { before, eventTime } = tables[topic];
   return before !== undefined && (eventTime !== null || (day === undefined && given.nothing));
 }
 
 interface Standing {
-  /** Every object of what is committed, and maybe of what was committed a moment later. */
+  /** Every committed object, and possibly some that were committed a moment later. */
   readonly objects: ObjectTable;
   readonly committed: readonly Committed[];
-  /** Keys in the bucket that no record lists and no cut that is being finished explains: somebody else put them there. */
+  /** Keys in the bucket that no record lists and no cut in progress explains: another program wrote them. */
   readonly unlisted: readonly string[];
-  /** Objects whose rows were given up. */
+  /** Objects of expired days. */
   readonly expired: ObjectTable;
-  /** Objects that are gone for good. */
+  /** Lost objects. */
   readonly lost: ObjectTable;
 }
 
 /**
- * How the archive stands while the sink may go on. The order makes it one picture: what was in the bucket is listed afterwards, or planned; what
- * was listed before the offsets were read is committed by them; and of what was listed later only that counts which they commit.
+ * State of the archive while the sink runs. The order of reads makes it consistent. Stored objects are listed or planned in the reads that
+ * follow. Objects listed before the offsets are read are committed by them. Objects listed later count only as far as those offsets commit
+ * them.
  */
 async function standing({ log, schemas, store }: ArchiveSources, topic: ArchivedTopic): Promise<Standing> {
   const known = new KeyMap<true>();
@@ -144,7 +146,7 @@ async function standing({ log, schemas, store }: ArchiveSources, topic: Archived
   const unlisted: string[] = [];
   for (const key of found.keys()) {
     if (listed.has(key) || replaced.has(key)) continue;
-    // A compaction is storing it, or was given up; millrace compact finishes or removes it.
+    // A compaction in progress or an abandoned one stores it; millrace compact finishes or removes it.
     if ((planOf(key) ?? plans) < plans || planned.some((name) => key.includes(name))) continue;
     unlisted.push(key);
   }
@@ -163,7 +165,7 @@ function* keysOf(objects: Iterable<ArchiveObject>): Generator<string> {
   for (const { key } of objects) yield key;
 }
 
-/** Recomputes rows, offsets and row hash of each object with DuckDB, and looks for cuts that overlap. */
+/** Recomputes rows, offsets and row hash of each object with DuckDB, and looks for overlapping cuts. */
 async function checkRecords(
   files: Files,
   topic: ArchivedTopic,
@@ -211,8 +213,8 @@ async function checkRecords(
 }
 
 /**
- * Cuts may leave a gap only where there is no row; that each record is archived once is checked record by record. What a compaction made is no
- * cut.
+ * Cuts may leave a gap only where there is no row. The comparison with the log proves that each record is archived once. Compacted objects
+ * are no cuts, so they are left out.
  */
 function overlaps(objects: Iterable<readonly [ArchiveObject, number]>, differences: Differences): void {
   const ends = new Map<number, { from: bigint; to: bigint }>();

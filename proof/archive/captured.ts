@@ -20,10 +20,10 @@ import { nothingLostBefore } from './lost-objects.ts';
 
 export type CapturedTopic = Extract<ArchivedTopic, `cdc.${string}`>;
 
-/** The topic and the table that are compared, with the columns, key and event time of both. */
+/** The compared topic and table, with the columns, key and event time of both. */
 interface Shape {
   readonly topic: CapturedTopic;
-  /** Of the table in Postgres, with its schema. */
+  /** The table in Postgres, with its schema. */
   readonly name: string;
   readonly columns: Table['columns'];
   readonly key: readonly string[];
@@ -36,21 +36,21 @@ function shapeOf(topic: CapturedTopic): Shape {
 }
 
 export interface CapturedScope {
-  /** Rows of these days are not expected. Of a table without event times nothing may be given up: its rows are of no day. */
+  /** Rows of these days are not expected. A table without event times must have none, because its rows have no day. */
   readonly given: GivenUp;
-  /** What `db` sees: other changes do not count. Undefined: everything that is archived counts. */
+  /** Changes that `db` sees; other changes do not count. Undefined: all archived changes count. */
   readonly snapshot: Snapshot | undefined;
-  /** What of the table leaves Postgres masked. */
+  /** Columns of the table that leave Postgres masked. */
   readonly masks: Masks | undefined;
-  /** Only rows that are on it in the end, `YYYY-MM-DD`. Undefined: all, as for a table without event times. */
+  /** Only rows whose newest version is on this day, `YYYY-MM-DD`. Undefined: all rows, as for a table without event times. */
   readonly day: string | undefined;
-  /** Of the topic: they say which partition a row of Postgres is captured into. */
+  /** Number of partitions of the topic, which decides the partition of a Postgres row. */
   readonly partitions: number;
 }
 
 /** Rows of one day, venue and symbol. */
 interface PostgresSum {
-  /** Empty without event times. */
+  /** Empty for a table without event times. */
   readonly day: string;
   readonly venue: string;
   readonly symbol: string;
@@ -59,12 +59,12 @@ interface PostgresSum {
 }
 
 /**
- * Compares a captured table in Postgres with what the archived changes of it come to: the last change of each key, unless that is a delete. Both
- * directions, all columns, exactly, by row hash; when the hashes differ the keys are named. No row is created twice: a change that was
- * captured twice (same LSN, operation and key) counts once and is told in the subject.
+ * Compares a captured table in Postgres with its folded archived changes: the last change of each key, unless it is a delete. The
+ * comparison is exact, in both directions, over all columns, by row hash. If the hashes differ, the keys are named. No row is created
+ * twice: a change captured twice (same LSN, operation and key) counts once, and the subject reports it.
  */
 export class CapturedProof {
-  /** What it needs `hashed` to have. */
+  /** Columns that the table `hashed` must contain. */
   static columns(topic: CapturedTopic): readonly string[] {
     return [...shapeOf(topic).key, '_op', '_lsn', '_tx_id'];
   }
@@ -75,7 +75,7 @@ export class CapturedProof {
   readonly #table: string;
   readonly #expected: Promise<readonly PostgresSum[]>;
 
-  /** Postgres begins to add up its rows. */
+  /** Postgres begins to sum its rows at once. */
   constructor(db: Client, topic: CapturedTopic, scope: CapturedScope) {
     this.#shape = shapeOf(topic);
     this.#db = db;
@@ -90,7 +90,7 @@ export class CapturedProof {
     const wanted = eventTime === null ? 'true' : `${given.keeps(eventTime)} AND ${onDay(eventTime, day)}`;
     this.#table = `${masked} AS captured WHERE ${wanted}`;
     this.#expected = this.#sum();
-    // Whoever never comes to the check has failed for another reason.
+    // If the check is never reached, another error ends it first; this one must not stay unhandled.
     this.#expected.catch(() => undefined);
   }
 
@@ -129,18 +129,18 @@ export class CapturedProof {
       `${topic}: the archive holds each row of Postgres once, with equal values`,
       `${actual.rows} of ${expected.rows} ${name.slice(name.indexOf('.') + 1)}${also}`,
       startedMs,
-      // Rows of Postgres without an event time are of no day.
+      // Rows of Postgres without an event time have no day.
       eventTime === null ? undefined : book.tallies(topic, 'data'),
     );
   }
 }
 
-/** Keys are folded in so many shares, one after the other: grouping takes the memory of one. */
+/** Keys are folded in this many shares, one after the other. Grouping then needs the memory of one share. */
 const shares = 4;
 
 /**
- * Makes `folded`: per key the newest row's hash, event time and operation, the partition, and how often the row came to life; of a day the keys that are on it in the end. Counts
- * the repeated changes, and those that are not visible.
+ * Creates `folded`: for each key the newest row's hash, event time and operation, its partition, and the number of its creations. With a
+ * day, only keys whose newest row is on it. Counts repeated changes and invisible ones.
  */
 async function fold(
   files: Files,
@@ -173,9 +173,9 @@ async function fold(
   return { redelivered, newer: row?.['newer'] as bigint };
 }
 
-/** A read that is not the first of its key tells of a row that is there already, or there again. */
+/** Checks creations: a snapshot read that is not the first change of its key means that the row existed already, or again. */
 async function doubled(files: Files, { topic, key }: Shape, given: GivenUp, differences: Differences): Promise<void> {
-  // The change that created a row may have been given up with the day it was on then, be lost, or be compacted away before the archive began.
+  // The change that created a row may have expired with its former day, be lost, or have been compacted away before the archive began.
   const whole = given.nothing && topicEntry(topic).cleanup !== 'compact';
   const known = `${nothingLostBefore} AND ${whole ? 'true' : "first_op IN ('c', 'r')"}`;
   const wrong = await files.query(
@@ -188,7 +188,7 @@ async function doubled(files: Files, { topic, key }: Shape, given: GivenUp, diff
   differences.count += Number(wrong[0]?.['total'] ?? 0) - wrong.length;
 }
 
-/** Names the keys that differ. Only when something does: it brings every row of Postgres here, on disk. */
+/** Names the keys that differ. It copies every row of Postgres to local disk, so it runs only after a difference. */
 async function locate(
   db: Client,
   files: Files,

@@ -3,7 +3,7 @@ import { objectKey } from '../../core/archive/keys.ts';
 import { MemoryStore } from '../../core/archive/s3/memory.ts';
 import { elsewhere } from './epochs.ts';
 
-test('objects of other logs are counted, whatever their ids look like; those of this one and other files are not', async () => {
+test('objects of other logs are counted, for any form of their ids; those of this one and other files are not', async () => {
   const store = new MemoryStore();
   const put = (epoch: string, firstOffset: bigint, size: number) =>
     store.putIfAbsent(

@@ -1,6 +1,6 @@
 import type { ObjectStore } from '../../core/archive/s3/store.ts';
 
-/** What the bucket has of one other log. */
+/** Files in the bucket of one other log. */
 export interface ForeignEpoch {
   /** Cluster id of that log. */
   readonly epoch: string;
@@ -9,10 +9,10 @@ export interface ForeignEpoch {
 }
 
 /**
- * Trees of other epochs than those whose records list them: a log that is gone, or another one. They are as that log left them, and nothing of this
- * one says what they should be, so they are told and not compared.
+ * Finds trees of epochs other than those of the list: logs that are gone, or other clusters. This log cannot say what they should contain,
+ * so they are reported and not compared.
  *
- * @param prefix what all keys begin with: empty, or ending with a slash
+ * @param prefix of all keys: empty, or ending with a slash
  */
 export async function elsewhere(
   store: ObjectStore,
@@ -36,7 +36,7 @@ export async function elsewhere(
   return found;
 }
 
-/** Somebody else's folder is no part of a key of ours: it is told as it is. */
+/** A foreign folder that is not percent-encoded is reported unchanged. */
 function decoded(part: string): string {
   try {
     return decodeURIComponent(part);

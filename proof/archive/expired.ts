@@ -5,11 +5,11 @@ import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import type { ArchivedTopic } from '../../schemas/topics.ts';
 
 /**
- * Rows that were given up with their days: the log and Postgres may have them still. Objects of a partition are listed in the order of offsets,
- * so what came later for such a day has greater ones, and is expected as ever.
+ * Rows that expired with their days. The log and Postgres may still have them. Objects of a partition are listed in offset order. So later
+ * records for such a day have greater offsets, and are expected.
  */
 export class GivenUp {
-  /** By partition and day, the greatest offset. */
+  /** Greatest expired offset by partition and day. */
   readonly #last = new Map<string, bigint>();
   readonly #days: readonly string[];
   readonly #topic: ArchivedTopic;
@@ -44,7 +44,7 @@ export class GivenUp {
     return time !== null && this.hasRow(partition, offset, formatDay(time as bigint));
   }
 
-  /** An SQL condition, of Postgres and DuckDB, that a time is of no day of which something was given up. */
+  /** An SQL condition for Postgres and DuckDB: nothing of the time's day has expired. */
   keeps(time: string): string {
     const days = this.#days.map(
       (day) => `(${time} >= '${day} 00:00:00+00' AND ${time} < '${day} 00:00:00+00'::timestamptz + interval '1 day')`,

@@ -9,7 +9,7 @@ import { Files } from './files.ts';
 
 const topic = 'cdc.public.trades';
 
-test('rows are told apart by their files, whatever columns the source has besides', async () => {
+test('rows are distinguished by their files, with any further columns of the source', async () => {
   const store = new MemoryStore();
   const objects: ArchiveObject[] = [];
   for (const [i, added] of [[], ['FileName', 'file_name']].entries()) {

@@ -17,13 +17,13 @@ import { Differences } from '../report/report.ts';
 const downloads = 8;
 
 /**
- * The listed objects of a topic on local disk, and DuckDB over them as the view `archived`: the topic's columns, the lineage and
- * `filename`, which hides one of the source's. Without readable objects the view is empty. Not its job: what is in the bucket beside them.
+ * The listed objects of a topic on local disk, with DuckDB's view `archived` over them: the topic's columns, the lineage and `filename`. A
+ * column `filename` of the source is hidden. Without readable objects the view is empty. Not its job: unlisted objects in the bucket.
  */
 export class Files extends Scratch {
-  /** Objects that are missing, unreadable, or not the bytes of their record. */
+  /** Objects that are missing, unreadable, or have other bytes than their record says. */
   readonly differences = new Differences();
-  /** Data and lineage: the columns that all the objects have. */
+  /** Data and lineage: the columns that all objects have. */
   readonly columns: readonly TypedColumn[];
 
   private constructor(columns: readonly TypedColumn[], parts: ScratchParts) {
@@ -49,7 +49,7 @@ export class Files extends Scratch {
     return join(this.dir, `${index}.parquet`);
   }
 
-  /** The paths of the objects that can be read. */
+  /** Fetches the objects. Returns the paths of the readable ones. */
   async #fetchAll(store: ObjectStore, objects: ObjectList): Promise<string[]> {
     const readable = await mapConcurrently(objects, downloads, (object, i) =>
       this.#fetch(store, object, this.pathOf(i)),
@@ -67,7 +67,7 @@ export class Files extends Scratch {
     const sha256 = sha256Of(stored.bytes);
     if (sha256 === object.sha256) return true;
     this.differences.add(`${object.key} has SHA-256 ${sha256}, its record says ${object.sha256}`);
-    // Other bytes may still be a Parquet file: then its rows are compared, too, and name what is wrong.
+    // Other bytes may still be a Parquet file. Then its rows are compared too, which names the difference.
     return this.query(`SELECT count(*) FROM read_parquet('${path}')`).then(
       () => true,
       (error: Error) => {
@@ -93,11 +93,12 @@ export class Files extends Scratch {
   }
 
   /**
-   * Reads the files once for all checks: makes the table `hashed` of each row's `file` (the index of its object), partition `p`, offset `o`, event time `t` (of the commit, without one;
-   * microseconds), row hash of the data columns `data` and of these with the lineage `whole`, and what of `archived` is named besides.
+   * Reads the files once for all checks. Creates the table `hashed`, one row for each archived row: `file` (index of its object), partition
+   * `p`, offset `o`, event time `t` (without one the commit time; microseconds), row hash `data` of the data columns, row hash `whole` with
+   * the lineage too, and the columns `also`.
    */
   async hash({ columns: data, eventTime }: Table, also: readonly string[]): Promise<void> {
-    // Texts are what takes long: that of the data is made once for both hashes.
+    // Text conversion dominates the time, so the data's text is built once for both hashes.
     const lineage = this.columns.slice(data.length);
     const asked = also.map((name) => `, ${quoted(name)}`).join('');
     await this.db.run(`

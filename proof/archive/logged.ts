@@ -23,28 +23,28 @@ import type { LostObjects } from './lost-objects.ts';
 
 const sink = 'parquet';
 
-/** What of the log has to be in the archive. */
+/** The part of the log that must be in the archive. */
 export interface Expected {
-  /** What the sink has committed. */
+  /** Positions that the sink has committed. */
   readonly positions: readonly Committed[];
   readonly given: GivenUp;
   readonly lost: LostObjects;
   readonly scope: LoggedScope | undefined;
 }
 
-/** One day: its files, and the rows of the log that belong into them. What is no row has no day. */
+/** One day: its files, and the log's rows of that day. A record that is not a row has no day. */
 export interface LoggedScope {
   readonly day: string;
   readonly files: readonly number[];
 }
 
 /**
- * Compares the log with the archive, record by record: each offset below the positions that the sink has committed is one row of a listed object with the
- * values of the log, lineage included, or one dead letter, unless it was given up with its day. Differences name partition, offset and column.
- * What compaction removed from the log is archived still, and no difference: only of records older than the topic's compaction lag.
+ * Compares the log with the archive, record by record. Each offset below the sink's committed positions is one row of a listed object with
+ * the log's values, lineage included, or one dead letter, or expired. Differences name partition, offset and column. A record that the
+ * log's compaction removed may still be archived, if it is older than the topic's compaction lag.
  */
 export class LoggedProof implements AsyncDisposable {
-  /** What it needs `hashed` to have. */
+  /** Columns that the table `hashed` must contain. */
   static columns(topic: ArchivedTopic): readonly string[] {
     return compactionLag(topic) === undefined ? [] : ['_timestamp'];
   }
@@ -67,11 +67,11 @@ export class LoggedProof implements AsyncDisposable {
     this.#expected = expected;
     this.#reader = new RowReader(schemas, topic, files.columns);
     this.#loaded = load(log, topic, files, this.#reader, expected, this.#ended.signal);
-    // Whoever never comes to the check has failed for another reason.
+    // If the check is never reached, another error ends it first; this one must not stay unhandled.
     this.#loaded.catch(() => undefined);
   }
 
-  /** The log begins to be read, beside what is asked of the files. */
+  /** Begins to read the log, concurrently with the queries over the files. */
   static async begin(
     log: Log,
     schemas: Schemas,
@@ -91,7 +91,7 @@ export class LoggedProof implements AsyncDisposable {
   async check(): Promise<Check> {
     const differences = new Differences();
     const [files, topic, reader, { scope }] = [this.#files, this.#topic, this.#reader, this.#expected];
-    // Of no file there is no row.
+    // File -1 matches no row, for an empty list.
     const inScope = scope === undefined ? 'true' : `file IN (${[-1, ...scope.files].join(', ')})`;
     const removable = removableRow(topic);
     await files.db.run(
@@ -121,7 +121,7 @@ export class LoggedProof implements AsyncDisposable {
     differences.count += Number(wrong[0]?.['total'] ?? 0) - wrong.length;
     const book = new TallyBook('kafka', 'archive');
     book.addAll('kafka', await files.query(duckdbTally('(FROM logged WHERE h IS NOT NULL)')));
-    // Of what the log has no more there is nothing to stand beside.
+    // Records that the log no longer has cannot be compared.
     const removed = await this.#removed();
     const kept = `(SELECT a.* FROM archived_rows a LEFT JOIN starts s ON s.p = a.p WHERE a.o >= coalesce(s.o, 0)
       ${removed === 0n ? '' : `AND NOT ${isRemoved}`})`;
@@ -135,7 +135,7 @@ export class LoggedProof implements AsyncDisposable {
     return differences.check(name, subject, this.#startedMs, book.tallies(topic, 'data and lineage'));
   }
 
-  /** Archived records that compaction removed from the log. */
+  /** Archived records that the log's compaction removed. */
   async #removed(): Promise<bigint> {
     if (compactionLag(this.#topic) === undefined) return 0n;
     const [found] = await this.#files.query(
@@ -144,14 +144,14 @@ export class LoggedProof implements AsyncDisposable {
     return found?.['n'] as bigint;
   }
 
-  /** Ends the reading. */
+  /** Stops the reading. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#ended.abort();
     await this.#loaded.catch(() => undefined);
   }
 }
 
-/** What the archive is to hold of a record, by the reader's own decoding. */
+/** Decodes a record into the row that the archive must hold, without the writer's code. */
 export class RowReader {
   readonly table: Table;
   readonly columns: readonly TypedColumn[];
@@ -172,12 +172,12 @@ export class RowReader {
     if (missing.length > 0) await this.#decoder.prepare(missing);
   }
 
-  /** What decides the day of a row: its event time, or without one its commit time. Microseconds. */
+  /** The time that decides a row's day, microseconds: its event time, or without one its commit time. */
   timeOf(row: readonly ColumnValue[]): bigint {
     return (row[this.#eventTime] ?? row[this.#sourceTime]) as bigint;
   }
 
-  /** Undefined for a record that nobody can read: it has to be a dead letter. */
+  /** Undefined for an unreadable record, which has to be a dead letter. */
   row(partition: number, record: LogRecord): ColumnValue[] | undefined {
     const { value, unreadable } = record;
     if (value === null || unreadable !== undefined) return undefined;
@@ -191,19 +191,19 @@ export class RowReader {
   }
 }
 
-/** Milliseconds that compaction leaves a record in the log at least. Undefined: the topic is not compacted. */
+/** Shortest time that compaction leaves a record in the log, milliseconds. Undefined: the topic is not compacted. */
 function compactionLag(topic: ArchivedTopic): number | undefined {
   const { cleanup, compactionLagMs = 0 } = topicEntry(topic);
   return cleanup === 'compact' ? compactionLagMs : undefined;
 }
 
-/** An expression of DuckDB over `hashed`: compaction may have removed the record. */
+/** A DuckDB expression over `hashed`: compaction may have removed the record. */
 function removableRow(topic: ArchivedTopic): string {
   const lagMs = compactionLag(topic);
   return lagMs === undefined ? 'false' : `epoch_ms(_timestamp) < ${Date.now() - lagMs}`;
 }
 
-/** A condition of DuckDB on a row `a` of `archived_rows` that is not older than the log. */
+/** A DuckDB condition on a row `a` of `archived_rows`: compaction has removed its record. */
 const isRemoved = '(a.removable AND NOT EXISTS (SELECT 1 FROM logged l WHERE l.p = a.p AND l.o = a.o))';
 
 interface Counts {
@@ -216,7 +216,9 @@ function endsBy(positions: readonly Committed[]): ReadonlyMap<number, bigint> {
   return new Map(positions.map(({ partition, offset }) => [partition, offset]));
 }
 
-/** Fills `logged` (partition, offset, and of a row its hash and the time that decides its day) with what the sink has committed. */
+/**
+ * Fills `logged` from the log below the committed positions: partition, offset, and for a row its hash and the time that decides its day.
+ */
 async function load(
   log: Log,
   topic: ArchivedTopic,
@@ -272,7 +274,7 @@ async function loadDead(
   rows.close();
 }
 
-/** Names the columns whose values differ, with both. */
+/** Names the columns that differ, with both values. */
 async function describe(
   log: Log,
   reader: RowReader,

@@ -4,8 +4,8 @@ import type { LostObject } from '../report/report.ts';
 import type { Files } from './files.ts';
 
 /**
- * What of a topic is lost for good. It is told, and no difference: the log may have a part of the rows still. What Postgres has of them is
- * expected as ever, since it can be read again.
+ * The lost objects of a topic. They are reported, and are no difference, because the log may still have a part of their rows. Rows that
+ * Postgres still has are expected, because they can be captured again.
  */
 export class LostObjects {
   readonly objects: readonly LostObject[];
@@ -19,7 +19,7 @@ export class LostObjects {
     );
   }
 
-  /** Text that follows what was compared; empty when nothing is lost. */
+  /** Text to append to the subject of a check; empty if nothing is lost. */
   told(day: string | undefined): string {
     const own = this.of(day);
     const rows = own.reduce((sum, object) => sum + object.rows, 0n);
@@ -30,7 +30,7 @@ export class LostObjects {
     return this.objects.filter((object) => day === undefined || object.day === day);
   }
 
-  /** Makes the table `lost`: partition, first and last offset, and from when to when the rows are of the object's day. */
+  /** Creates the table `lost`: partition, first and last offset, and the bounds of the object's day. */
   async fill({ db }: Files): Promise<void> {
     await db.run('CREATE TABLE lost (p INTEGER, first BIGINT, last BIGINT, since BIGINT, until BIGINT)');
     for (const { partition, day, offsets } of this.objects) {
@@ -41,7 +41,7 @@ export class LostObjects {
     }
   }
 
-  /** Takes out of `logged` what was lost and is not in `archived_rows`. Returns how many records. */
+  /** Removes lost records that are not in `archived_rows` from `logged`. Returns their number. */
   async excuse(files: Files): Promise<number> {
     if (this.objects.length === 0) return 0;
     const excused = await files.query(`
@@ -54,8 +54,8 @@ export class LostObjects {
 }
 
 /**
- * A condition on a row of `folded`: nothing was lost before the newest change of its key, so that its creation and every deletion must be in
- * the archive.
+ * A condition on a row of `folded`: nothing was lost before the newest change of its key, so the archive must have its creation and every
+ * deletion.
  */
 export const nothingLostBefore =
   'NOT EXISTS (SELECT 1 FROM lost x WHERE x.p = folded.p AND x.first <= folded.row_offset)';

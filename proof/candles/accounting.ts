@@ -4,9 +4,9 @@ import { windowsOf } from '../reading/windows.ts';
 import { type Check, Differences } from '../report/report.ts';
 
 /**
- * Conservation, per interval: the trades of Postgres that were never changed are in candles, late or dead; those that were are in the candles that
- * their accepted changes leave them in. Counted by window, so that a trade of overlapping windows counts in each. Needs the temporary tables
- * that `loadExcluded` and `checkCandles` leave in this session.
+ * Conservation, for each interval. Unchanged trades of Postgres are in candles, late or dead. Changed trades are in the candles that their
+ * accepted changes leave them in. It counts by window, so a trade in overlapping windows counts in each. Needs the temporary tables that
+ * `loadExcluded` and `checkCandles` leave in this session.
  */
 export async function checkAccounting(db: Client, intervals: readonly string[], day?: string): Promise<Check> {
   const startedMs = performance.now();

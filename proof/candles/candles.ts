@@ -17,28 +17,28 @@ export interface CandleSources {
   readonly db: Client;
   readonly log: Log;
   readonly schemas: Schemas;
-  /** What `db` sees, when trades are written meanwhile. Default: everything in the log. */
+  /** Changes that `db` sees, if trades are written meanwhile. Default: everything in the log. */
   readonly snapshot?: Snapshot;
-  /** What of the trades it sees without a look at each, as `CapturedInstant` has it. Default: nothing. */
+  /** Offsets below which `db` sees every trade, by partition, as in `CapturedInstant`. They save a check of each record. Default: none. */
   readonly settled?: readonly bigint[];
 }
 
 export interface CandleProof {
-  /** Values, the life of candles, accounting. */
+  /** Values, order of revisions, accounting. */
   readonly checks: readonly Check[];
-  /** What is in no candle, by the processor's own account. */
+  /** Trades in no candle, according to the processor's own records. */
   readonly excluded: Excluded;
-  /** Trades of Postgres that are in no candle of an interval, by that account. No difference. */
+  /** Trades of Postgres in no candle of an interval, with the recorded reason. They are no difference. */
   readonly missing: readonly MissingTrades[];
 }
 
 /**
- * Compares the newest revision of every candle with a recompute by Postgres over the trades it holds, minus those in the temporary table
- * `excluded`, with those in `corrected` as their windows hold them. Exact: numeric against numeric, both directions, field by field. Shares no
- * code with the processor but the calendars.
+ * Compares the newest revision of every candle with a recomputation by Postgres over its trades. Trades in the temporary table `excluded`
+ * are left out. Those in `corrected` count as their windows hold them. Exact: numeric against numeric, in both directions, field by field.
+ * It shares only the calendars with the processor.
  *
- * Of a trade that changed after the snapshot, `corrected` has what the log says up to the last change that the candle was made of: so what is
- * visible in the snapshot counts in every candle, also in one that has taken more since.
+ * For a trade that changed after the snapshot, `corrected` follows the log up to the last change in the candle. So a change that the
+ * snapshot sees counts in every candle, also in one that has taken later changes.
  */
 export async function checkCandles(
   { db, log, schemas, snapshot, settled }: CandleSources,
@@ -72,7 +72,7 @@ export async function checkCandles(
   return { checks, excluded, missing: await missingTrades(db, settings.intervals, settings.day) };
 }
 
-/** What is left in the session afterwards. */
+/** Temporary tables that stay in the session. */
 const temporary = [
   'excluded',
   'touched',
@@ -90,7 +90,7 @@ const temporary = [
 const order = 'executed_at, venue_sequence NULLS FIRST, trade_id COLLATE "C"';
 const reversed = 'executed_at DESC, venue_sequence DESC NULLS LAST, trade_id COLLATE "C" DESC';
 
-/** The condition that Postgres' row `t` counts in its window `w`; short where nothing is touched or excluded, as it mostly is. */
+/** The condition that Postgres' row `t` counts in its window `w`. It is short in the common case, without corrections and exclusions. */
 async function inCandles(db: Client, interval: string): Promise<string> {
   const { rows } = await db.query<{ touched: boolean; excluded: boolean }>(
     'SELECT EXISTS (SELECT FROM touched) AS touched, EXISTS (SELECT FROM excluded) AS excluded',
@@ -108,7 +108,7 @@ async function inCandles(db: Client, interval: string): Promise<string> {
   return conditions.join(' AND ');
 }
 
-/** Returns the number of candles that SQL computes for the interval. */
+/** Compares the candles of an interval. Returns the number that SQL computes. */
 async function compare(
   db: Client,
   interval: string,
@@ -118,7 +118,7 @@ async function compare(
   await db.query(
     `DROP TABLE IF EXISTS ${['applied', 'totals', 'expected'].map((name) => `pg_temp.${name}`).join(', ')}`,
   );
-  // Tables of their own, so that Postgres knows how many rows there are: with a guess it joins a million of them in another way.
+  // Separate analysed tables: without row counts, Postgres chooses a slow join for a million rows.
   await db.query(
     `CREATE TEMP TABLE applied AS
        SELECT venue, symbol, trade_id, venue_sequence, price, size, executed_at, w.window_start, w.window_end
@@ -135,7 +135,7 @@ async function compare(
          FROM applied GROUP BY venue, symbol, window_start;
      ANALYZE totals`,
   );
-  // Only trades at an end or an extreme decide the rest: sorting these few is cheap, sorting all is not.
+  // Only trades at an end or an extreme decide the other fields. Sorting these few is cheap, sorting all is not.
   await db.query(
     `CREATE TEMP TABLE expected AS
      WITH ends AS (
@@ -151,7 +151,7 @@ async function compare(
        FROM totals JOIN ends USING (venue, symbol, window_start)`,
     [interval],
   );
-  // For each candle without trades the one before it is looked for.
+  // Each candle without trades looks up the previous one.
   await db.query('CREATE INDEX ON expected (venue, symbol, window_start); ANALYZE expected');
   const distinct = fields.map(([name]) => `e.${name} IS DISTINCT FROM o.${name}`).join(' OR ');
   const { rows } = await db.query<{
@@ -175,9 +175,9 @@ async function compare(
 }
 
 /**
- * Candles without trades: each has nulls, or, where gaps are filled, the close of the last one before it that has trades; and within the time
- * that is to be filled none is missing between two that have trades, once the later one is closed: they close in order. Of one day the windows before its first
- * trade are left out, since the close before is another day's. Needs the tables of `compare`.
+ * Checks candles without trades. Each has nulls or, if gaps are filled, the close of the last candle with trades. Within the fill time no
+ * window is missing between two candles with trades, once the later one is closed, because candles close in order. For one day the windows
+ * before its first trade are left out, since the close before them belongs to another day. Needs the tables of `compare`.
  */
 async function compareGaps(
   db: Client,

@@ -18,26 +18,26 @@ export interface Corrections {
   readonly processor: string;
   /** Keys of trades, as `keyOf` writes them. */
   readonly touched: ReadonlySet<string>;
-  /** Where the changes were that became dead letters, as `placeOf` writes it. */
+  /** Positions of the changes that became dead letters, as `placeOf` writes them. */
   readonly dead: ReadonlySet<string>;
   readonly settings: CandleSettings;
-  /** Whether anything but the unseen inserts is touched: then the whole log is read, not only what comes after the first of them. */
+  /** Whether more than the unseen inserts is touched. If so, the whole log is read, not only from the first unseen insert on. */
   readonly history: boolean;
-  /** Changes that are not in Postgres' snapshot. */
+  /** Changes that the snapshot in Postgres does not see. */
   readonly unseen: UnseenChanges | undefined;
   readonly rebuilt: Rebuilt;
 }
 
-/** One corrected trade: what was last accepted of it, and what its windows hold. */
+/** One corrected trade: its last accepted row, and the rows that its windows hold. */
 interface Life {
   accepted: TradeRow | null;
-  /** By `interval|window start`. */
+  /** Key: `interval|window start`. */
   readonly held: Map<string, TradeRow>;
 }
 
 /**
- * Fills the temporary table `corrected`: trades that were updated or deleted, once for each interval and window that holds them. Made from their
- * changes in the log, and from what the processor says it did not apply: a window that is frozen keeps the trade as it was.
+ * Fills the temporary table `corrected`: updated or deleted trades, one row for each interval and window that holds them. They follow from
+ * the changes in the log and the processor's late records. A frozen window keeps the trade as it was.
  */
 export async function loadCorrected(db: Client, log: Log, schemas: Schemas, of: Corrections): Promise<void> {
   await db.query(`CREATE TEMP TABLE corrected ("interval" text, window_start timestamptz, venue text, symbol text, trade_id text,
@@ -69,7 +69,7 @@ export async function loadCorrected(db: Client, log: Log, schemas: Schemas, of: 
   await db.query('CREATE INDEX ON corrected (venue, symbol, trade_id); ANALYZE corrected');
 }
 
-/** What was not applied: a place alone stands for the whole change, with an interval and a window for that window. */
+/** Changes that were not applied. A position alone stands for the whole change. With an interval and a window it stands for that window. */
 async function notApplied(log: Log, schemas: Schemas, of: Corrections): Promise<Set<string>> {
   const skipped = new Set<string>();
   for await (const portion of readTopic<LateTrade>(log, schemas, `${of.processor}.late`, contracts.late_trade)) {
@@ -77,7 +77,7 @@ async function notApplied(log: Log, schemas: Schemas, of: Corrections): Promise<
       const { interval, window_start, effect, origin } = value;
       if (effect === 'REVISED' || effect === 'APPLIED' || !of.touched.has(keyOf(value))) continue;
       if (effect === 'UNCHANGED') {
-        // No window took it, and none that was rebuilt since has passed over it.
+        // No window took it, and no later rebuild included it.
         const row = { ...value, executed_at: formatTimestamp(value.executed_at) };
         for (const each of of.settings.intervals) {
           for (const start of startsOf(each, row, of.settings.calendars)) {
@@ -94,7 +94,7 @@ async function notApplied(log: Log, schemas: Schemas, of: Corrections): Promise<
 }
 
 /**
- * What a candle has not taken yet: of the unseen changes those behind the last one that its newest revision was made of. Those that the snapshot
+ * Adds the unseen changes that a candle has not taken yet: those after the last input of its newest revision. Changes that the snapshot
  * sees have no such excuse.
  */
 async function notShown(db: Client, { unseen, settings }: Corrections, skipped: Set<string>): Promise<void> {
@@ -154,7 +154,7 @@ async function replay(
   return lives;
 }
 
-/** What came later than the unseen changes were looked for is in no candle that was read before. */
+/** Changes after the ends at which the unseen changes were searched are not read: no candle that was read earlier has them. */
 async function* readChanges(log: Log, history: boolean, unseen: UnseenChanges | undefined): ReturnType<typeof readRaw> {
   if (unseen === undefined) {
     yield* readRaw(log, tradesTopic);
@@ -175,7 +175,7 @@ export function keyOf({ venue, symbol, trade_id }: { venue: string; symbol: stri
   return [venue, symbol, trade_id].join('\u001f');
 }
 
-/** Where in the trades topic. */
+/** Position in the trades topic. */
 export function placeOf({ partition, offset }: { partition: number; offset: bigint }): string {
   return `${partition}/${offset}`;
 }

@@ -18,26 +18,28 @@ import { keyOf, loadCorrected, placeOf } from './corrected.ts';
 import type { Rebuilt } from './rebuilt.ts';
 
 export interface Excluded {
-  /** Late records that say a trade was not applied to a window. */
+  /** Late records about a trade that was not applied to a window. */
   readonly late: number;
-  /** Dead letters whose trade is known. */
+  /** Dead letters that identify their trade. */
   readonly dead: number;
-  /** Dead letters that name no trade: not one of Postgres' rows. */
+  /** Dead letters that identify no trade, so no row of Postgres. */
   readonly unreadable: number;
   /** Trades that were updated or deleted. */
   readonly corrected: number;
 }
 
 /**
- * Fills three temporary tables with what keeps candles from being a plain sum over Postgres, by the processor's own account. Nothing else may.
+ * Fills three temporary tables with everything that makes candles differ from a plain sum over Postgres, according to the processor's own
+ * records. No other difference is allowed.
  *
- * `excluded` (venue, symbol, trade_id, interval, window_start; null for all of them; reason): late trades with effect NOT_APPLIED, unless their candle
- * was rebuilt since, and dead letters, whose reason is their code.
+ * `excluded` (venue, symbol, trade_id, interval, window_start, where null means all; reason): late trades with effect NOT_APPLIED, unless
+ * their candle was rebuilt since, and dead letters, with their code as the reason.
  *
- * `touched` (venue, symbol, trade_id, newer): trades that were updated or deleted, or whose change was a dead letter, or is not in the snapshot (newer).
- * Postgres' row of such a key does not count, `corrected` does: the trades of each window as the accepted changes left them.
+ * `touched` (venue, symbol, trade_id, newer): trades that were updated or deleted, that have a change in a dead letter, or a change that
+ * the snapshot does not see (newer). Postgres' row of such a key does not count. `corrected` counts instead: the trades of each window as
+ * the accepted changes left them.
  *
- * Duplicates are in the late topic, too, but the trade itself is applied, so they exclude nothing.
+ * Duplicates are in the late topic too, but the trade itself is applied, so they exclude nothing.
  */
 export async function loadExcluded(
   { db, log, schemas }: { readonly db: Client; readonly log: Log; readonly schemas: Schemas },
@@ -76,7 +78,7 @@ export async function loadExcluded(
     for await (const portion of readTopic<DeadLetter>(log, schemas, `${processor}.dead`, contracts.dead_letter)) {
       const rows: CopyValue[][] = [];
       for (const { partition, record, value: letter } of portion) {
-        // Sent to the log again since: what became of that record counts, and if it was refused again it has another letter.
+        // Redriven since: the outcome of the new record counts, and a second refusal has its own letter.
         if (redriven.has(letterId({ partition, offset: record.offset }))) {
           dead.add(placeOf(letter.origin));
           continue;
@@ -118,7 +120,7 @@ function isCorrection({ operation, reason }: LateTrade): boolean {
   return reason === 'OUTSIDE_SESSION' && (operation === 'UPDATE' || operation === 'DELETE');
 }
 
-/** Letters that were redriven. A log of an earlier release has no such topic. */
+/** Redriven letters. A log of an earlier release has no such topic. */
 async function redrivesOf(log: Log, schemas: Schemas, processor: string): Promise<ReadonlyMap<string, unknown>> {
   try {
     return await readRedrives(log, schemas, deadTopic(processor));

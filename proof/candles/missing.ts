@@ -2,19 +2,21 @@ import type { Client } from 'pg';
 import { onDay } from '../reading/day.ts';
 import { windowsOf } from '../reading/windows.ts';
 
-/** Trades of Postgres that no candle of an interval holds as they are. */
+/** Trades of Postgres that no candle of an interval holds in their present form. */
 export interface MissingTrades {
   readonly venue: string;
   readonly symbol: string;
   readonly interval: string;
-  /** LATE: they came beyond the allowed lateness. CORRECTION: their last change was not applied, or refused. Otherwise the code of their dead letters. */
+  /**
+   * LATE: beyond the allowed lateness. CORRECTION: the last change was not applied, or was refused. Otherwise the code of the dead letters.
+   */
   readonly reason: string;
   readonly trades: number;
 }
 
 /**
- * Counts what is in no candle by the processor's own account. A trade outside every session of its calendar has no candle to be in. Needs the temporary
- * tables that `loadExcluded` and `checkCandles` leave in this session.
+ * Counts the trades in no candle, by recorded reason. A trade outside every session of its calendar has no candle and does not count. Needs
+ * the temporary tables that `loadExcluded` and `checkCandles` leave in this session.
  */
 export async function missingTrades(
   db: Client,

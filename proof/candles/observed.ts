@@ -10,7 +10,7 @@ import { dayRange } from '../reading/day.ts';
 import { readTopic } from '../reading/topic.ts';
 import type { Differences } from '../report/report.ts';
 
-/** Compared fields with their Postgres types; provenance and status say how a candle came about, not what it is. */
+/** Compared fields with their Postgres types. Provenance and status are left out: they describe the origin of a candle, not its value. */
 export const fields = [
   ['window_end', 'timestamptz'],
   ['open', 'numeric'],
@@ -30,8 +30,8 @@ export const fields = [
 ] as const;
 
 /**
- * Fills two temporary tables from the topic as it is now, or from what is in it of one day: `revisions` with every record of a candle, `observed` with the newest one of each.
- * Returns how many records there are. What is wrong with their order goes to `life`.
+ * Fills two temporary tables from the topic as it is now, or from one day of it: `revisions` with every record of a candle, `observed` with
+ * the newest record of each. Adds errors in the order of revisions to `life`. Returns the number of records.
  */
 export async function loadObserved(
   { db, log, schemas }: { readonly db: Client; readonly log: Log; readonly schemas: Schemas },

@@ -1,6 +1,9 @@
 import type { Client } from 'pg';
 
-/** Candles whose newest revision was rebuilt: each holds every change up to the end of its input, also those that it had not taken when they came. */
+/**
+ * Candles whose newest revision was rebuilt. Such a candle holds every change up to the end of its input, including earlier ones that were
+ * not applied at first.
+ */
 export class Rebuilt {
   readonly #ends: ReadonlyMap<string, bigint>;
 
@@ -8,7 +11,7 @@ export class Rebuilt {
     this.#ends = ends;
   }
 
-  /** From the table that `loadObserved` leaves. */
+  /** Reads the table that `loadObserved` leaves. */
   static async load(db: Client): Promise<Rebuilt> {
     const { rows } = await db.query<{ symbol: string; interval: string; start: string; to_offset: string }>(
       `SELECT concat_ws(chr(31), venue, symbol) AS symbol, "interval", (extract(epoch FROM window_start) * 1000000)::bigint AS start, to_offset
@@ -21,7 +24,7 @@ export class Rebuilt {
     );
   }
 
-  /** Whether the candle holds the change of this offset. @param start microseconds */
+  /** Whether the candle holds the change of this offset. @param start of its window, microseconds */
   holds(
     { venue, symbol }: { venue: string; symbol: string },
     interval: string,

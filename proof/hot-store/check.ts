@@ -23,7 +23,7 @@ export interface HotSources {
 }
 
 export interface HotScope {
-  /** Event times that count, microseconds: from, inclusive, and to, exclusive. Default: all. */
+  /** First event time to compare, microseconds. `to` is exclusive. Default: all. */
   readonly from?: bigint;
   readonly to?: bigint;
 }
@@ -31,11 +31,11 @@ export interface HotScope {
 const sink = 'hot-store';
 
 /**
- * Compares a table of the hot store with the newest revision of each key in the topic: every key is there, its row has a revision that the sink may
- * have written, and all values are the log's, exactly, by row hash; what differs is located by its key and columns.
+ * Compares a table of the hot store with the newest revision of each key in the topic. Every key has a row, with a revision that the sink
+ * may have written, and all values equal the log's, exactly, by row hash. A difference names its key and columns.
  *
- * The sink may go on meanwhile. A record below the offset that it had committed before the table was read is in the table; one that was appended
- * later is not; of those in between any may be.
+ * The sink may run meanwhile. A record below the offset committed before the table was read is in the table. A record appended later is
+ * not. A record between the two may be.
  */
 export async function checkHot(
   { log, schemas, hot }: HotSources,
@@ -105,7 +105,9 @@ function keyColumns({ columns, key }: HotTable): readonly TypedColumn[] {
   return columns.filter(({ name }) => key.includes(name));
 }
 
-/** Makes `loaded` (key, event time, revision, row hash) of the table, as one statement sees it. Without a table it is empty. */
+/**
+ * Creates `loaded` (key, event time, revision, row hash) from the table, read in one statement. It is empty if the table does not exist.
+ */
 async function loadTable(hot: Client, table: HotTable, scratch: Scratch): Promise<void> {
   const path = join(scratch.dir, 'hot.csv');
   const time = `trunc(extract(epoch FROM "${table.eventTime}") * 1000000)::bigint`;
@@ -116,7 +118,7 @@ async function loadTable(hot: Client, table: HotTable, scratch: Scratch): Promis
     const copied = hot.query(copyTo(`COPY (${rows}) TO STDOUT (FORMAT csv, FORCE_QUOTE *)`));
     await pipeline(copied, createWriteStream(path));
   } catch (error) {
-    // No such table, or schema.
+    // The table or the schema does not exist.
     if (error instanceof DatabaseError && (error.code === '42P01' || error.code === '3F000')) return;
     throw error;
   }
@@ -126,7 +128,7 @@ async function loadTable(hot: Client, table: HotTable, scratch: Scratch): Promis
       columns = {'k': 'VARCHAR', 't': 'BIGINT', 'r': 'INTEGER', 'h': 'VARCHAR'})`);
 }
 
-/** Names the columns whose values differ, with both. */
+/** Names the columns that differ, with both values. */
 async function describe(
   { log, schemas, hot }: HotSources,
   table: HotTable,
@@ -134,7 +136,7 @@ async function describe(
   offset: bigint,
 ): Promise<string> {
   const record = await readRow(log, schemas, table, partition, offset);
-  if (record === undefined) return 'the record of the log cannot be read any more';
+  if (record === undefined) return 'the record is no longer in the log';
   const { columns, key } = table;
   const keys = columns.filter(({ name }) => key.includes(name));
   const where = keys.map(({ name, sqlType }, i) => `"${name}" = $${i + 1}::${sqlType}`).join(' AND ');

@@ -14,15 +14,15 @@ export interface LoadOptions {
   readonly schemas: Schemas;
   readonly topic: HotTopic;
   readonly scratch: Scratch;
-  /** By the sink, before the table was read. */
+  /** Positions that the sink had committed before the table was read. */
   readonly committed: readonly Committed[];
 }
 
 /**
- * Fills `logged` (partition, offset, key, event time, revision, row hash, below: the sink had committed it) with every record that is a row. Records
- * that the sink refused are none.
+ * Fills `logged` with every record that is a row: partition, offset, key, event time, revision, row hash, and `below` (committed by the
+ * sink). Records that the sink refused are left out.
  *
- * @returns how many the sink has yet to take, and whether the log has lost its beginning
+ * @returns the number of records that the sink has not taken yet, and whether the log has lost its beginning
  */
 export async function loadLogged(options: LoadOptions): Promise<{ waiting: number; cut: boolean }> {
   const { log, schemas, topic, scratch, committed } = options;
@@ -60,7 +60,7 @@ export async function loadLogged(options: LoadOptions): Promise<{ waiting: numbe
   return { waiting, cut };
 }
 
-/** One record of the log; undefined if it is no row, or gone. */
+/** One record of the log; undefined if it is no row, or deleted. */
 export async function readRow(
   log: Log,
   schemas: Schemas,

@@ -10,11 +10,14 @@ import { ReaderProgress, type TopicReader } from './reader-progress.ts';
 import { SettledOffsets } from './settled.ts';
 import { Snapshot } from './snapshot.ts';
 
-/** Readers of one topic, or of topics that are equally far down. Their goals are the ends of their topics when the stage before is done. */
+/**
+ * Readers of one topic, or of topics at the same depth of the pipeline. Their goals are the ends of their topics at the time when the
+ * previous stage is done.
+ */
 export interface ReaderStage {
-  /** Without these the proof would compare what is not there yet. */
+  /** Readers that the proof needs: it would otherwise compare outputs that do not exist yet. */
   readonly needed: readonly TopicReader[];
-  /** Of these the proof compares what they have taken; so they are waited for only while they run. */
+  /** Readers that the proof compares only as far as they are, so it waits for them only while they run. */
   readonly others: readonly TopicReader[];
 }
 
@@ -23,44 +26,45 @@ export interface CapturedInstantOptions {
   readonly schemas: Schemas;
   readonly heartbeatTopic: string;
   readonly stages: readonly ReaderStage[];
-  /** Whether somebody is in a consumer group. */
+  /** Whether a consumer group has members. */
   readonly isRunning: (group: string) => Promise<boolean>;
-  /** Whether an operator has paused the task of a partition: it will not pass, however long it is waited for. Default: none is paused. */
+  /** Whether an operator has paused the task of a partition. A paused task is not waited for. Default: none is paused. */
   readonly isPaused?: (name: string, partition: number) => boolean;
   /** Longest wait without any progress, milliseconds. */
   readonly waitMs: number;
-  /** Told now and then what is waited for. */
+  /** Called from time to time with the reason of the wait. */
   readonly onWait: (text: string) => void;
   readonly signal?: AbortSignal;
   readonly clock?: Clock;
 }
 
-/** A reader that has not passed the marker and was not waited for. */
+/** A reader that has not passed the marker and is not waited for. */
 export interface LaggingReader extends TopicReader {
   readonly offsets: bigint;
 }
 
-/** One instant of Postgres that capture has passed. */
+/** One instant of Postgres that the capture has passed. */
 export interface CapturedInstant extends AsyncDisposable {
   readonly snapshot: Snapshot;
-  /** Of the topic of trades, by partition: what is below is visible in the snapshot. Empty where that is not known. */
+  /** By partition of the trades topic, the offset below which the snapshot sees every change. Empty if unknown. */
   readonly settled: readonly bigint[];
   /**
-   * For each stage, when its readers have passed: which of them have not, and were not waited for. A stage begins when the one before is done, so that what
-   * one has brought can be compared while the next is waited for. Rejects with STAGE_BEHIND; then the stages after it do, too. Nobody has to look at them.
+   * One promise per stage, resolved when its readers have passed, with the readers that were not waited for. A stage begins when the
+   * previous one is done, so its outputs can be compared while the next is waited for. Rejects with STAGE_BEHIND, and so do the stages
+   * after it. The caller may ignore them.
    */
   readonly passed: readonly Promise<readonly LaggingReader[]>[];
-  /** Ends the waiting. Not the transaction, which is its connection's. */
+  /** Stops the waiting. The transaction stays open; it belongs to its connection. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 
 const pollMs = 250;
 
 /**
- * Begins a transaction that keeps a snapshot, and waits until what is visible in it has gone through capture; and then, in `passed`, through all stages.
+ * Begins a transaction that keeps a snapshot. Waits until its changes have passed the capture and then, in `passed`, all stages.
  *
- * @param db the connection that keeps it
- * @param other another one to the same database
+ * @param db the connection that keeps the snapshot
+ * @param other another connection to the same database
  * @throws MillraceError STAGE_BEHIND
  */
 export async function takeCapturedInstant(

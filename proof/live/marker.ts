@@ -8,25 +8,25 @@ import { schemas as contracts } from '../../schemas/gen/index.ts';
 export interface MarkerOptions {
   readonly log: Log;
   readonly schemas: Schemas;
-  /** The topic that the heartbeat row is captured to. */
+  /** The capture topic of the heartbeat row. */
   readonly topic: string;
-  /** The marker is a change behind this place in the WAL. */
+  /** The marker is a change after this LSN. */
   readonly after: bigint;
-  /** Topics that capture publishes rows to. */
+  /** Topics of captured rows. */
   readonly rows: readonly string[];
-  /** Told whenever something has come through capture that was not there before. */
+  /** Called whenever new records have come through the capture. */
   readonly onProgress: () => void;
   readonly signal: AbortSignal;
 }
 
 /**
- * Commits a change of the heartbeat row, and waits until one that was made after `after` has come through capture. Capture publishes in the
- * order of commits, so that everything which was committed before `after` is in its topics then: below their ends.
+ * Commits a change of the heartbeat row, and waits for such a change with an LSN after `after` in the topic. Capture publishes in commit
+ * order. So everything committed before `after` is then in its topics, below their ends.
  *
- * Any such change will do. The connector makes one a second itself; who may not write here waits for that.
+ * Any such change will do, and the connector makes one each second. Without the right to write, the function waits for that one.
  *
- * @param db not the connection whose snapshot it is about: the marker has to be committed at once
- * @throws the signal's reason when it has not come by then
+ * @param db not the connection with the snapshot, because the marker has to be committed at once
+ * @throws the signal's reason if the change has not arrived by then
  */
 export async function passMarker(db: Client, options: MarkerOptions): Promise<void> {
   const { log, schemas, topic, after, rows, onProgress, signal } = options;
@@ -49,7 +49,7 @@ export async function passMarker(db: Client, options: MarkerOptions): Promise<vo
     for (const { value } of fetched.records) {
       if (value === null) continue;
       const { op, source } = decoder.decode(value);
-      // A row that a snapshot of the connector has read says nothing about the order of commits.
+      // A row that a snapshot of the connector read says nothing about commit order.
       if (op !== 'u' || source.lsn === null) continue;
       if (source.lsn >= after) return;
       if (source.lsn > newest) onProgress();
@@ -58,7 +58,7 @@ export async function passMarker(db: Client, options: MarkerOptions): Promise<vo
   }
 }
 
-/** Offsets that the topics have ever given out. */
+/** Number of offsets that the topics have ever assigned. */
 async function count(log: Log, topics: readonly string[]): Promise<bigint> {
   const ends = await Promise.all(topics.map((topic) => log.ends(topic)));
   return ends.flat().reduce((sum, end) => sum + end, 0n);
@@ -68,7 +68,7 @@ async function mark(db: Client): Promise<void> {
   try {
     await db.query('UPDATE public.heartbeat SET beat = beat + 1, at = clock_timestamp() WHERE id = 1');
   } catch (error) {
-    // No right to, or a database that only reads.
+    // No right to write, or a read-only database.
     if (!(error instanceof DatabaseError) || (error.code !== '42501' && error.code !== '25006')) throw error;
   }
 }

@@ -41,7 +41,7 @@ test('transaction markers are not waited for', async () => {
   expect(await progress.look(signal)).toBe(true);
 });
 
-test('what comes after the place is not waited for', async () => {
+test('records after the place are not waited for', async () => {
   const log = logOf(3);
   const progress = new ReaderProgress(log, { name: 'anomaly', topic }, await log.ends(topic));
   log.append({ topic, partition: 0, key: null, value: Buffer.from('more'), timestamp: 0n });

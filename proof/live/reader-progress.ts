@@ -1,21 +1,21 @@
 import type { Log } from '../../core/log/log.ts';
 import { groupOf } from '../../core/runtime/runner.ts';
 
-/** A processor or a sink, and what it reads. */
+/** A processor or a sink, with the topic that it reads. */
 export interface TopicReader {
   readonly name: string;
   readonly topic: string;
 }
 
-/** Tells whether a reader has passed a place in each partition of its topic. What it has passed once is not asked again. */
+/** Reports whether a reader has passed a position in each partition of its topic. A passed partition is not asked again. */
 export class ReaderProgress {
   readonly reader: TopicReader;
   readonly #log: Log;
-  /** By partition; undefined where it is passed. */
+  /** By partition; undefined once passed. */
   readonly #goals: (bigint | undefined)[];
-  /** False when the reader never committed anything there. */
+  /** False if the reader never committed in the topic. */
   started = false;
-  /** Offsets to go, when it was last asked. */
+  /** Offsets that were left at the last look. */
   behind = 0n;
 
   constructor(log: Log, reader: TopicReader, goals: readonly bigint[]) {
@@ -24,12 +24,12 @@ export class ReaderProgress {
     this.#goals = [...goals];
   }
 
-  /** Partitions whose place was not passed when it was last asked. */
+  /** Partitions that were not passed at the last look. */
   get partitions(): readonly number[] {
     return [...this.#goals.keys()].filter((partition) => this.#goals[partition] !== undefined);
   }
 
-  /** True once nothing that is committed before the goals is left to take; transaction markers are nothing. */
+  /** True once no committed record before the goals is left to read. Transaction markers do not count. */
   async look(signal: AbortSignal): Promise<boolean> {
     const { name, topic } = this.reader;
     const [committed, starts] = await Promise.all([this.#log.committed(groupOf(name), topic), this.#log.starts(topic)]);
@@ -46,7 +46,7 @@ export class ReaderProgress {
     return this.#goals.every((goal) => goal === undefined);
   }
 
-  /** An open transaction may still bring one: until it ends there is one. */
+  /** Whether a record is left. An open transaction may still bring one, so it counts as one until it ends. */
   async #hasRecord(partition: number, from: bigint, to: bigint, signal: AbortSignal): Promise<boolean> {
     await using fetcher = this.#log.fetcher();
     let offset = from;

@@ -3,21 +3,23 @@ import { type Clock, wallClock } from '../../core/base/clock.ts';
 import { endsOf, type Log } from '../../core/log/log.ts';
 import type { Snapshot } from './snapshot.ts';
 
-/** How long transactions that are open get to end, milliseconds: those of a service take no longer. */
+/** Longest wait for open transactions to end, milliseconds. Those of a service are shorter. */
 const patienceMs = 2_000;
 const pollMs = 50;
 
 /**
- * How far a topic of captured rows needs no look at each record: where it ended before a snapshot was taken, if every transaction that could be below has
- * ended before, too.
+ * The offset in a topic of captured rows below which a snapshot sees every change, so that these records need no check. It is the end of
+ * the topic before the snapshot, if every transaction below it has ended before, too.
  *
- * That a record is in the log is not enough. A commit has its place in the WAL, and may be decoded and published, before other
- * transactions see it: for a moment, or for as long as it waits for a synchronous standby. So the ends are asked for first, and then a transaction id is taken. What
- * is below the ends was published before, hence committed in the WAL before, by a transaction whose id is less: ids are given
- * in order, and long before the commit. (The snapshot's own `xmax` would not do. It is the id after the last one that has ended, so transactions that are about to be visible may have greater ones.)
- * A snapshot whose `xmin` is not less than that id sees them all. A transaction that goes on for longer, whichever it is, leaves it open, and each record is looked at.
+ * A record in the log is not enough. A commit has its place in the WAL, and may be decoded and published, before other transactions see it.
+ * That gap is short, or as long as the wait for a synchronous standby. So the ends are read first, and then a transaction id is assigned.
+ * Records below the ends come from earlier transactions, which have smaller ids, because ids are assigned in order and long before the
+ * commit. If the snapshot's `xmin` is not less than that id, the snapshot sees them all. The snapshot's own `xmax` would not do: it follows
+ * the last id that has ended, so transactions about to become visible may have greater ids. While a long transaction is open, the offset is
+ * unknown and each record is checked.
  *
- * What was read from tables, by a snapshot of Debezium, a backfill, a recapture, or a redrive of what was there before, was visible when it was read. All ids are of 64 bits.
+ * Rows read from tables were visible when they were read: by a snapshot of Debezium, a backfill, a recapture, or a redrive of an earlier
+ * record. All ids have 64 bits.
  */
 export class SettledOffsets {
   readonly #ends: readonly bigint[];
@@ -29,9 +31,10 @@ export class SettledOffsets {
   }
 
   /**
-   * To be asked before the snapshot is taken. Waits a little for transactions that are open, so that short ones do not count.
+   * Reads the ends and assigns the id. The caller takes the snapshot afterwards. Waits a little for open transactions, so that short ones
+   * do not count.
    *
-   * @param db not the connection whose snapshot it is about: a transaction id is taken and given back
+   * @param db not the connection of the snapshot: the call assigns an id in a short transaction of its own
    */
   static async look(
     log: Log,
@@ -53,7 +56,7 @@ export class SettledOffsets {
     return new SettledOffsets(ends, next);
   }
 
-  /** By partition, the offset below which the snapshot sees every change. None where that is not known. */
+  /** The offset below which the snapshot sees every change, by partition. Empty if unknown. */
   below(snapshot: Snapshot): readonly bigint[] {
     return snapshot.endedBefore >= this.#next ? this.#ends : [];
   }

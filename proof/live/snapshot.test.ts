@@ -9,7 +9,7 @@ function snapshot(text: string): Snapshot {
   return new Snapshot({ text, before, floor, after: 1_010n });
 }
 
-/** What both say, which has to be the same. */
+/** Both answers, which must be equal. */
 async function seen(shot: Snapshot, source: ChangeSource): Promise<boolean> {
   const instance = await DuckDBInstance.create(':memory:');
   const db = await instance.connect();
@@ -32,7 +32,7 @@ test('a transaction that had ended is visible, wherever its commit is in the log
 
 test('a transaction that was running, or had not begun, is not', async () => {
   expect(await seen(snapshot('90:100:90,95'), change(95n, 500n))).toBe(false);
-  // The first id that no transaction has ended with: one may have begun with it already.
+  // The first id after the last ended transaction: a transaction may have begun with it already.
   expect(await seen(snapshot('90:100:90,95'), change(100n, 500n))).toBe(false);
   expect(await seen(snapshot('90:100:90,95'), change(7_000n, 2_000n))).toBe(false);
 });
@@ -42,12 +42,12 @@ test('32 bits of a transaction id are compared in the epoch of the snapshot', as
   expect(await seen(shot, change(5n, 500n))).toBe(false);
   expect(await seen(shot, change(6n, 500n))).toBe(true);
   expect(await seen(shot, change(11n, 1_500n))).toBe(false);
-  // Of the epoch before: just before the ids began again.
+  // An id of the previous 32-bit epoch, just before the wrap-around.
   expect(await seen(shot, change(4_294_967_290n, 500n))).toBe(true);
   expect(await seen(shot, change((3n << 32n) + 12n, 1_500n))).toBe(false);
 });
 
-test('an id that has come again is told by the place in the WAL', async () => {
+test('an id after a wrap-around is recognised by the place in the WAL', async () => {
   const shot = snapshot('90:100:95');
   expect(await seen(shot, change(95n, 399n))).toBe(true);
   expect(await seen(shot, change(101n, 399n))).toBe(true);

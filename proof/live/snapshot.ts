@@ -1,6 +1,6 @@
 import type { Client } from 'pg';
 
-/** Where a change came from, as Debezium says it. */
+/** The origin of a change, from Debezium. */
 export interface ChangeSource {
   readonly op: string | null;
   readonly txId: bigint | null;
@@ -8,32 +8,32 @@ export interface ChangeSource {
 }
 
 export interface SnapshotParts {
-  /** As `pg_current_snapshot()` writes it: `xmin:xmax:xip,…`, 64-bit transaction ids. */
+  /** The text of `pg_current_snapshot()`: `xmin:xmax:xip,…`, 64-bit transaction ids. */
   readonly text: string;
-  /** Where the WAL ended before the snapshot was taken. */
+  /** End of the WAL before the snapshot was taken. */
   readonly before: bigint;
   /**
-   * No change of a transaction that was not visible is before this place: the slot keeps the WAL from there on for those that it has not seen the end of.
-   * 0n when there is no slot.
+   * LSN before which no invisible transaction has a change: the slot keeps the WAL from there for transactions whose end it has not seen.
+   * 0n without a slot.
    */
   readonly floor: bigint;
-  /** Where the WAL ended after it was taken: what is visible was committed before. */
+  /** End of the WAL after the snapshot was taken: every visible change was committed before it. */
   readonly after: bigint;
 }
 
 const two32 = 1n << 32n;
 
 /**
- * What Postgres shows at one instant, and which changes of the log belong to it: those whose transaction is visible. The order of the log does
- * not decide: it is that of commits, and a commit becomes visible a moment after it has its place in the WAL.
+ * The state of Postgres at one instant, and the changes of the log that belong to it: those whose transaction is visible. The log's order
+ * does not decide. It is the order of commits, and a commit becomes visible shortly after it has its place in the WAL.
  *
- * Debezium writes 32 bits of a streamed change's transaction id, and all 64 of a snapshot row's. 32 bits come again after four billion transactions,
- * so the LSN, which never does, tells old from new: what is before `floor` was written by transactions that had ended long ago. A row that a
- * snapshot of Debezium read has no transaction of its own: it is visible if that reading began before.
+ * Debezium writes 32 bits of a streamed change's transaction id, and all 64 of a snapshot row's. 32 bits wrap around after four billion
+ * transactions. The LSN never does, so it tells old from new: transactions with changes before `floor` ended long ago. A row that a
+ * snapshot of Debezium read has no transaction of its own. It is visible if that reading began before this snapshot.
  */
 export class Snapshot {
   readonly parts: SnapshotParts;
-  /** Every transaction with a lesser id has ended: what it committed is visible. 64 bits. */
+  /** All transactions with a smaller id have ended, so their commits are visible. 64 bits. */
   readonly endedBefore: bigint;
   readonly #next: bigint;
   readonly #running: ReadonlySet<bigint>;
@@ -51,7 +51,7 @@ export class Snapshot {
     );
   }
 
-  /** Begins a transaction that sees this snapshot until it ends. Temporary tables are all that it may write. */
+  /** Begins a transaction that sees this snapshot until it ends. It can write only temporary tables. */
   static async take(db: Client): Promise<Snapshot> {
     const { rows: at } = await db.query<{ before: string; floor: string }>(
       `SELECT pg_current_wal_insert_lsn() - '0/0' AS before,
@@ -69,7 +69,7 @@ export class Snapshot {
     });
   }
 
-  /** Begins a transaction on another connection that sees the same as this one's. It has to be asked while that lasts. */
+  /** Begins a transaction on another connection with the same snapshot. The first transaction must still be open. */
   static async share(db: Client, other: Client): Promise<void> {
     const { rows } = await db.query<{ id: string }>('SELECT pg_export_snapshot() AS id');
     await other.query(
@@ -85,7 +85,7 @@ export class Snapshot {
     return BigInt.asUintN(32, txId - this.#next) >= two32 / 2n;
   }
 
-  /** The same as an expression in DuckDB over `_op`, `_tx_id` and `_lsn`. */
+  /** The same condition as a DuckDB expression over `_op`, `_tx_id` and `_lsn`. */
   get duckdb(): string {
     const { before, floor } = this.parts;
     const running = [...this.#running].join(', ') || '-1';

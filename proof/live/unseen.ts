@@ -8,7 +8,7 @@ import type { TradeChange } from '../../schemas/gen/trade_change.ts';
 import { readRaw, tradesTopic } from '../reading/topic.ts';
 import type { Snapshot } from './snapshot.ts';
 
-/** A change of a trade that is in the log, and not in the snapshot. */
+/** A change of a trade that is in the log and not in the snapshot. */
 export interface UnseenChange {
   readonly partition: number;
   readonly offset: bigint;
@@ -16,20 +16,21 @@ export interface UnseenChange {
 }
 
 export interface UnseenChanges {
-  /** Where each partition ended when it was looked at: what came later is not in here. */
+  /** End of each partition at the time of the search; later changes are not included. */
   readonly ends: readonly bigint[];
-  /** Of each partition the first one; undefined where there is none. */
+  /** The first unseen change of each partition; undefined if there is none. */
   readonly first: readonly (bigint | undefined)[];
   readonly changes: readonly UnseenChange[];
 }
 
-/** Only what says where a change comes from. */
+/** Only the fields that name a change's origin. */
 const sourceOnly = sourceSchema('txId', 'lsn', 'snapshot');
 
 /**
- * Finds the changes of trades that the snapshot does not see, whatever their order in the log. What a backfill read is no change.
+ * Finds the changes of trades that the snapshot does not see, whatever their order in the log. Rows that a backfill read are no changes.
  *
- * @param settled by partition, the offset below which it sees every change: that is not read. Default: where the log begins.
+ * @param settled by partition, the offset below which the snapshot sees every change; it is where the search begins. Default: start of the
+ *   log
  */
 export async function findUnseen(
   log: Log,

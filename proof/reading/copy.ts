@@ -5,7 +5,7 @@ import { from as copyFrom } from 'pg-copy-streams';
 
 export type CopyValue = string | bigint | number | null;
 
-/** Streams rows into a table by COPY. Cells are given as Postgres' text format takes them; numbers only where they are exact. */
+/** Copies rows into a table with COPY. Cells are in Postgres' text format; numbers only if exact. */
 export async function copyRows(
   db: Client,
   table: string,

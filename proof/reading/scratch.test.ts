@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals';
 import { Scratch } from './scratch.ts';
 
-test('rows that are appended are all there, nulls as well, whether they fill what is taken at once or not', async () => {
+test('all appended rows are in the table, nulls as well, whether they fill a chunk or not', async () => {
   for (const count of [0, 1, 2_047, 2_048, 2_049, 5_000]) {
     await using scratch = await Scratch.open();
     await scratch.db.run('CREATE TABLE rows (n INTEGER, o BIGINT, h UBIGINT)');

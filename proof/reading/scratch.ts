@@ -9,7 +9,7 @@ import {
   type DuckDBValue,
 } from '@duckdb/node-api';
 
-/** A DuckDB in memory for one check, and a folder for what does not fit; both are gone at the end. */
+/** An in-memory DuckDB for one check, with a folder for its spill. Both are removed at the end. */
 export class Scratch implements AsyncDisposable {
   readonly db: DuckDBConnection;
   readonly dir: string;
@@ -29,7 +29,7 @@ export class Scratch implements AsyncDisposable {
     return (await this.db.runAndReadAll(sql)).getRowObjects();
   }
 
-  /** On a connection of its own: what `db` does meanwhile does not hold it up. */
+  /** Uses its own connection, so queries of `db` do not block it. */
   async appendTo(table: string): Promise<RowAppender> {
     const db = await this.#instance.connect();
     return new RowAppender(db, await db.createAppender(table));
@@ -42,10 +42,10 @@ export class Scratch implements AsyncDisposable {
   }
 }
 
-/** What DuckDB takes at once. */
+/** Rows in one DuckDB chunk. */
 const chunkRows = 2048;
 
-/** Rows on their way into a table, column by column: a call into DuckDB for each value takes as long as it takes to hash it. */
+/** Buffers rows of a table by column. A separate DuckDB call for each value would take as long as its hash. */
 export class RowAppender {
   readonly #db: DuckDBConnection;
   readonly #appender: DuckDBAppender;
@@ -64,7 +64,7 @@ export class RowAppender {
     if (++this.#count === chunkRows) this.#flush();
   }
 
-  /** Nothing is in the table for certain before. */
+  /** Writes the buffered rows. Only after it are all rows in the table. */
   close(): void {
     this.#flush();
     this.#appender.closeSync();

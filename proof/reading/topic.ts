@@ -12,7 +12,7 @@ export interface TopicRecord<T> {
 
 const options = { maxWaitMs: 500, maxBytesPerPartition: 1_048_576 };
 
-/** Every committed record of a topic as it is now, partition by partition, decoded. A record that cannot be decoded is an error here. */
+/** Every committed record of a topic as it is now, partition by partition, decoded. @throws for a record that cannot be decoded */
 export async function* readTopic<T>(
   log: Log,
   schemas: Schemas,
@@ -30,7 +30,7 @@ export async function* readTopic<T>(
   }
 }
 
-/** The records of a topic as it is now, or of one range of it, as they are. */
+/** The undecoded records of a topic as it is now, or of one range of it. */
 export async function* readRaw(
   log: Log,
   topic: string,

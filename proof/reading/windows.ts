@@ -3,12 +3,12 @@ import { type Calendar, calendar } from '../../core/processor/calendars/calendar
 import { formatTimestamp, parseInterval, parseTimestamp } from '../../core/values/time.ts';
 import { type CopyValue, copyRows } from './copy.ts';
 
-/** What candles are configured to be. */
+/** The configuration of candles. */
 export interface CandleSettings {
   readonly intervals: readonly string[];
   /** By venue, for the interval `session`. Default: `24x7`. */
   readonly calendars?: Readonly<Record<string, string>>;
-  /** How long after the last trade empty windows are FILLED, milliseconds. Default 0: not at all. */
+  /** Time after the last trade in which empty windows are FILLED, milliseconds. Default 0: none is filled. */
   readonly fillMs?: number;
 }
 
@@ -22,7 +22,7 @@ function shape(interval: string): { readonly size: bigint; readonly every: bigin
   return { size: parseInterval(size), every: parseInterval(every) };
 }
 
-/** SQL of a table of (window_start, window_end): the windows of the row `of`, which has a venue and `executed_at`. */
+/** SQL of a table (window_start, window_end): the windows of the row `of`, which has `venue` and `executed_at`. */
 export function windowsOf(interval: string, of: string): string {
   const found = shape(interval);
   if (found === undefined) {
@@ -32,14 +32,14 @@ export function windowsOf(interval: string, of: string): string {
   }
   const { size, every } = found;
   const latest = `date_bin('${every} microseconds', ${of}.executed_at, timestamptz '1970-01-01 00:00:00Z')`;
-  // Without a set of its own for each row Postgres takes the subquery up into the query.
+  // Without a set-returning function, Postgres can inline the subquery.
   if (size === every)
     return `(SELECT ${latest} AS window_start, ${latest} + interval '${size} microseconds' AS window_end)`;
   const start = `${latest} - n * interval '${every} microseconds'`;
   return `(SELECT ${start} AS window_start, ${start} + interval '${size} microseconds' AS window_end FROM generate_series(0, ${size / every - 1n}) n)`;
 }
 
-/** Makes the tables that `windowsOf` needs for sessions: those of the trades there are. */
+/** Creates the tables of sessions that `windowsOf` needs, for the existing trades. */
 export async function loadSessions(db: Client, { intervals, calendars = {} }: CandleSettings): Promise<void> {
   await db.query(`CREATE TEMP TABLE sessions (calendar text, window_start timestamptz, window_end timestamptz);
     CREATE TEMP TABLE venue_calendars (venue text, calendar text)`);
@@ -51,7 +51,7 @@ export async function loadSessions(db: Client, { intervals, calendars = {} }: Ca
   if (from === undefined || to === undefined || from === null || to === null) return;
   async function* all(): AsyncGenerator<CopyValue[][]> {
     for (const name of new Set([usual, ...Object.values(calendars)])) {
-      // By local years: those around the new year are another in UTC.
+      // Local years: the days around New Year have another year in UTC.
       for (let year = (from ?? 0) - 1; year <= (to ?? 0) + 1; year++) {
         const sessions = calendar(name).sessions(year);
         yield sessions.map(({ start, end }) => [name, formatTimestamp(BigInt(start)), formatTimestamp(BigInt(end))]);
@@ -74,7 +74,7 @@ function known(name: string): Calendar {
   return found;
 }
 
-/** Starts of the windows that hold a row, as text: the same as `windowsOf`. */
+/** Starts of the windows that hold a row, as text. Equal to `windowsOf`. */
 export function startsOf(
   interval: string,
   row: { readonly venue: string; readonly executed_at: string },

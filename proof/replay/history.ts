@@ -8,30 +8,30 @@ import type { JournalEntry } from '../../schemas/gen/journal_entry.ts';
 import { readRaw } from '../reading/topic.ts';
 import { ReplayReader } from './reader.ts';
 
-/** One partition of a processor's life: what it took, in which order, as its journal has it. */
+/** One partition of a processor's history: its inputs in the order of its journal. */
 export interface TaskHistory {
   readonly processor: string;
   readonly partition: number;
   /** Topics, the primary first. */
   readonly inputs: readonly string[];
   readonly base: Base;
-  /** What the task has committed of each input: nothing after it is history. */
+  /** Committed position of each input: later records are not history. */
   readonly committed: ReadonlyMap<string, bigint>;
-  /** Journal entries of the history: from its first one to the end as it was asked for. */
+  /** Journal range of the history: from its first entry to the end at the time of the request. */
   readonly journal: { readonly from: bigint; readonly to: bigint };
 }
 
-/** Where a replay can begin: with empty state, or with the state of a snapshot. */
+/** A point where a replay can begin: with empty state, or with the state of a snapshot. */
 export interface Base {
   /** Position in the primary input. */
   readonly position: bigint;
-  /** Where each output's partition ended then: what follows was published by this history. Empty: it begins with the topics. */
+  /** End of each output's partition at that point; this history published all that follows. Empty: the history begins with the topics. */
   readonly outputEnds: ReadonlyMap<string, bigint>;
-  /** Set when the replay begins with a snapshot's state. */
+  /** Set if the replay begins with a snapshot's state. */
   readonly snapshot: Snapshot | undefined;
 }
 
-/** What a task took next. `position` is where it was in the primary input after it. */
+/** The next input of a task. `position` is its position in the primary input afterwards. */
 export type HistoryEntry =
   | {
       readonly kind: 'records';
@@ -40,7 +40,7 @@ export type HistoryEntry =
       readonly position: bigint;
     }
   | { readonly kind: 'beat'; readonly logTime: bigint; readonly position: bigint }
-  /** From here on it worked with these settings, JSON. */
+  /** The task used these settings from here on, JSON. */
   | { readonly kind: 'settings'; readonly text: string; readonly position: bigint }
   | {
       readonly kind: 'table';
@@ -50,19 +50,19 @@ export type HistoryEntry =
       readonly position: bigint;
     };
 
-/** Whose history, and how much of it is of interest. */
+/** The requested history and range. */
 export interface HistoryQuery extends Pick<TaskHistory, 'processor' | 'partition' | 'inputs'> {
   readonly version: string;
-  /** What the primary input holds before this offset need not be run again if there is a snapshot. */
+  /** With a snapshot, records of the primary input before this offset need no replay. */
   readonly from: bigint | undefined;
 }
 
 /**
- * Finds where to begin: with the newest snapshot that is not beyond what is of interest; without one with the last beginning of the task's
- * history, which is the input's first record, or an operator's reset.
+ * Finds the start of a replay: the newest snapshot that is not beyond the requested range. Without one it is the latest start of the task's
+ * history: the first record of the input, or an operator's reset.
  *
- * @returns undefined when the task never committed anything.
- * @throws MillraceError REPLAY_IMPOSSIBLE when the beginning is not kept any more.
+ * @returns undefined if the task never committed anything
+ * @throws MillraceError REPLAY_IMPOSSIBLE: the start is no longer kept
  */
 export async function openHistory(
   log: Log,
@@ -120,7 +120,7 @@ async function requireWhole(log: Log, topic: string, partition: number): Promise
   );
 }
 
-/** The history in its order, up to and including what moved the primary input to `to`. */
+/** The history in order, up to and including the entry that moved the primary input to `to`. */
 export async function* steps(
   log: Log,
   schemas: Schemas,
@@ -157,7 +157,7 @@ export async function* steps(
   }
 }
 
-/** Whether what an entry tells of is in the snapshot's state already. */
+/** Whether the snapshot's state already includes an entry. */
 function isIn({ task, positions }: Snapshot, entry: JournalEntry): boolean {
   const { kind, topic, log_time: logTime, partition, to_offset: end } = entry;
   switch (kind) {
@@ -187,7 +187,7 @@ async function* table(
   }
 }
 
-/** One reader for each input. A run begins where the one before it ended, or later, where only markers are between. */
+/** One reader for each input. A run begins at the end of the previous one, or later if only markers are between. */
 class Readers implements AsyncDisposable {
   readonly #log: Log;
   readonly #partition: number;

@@ -7,8 +7,8 @@ import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
 import { plain } from './values.ts';
 
 /**
- * Dead letters by what they say: of a refused record from an archived topic the fields that the archive keeps, in place of its bytes. A
- * record that was made again from a row has other bytes and says the same.
+ * Compares dead letters by content. A refused record from an archived topic is represented by the fields that the archive keeps, instead of
+ * its bytes. A record rebuilt from a row has other bytes and the same content.
  */
 export class Letters {
   readonly #decoders: ReadonlyMap<string, { readonly table: Table; readonly decoder: AvroDecoder<object> }>;
@@ -22,7 +22,7 @@ export class Letters {
     );
   }
 
-  /** A letter whose record can be read, with what it says as its value; any other as it is. */
+  /** A letter with its readable record's content as the value; any other letter unchanged. */
   async view(letter: object): Promise<object> {
     const { origin, value } = letter as DeadLetter;
     const kept = this.#decoders.get(origin.topic);

@@ -4,15 +4,15 @@ import type { LogRecord, OutRecord } from '../../core/log/log.ts';
 import type { Differences } from '../report/report.ts';
 import { differences, plain } from './values.ts';
 
-/** A record that the processor had published, or that the replay gives now. */
+/** A published record, or one that the replay produces. */
 type Side = Pick<LogRecord, 'key' | 'value' | 'timestamp'>;
 
-/** What of a value is compared. */
+/** The compared part of a value. */
 export type View = (value: object) => Promise<object>;
 
 interface Given {
   readonly record: Side;
-  /** Caused by the range that is compared. */
+  /** Whether the compared range caused it. */
   readonly counts: boolean;
 }
 
@@ -23,12 +23,12 @@ interface Published {
 }
 
 /**
- * Compares one output's published records with those of a replay: key by key, for each key in order. Both sides come in the same order, so what
- * waits for its counterpart is little; what still waits at the end is on one side only.
+ * Compares one output's published records with those of a replay, key by key and in order for each key. Both sides come in the same order,
+ * so few records wait for their counterpart. Records that still wait at the end are on one side only.
  */
 export class Match {
   readonly topic: string;
-  /** Records of the range that were compared, and are equal or not. */
+  /** Compared records of the range, equal or not. */
   compared = 0;
   readonly #schemas: Schemas;
   readonly #differences: Differences;
@@ -38,7 +38,7 @@ export class Match {
   readonly #view: View;
   readonly #given = new Map<string, Given[]>();
   readonly #published = new Map<string, Published[]>();
-  /** By schema id of values. */
+  /** Key: schema id of values. */
   readonly #equal = new Map<number, boolean>();
 
   constructor(
@@ -65,7 +65,7 @@ export class Match {
     else await this.#compare({ record, counts }, waiting);
   }
 
-  /** @param counts whether it may be of the range: true between the first and the last record that the range gives. */
+  /** @param counts whether it may belong to the range: true between the range's first and last replayed record */
   async publish(record: LogRecord, place: string, counts: boolean): Promise<void> {
     const id = await this.#identity(record);
     const published = { record, place, counts };
@@ -74,7 +74,7 @@ export class Match {
     else await this.#compare(waiting, published);
   }
 
-  /** Records that the other side does not have. */
+  /** Reports the records without a counterpart. */
   async finish(): Promise<void> {
     for (const waiting of this.#given.values()) {
       for (const { record, counts } of waiting) {
@@ -104,7 +104,7 @@ export class Match {
     if (differing.length > 0) this.#differences.add(`${place} ${await this.#name(published)}: ${differing.join('; ')}`);
   }
 
-  /** Which records are counterparts: those of one key; without keys, those of equal values. */
+  /** Identifies counterparts: records of one key or, without keys, of equal values. */
   async #identity({ key, value }: Side): Promise<string> {
     if (key === null) return `=${plain(await this.#value(value))}`;
     return plain(await this.#decode(this.#keys, key));
@@ -116,7 +116,7 @@ export class Match {
     return a.subarray(HEADER_BYTES).equals(b.subarray(HEADER_BYTES));
   }
 
-  /** Written by the very schema that the replay writes by: then equal values are equal bytes. */
+  /** Whether the replay's own schema wrote the bytes: then equal values have equal bytes. */
   async #isOwn(bytes: Buffer): Promise<boolean> {
     const id = schemaIdOf(bytes);
     if (id === undefined) return false;

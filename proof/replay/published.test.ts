@@ -6,7 +6,7 @@ import { Published } from './published.ts';
 
 const at = { topic: 'market.candles', partition: 0 };
 
-/** Records with these timestamps, of which the first was deleted, as a replay from a snapshot at millisecond 5 finds them. */
+/** Records with these timestamps, the first one deleted, as seen by a replay from a snapshot at millisecond 5. */
 async function kept(...timestamps: readonly bigint[]): Promise<Published> {
   const log = new MemoryLog();
   log.create(at.topic, 1);
@@ -23,7 +23,7 @@ async function rest(published: Published): Promise<readonly bigint[]> {
   return found;
 }
 
-test('what is kept from before the snapshot is compared from its millisecond on, as many of that as the replay gives', async () => {
+test('records kept from before the snapshot are compared from its millisecond on, as many of that as the replay gives', async () => {
   await using published = await kept(4n, 5n, 5n, 5n, 6n);
   expect([published.isForgotten(5n), published.isAtBoundary(5n)]).toEqual([false, true]);
   await published.pass(2);
@@ -34,7 +34,7 @@ test.each([
   ['the snapshot’s millisecond', [5n, 5n, 6n, 7n], 5n, [6n, 7n]],
   ['a later one', [6n, 6n, 7n], 6n, [7n]],
 ])(
-  'what is kept from %s on is compared after that, since others of it may be gone',
+  'records kept from %s on are compared after that, since others of it may be gone',
   async (_of, timestamps, forgotten, left) => {
     await using published = await kept(...timestamps);
     expect([published.isForgotten(forgotten), published.isForgotten(forgotten + 1n)]).toEqual([true, false]);

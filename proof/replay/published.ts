@@ -10,18 +10,18 @@ import type { TaskHistory } from './history.ts';
 import { ReplayReader } from './reader.ts';
 
 /**
- * What one output's partition holds of a history, in its order.
+ * The records of a history in one output's partition, in order.
  *
- * From the beginning, or after a reset, that is everything from a known offset on. After a snapshot it is found by log time, which never goes back: records
- * of a later timestamp than the snapshot's are of the history, earlier ones are not, and of those of the very same millisecond it is the last ones, as
- * many as the replay gives for it. Letters are told apart by their origin.
+ * From the beginning, or after a reset, these are all records from a known offset on. After a snapshot they are found by log time, which
+ * never decreases. Records with a later timestamp than the snapshot belong to the history, and earlier ones do not. Of those in the same
+ * millisecond the last ones belong, as many as the replay produces for it. Letters are distinguished by their origin.
  */
 export class Published implements AsyncDisposable {
   readonly #reader: ReplayReader;
   readonly #isOwn: (record: LogRecord) => Promise<boolean>;
-  /** Milliseconds; undefined once it is known which records of this timestamp are of the history. */
+  /** Milliseconds; undefined once the history's records of this timestamp are known. */
   #boundary: bigint | undefined;
-  /** Milliseconds: records up to here are not compared, because those published are not all kept. */
+  /** Milliseconds: records up to here are not compared, because some of the published ones are deleted. */
   #keptAfter: bigint | undefined;
   #queue: LogRecord[] = [];
 
@@ -36,9 +36,9 @@ export class Published implements AsyncDisposable {
   }
 
   /**
-   * @param partly what was published and is not kept any more is passed over, on both sides. Undefined then for letters, which have no order
-   *   in time by which they could be told apart.
-   * @throws MillraceError REPLAY_IMPOSSIBLE when the topic is not kept from where it has to be compared, unless `partly`.
+   * @param partly leaves out outputs that are no longer kept, on both sides. Letters then yield undefined: they have no order in time to
+   *   distinguish them.
+   * @throws MillraceError REPLAY_IMPOSSIBLE: the topic is not kept from the start of the comparison, and `partly` is false.
    */
   static async open(
     log: Log,
@@ -76,27 +76,27 @@ export class Published implements AsyncDisposable {
     return new Published(reader, boundary, notRedriven);
   }
 
-  /** Finds out from when on all is kept. @param snapshotTime microseconds; records before it are of another history */
+  /** Finds the time after which all records are kept. @param snapshotTime microseconds; earlier records belong to another history */
   async #keep(snapshotTime: bigint | undefined): Promise<void> {
     const boundary = snapshotTime === undefined ? undefined : snapshotTime / 1000n;
     const first = await this.#read();
     if (first === undefined) this.#keptAfter = endOfTime;
-    // Earlier ones of the same millisecond may be gone.
+    // Earlier records of the same millisecond may be deleted.
     else if (boundary === undefined || first.timestamp >= boundary) this.#keptAfter = first.timestamp;
     else this.#boundary = boundary;
   }
 
-  /** Whether what the replay gives at this time has no counterpart that is kept for certain. */
+  /** Whether a replayed record of this time may have a deleted counterpart. */
   isForgotten(timestamp: bigint): boolean {
     return this.#keptAfter !== undefined && timestamp <= this.#keptAfter;
   }
 
-  /** Whether a record that the replay gives is of the millisecond in which the snapshot was taken: its counterpart is found later. */
+  /** Whether a replayed record is in the snapshot's millisecond: its counterpart is found later. */
   isAtBoundary(timestamp: bigint): boolean {
     return this.#boundary !== undefined && timestamp <= this.#boundary;
   }
 
-  /** The replay has passed the snapshot's millisecond, and gave so many records for it. */
+  /** Called when the replay has passed the snapshot's millisecond. @param given records that it produced for it */
   async pass(given: number): Promise<void> {
     const boundary = this.#boundary;
     if (boundary === undefined) return;
@@ -112,7 +112,7 @@ export class Published implements AsyncDisposable {
     if (after !== undefined) this.#queue.push(after);
   }
 
-  /** Undefined at the end of what was there when it was opened. */
+  /** The next record; undefined at the end as of the opening. */
   async next(): Promise<LogRecord | undefined> {
     for (;;) {
       const record = this.#queue.shift() ?? (await this.#read());
@@ -132,15 +132,15 @@ export class Published implements AsyncDisposable {
   }
 }
 
-/** Milliseconds, beyond all records. */
+/** Milliseconds, later than all records. */
 const endOfTime = 2n ** 63n;
 
-/** What an operator redrove into the topic is not the processor's. */
+/** Records that an operator redrove into the topic are not the processor's. */
 async function notRedriven({ headers }: LogRecord): Promise<boolean> {
   return redrivenOf(headers) === undefined;
 }
 
-/** Letters of records that the snapshot does not have behind it. */
+/** Selects letters of records that are not in the snapshot. */
 function since(schemas: Schemas, snapshot: Snapshot | undefined): (record: LogRecord) => Promise<boolean> {
   if (snapshot === undefined) return async () => true;
   const { positions, task } = snapshot;

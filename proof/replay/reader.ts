@@ -2,7 +2,7 @@ import { type Log, type LogRecord, readRange, type TopicPartition } from '../../
 
 const options = { maxWaitMs: 250, maxBytesPerPartition: 1_048_576 } as const;
 
-/** Reads one partition from one offset to another, in pieces whose ends somebody else decides. */
+/** Reads one partition from one offset to another, in pieces whose ends the caller decides. */
 export class ReplayReader implements AsyncDisposable {
   readonly #portions: AsyncGenerator<readonly LogRecord[]>;
   #left: readonly LogRecord[] = [];
@@ -17,7 +17,7 @@ export class ReplayReader implements AsyncDisposable {
     );
   }
 
-  /** The records before this offset that were not read yet. */
+  /** The unread records before this offset. */
   async *until(offset: bigint): AsyncGenerator<readonly LogRecord[]> {
     for (;;) {
       if (this.#left.length === 0 && !(await this.#fetch())) return;
@@ -30,7 +30,7 @@ export class ReplayReader implements AsyncDisposable {
     }
   }
 
-  /** The next record, or undefined at the end. */
+  /** The next record; undefined at the end. */
   async next(): Promise<LogRecord | undefined> {
     if (this.#left.length === 0 && !(await this.#fetch())) return undefined;
     const [record] = this.#left;

@@ -24,22 +24,22 @@ export interface ReplayOptions<In> {
   readonly log: Log;
   readonly schemas: Schemas;
   readonly processor: Processor<In>;
-  /** First offset of the primary input whose outputs are of interest, by partition; absent: from the beginning. */
+  /** By partition, the first offset of the primary input whose outputs count. Default: from the beginning. */
   readonly from?: readonly bigint[];
-  /** Offset after the last one, by partition; absent, or later than the processor is: to where the processor is. */
+  /** By partition, the offset after the last one. Default, and upper limit: the processor's position. */
   readonly to?: readonly bigint[];
   /** Default: every partition. */
   readonly partition?: number;
-  /** Writes the outputs of the range to `<topic>.<into>`; these topics exist. */
+  /** Writes the outputs of the range to `<topic>.<into>`; the topics must exist. */
   readonly into?: string;
-  /** Compares with what was published. */
+  /** Compares the outputs with the published records. */
   readonly verify: boolean;
   /**
-   * `log` has inputs from the archive: letters are compared by what they say, and what was published and is not kept any more is passed over.
+   * `log` reads inputs from the archive: letters are compared by content, and published records that are no longer kept are left out.
    * Default false.
    */
   readonly cold?: boolean;
-  /** The settings of then, as the journal has them, or those that `processor` was made with. Default: then. */
+  /** The settings from the journal (`then`), or those of `processor` (`now`). Default `then`. */
   readonly settings?: 'then' | 'now';
   readonly onProgress?: (progress: ReplayProgress) => void;
   readonly signal?: AbortSignal;
@@ -48,22 +48,22 @@ export interface ReplayOptions<In> {
 export interface ReplayProgress {
   readonly partition: number;
   readonly partitions: number;
-  /** Input records folded so far, all partitions. */
+  /** Input records folded so far, in all partitions. */
   readonly records: number;
-  /** Position in the primary input, and where the replay of the partition ends. */
+  /** Position in the primary input, and the position where the partition's replay ends. */
   readonly position: bigint;
   readonly to: bigint;
 }
 
 export interface TopicResult {
   readonly topic: string;
-  /** Output records that the range gives. */
+  /** Output records of the range. */
   readonly given: number;
-  /** Of those, how many were compared with a published record. */
+  /** Output records that were compared with a published record. */
   readonly compared: number;
   /**
-   * SHA-256 over what the range gives, hexadecimal: partition, timestamp, key and value of each record, without the ids of schemas; of a dead
-   * letter what it says. Equal for equal outputs, wherever the input came from.
+   * SHA-256 over the range's outputs, hexadecimal: partition, timestamp, key and value of each record, without schema ids; for a dead
+   * letter its content. Equal for equal outputs, whatever the source of the input.
    */
   readonly hash: string;
 }
@@ -75,7 +75,7 @@ export interface ReplayResult {
   readonly beats: number;
   readonly topics: readonly TopicResult[];
   readonly differences: number;
-  /** The first ones, each with topic, place, key and field. */
+  /** The first differences, each with topic, position, key and field. */
   readonly examples: readonly string[];
   readonly seconds: number;
 }
@@ -84,10 +84,10 @@ const read = { maxWaitMs: 250, maxBytesPerPartition: 1_048_576 } as const;
 const recordsPerTransaction = 5_000;
 
 /**
- * Runs a processor's history once more: the same records, heartbeats and table records in the order that its journal tells, through the same engine,
- * with the code of now, and the settings of then or of now. Nothing of the processor itself is touched: no offsets, no state, no topics of its own.
+ * Repeats a processor's history: the same records, heartbeats and table records in the order of its journal, through the same engine. It
+ * uses the present code, and the past or the present settings. The processor's own offsets, state and topics stay untouched.
  *
- * @throws MillraceError REPLAY_IMPOSSIBLE when the history is not kept from a point whose state is known.
+ * @throws MillraceError REPLAY_IMPOSSIBLE: the history is not kept from a point with known state.
  */
 export async function replay<In>(options: ReplayOptions<In>): Promise<ReplayResult> {
   const startedMs = performance.now();
@@ -144,11 +144,11 @@ interface PartitionOptions<In> extends ReplayOptions<In> {
   readonly partitions: number;
 }
 
-/** One output whose published records are followed beside the replay. */
+/** One output whose published records are read beside the replay. */
 interface Followed {
   readonly match: Match;
   readonly published: Published;
-  /** Records that the replay gave so far, and that were read of what was published. */
+  /** Records that the replay has produced so far; `read` counts the published ones. */
   given: number;
   read: number;
 }
@@ -195,7 +195,7 @@ class PartitionReplay<In> {
     await this.#finish();
   }
 
-  /** The processor with the settings of then, unless those of now are wanted. */
+  /** The processor with the past settings, or with the present ones if requested. */
   #with(text: string | undefined): Processor<In> {
     const { processor, settings } = this.#options;
     const own = processor.settings;
@@ -203,7 +203,7 @@ class PartitionReplay<In> {
     return isMadeWith(own, text) ? processor : own.remake(JSON.parse(text) as never);
   }
 
-  /** As the task did: other settings begin with a takeover of the state. */
+  /** Changed settings begin with a takeover of the state, as in the task. */
   async #restart(engine: Engine<In>, text: string): Promise<Engine<In>> {
     if (this.#options.settings === 'now') return engine;
     const processor = this.#with(text);
@@ -234,7 +234,7 @@ class PartitionReplay<In> {
     );
   }
 
-  /** Opens what was published by this history, up to now. */
+  /** Opens the records that this history has published up to now. */
   async #follow(stack: AsyncDisposableStack): Promise<void> {
     const { log, schemas, own, processor, history, differences, verify, cold = false, signal } = this.#options;
     if (!verify) return;
@@ -243,7 +243,7 @@ class PartitionReplay<In> {
       const { topic } = contract;
       if ('partitionBy' in contract && contract.partitionBy !== undefined) {
         throw new MillraceError('REPLAY_IMPOSSIBLE', `${topic} is repartitioned: its partitions have several writers`, {
-          remedy: 'replay it with --into, and compare by key what both topics hold in the end',
+          remedy: 'replay it with --into, and compare the newest value of each key in both topics',
         });
       }
       const published = await Published.open(log, schemas, topic, history, { partly: cold, signal });
@@ -292,11 +292,11 @@ class PartitionReplay<In> {
     }
     const { partition } = history;
     onProgress?.({ partition, partitions, records: total.records, position: step.position, to: this.#to });
-    // Folding is synchronous: a signal has to get its turn.
+    // Folding is synchronous: without this, no signal is handled.
     await yieldNow();
   }
 
-  /** Takes what the engine has given, and as much of what was published. */
+  /** Takes the engine's outputs, and the same number of published records. */
   async #take(engine: Engine<In>, counts: boolean): Promise<void> {
     const { into } = this.#options;
     engine.stores.takeChanges();
@@ -351,7 +351,7 @@ class PartitionReplay<In> {
     }
   }
 
-  /** What was published beyond what the replay gave, unless the processor has gone on meanwhile. */
+  /** Reports published records beyond the replay's outputs, unless the processor has gone on meanwhile. */
   async #finish(): Promise<void> {
     const { log, history } = this.#options;
     const { processor, partition, inputs, committed } = history;

@@ -1,16 +1,16 @@
 import type { Schemas } from '../../core/avro/schemas.ts';
 
-/** Ids of schemas that only this process knows begin here; a registry counts from 1. */
+/** First id of schemas that only this process knows. A registry counts from 1. */
 const firstPrivateId = 1_500_000_000;
 
-/** The registry's schemas, and beside them schemas that nobody else sees: a replay registers nothing. */
+/** The registry's schemas, plus schemas of this process only: a replay registers nothing. */
 export class PrivateSchemas implements Schemas {
   readonly lagMs = 0;
   readonly #inner: Schemas;
   readonly #first: number;
   readonly #own: object[] = [];
 
-  /** @param first of its ids; one that is in the other has ids of its own */
+  /** @param first of its own ids; a nested instance needs another range */
   constructor(inner: Schemas, first = firstPrivateId) {
     this.#inner = inner;
     this.#first = first;
@@ -26,7 +26,7 @@ export class PrivateSchemas implements Schemas {
   }
 }
 
-/** The registry, with the subjects of side topics in place of the topics' own: `market.candles.trial-value`. */
+/** The registry with the subjects of side topics in place of the topics' own: `market.candles.trial-value`. */
 export class SideSchemas implements Schemas {
   readonly lagMs = 0;
   readonly #inner: Schemas;

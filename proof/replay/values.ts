@@ -1,7 +1,7 @@
-/** Differs whenever the code does, and says nothing of the data. */
+/** Changes with every version of the code and says nothing about the data. */
 const version: ReadonlySet<string> = new Set(['provenance.processor_version']);
 
-/** Sentences for the fields that differ. @param except paths of fields, e.g. `provenance.from_lsn`, that may */
+/** One sentence for each field that differs. @param except field paths to ignore, e.g. `provenance.from_lsn` */
 export function* differences(
   then: unknown,
   now: unknown,
@@ -22,7 +22,7 @@ function isTree(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value) && !Buffer.isBuffer(value);
 }
 
-/** For people, and as an identity: JSON with exact integers. */
+/** JSON with exact integers, for output and as an identity. */
 export function plain(value: unknown): string {
   if (typeof value === 'bigint') return value.toString();
   return JSON.stringify(value, (_, each: unknown) => (typeof each === 'bigint' ? each.toString() : each)) ?? 'nothing';

@@ -6,21 +6,21 @@ import { type Check, Differences } from '../report/report.ts';
 import { differences, plain } from './values.ts';
 
 export interface Variants {
-  /** Published by the version that runs now. */
+  /** Topic of the running version. */
   readonly topic: string;
-  /** Published by the version beside it; it may have another number of partitions. */
+  /** Topic of the variant; its number of partitions may differ. */
   readonly other: string;
   readonly keySchema: object;
   readonly valueSchema: object;
 }
 
 /**
- * Each version counts its own: how many PARTIAL values came before depends on the heartbeats that it took, which each has journalled for
- * itself.
+ * Not compared: each version counts its own revisions. The number of PARTIAL records depends on the heartbeats that each version took and
+ * journalled.
  */
 const counted: ReadonlySet<string> = new Set(['revision']);
 
-/** Compares what two topics hold in the end: the newest value of each key, whatever partition it is in and however often it was revised. */
+/** Compares the final content of two topics: the newest value of each key, in any partition and after any number of revisions. */
 export async function compareVariants(
   log: Log,
   schemas: Schemas,

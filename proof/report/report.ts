@@ -1,27 +1,27 @@
 import type { Tallies } from './tally.ts';
 
-/** What a check found. `differences` counts all; `examples` shows the first ones, each naming its key and both sides. */
+/** The result of a check. `differences` counts all. `examples` has the first ones, each with its key and both sides. */
 export interface Check {
   readonly name: string;
-  /** What was compared, e.g. `100000 trades`. */
+  /** The compared things, e.g. `100000 trades`. */
   readonly subject: string;
   readonly differences: number;
   readonly examples: readonly string[];
   readonly seconds: number;
   /** Nothing was compared; the subject says why. */
   readonly skipped?: boolean;
-  /** Rows and row hashes of the places that were compared. */
+  /** Rows and row hashes of the compared places. */
   readonly tallies?: Tallies;
-  /** What could not be compared because it is gone for good, and was given up. */
+  /** Lost objects, which could not be compared. */
   readonly lost?: readonly LostObject[];
 }
 
-/** An object that is gone for good: nothing could make it again, and its rows were given up. */
+/** An object that nothing could produce again, and that was given up. */
 export interface LostObject {
   readonly key: string;
   readonly partition: number;
   readonly day: string;
-  /** Of its rows, both inclusive. Of what a compaction had made there may be listed rows between the two. */
+  /** Offsets of its rows, both inclusive. If it was a compacted object, listed rows may lie between the two. */
   readonly offsets: { readonly first: bigint; readonly last: bigint };
   readonly rows: bigint;
   readonly rowHash: string;
@@ -29,7 +29,7 @@ export interface LostObject {
 
 export const maxExamples = 10;
 
-/** Collects differences, keeps the first ones, counts all. */
+/** Collects differences: it keeps the first ones and counts all. */
 export class Differences {
   readonly examples: string[] = [];
   count = 0;

@@ -20,7 +20,7 @@ test('places stand side by side by day and partition, in order, and one that has
   });
 });
 
-test('what comes in portions is added up modulo 2^64, on its line and in all', () => {
+test('portions are added up modulo 2^64, by line and in total', () => {
   const book = new TallyBook('postgres');
   book.add('postgres', { day: '2013-11-25', partition: 0, rows: 2n, hash: most });
   book.add('postgres', { day: '2013-11-25', partition: 0, rows: 3n, hash: 2n });
@@ -30,7 +30,7 @@ test('what comes in portions is added up modulo 2^64, on its line and in all', (
   expect(book.total('postgres')).toEqual({ rows: 6n, hash: 0n });
 });
 
-test('a line differs by its rows, or by their hash alone, and is told in words', () => {
+test('a line differs by its rows, or by their hash alone, and is described in words', () => {
   const book = new TallyBook('kafka', 'hotStore');
   book.addAll('kafka', [
     { day: '2013-11-25', partition: 0, rows: 2n, hash: '5' },

@@ -1,34 +1,34 @@
 import { addRowHashes, duckdbSum, formatRowHash } from '../../core/values/rowhash/rowhash.ts';
 
-/** Who says what is there. `objects` are the object records of the archive, `archive` is what the listed files hold. */
+/** The place of the counted rows. `objects`: the archive's object records. `archive`: the content of the listed files. */
 export type TallySource = 'postgres' | 'kafka' | 'objects' | 'archive' | 'hotStore';
 
 export interface Tally {
   readonly rows: number;
-  /** Of all these rows, in whatever order: 16 hexadecimal digits (core/values/rowhash/rowhash.ts). */
+  /** Of all these rows, in any order: 16 hexadecimal digits (core/values/rowhash/rowhash.ts). */
   readonly rowHash: string;
 }
 
-/** Of one UTC day of event time and one partition of the topic, what each place has: none is `rows: 0`. */
+/** The rows of each place, for one UTC day of event time and one partition of the topic. A place without rows has `rows: 0`. */
 export interface TallyLine {
   /** `YYYY-MM-DD` */
   readonly day: string;
-  /** Null for rows that the topic does not have. */
+  /** Null for rows that are not in the topic. */
   readonly partition: number | null;
   readonly places: Readonly<Partial<Record<TallySource, Tally>>>;
 }
 
-/** Places that hold the same rows have equal tallies; where they differ, rows and row hash say on which day, in which partition. */
+/** Rows and row hashes by place. Places with the same rows have equal tallies. A difference shows its day and partition. */
 export interface Tallies {
   /** The topic or table, `cdc.public.trades` or `hot.candles`. */
   readonly table: string;
-  /** What the row hash covers. */
+  /** The columns in the row hash. */
   readonly columns: 'data' | 'data and lineage';
   /** By day and partition. */
   readonly lines: readonly TallyLine[];
 }
 
-/** Rows of one day and partition, as a query adds them up. */
+/** Rows of one day and partition, as a query sums them. */
 export interface TallyRow {
   readonly day: string;
   readonly partition: number | null;
@@ -36,13 +36,13 @@ export interface TallyRow {
   readonly hash: bigint;
 }
 
-/** Puts the tallies of several places side by side. In memory is a line per day and partition. */
+/** Collects the tallies of several places. It holds one line per day and partition in memory. */
 export class TallyBook {
   readonly #places: readonly TallySource[];
   readonly #lines = new Map<string, { day: string; partition: number | null; sums: Map<TallySource, Sum> }>();
   readonly #totals = new Map<TallySource, Sum>();
 
-  /** @param places those that are compared */
+  /** @param places the compared places */
   constructor(...places: readonly TallySource[]) {
     this.#places = places;
   }
@@ -55,7 +55,7 @@ export class TallyBook {
     this.#totals.set(place, plus(this.#totals.get(place), rows, hash));
   }
 
-  /** What DuckDB gives for `duckdbTally`. */
+  /** Adds the result of `duckdbTally`. */
   addAll(place: TallySource, found: readonly Record<string, unknown>[]): void {
     for (const { day, partition, rows, hash } of found) {
       this.add(place, {
@@ -67,7 +67,7 @@ export class TallyBook {
     }
   }
 
-  /** Of all days and partitions. */
+  /** The sum over all days and partitions. */
   total(place: TallySource): Sum {
     return this.#totals.get(place) ?? nothing;
   }
@@ -104,13 +104,13 @@ function tallyOf({ rows, hash }: Sum): Tally {
   return { rows: Number(rows), rowHash: formatRowHash(hash) };
 }
 
-/** An SQL query of DuckDB for what a relation of `t` (event time, microseconds), `p` (partition) and `h` (row hash) comes to by day and partition. */
+/** A DuckDB query that sums a relation by day and partition: `t` (event time, microseconds), `p` (partition) and `h` (row hash). */
 export function duckdbTally(relation: string): string {
   return `SELECT make_timestamp(t)::DATE::VARCHAR AS day, p AS partition, count(*) AS rows, ${duckdbSum('h')} AS hash
     FROM ${relation} GROUP BY ALL`;
 }
 
-/** The lines on which the places do not agree. */
+/** The lines on which the places differ. */
 export function differing({ lines }: Tallies): readonly TallyLine[] {
   return lines.filter(({ places }) => {
     const [first, ...others] = Object.values(places);
@@ -118,7 +118,7 @@ export function differing({ lines }: Tallies): readonly TallyLine[] {
   });
 }
 
-/** For people. */
+/** One line of text for the terminal. */
 export function describeLine({ day, partition, places }: TallyLine): string {
   const each = Object.entries(places).map(([place, { rows, rowHash }]) => `${place} ${rows} rows ${rowHash}`);
   return `${day}, ${partition === null ? 'no partition' : `partition ${partition}`}: ${each.join(', ')}`;

@@ -4,13 +4,13 @@ import { type Log, type LogRecord, readRange } from '../../core/log/log.ts';
 import type { TraceSources } from './sources.ts';
 import type { SearchedRange, Trail } from './trail.ts';
 
-/** One partition as it is now. */
+/** Offsets of one partition as it is now. */
 export interface Bounds {
   readonly start: bigint;
   readonly end: bigint;
 }
 
-/** Undefined for a topic that is not there: a release before it, or a processor that was never set up. */
+/** Undefined if the topic does not exist: an earlier release, or a processor that was never set up. */
 export async function boundsOf(log: Log, topic: string, partition: number): Promise<Bounds | undefined> {
   try {
     const [starts, ends] = await Promise.all([log.starts(topic), log.ends(topic)]);
@@ -33,9 +33,9 @@ export interface SearchRange {
 }
 
 export interface RecordFilter {
-  /** The schema to decode values by. */
+  /** Reader schema for the values. */
   readonly reader: object;
-  /** Every record that is wanted has these bytes in its value, so others are passed over undecoded: texts are in Avro as they are. */
+  /** Bytes that every wanted value contains; other records are skipped undecoded. Avro keeps texts unchanged. */
   readonly bytes: readonly Buffer[];
 }
 
@@ -48,8 +48,8 @@ export interface FoundRecord<T> {
 const fetch = { maxWaitMs: 500, maxBytesPerPartition: 1_048_576 };
 
 /**
- * The records of one partition that may be wanted, in offset order; memory is bounded by one fetch. What cannot be decoded is passed over: that is a
- * dead letter, and found as one.
+ * The possibly wanted records of one partition, in offset order. One fetch bounds memory. Undecodable records are skipped, because they are
+ * found as dead letters.
  */
 export async function* find<T>(
   sources: TraceSources,
@@ -92,7 +92,7 @@ export async function* find<T>(
   }
 }
 
-/** The offset of the first record of a partition at or after a time; undefined when nobody can tell. */
+/** The offset of the first record of a partition at or after a time; undefined if it cannot be determined. */
 export async function offsetAt(
   { offsetsAt }: TraceSources,
   topic: string,
@@ -103,7 +103,7 @@ export async function offsetAt(
   try {
     return (await offsetsAt(topic, Number(millis)))[partition];
   } catch (error) {
-    // The reader of the topic says what is the matter with it.
+    // The topic's own reader reports the problem.
     if (error instanceof MillraceError) return undefined;
     throw error;
   }

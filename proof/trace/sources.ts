@@ -5,25 +5,27 @@ import type { Masks } from '../../core/capture/masks.ts';
 import type { Log } from '../../core/log/log.ts';
 import type { CandleSettings } from '../reading/windows.ts';
 
-/** Where a trace looks. Nothing is written anywhere. */
+/** The places that a trace reads. It writes nothing. */
 export interface TraceSources {
   readonly log: Log;
   readonly schemas: Schemas;
   readonly store: ObjectStore;
   readonly bucket: string;
   readonly db: Client;
-  /** The candles that `ohlcv` is configured to make. */
+  /** Settings of the candles that `ohlcv` makes. */
   readonly candles: CandleSettings;
-  /** What leaves Postgres masked. Default: nothing. */
+  /** Columns that leave Postgres masked. Default: none. */
   readonly masks?: Masks;
-  /** By partition, the offset of the first record at or after a time (milliseconds). Without it, derived topics are read from their start. */
+  /**
+   * By partition, the offset of the first record at or after a time (milliseconds). Without it, derived topics are read from their start.
+   */
   readonly offsetsAt?: (topic: string, millis: number) => Promise<readonly bigint[]>;
   readonly onProgress?: (progress: TraceProgress) => void;
   readonly signal?: AbortSignal;
 }
 
 export interface TraceProgress {
-  /** What is being read: a partition, or the archive. */
+  /** The place being read: a partition, or the archive. */
   readonly what: string;
   readonly done: number;
   readonly total: number;

@@ -1,4 +1,6 @@
-/** A row as texts by column, in the canonical form of core/values/rowhash/rowhash.ts: what every store can be brought to, and compared in, exactly. */
+/**
+ * A row as texts by column, in the canonical form of core/values/rowhash/rowhash.ts. Rows of every store convert to it and compare exactly.
+ */
 import { columnsWithLineage, tables } from '../../core/archive/rows/tables.ts';
 import { formatLsn } from '../../core/values/lsn.ts';
 import {
@@ -13,12 +15,12 @@ import type { ArchivedTopic } from '../../schemas/topics.ts';
 
 export type Texts = Readonly<Record<string, string>>;
 
-/** How the canonical form writes null. */
+/** The canonical form of null. */
 export const nothing = canonicalText([{ name: '', type: { kind: 'text' } }], [null]);
 
 export const tradeColumns: readonly TypedColumn[] = tables['cdc.public.trades'].columns;
 
-/** Data and lineage, as the files of every writer have them. */
+/** Data and lineage columns, as in the files of every writer. */
 export function allColumns(topic: ArchivedTopic): readonly TypedColumn[] {
   return columnsWithLineage(tables[topic], 1);
 }
@@ -45,7 +47,7 @@ export function differencesOf(columns: readonly TypedColumn[], is: Texts, should
   });
 }
 
-/** For people and JSON: null as null, instants as ISO 8601, LSNs as Postgres writes them, the rest as it is. */
+/** For terminal and JSON output: null as null, instants as ISO 8601, LSNs in Postgres' notation, all else unchanged. */
 export function shown(columns: readonly TypedColumn[], texts: Texts): Readonly<Record<string, string | null>> {
   return Object.fromEntries(
     columns.map((column) => {

@@ -1,27 +1,25 @@
-/**
- * What was searched and what was found wrong on the way. A trace that finds nothing is worth what it says about where it looked.
- */
+/** The searched places, and the problems found there. A trace without a finding is only as good as its list of searched places. */
 
-/** One place that was looked through. */
+/** One searched place. */
 export interface SearchedRange {
   /** `cdc.public.trades/3`, `market.candles/3`, `archive of cdc.public.trades/3`, `Postgres public.trades`. */
   readonly where: string;
-  /** What of it: offsets `[from, to)`; null where there are none. */
+  /** The searched offsets `[from, to)`; null if the place has none. */
   readonly from: bigint | null;
   readonly to: bigint | null;
-  /** Records or objects that were looked at, and those of them that belong to what was asked for. */
+  /** Records or objects that were read, and those that matched. */
   records: number;
   found: number;
-  /** What limits the search: retention, an option, a time. */
+  /** The limit of the search: retention, an option, a time. */
   readonly note: string | null;
-  /** Retention has deleted what was before. */
+  /** Whether retention has deleted earlier records. */
   readonly cut: boolean;
 }
 
 export interface TraceFinding {
   /**
-   * `difference`: two stores contradict each other, which must not be. `pending`: a later stage has not reached it yet. `gone`: retention has
-   * deleted it, so nobody can tell any more.
+   * `difference`: two stores contradict each other. `pending`: a later stage has not reached it yet. `gone`: retention has deleted it, so
+   * it cannot be determined.
    */
   readonly kind: 'difference' | 'pending' | 'gone';
   readonly what: string;
@@ -54,7 +52,7 @@ export class Trail {
     this.#add('gone', what);
   }
 
-  /** No two stores contradict each other. */
+  /** Whether no two stores contradict each other. */
   get ok(): boolean {
     return this.findings.every(({ kind }) => kind !== 'difference');
   }

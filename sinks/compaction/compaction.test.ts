@@ -216,7 +216,7 @@ describe('a compaction', () => {
     const at = `archive.${trades}.objects`;
     const [record] = harness.manifests.archive.log.records(at);
     const value = record?.value as Buffer;
-    // The log in memory shares the bytes of its records.
+    // The in-memory log hands out its own bytes, so this write changes the stored record.
     value.write(second?.row_hash ?? '', value.indexOf(first?.row_hash ?? ''));
     const { failed } = await harness.compact();
     expect(failed).toMatchObject([

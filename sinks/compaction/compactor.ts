@@ -19,7 +19,7 @@ import { withScratch } from './rewrite/scratch.ts';
 import type { ArchiveSources } from './sources.ts';
 
 export interface CompactionSettings {
-  /** About how many bytes an object is to have. */
+  /** Approximate size of a new object, bytes. */
   readonly targetBytes: number;
 }
 
@@ -29,9 +29,9 @@ export interface CompactorOptions extends ArchiveSources {
   readonly prefix: string;
   /** Epoch of the archive: the cluster id of the log. */
   readonly epoch: string;
-  /** A folder on a disk with room for the files of one partition and day, twice. */
+  /** Folder on a disk with room for the files of one partition and day, twice. */
   readonly scratchDir: string;
-  /** Wall clock, milliseconds since 1970: the timestamp of records, never what is in them. */
+  /** Wall clock, milliseconds since 1970. It sets the timestamp of records and never their value. */
   readonly now: () => number;
   readonly onProgress?: (progress: CompactionProgress) => void;
 }
@@ -39,12 +39,12 @@ export interface CompactorOptions extends ArchiveSources {
 export interface CompactionProgress {
   readonly group: Group;
   readonly step: 'fetching' | 'rewriting' | 'storing';
-  /** Of `total`: objects while they are fetched or stored, else rows. */
+  /** Objects while fetching or storing, rows while rewriting. */
   readonly done: number;
   readonly total: number;
 }
 
-/** What was done with a group. */
+/** The result of one compacted group. */
 export interface Compaction extends Group {
   /** Offset of the plan. */
   readonly plan: bigint;
@@ -53,7 +53,7 @@ export interface Compaction extends Group {
   readonly after: { readonly files: number; readonly bytes: bigint };
 }
 
-/** A group that was left as it is, and why. */
+/** A group that was left unchanged, with the reason. */
 export interface FailedCompaction extends Group {
   readonly plan: bigint;
   readonly error: MillraceError;
@@ -65,18 +65,18 @@ export interface CompactionResult {
 }
 
 /**
- * Replaces objects of complete days by larger ones. There is one owner: opening it fences the one before. Each group is four steps, and who
- * comes after a crash at any point finishes what was begun before it does anything else:
+ * Replaces objects of complete days by larger ones. There is one owner: opening it fences the previous one. Each group takes four steps.
+ * After a crash at any point, the next owner finishes the planned group before it starts another:
  *
- *   1. commit a plan: from here on it is fixed which objects are put together, and how the new ones are called
- *   2. write the new objects to local disk, sorted, and compare what is read back from them with what was read
- *   3. upload them, each only if it is not there yet
- *   4. commit the replacement: from here on the new objects are listed and the old ones are not, at once
+ *   1. commit a plan, which fixes the input objects and the names of the new ones
+ *   2. write the new objects to local disk, sorted, and compare the rows read back with the input rows
+ *   3. upload them, each only if it is absent
+ *   4. commit the replacement: the new objects become listed and the old ones unlisted, atomically
  *
- * Nothing is removed here: readers of the list before have the old objects until nobody can be reading them (see sweep.ts).
+ * Nothing is removed here. Readers of an earlier list keep the old objects for the grace of readers (see sweep.ts).
  */
 export class Compactor implements AsyncDisposable {
-  /** What the owner before had planned and this one has finished. */
+  /** The previous owner's plan, finished at the takeover. */
   readonly resumed: CompactionResult;
   readonly #options: CompactorOptions;
   readonly #records: Records;
@@ -87,7 +87,7 @@ export class Compactor implements AsyncDisposable {
     this.resumed = resumed;
   }
 
-  /** Takes over, and finishes the plan that is there. @throws as `compact` */
+  /** Takes over from the previous owner and finishes its plan. @throws as `compact` */
   static async open(options: CompactorOptions): Promise<Compactor> {
     const { log, schemas } = options;
     const records = await Records.open(log, schemas, options.now);
@@ -102,11 +102,11 @@ export class Compactor implements AsyncDisposable {
   }
 
   /**
-   * Compacts what is due, until nothing is.
+   * Compacts due groups until none is left.
    *
    * @param within days to look at
-   * @throws MillraceError FENCED: another compactor has taken over, and finishes what is planned. COPIES_FULL, and what log and store throw:
-   *   the plan stays, the next owner finishes it.
+   * @throws MillraceError FENCED: another compactor has taken over and finishes the plan. COPIES_FULL, and errors of the log and the store:
+   *   the plan stays, and the next owner finishes it.
    */
   async compact(topics: readonly ArchivedTopic[], within: (day: string) => boolean): Promise<CompactionResult> {
     const run = new Run(this.#options, this.#records);
@@ -132,10 +132,11 @@ export class Compactor implements AsyncDisposable {
   }
 
   /**
-   * Gives up the rows of days: their objects are not listed from here on. It is the objects of this moment that go: since the plan was shown
-   * they may have been compacted.
+   * Expires days: their objects are unlisted. The objects are read again, because a compaction may have replaced them since the plan was
+   * shown.
    *
-   * @param planned only days that are complete still
+   * @param planned a day that is no longer complete is left out
+   * @returns the expired days, with the sums over their objects
    * @throws as `compact`
    */
   async expire(
@@ -159,10 +160,10 @@ export class Compactor implements AsyncDisposable {
   }
 
   /**
-   * Gives up objects that are gone or damaged and that nothing can make again: they are listed no more, and their rows count as lost from here
-   * on. What was replaced meanwhile, or is another object by now, is left alone.
+   * Unlists objects that are gone or damaged and that nothing can produce again. Their rows count as lost. An object that was replaced
+   * meanwhile, or that now has other bytes, is left alone.
    *
-   * @returns what was given up, in the order of the list.
+   * @returns the lost objects, in the order of the list
    * @throws as `compact`
    */
   async giveUp(objects: readonly ListedObject[]): Promise<readonly ListedObject[]> {
@@ -190,7 +191,7 @@ export class Compactor implements AsyncDisposable {
   }
 }
 
-/** What a record says of objects that nothing takes the place of. */
+/** The fields of a record that unlists objects without a replacement. */
 function withoutRows(objects: readonly ListedObject[]) {
   const { rows, bytes, rowHash } = sumOf(objects);
   return { replaced: objects.map(({ key }) => key), rows, bytes, row_hash: rowHash };
@@ -200,7 +201,7 @@ const abandoned = ['ARCHIVE_DAMAGED', 'COMPACTION_FAILED', 'S3_CONFLICT'] as con
 
 const nothing: CompactionResult = { done: [], failed: [] };
 
-/** The four steps. */
+/** The four steps of a group. */
 class Run {
   readonly #options: CompactorOptions;
   readonly #records: Records;
@@ -226,12 +227,12 @@ class Run {
     return this.#finish({ offset, replacement: planned }, group, inputs);
   }
 
-  /** Finishes a plan as it was made, from what was listed then. */
+  /** Finishes a plan unchanged, from the objects that were listed when it was made. */
   async resume(plan: ReplacementRecord): Promise<CompactionResult> {
     const { topic: name, day, partition, schema_id: schemaId, writer_version: writerVersion } = plan.replacement;
     const topic = archivedTopics.find((each) => each === name) as ArchivedTopic;
     const group = { topic, day, partition: partition ?? 0, schemaId, writerVersion };
-    // A newer Millrace planned it, which this one is older than.
+    // A newer Millrace made the plan, and this version cannot write its files.
     if (forms.every(({ version }) => version !== writerVersion)) {
       await this.#abandon(plan, group);
       return nothing;
@@ -243,8 +244,8 @@ class Run {
     try {
       return { done: [await this.#replace(plan, group, inputs)], failed: [] };
     } catch (error) {
-      // Anything else may be cured by time or by an operator, and the plan waits for that. A conflict is with what an older Millrace stored
-      // for this plan, which sorted or cut in another way; the next plan has other names.
+      // Time or an operator may cure any other error, so the plan waits. S3_CONFLICT: an older Millrace stored other bytes for this plan.
+      // The next plan uses other names.
       if (!abandoned.some((code) => isError(error, code))) throw error;
       await this.#abandon(plan, group);
       return { done: [], failed: [{ ...group, plan: plan.offset, error: error as MillraceError }] };

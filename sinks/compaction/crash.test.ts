@@ -28,7 +28,7 @@ function crashAt(at: number, moment: 'before' | 'after'): { readonly witness: Wi
   return state;
 }
 
-/** All that the bucket and the list have in the end. */
+/** The final content of the bucket and the list. */
 async function stateOf(harness: CompactionHarness) {
   const listed = await harness.listed();
   return { keys: harness.manifests.keys(), listed, rows: await harness.rowsOf(listed) };
@@ -56,14 +56,14 @@ describe('a compaction that is killed', () => {
         const { keys, listed, rows: left } = await stateOf(harness);
         expect(left).toEqual(rows);
         expect(listed.map(({ row_hash }) => row_hash)).toEqual(expected.listed.map(({ row_hash }) => row_hash));
-        // Nothing lies about: what a killed one had stored is what the next one lists.
+        // No orphans: the next owner lists the object that the killed one stored.
         expect(keys.filter((key) => planOf(key) !== undefined).sort()).toEqual(listed.map(({ key }) => key).sort());
         expect(keys).toHaveLength(expected.keys.length);
       }
     }
   });
 
-  test('again and again is finished by whoever comes last', async () => {
+  test('again and again is finished by the last owner', async () => {
     await using harness = await small();
     const rows = await harness.rowsOf(await harness.listed());
     for (let at = 1; at <= 10; at++) {
@@ -77,7 +77,7 @@ describe('a compaction that is killed', () => {
     expect(steps.filter((kind) => kind === 'COMPACTED')).toHaveLength(2);
   });
 
-  test('finishes a plan from what was listed when it was made, whatever came since', async () => {
+  test('finishes a plan from the objects listed when it was made, after any later changes', async () => {
     await using harness = await small();
     // The plan, two inputs, then the upload.
     await harness.seen(crashAt(4, 'before').witness, () => harness.compact()).catch(() => undefined);
@@ -90,14 +90,14 @@ describe('a compaction that is killed', () => {
   });
 });
 
-test('a zombie commits nothing: its owner is another, and what it stores is what that one lists', async () => {
+test('a zombie commits nothing, and the objects that it stores are those that the new owner lists', async () => {
   await using harness = await small();
   const rows = await harness.rowsOf(await harness.listed());
   let second: Promise<unknown> | undefined;
   const zombie = harness.seen(
     async (effect, moment) => {
       if (second !== undefined || moment !== 'before' || !effect.startsWith('put ')) return;
-      // It is about to store its object; meanwhile somebody else takes over and does everything.
+      // The first compactor is about to store its object. Meanwhile the second takes over and does everything.
       second = harness.compact();
       await second;
     },
@@ -116,7 +116,7 @@ test('a zombie commits nothing: its owner is another, and what it stores is what
   ).toEqual(listed.map(({ key }) => key).sort());
 });
 
-test('an answer that the log lost is no second compaction', async () => {
+test('a lost answer of the log causes no second compaction', async () => {
   for (const fault of ['abort', 'unknown-committed', 'unknown-aborted'] as const) {
     for (const passing of [0, 1]) {
       await using harness = await small();
@@ -134,7 +134,7 @@ test('an answer that the log lost is no second compaction', async () => {
   }
 });
 
-test('whoever reads the list, or follows the manifests, has each row once: whatever is archived, listed, compacted, killed and removed meanwhile', async () => {
+test('readers of the list and of the manifests have each row once, during any archiving, compaction, kill and removal', async () => {
   const action = fc.oneof(
     {
       weight: 3,
@@ -166,7 +166,7 @@ test('whoever reads the list, or follows the manifests, has each row once: whate
         await harness.archive(of, [`12:00:${String(archived % 60).padStart(2, '0')}`], { partition });
         archived++;
       };
-      /** What readers took a while ago; they read it now. */
+      /** A reader's earlier list, read now. */
       let slow: {
         readonly files: readonly { readonly key: string }[];
         readonly rows: number;
@@ -197,7 +197,7 @@ test('whoever reads the list, or follows the manifests, has each row once: whate
           const witness: Witness = async (effect, moment) => {
             if (busy) return;
             await look();
-            // Late rows of the very day, between the plan and the replacement.
+            // Late rows of the same day, between the plan and the replacement.
             if (late && effect.startsWith('put ')) {
               [late, busy] = [false, true];
               await archive(day, 0);

@@ -1,4 +1,4 @@
-/** Days from manifests and totals from the days: the list itself is what they have to equal, whatever was done before. */
+/** Days read from manifests, and totals read from days, equal the list itself after any history. */
 import { expect, test } from '@jest/globals';
 import { type DayObjects, readDayObjects } from '../../core/archive/listing/day-objects.ts';
 import { readDays } from '../../core/archive/listing/days.ts';
@@ -24,7 +24,7 @@ async function many(): Promise<CompactionHarness> {
   return harness;
 }
 
-/** The log, and from which offset of the objects topic it was read. */
+/** The log, and the offset from which each read of the objects topic began. */
 function watched(log: Log): { readonly log: Log; readonly from: bigint[] } {
   const from: bigint[] = [];
   const fetcher: Log['fetcher'] = () => {
@@ -58,7 +58,7 @@ function plain(objects: Iterable<ListedObject & { readonly dead_letters?: bigint
   return Array.from(objects, ({ dead_letters: _, ...object }) => object);
 }
 
-/** Every way to ask gives what the list itself gives. */
+/** Every query gives the same answer as the list itself. */
 async function expectEqual(harness: CompactionHarness): Promise<void> {
   const { log, schemas } = harness.manifests.archive;
   const listing = await readListing(log, schemas, trades);
@@ -157,11 +157,11 @@ test('a day is read from its manifest, and from the log only what came after', a
   for await (const { objects } of readDayObjects(sources, trades, { days: (day) => day === first })) {
     expect(objects).toHaveLength(3);
   }
-  // The newest record before the end of the manifests is looked up, and no other.
+  // Only the newest record before the end of the manifests is looked up.
   expect(Math.min(...from.map(Number))).toBeGreaterThan(20);
 });
 
-test('a manifest that is gone, altered, or in a bucket that does not answer is made up for by the log', async () => {
+test('the log replaces a manifest that is missing, altered, or in a bucket that does not answer', async () => {
   await using harness = await many();
   await harness.settle();
   const { log, schemas } = harness.manifests.archive;
@@ -190,7 +190,7 @@ test('a step of the manifests that is being published is read whole', async () =
   const whole = await readDays(log, schemas);
   const [end = 0n] = await log.ends('archive.partitions');
   for (let to = end - 1n; to > 0n; to--) {
-    // As the end is told while the records of a transaction arrive one by one.
+    // The end is reported while the records of a transaction arrive one by one.
     const early: Log = Object.create(log, {
       ends: { value: async () => [to] },
       starts: { value: (topic: string) => log.starts(topic) },

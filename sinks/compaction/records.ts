@@ -9,7 +9,7 @@ import type { ArchiveReplacement } from '../../schemas/gen/archive_replacement.t
 import { schemas as contracts } from '../../schemas/gen/index.ts';
 import { valueSubject } from '../../schemas/topics.ts';
 
-/** What a record has in the fields that its kind has no use for. */
+/** Values of the fields that a record's kind does not use. */
 export const blank = Object.freeze({
   plan: null,
   partition: null,
@@ -24,7 +24,7 @@ export const blank = Object.freeze({
   row_hash: formatRowHash(0n),
 });
 
-/** The one writer of archive.replacements: opening it fences the one before. */
+/** The single writer of archive.replacements. Opening it fences the previous one. */
 export class Records implements AsyncDisposable {
   readonly #writer: Writer;
   readonly #encoder: AvroEncoder<ArchiveReplacement>;
@@ -43,7 +43,7 @@ export class Records implements AsyncDisposable {
     return new Records(await log.writer(id), encoder, now);
   }
 
-  /** In one transaction. Returns the offset of the first. @throws as `Writer.transact` */
+  /** Commits the records in one transaction. Returns the offset of the first. @throws as `Writer.transact` */
   async commit(replacements: readonly ArchiveReplacement[]): Promise<bigint> {
     const timestamp = BigInt(Math.floor(this.#now()));
     const records = replacements.map((replacement) => ({

@@ -34,7 +34,7 @@ class TestClock implements Clock {
   }
 }
 
-/** All that can go on without time goes on. */
+/** Runs everything that needs no passing of time. */
 async function settle(): Promise<void> {
   for (let round = 0; round < 5; round++) await once();
 }
@@ -67,7 +67,7 @@ function setUp() {
   return { clock, told, state, breaker, work };
 }
 
-test('a store that works is asked at once, by everybody', async () => {
+test('a working store is called at once by every caller', async () => {
   const { breaker, state, work } = setUp();
   state.down = false;
   expect(await Promise.all([breaker.run(work, never), breaker.run(work, never)])).toEqual(['done', 'done']);
@@ -75,7 +75,7 @@ test('a store that works is asked at once, by everybody', async () => {
   expect(breaker.open).toBe(false);
 });
 
-test('it opens after three failures in a row, and is told of once with the reason', async () => {
+test('it opens after three consecutive failures, and reports the reason once', async () => {
   const { breaker, clock, told, state, work } = setUp();
   const done = breaker.run(work, never);
   await settle();
@@ -107,7 +107,7 @@ test('waits double up to the longest one', async () => {
   await done;
 });
 
-test('while it is open one caller tries and the others wait; its success lets all of them go', async () => {
+test('while it is open one caller tries and the others wait; its success releases all of them', async () => {
   const { breaker, clock, state, work } = setUp();
   const first = breaker.run(work, never);
   await settle();
@@ -135,7 +135,7 @@ test('calls that ran side by side and failed of one outage are one failure', asy
   expect(await Promise.all(calls)).toHaveLength(4);
 });
 
-test('what the store says of single rows is thrown at once, and is an answer', async () => {
+test('an error about single rows is thrown at once, and counts as an answer', async () => {
   const { breaker, clock, told, work } = setUp();
   const ending = new AbortController();
   const first = breaker.run(work, ending.signal).catch((error: unknown) => error);
@@ -153,7 +153,7 @@ test('what the store says of single rows is thrown at once, and is an answer', a
   expect([await refused, told.at(-1)]).toEqual([expect.objectContaining({ code: 'BAD_RECORD' }), 'closed']);
 });
 
-test('who waits gives up when the task ends, with the failure it waited for', async () => {
+test('a waiting caller ends with its task, with the failure that it waited for', async () => {
   const { breaker, clock, state, work } = setUp();
   const ending = new AbortController();
   const waiting = breaker.run(work, ending.signal);

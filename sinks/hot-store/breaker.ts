@@ -3,24 +3,24 @@ import { isError } from '../../core/base/errors.ts';
 
 export interface BreakerOptions {
   readonly clock: Clock;
-  /** Failures in a row after which it opens. Default 3. */
+  /** Consecutive failures after which it opens. Default 3. */
   readonly failures?: number;
-  /** The first wait after a failure, milliseconds; it doubles. Default 250. */
+  /** First wait after a failure, milliseconds. It doubles with each failure. Default 250. */
   readonly firstWaitMs?: number;
-  /** Default 10,000. */
+  /** Longest wait, milliseconds. Default 10,000. */
   readonly longestWaitMs?: number;
-  /** Told when it opens, with the failure that opened it, and when it closes. */
+  /** Called when it opens, with the failure that opened it, and when it closes. */
   readonly onChange?: (open: boolean, error?: unknown) => void;
 }
 
 /**
- * Stands between all tasks of a process and a hot store that may be down. Closed, it lets everything through. After some failures in a row
- * it opens: then one caller at a time tries, after waits that double, and the others wait for what comes of it. The first success closes
- * it and lets all of them go.
+ * A circuit breaker between all tasks of a process and the hot store. Closed, it lets every call through. After several consecutive
+ * failures it opens: one caller at a time tries, after waits that double, and the others wait for its outcome. The first success closes it
+ * and releases all callers.
  *
- * Waiting is the back pressure: a task that waits takes no further records, its queue fills, and fetching for it pauses, while the
- * membership of the group goes on. It waits by the runtime's clock, which no setting of the system's clock makes jump; cockatiel's breaker
- * asks the system's.
+ * The wait is the back pressure: a waiting task takes no records, its queue fills, and its fetches pause, while the group membership
+ * continues. It uses the runtime's clock, because a change of the system clock would distort the waits. cockatiel's breaker uses the system
+ * clock, so it is not used.
  */
 export class Breaker {
   readonly #clock: Clock;
@@ -29,14 +29,14 @@ export class Breaker {
   readonly #longestWaitMs: number;
   readonly #onChange: NonNullable<BreakerOptions['onChange']>;
   #failures = 0;
-  /** Counts outcomes: calls that ran side by side and failed of one cause count as one failure. */
+  /** Counts outcomes. Concurrent calls that fail for one cause count as one failure. */
   #outcomes = 0;
   #open = false;
   #probing = false;
   /** When the next try is due. */
   #dueMs = 0;
   #waitMs: number;
-  /** Wakes whoever waits, at every outcome. */
+  /** Aborted at every outcome, to wake the waiting callers. */
   #outcome = new AbortController();
   #last: unknown;
 
@@ -55,9 +55,9 @@ export class Breaker {
   }
 
   /**
-   * Does the work, again and again until it does not fail with HOT_STORE_UNAVAILABLE.
+   * Runs the work, and repeats it while it fails with HOT_STORE_UNAVAILABLE.
    *
-   * @throws what else the work fails with; and once the signal is aborted, the failure that it would have waited for. While open, an aborted
+   * @throws any other error of the work. Once the signal is aborted, the failure that it would have waited for. While open, an aborted
    *   caller does not try at all.
    */
   async run<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
@@ -69,7 +69,7 @@ export class Breaker {
         this.#succeeded();
         return result;
       } catch (error) {
-        // The store has answered: what it says of this work is not the breaker's.
+        // The store has answered, so an error about this work does not open the breaker.
         if (!isError(error, 'HOT_STORE_UNAVAILABLE')) {
           this.#succeeded();
           throw error;

@@ -202,7 +202,7 @@ describe('an owner that was replaced', () => {
   });
 });
 
-test('whatever fails, in whatever portions, the table is the newest revisions of the topic and each bad record one dead letter', async () => {
+test('after any failures, in any portions, the table has the newest revisions of the topic and each bad record is one dead letter', async () => {
   const record = fc.record({ symbol: fc.constantFrom('A', 'B', 'C'), revision: fc.integer({ min: 1, max: 9 }) });
   const sent = fc.array(fc.oneof({ weight: 6, arbitrary: record }, { weight: 1, arbitrary: fc.constant(null) }), {
     maxLength: 30,
@@ -221,7 +221,7 @@ test('whatever fails, in whatever portions, the table is the newest revisions of
       storeFaults,
       async (records, batchRows, chunk, transactions, stores) => {
         const harness = await Harness.open({ batchRows });
-        // A revision of a key is one value, as a processor's are.
+        // All records of one revision have the same value, as from a processor.
         for (const each of records)
           harness.send(topic, each && candle({ ...each, trade_count: BigInt(each.revision) }));
         harness.fault(topic, ...transactions);

@@ -13,9 +13,9 @@ import { Newest, rowOf } from './row.ts';
 import type { HotStore } from './store.ts';
 
 export interface HotStoreSettings {
-  /** Rows after which they are written. */
+  /** Rows after which a batch is written. */
   readonly batchRows: number;
-  /** Wall time since the first row that waits after which it is written. */
+  /** Wall time since the first waiting row after which a batch is written, milliseconds. */
   readonly flushMs: number;
 }
 
@@ -23,7 +23,7 @@ export interface HotStoreEnvironment {
   readonly name: string;
   readonly table: HotTable;
   readonly store: HotStore;
-  /** One for all tasks that write to the store. */
+  /** Shared by all tasks that write to the store. */
   readonly breaker: Breaker;
   readonly settings: HotStoreSettings;
   readonly decoder: AvroDecoder<object>;
@@ -38,34 +38,33 @@ interface HotStoreRefusal {
   readonly error: MillraceError;
 }
 
-/** Bytes of records after which rows are written, however few they are. */
+/** Bytes of records after which a batch is written, however few its rows. */
 const batchBytes = 4 * 1024 * 1024;
 
 /**
  * Keeps the newest revision of each key of one partition in a table. Two steps, in this order:
  *
- *   1. the newest row of each key goes to the database, which keeps it unless it has that revision or a greater one
- *   2. one Kafka transaction commits the offset, and the dead letters of the range
+ *   1. upsert the newest row of each key; the database keeps its row if that has the same or a greater revision
+ *   2. commit the offset and the dead letters of the range in one Kafka transaction
  *
- * A crash between them makes the next owner write the same rows again, and the guard makes that nothing. So does it with a zombie, an owner
- * that was replaced and does not know it yet: Kafka refuses its step 2, because the transactional id has a newer owner; its step 1 can only
- * bring rows that the new owner brings as well, or that are older than what the table has. No order of writes ends in another table, so
- * the database needs no fence.
+ * After a crash between them, the next owner writes the same rows again, and the guard makes that a no-op. A zombie is an owner that was
+ * replaced and does not know it yet. Kafka refuses its step 2, because the transactional id has a newer owner. Its step 1 brings only rows
+ * that the new owner brings too, or older ones. Every order of writes ends in the same table, so the database needs no fence.
  *
- * While the store is down the task waits in step 1 and takes nothing more. What it holds then is one batch.
+ * While the store is down, the task waits in step 1 and takes no records. It holds at most one batch.
  */
 export class HotStoreHandler implements Handler {
   readonly #own: Ownership;
   readonly #env: HotStoreEnvironment;
   readonly #rows = new Newest();
   #refused: HotStoreRefusal[] = [];
-  /** Everything before is committed. */
+  /** All records before this offset are committed. */
   #committed = 0n;
-  /** Everything before is in `#rows`, in `#refused`, or committed. */
+  /** All records before this offset are in `#rows`, in `#refused`, or committed. */
   #position = 0n;
   #bytes = 0;
   #firstWaitsMs: number | undefined;
-  /** Timestamp of the oldest record that is not committed. */
+  /** Timestamp of the oldest uncommitted record. */
   #oldest: bigint | undefined;
 
   constructor(ownership: Ownership, environment: HotStoreEnvironment) {
@@ -73,7 +72,7 @@ export class HotStoreHandler implements Handler {
     this.#env = environment;
   }
 
-  /** The database is not asked: a partition can be owned while it is down. */
+  /** Does not query the database, so a partition can be owned while the database is down. */
   async open(): Promise<readonly bigint[]> {
     const { committed, start } = this.#own;
     this.#committed = committed?.offset ?? start;
@@ -109,7 +108,7 @@ export class HotStoreHandler implements Handler {
     if (this.#env.now() - this.#firstWaitsMs >= this.#env.settings.flushMs) await this.#flush();
   }
 
-  /** Tries once: if the store is down, the next owner reads what waits again. */
+  /** Tries once. If the store is down, the next owner reads the waiting records again. */
   async close(): Promise<void> {
     await this.#flush();
   }

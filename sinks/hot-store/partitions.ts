@@ -1,9 +1,9 @@
-/** The schema of the hot store: its tables, and a partition per UTC day of event time. */
+/** The schema of the hot store: its tables, each with one partition per UTC day of event time. */
 import type { Client } from 'pg';
 import { MillraceError } from '../../core/base/errors.ts';
 import { type HotColumn, type HotTable, hotSchema, hotTables } from '../../core/hot-store/tables.ts';
 
-/** Two processes that create, or one that creates and one that drops, wait for each other. */
+/** Advisory lock: processes that create or drop partitions wait for each other. */
 const lock = `hashtextextended('millrace.hot-store', 0)`;
 
 export interface Partition {
@@ -12,11 +12,11 @@ export interface Partition {
   readonly day: string;
   readonly name: string;
   readonly bytes: bigint;
-  /** False where a retention was interrupted after detaching it; 'pending' where it was interrupted while detaching. */
+  /** False if a retention was interrupted after the detach; 'pending' if it was interrupted during it. */
   readonly attached: boolean | 'pending';
 }
 
-/** Runs the work in a transaction that is the only one to change the schema. */
+/** Runs the work in a transaction, with the lock on schema changes. */
 export async function changingSchema(client: Client, work: () => Promise<void>): Promise<void> {
   await client.query('BEGIN');
   try {
@@ -30,10 +30,10 @@ export async function changingSchema(client: Client, work: () => Promise<void>):
 }
 
 /**
- * Creates what is missing: the schema, its tables, and columns that our schemas have by now. Repeatable, and without a statement that needs
- * a right where nothing is missing. No publication of ours names them, so none of them is captured.
+ * Creates what is missing: the schema, its tables, and columns that our schemas have gained. Repeatable. If nothing is missing, no
+ * statement needs a right. No publication of ours names the tables, so none of them is captured.
  *
- * @throws MillraceError HOT_STORE_UNAVAILABLE for a column that is there with another type.
+ * @throws MillraceError HOT_STORE_UNAVAILABLE: a column exists with another type.
  */
 export async function prepareSchema(client: Client): Promise<void> {
   await changingSchema(client, async () => {
@@ -67,7 +67,7 @@ async function prepareTable(client: Client, table: HotTable): Promise<void> {
     } else if (type !== column.sqlType) {
       const at = `${hotSchema}.${table.name}.${column.name}`;
       throw new MillraceError('HOT_STORE_UNAVAILABLE', `${at} is ${type} and has to be ${column.sqlType}`, {
-        remedy: 'Alter the column; or drop the table, and have it built anew with `millrace hot-store rebuild`.',
+        remedy: 'Alter the column; or drop the table, and rebuild it with `millrace hot-store rebuild`.',
       });
     }
   }
@@ -78,8 +78,8 @@ function definition({ key }: HotTable, { name, sqlType }: HotColumn): string {
 }
 
 /**
- * Creates the partitions of the days where they are missing. A new one is attached, not created in place: that takes no lock that a reader
- * or a writer of the table waits for.
+ * Creates the missing partitions of the days. A new partition is created apart and then attached, which takes no lock that blocks the
+ * table's readers or writers.
  */
 export async function ensureDays(client: Client, table: HotTable, days: readonly string[]): Promise<void> {
   await changingSchema(client, async () => {
@@ -100,7 +100,7 @@ export async function ensureDays(client: Client, table: HotTable, days: readonly
   });
 }
 
-/** All partitions, oldest first, or those of these names; detached ones included. */
+/** All partitions, or those with these names, oldest first; detached ones included. */
 export async function listPartitions(client: Client, names?: readonly string[]): Promise<readonly Partition[]> {
   const { rows } = await client.query<{ name: string; attached: boolean; pending: boolean; bytes: string }>(
     `SELECT c.relname AS name, c.relispartition AS attached, coalesce(i.inhdetachpending, false) AS pending,
@@ -125,9 +125,7 @@ export async function listPartitions(client: Client, names?: readonly string[]):
   return partitions.sort((a, b) => (`${a.day} ${a.name}` < `${b.day} ${b.name}` ? -1 : 1));
 }
 
-/**
- * Detaches a partition without making readers or writers of the table wait, and drops it. What is interrupted is finished by saying it again.
- */
+/** Detaches a partition without blocking the table's readers or writers, and drops it. After an interruption, call it again. */
 export async function dropPartition(client: Client, { table, name, attached }: Partition): Promise<void> {
   const [parent, partition] = [`${hotSchema}.${table}`, `${hotSchema}.${name}`];
   await client.query(`SELECT pg_advisory_lock(${lock})`);
@@ -144,7 +142,7 @@ export function partitionName(table: HotTable['name'], day: string): string {
   return `${table}_${day.replaceAll('-', '')}`;
 }
 
-/** Of 9999-12-31 it is 10000-01-01, as Postgres writes it. */
+/** For 9999-12-31 it is 10000-01-01, as Postgres writes it. */
 function dayAfter(day: string): string {
   const next = new Date(Date.parse(`${day}T00:00:00Z`) + 86_400_000).toISOString();
   return next.slice(0, next.indexOf('T')).replace(/^\+0*/, '');

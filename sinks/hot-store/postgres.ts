@@ -15,15 +15,15 @@ export interface PostgresHotStoreOptions {
 }
 
 /**
- * The hot store in Postgres. One connection, one statement at a time: a batch is one statement, and a process with many partitions writes
- * them one after the other. It connects when there is something to write, creates what is missing, and after any error but one about
- * rows begins anew with another connection.
+ * The hot store in Postgres. It has one connection and runs one statement at a time. A batch is one statement, and a process with many
+ * partitions writes them one after the other. It connects at the first write and creates what is missing. After any error that is not about
+ * rows it opens a new connection.
  */
 export class PostgresHotStore implements HotStore, AsyncDisposable {
   readonly #options: PostgresHotStoreOptions;
   #client: Client | undefined;
   #last: Promise<unknown> = Promise.resolve();
-  /** Partitions that are known to be there: tables' names and days. */
+  /** Partitions known to exist: table name and day. */
   readonly #days = new Set<string>();
 
   constructor(options: PostgresHotStoreOptions) {
@@ -49,7 +49,7 @@ export class PostgresHotStore implements HotStore, AsyncDisposable {
         try {
           return await this.#write(client, table, rows);
         } catch (error) {
-          // A retention has dropped the partition of a day since it was looked at.
+          // A retention has dropped the partition of a day since the last check.
           if (!isMissingPartition(error) || attempt > 2) throw error;
           this.#days.clear();
         }
@@ -63,7 +63,7 @@ export class PostgresHotStore implements HotStore, AsyncDisposable {
         `the hot store at ${address(this.#options.url)} fails: ${reason}`,
         {
           cause: error,
-          remedy: 'Repair what it says; what waits is written by itself then.',
+          remedy: 'Repair the reported cause; the waiting rows are then written without further action.',
         },
       );
     }
@@ -77,7 +77,8 @@ export class PostgresHotStore implements HotStore, AsyncDisposable {
     client.on('error', () => {
       if (this.#client === client) this.#discard();
     });
-    // The server gives up first. An offset is committed after the row, so the row has to be durable: a default of "off" is not taken.
+    // The server times out first. The offset is committed after the row, so the row must be durable: a server default of "off" is
+    // overridden.
     await client.query(
       `SELECT set_config('statement_timeout', $1, false),
               set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false)`,
@@ -87,7 +88,7 @@ export class PostgresHotStore implements HotStore, AsyncDisposable {
     return client;
   }
 
-  /** Before the batch that needs them. */
+  /** Creates the partitions that a batch needs. */
   async #ensure(client: Client, table: HotTable, rows: readonly HotRow[]): Promise<void> {
     const days = new Set(rows.map(({ day }) => day));
     const missing = [...days].filter((day) => !this.#days.has(`${table.name} ${day}`)).sort();
@@ -96,7 +97,7 @@ export class PostgresHotStore implements HotStore, AsyncDisposable {
     for (const day of missing) this.#days.add(`${table.name} ${day}`);
   }
 
-  /** In halves, until the rows that Postgres will not have are alone. */
+  /** Splits a failing batch in halves until the rows that Postgres refuses are alone. */
   async #write(client: Client, table: HotTable, rows: readonly HotRow[]): Promise<Upserted> {
     try {
       const { rowCount } = await client.query({
@@ -125,7 +126,7 @@ export class PostgresHotStore implements HotStore, AsyncDisposable {
 
 const statements = new Map<string, string>();
 
-/** One array for each column. The guard is in the statement, so that it holds whoever else writes at the same time. */
+/** One array for each column. The guard is in the statement, so it holds with concurrent writers. */
 function upsertOf(table: HotTable): string {
   const known = statements.get(table.name);
   if (known !== undefined) return known;
@@ -147,7 +148,7 @@ function isMissingPartition(error: unknown): boolean {
   return error instanceof DatabaseError && error.code === '23514' && error.routine === 'ExecFindPartition';
 }
 
-/** Data exception, constraint violated, a limit exceeded (a key too long for an index): it would be so again. */
+/** Data exception, violated constraint, or exceeded limit (a key too long for an index): a repetition would fail again. */
 function isAboutRows(error: unknown): error is DatabaseError {
   return error instanceof DatabaseError && /^(22|23|54)/.test(error.code ?? '') && !isMissingPartition(error);
 }

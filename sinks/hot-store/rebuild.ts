@@ -10,27 +10,27 @@ import { changingSchema } from './partitions.ts';
 export interface RebuildOptions {
   readonly log: Log;
   readonly groups: Groups;
-  /** Of the sink. Default hot-store. */
+  /** Name of the sink. Default hot-store. */
   readonly name?: string;
 }
 
 export interface Rereading extends TopicPartition {
   readonly topic: HotTopic;
-  /** The earliest offset that the topic keeps: where it begins again. */
+  /** The earliest offset that the topic keeps: the sink's new position. */
   readonly start: bigint;
   readonly end: bigint;
-  /** Undefined where nothing was committed. */
+  /** Undefined if nothing was committed. */
   readonly committed: bigint | undefined;
 }
 
 export interface RebuildPlan {
   readonly group: string;
-  /** Who has to be stopped first. */
+  /** Members of the group, which have to be stopped first. */
   readonly members: readonly string[];
   readonly partitions: readonly Rereading[];
 }
 
-/** What building the hot store anew would read. Changes nothing. @throws MillraceError KAFKA_UNREACHABLE, TOPIC_MISSING */
+/** The ranges that a rebuild of the hot store would read. Changes nothing. @throws MillraceError KAFKA_UNREACHABLE, TOPIC_MISSING */
 export async function planRebuild({ log, groups, name = 'hot-store' }: RebuildOptions): Promise<RebuildPlan> {
   const group = groupOf(name);
   const partitions: Rereading[] = [];
@@ -49,11 +49,11 @@ export async function planRebuild({ log, groups, name = 'hot-store' }: RebuildOp
 }
 
 /**
- * Empties the tables, then moves the sink to the beginning of its topics. In this order: a sink that was started in between takes the
- * partition, so that its offset is not moved (FENCED), and saying it again finishes what is left. The other way round its first rows
- * would be emptied away.
+ * Empties the tables, then resets the sink to the start of its topics. The order matters. A sink that starts in between takes the
+ * partition, so its offset does not move (FENCED), and a second run finishes the rest. In the other order, the first rows of that sink
+ * would be deleted.
  *
- * @throws MillraceError GROUP_ACTIVE while the sink runs; FENCED when it was started meanwhile.
+ * @throws MillraceError GROUP_ACTIVE: the sink runs. FENCED: the sink was started meanwhile.
  */
 export async function rebuild({ log, groups }: RebuildOptions, plan: RebuildPlan, client: Client): Promise<void> {
   const { group, partitions } = plan;

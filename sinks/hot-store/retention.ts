@@ -3,12 +3,12 @@ import { connectPostgres, type Postgres } from '../../core/base/postgres.ts';
 import { dropPartition, listPartitions, type Partition } from './partitions.ts';
 
 const day = 86_400_000;
-/** A reader that holds a partition for longer makes the run fail; the next one finishes it. */
+/** If a reader holds a partition for longer, the run fails and the next one finishes it. */
 const lockTimeoutMs = 5_000;
-/** A connection that is silent for so long is dead: dropping a table takes no such time. */
+/** A connection without an answer for this long is dead: dropping a table takes less. */
 const answerTimeoutMs = 120_000;
 
-/** Partitions that end before the last `days` days of event time, today included. With 0 days none does. */
+/** Partitions that end before the last `days` days of event time, today included. With 0 none is expired. */
 export function expired(partitions: readonly Partition[], days: number, nowMs: number): readonly Partition[] {
   if (days === 0) return [];
   const first = new Date(nowMs - (days - 1) * day).toISOString().slice(0, 10);
@@ -29,18 +29,18 @@ export async function retentionClient(url: string, signal?: AbortSignal): Promis
 
 export interface RetentionOptions {
   readonly url: string;
-  /** Days that are kept; 0 keeps all. */
+  /** Days to keep; 0 keeps all. */
   readonly days: number;
   readonly clock: Clock;
   readonly signal: AbortSignal;
   readonly onDropped: (partition: Partition) => void;
-  /** A run failed; the next one does what is left. */
+  /** Called when a run fails. The next run does the rest. */
   readonly onError: (error: unknown) => void;
 }
 
 const everyMs = 3_600_000;
 
-/** Drops what is expired, now and every hour, until the signal is aborted. */
+/** Drops expired partitions now and every hour, until the signal is aborted. */
 export async function keepRetention(options: RetentionOptions): Promise<void> {
   const { url, days, clock, signal, onDropped, onError } = options;
   while (days > 0 && !signal.aborted) {

@@ -5,18 +5,18 @@ import type { LogRecord } from '../../core/log/log.ts';
 
 /** A record as a row of its table. */
 export interface HotRow {
-  /** The same for the same primary key. */
+  /** Equal for equal primary keys. */
   readonly key: string;
   readonly revision: number;
-  /** UTC day of its event time, YYYY-MM-DD: its partition. */
+  /** UTC day of its event time, YYYY-MM-DD, which is its partition. */
   readonly day: string;
-  /** One for each column of the table, in their order. */
+  /** One value for each column of the table, in order. */
   readonly values: readonly (string | null)[];
-  /** Where it came from. */
+  /** The record that the row was made from. */
   readonly record: LogRecord;
 }
 
-/** @throws MillraceError of a dead letter for a record that is no row. The decoder has its schema. */
+/** Needs a decoder that has the record's schema. @throws MillraceError of a dead letter: the record is no row */
 export function rowOf(table: HotTable, record: LogRecord, decoder: AvroDecoder<object>): HotRow {
   if (record.unreadable !== undefined) throw record.unreadable;
   if (record.value === null) throw new MillraceError('BAD_RECORD', 'the record has no value');
@@ -26,14 +26,14 @@ export function rowOf(table: HotTable, record: LogRecord, decoder: AvroDecoder<o
   let day = '';
   for (const [i, { name }] of table.columns.entries()) {
     const text = values[i] ?? '';
-    // No text contains U+0000.
+    // Separator: no Postgres text contains U+0000.
     if (table.key.includes(name)) key += `${text}\0`;
     if (name === table.eventTime) day = text.slice(0, 10);
   }
   return { key, day, revision: table.revision(value), values, record };
 }
 
-/** The newest row of each key. Of equal revisions the first stays, as in the table. */
+/** The newest row of each key. For equal revisions the first stays, as in the table. */
 export class Newest {
   readonly #rows = new Map<string, HotRow>();
 
@@ -46,7 +46,7 @@ export class Newest {
     if (known === undefined || row.revision > known.revision) this.#rows.set(row.key, row);
   }
 
-  /** In the order of keys: two writers of the same rows lock them in the same order. */
+  /** In key order: two writers of the same rows take the locks in the same order. */
   rows(): readonly HotRow[] {
     return [...this.#rows.values()].sort((a, b) => (a.key < b.key ? -1 : 1));
   }

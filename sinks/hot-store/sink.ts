@@ -1,4 +1,4 @@
-/** The hot store: the newest revisions of market.candles, market.anomalies and market.features in tables. */
+/** The hot store: newest revisions of market.candles, market.anomalies and market.features, as tables. */
 import { AvroDecoder } from '../../core/avro/decoder.ts';
 import { AvroEncoder } from '../../core/avro/encoder.ts';
 import type { Schemas } from '../../core/avro/schemas.ts';
@@ -18,7 +18,7 @@ export interface HotStoreSinkOptions {
   readonly store: HotStore;
   readonly settings: HotStoreSettings;
   readonly metrics: Metrics;
-  /** Told when the store stops taking rows, with the reason, and when it takes them again. */
+  /** Called when the store stops taking rows, with the reason, and when it takes them again. */
   readonly onBreaker?: (open: boolean, error?: unknown) => void;
   readonly clock?: Clock;
 }

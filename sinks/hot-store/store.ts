@@ -9,21 +9,19 @@ export interface RefusedRow {
 }
 
 export interface Upserted {
-  /** Rows that are new, or newer than what was there. */
+  /** Rows that were inserted, or that replaced an older revision. */
   readonly changed: number;
   readonly refused: readonly RefusedRow[];
 }
 
-/**
- * Where the newest revision of each key is kept. Not its job: waiting for better times, and knowing what was written before.
- */
+/** Keeps the newest revision of each key. Not its job: waiting while the database is down, and remembering earlier writes. */
 export interface HotStore {
   /**
-   * Keeps each row unless a row of its key with the same or a greater revision is there: so repeating a call, or calls in another order,
-   * end in the same table. When it returns the rows are durable. After an error any of them may be there.
+   * Writes each row unless the table has its key with the same or a greater revision. So repeated or reordered calls end in the same table.
+   * On return the rows are durable. After an error, any of them may be written.
    *
    * @param rows one per key
-   * @throws MillraceError HOT_STORE_UNAVAILABLE: try again later; anything about single rows is in the answer instead.
+   * @throws MillraceError HOT_STORE_UNAVAILABLE: try again later. Errors about single rows are in the result instead.
    */
   upsert(table: HotTable, rows: readonly HotRow[]): Promise<Upserted>;
 }

@@ -5,12 +5,14 @@ import { nextRecords } from './next-records.ts';
 
 /** A consumer group and the topic it reads. */
 export interface StageReader {
-  /** Processor or sink. */
+  /** A processor or a sink. */
   readonly name: string;
   readonly topic: string;
 }
 
-/** Stages of readers by archived topic, upstream first. An archive has passed a point of the log when each stage has, one after the other. */
+/**
+ * Stages of readers by archived topic, upstream first. The archive has passed a point of the log when every stage has passed it in turn.
+ */
 export const pipelineStages: Readonly<Record<ArchivedTopic, readonly (readonly StageReader[])[]>> = {
   'cdc.public.trades': [[{ name: 'parquet', topic: 'cdc.public.trades' }]],
   'cdc.public.instruments': [[{ name: 'parquet', topic: 'cdc.public.instruments' }]],
@@ -28,19 +30,19 @@ export const pipelineStages: Readonly<Record<ArchivedTopic, readonly (readonly S
 interface Pending {
   readonly logTime: bigint;
   readonly stage: number;
-  /** Of the stage's topics as they were when the stage before was past the log time: what comes later is later. */
+  /** Ends of the stage's topics, read when the previous stage had passed the log time. Later records do not count. */
   readonly ends: readonly (readonly bigint[])[];
 }
 
 /**
- * The log time that the archive of each topic has passed: everything that was committed before it is in listed objects or dead letters.
- * Log time is what heartbeat rows say, and nothing else, so where the capture stands still no day is ever complete. A quiet partition has
- * passed a heartbeat when there is nothing left to read before it.
+ * The log time that the archive of each topic has passed: everything committed before it is in listed objects or dead letters. Only
+ * heartbeat rows advance log time, so no day becomes complete while the capture stands still. A quiet partition has passed a heartbeat when
+ * no record before it is left to read.
  */
 export class ArchiveProgress {
   readonly #log: Log;
   readonly #signal: AbortSignal;
-  /** Microseconds. */
+  /** Log time, microseconds. */
   #newest: bigint | undefined;
   readonly #passed = new Map<ArchivedTopic, bigint>();
   readonly #pending = new Map<ArchivedTopic, Pending>();
@@ -55,17 +57,17 @@ export class ArchiveProgress {
     return this.#newest;
   }
 
-  /** A heartbeat was read: what was committed in Postgres before it is in the log by now. */
+  /** Called for each heartbeat read: all that Postgres committed before it is in the log by now. */
   beat(logTime: bigint): void {
     if (this.#newest === undefined || logTime > this.#newest) this.#newest = logTime;
   }
 
-  /** Microseconds; undefined as long as none is known. */
+  /** Log time that the topic's archive has passed, microseconds; undefined while unknown. */
   of(topic: ArchivedTopic): bigint | undefined {
     return this.#passed.get(topic);
   }
 
-  /** Asks how far the readers are. */
+  /** Asks for the readers' positions and advances the passed log time. */
   async advance(topic: ArchivedTopic): Promise<void> {
     const stages = pipelineStages[topic];
     let pending = this.#pending.get(topic) ?? (await this.#begin(topic));

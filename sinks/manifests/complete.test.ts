@@ -54,7 +54,7 @@ describe('a day is complete', () => {
     expect(await state(harness)).toBe('COMPLETE');
   });
 
-  test('although ever more comes after the heartbeat', async () => {
+  test('although more records keep arriving after the heartbeat', async () => {
     const harness = await listed();
     const owner = await harness.own();
     harness.send('2023-11-13');
@@ -91,7 +91,7 @@ describe('a day is complete', () => {
     expect(harness.bytes(manifests)).toBeDefined();
     const marks = (): number => harness.keys().filter((key) => key.startsWith(`cluster-1/${candles}/`)).length;
     expect(marks()).toBe(0);
-    // ohlcv takes the trade, and publishes a candle, which the sink has yet to archive.
+    // ohlcv takes the trade and publishes a candle that the sink has not archived yet.
     const writer = await log.writer('ohlcv');
     log.append({ topic: candles, partition: 0, key: null, value: Buffer.from([0]), timestamp: 0n });
     const group = (name: string, topic: string, offset: bigint) => ({
@@ -167,7 +167,7 @@ describe('the cold-storage lag', () => {
     expect(await lag(harness)).toBe(0);
   });
 
-  test('is no longer told by who has lost the task', async () => {
+  test('is no longer reported by an owner that has lost the task', async () => {
     const harness = await ManifestHarness.open();
     const owner = await harness.own();
     await owner.step();
@@ -193,7 +193,7 @@ const anyStep: fc.Arbitrary<Step> = fc.oneof(
   }),
 );
 
-test('whatever is listed and whatever crashes, manifests are numbered without a gap, only grow, and end with exactly what is listed', async () => {
+test('after any lists and crashes, manifests are numbered without a gap, only grow, and end with exactly the listed objects', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(anyStep, { maxLength: 12 }), async (steps) => {
       const harness = await ManifestHarness.open();

@@ -21,9 +21,9 @@ import { byDay, type DayChanges, TopicDays } from './topic-days.ts';
 import { DayWriter } from './writer.ts';
 
 export interface ManifestSettings {
-  /** Wall time between two steps of a topic; longer after a step that wrote more than `filesPerInterval` files. */
+  /** Wall time between two steps of a topic, milliseconds. Longer after a step that wrote more than `filesPerInterval` files. */
   readonly intervalMs: number;
-  /** How far log time has to be past the end of a day before the day is complete. */
+  /** A day is complete when log time has passed its end by this much, milliseconds. */
   readonly watermarkDelayMs: number;
 }
 
@@ -37,29 +37,30 @@ export interface ManifestEnvironment {
   readonly encoder: AvroEncoder<ArchivePartition>;
   readonly metrics: Metrics;
   readonly taskMetrics: TaskMetrics;
-  /** Wall clock in milliseconds: when to take a step, never what is in it. */
+  /** Wall clock in milliseconds. It decides when a step runs and never what it writes. */
   readonly now: () => number;
 }
 
-/** Most object records, and days, of one step: what is in memory at once, and one transaction. */
+/** Most object records, and most days, of one step. It bounds memory and the size of a transaction. */
 const recordsPerStep = 5_000;
 const daysPerStep = 500;
-/** Replaced keys after which a step takes no further day: a compaction of many days while nobody wrote manifests. */
+/** Replaced keys after which a step takes no further day. It matters after a compaction of many days without a manifest in between. */
 const keysPerStep = 100_000;
-/** Days that are written side by side, each with one manifest in memory. */
+/** Days that are written concurrently, each with one manifest in memory. */
 const concurrency = 4;
-/** A manifest lists the whole day, so days with many files are written less often: this many files an interval. */
+/** Files that may be written per interval. A manifest lists the whole day, so days with many files are written less often. */
 const filesPerInterval = 1_000;
 
 /**
- * Keeps the manifests of all archived topics. It owns `archive.partitions`, whose records are its state, and reads the objects topics
- * whole: a day has objects of every partition. A step of a topic is three, and a crash after any of them makes the next owner do the same:
+ * Keeps the manifests of all archived topics. It owns `archive.partitions`, whose records are its state. It reads all partitions of the
+ * objects topics, because a day has objects of every partition. A step of a topic has three parts. After a crash in any of them, the next
+ * owner does the same step again:
  *
- *   1. commit the plan as metadata of the offset: which object records it takes, and up to where days are complete
- *   2. write the manifest of each day that got objects, then the `_SUCCESS` object of each day that is complete now
- *   3. commit how these days stand, and with it the positions, and drop the plan, in one transaction
+ *   1. commit the plan as metadata of the offset: the object records that it takes, and the time up to which days are complete
+ *   2. write the manifest of each day with new objects, then the `_SUCCESS` object of each newly complete day
+ *   3. commit the new state of these days, and with it the positions, and drop the plan, in one transaction
  *
- * Nothing is in memory only: how the days stand is read back when the task is taken over.
+ * No state is in memory only: a takeover reads the state of the days back.
  */
 export class ManifestHandler implements Handler {
   readonly #env: ManifestEnvironment;
@@ -67,10 +68,10 @@ export class ManifestHandler implements Handler {
   readonly #passed: ArchiveProgress;
   readonly #writer: DayWriter;
   readonly #topics = new Map<ArchivedTopic, TopicDays>();
-  /** When the next step of a topic is due. */
+  /** Time at which the next step of a topic is due, milliseconds. */
   readonly #dueMs = new Map<ArchivedTopic, number>();
   #measuredMs: number | undefined;
-  /** In the task's own topic. */
+  /** Position in the task's own topic. */
   #position = 0n;
 
   constructor(ownership: Ownership, environment: ManifestEnvironment) {
@@ -97,7 +98,7 @@ export class ManifestHandler implements Handler {
     for (const topic of archivedTopics) {
       this.#topics.set(topic, new TopicDays(topic, await log.starts(objectsTopic(topic)), days));
     }
-    // The metadata is that of the last commit, whatever the offset is: nothing but the task's own records is read here.
+    // The metadata is that of the last commit, at any offset, because the task reads only its own records here.
     const plan = parsePlan(committed?.metadata ?? '');
     this.#position = (await log.ends(daysTopic))[0] ?? 0n;
     if (plan !== undefined) await this.#finish(plan, ...(await this.#take(plan)));
@@ -106,7 +107,7 @@ export class ManifestHandler implements Handler {
     return [this.#position];
   }
 
-  /** Its own records. */
+  /** Skips the records of its own topic, which it wrote itself. */
   async process(fetched: Fetched): Promise<void> {
     this.#position = fetched.next;
   }
@@ -142,13 +143,13 @@ export class ManifestHandler implements Handler {
     }
   }
 
-  /** Steps until everything is taken that was listed when the last one began. Returns how many files were written into manifests. */
+  /** Repeats steps until they have taken all objects that were listed at the start. Returns the number of files written into manifests. */
   async #step(days: TopicDays): Promise<number> {
     const { topic } = days;
-    // In this order: what the archive has passed is listed before the ends that are asked for next.
+    // Progress first, then ends: all that the archive has passed is listed before those ends.
     await this.#passed.advance(topic);
     let files = 0;
-    // A day is complete when an interval has brought nothing for it: while history is loaded, days are not opened and closed all the time.
+    // A day is complete only after an interval without new objects. So loading history does not open and close days all the time.
     let quiet = true;
     for (;;) {
       const { objects, taken, more, ...range } = await this.#next(days);
@@ -177,12 +178,12 @@ export class ManifestHandler implements Handler {
   }
 
   /**
-   * What a step takes from where the last one ended, at most so much that memory and a transaction hold it. Replacements come when all
-   * object records are taken that were there before them: so what they replace is known.
+   * The next step's input, bounded by memory and the size of a transaction. Replacements follow after all object records that were there
+   * before them, so the objects that they replace are known.
    */
   async #next(days: TopicDays): Promise<ObjectBatch & Pick<ManifestPlan, 'ends' | 'replacements' | 'time'>> {
     const { log, signal } = this.#own;
-    // In this order: what is replaced before this end is listed before the ends that are asked for next.
+    // Replacements first, then ends: all that was replaced before this end is listed before those ends.
     const replaced = await endOfReplacements(log);
     const to = await log.ends(objectsTopic(days.topic));
     const ends = to.map((_, partition) => days.positions[partition] ?? 0n);
@@ -211,7 +212,7 @@ export class ManifestHandler implements Handler {
     let keys = 0;
     for await (const { offset, replacement } of this.#replacements(days.topic, range)) {
       const isFull = touched.size >= daysPerStep || keys >= keysPerStep;
-      // Never within a day: its mark must not tell of a half.
+      // Never splits a day, because its mark must cover all its replacements.
       if (isFull && !touched.has(replacement.day)) {
         return { objects, replacements: offset, taken, ends: to, time, more: true };
       }
@@ -222,7 +223,7 @@ export class ManifestHandler implements Handler {
     return { objects, replacements: replaced, taken, ends: to, time, more: false };
   }
 
-  /** What a planned step takes. */
+  /** Reads the input of a planned step. */
   async #take({
     topic,
     ends,
@@ -237,7 +238,7 @@ export class ManifestHandler implements Handler {
     return [objects, taken];
   }
 
-  /** All of a day that its manifest takes into account. */
+  /** All changes of a day that its manifest covers. */
   async #recall({ topic, day, covers, replacements }: ArchivePartition): Promise<DayChanges> {
     const own = topic as ArchivedTopic;
     const starts = await this.#own.log.starts(objectsTopic(own));
@@ -255,7 +256,7 @@ export class ManifestHandler implements Handler {
     return found;
   }
 
-  /** Replacements of one topic, or of one day of it; without plans, which change nothing. */
+  /** Replacements of one topic, or of one of its days. Plans are left out, because they change nothing. */
   #replacements(topic: ArchivedTopic, range: { readonly from: bigint; readonly to: bigint }, day?: string) {
     const { log, signal } = this.#own;
     return readReplacements(
@@ -281,7 +282,7 @@ export class ManifestHandler implements Handler {
     return objects;
   }
 
-  /** Steps 2 and 3. Returns how many files were written into manifests. */
+  /** Steps 2 and 3. Returns the number of files written into manifests. */
   async #finish(
     plan: ManifestPlan,
     objects: readonly ArchiveObject[],
@@ -322,7 +323,7 @@ export class ManifestHandler implements Handler {
     }
   }
 
-  /** How old the oldest record is that is not in a listed object: read from the log, so also of partitions that no sink has taken. */
+  /** Measures the age of the oldest record without a listed object. It reads the log, so partitions without a sink are covered too. */
   async #measure(topic: ArchivedTopic): Promise<void> {
     const { log, signal } = this.#own;
     await using fetcher = log.fetcher();
@@ -354,6 +355,6 @@ export class ManifestHandler implements Handler {
 interface ObjectBatch {
   readonly objects: readonly ArchiveObject[];
   readonly taken: readonly ArchiveReplacement[];
-  /** There is more to take. */
+  /** Whether more input is left. */
   readonly more: boolean;
 }

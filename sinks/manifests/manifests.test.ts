@@ -13,11 +13,11 @@ const day = '2013-11-25';
 const other = '2013-11-26';
 const folder = `cluster-1/_manifest/${trades}/${day}`;
 const success = `cluster-1/${trades}/year=2013/month=11/day=25/_SUCCESS.json`;
-/** Log time long after the days. */
+/** Log time long after the days of the tests. */
 const later = '2023-11-14T00:00:00Z';
 
 describe('a manifest', () => {
-  test('lists every object of its day as its record tells, and what they come to', async () => {
+  test('lists every object of its day as in its record, and their sums', async () => {
     const harness = await ManifestHarness.open({ partitions: 2 });
     harness.send(day, 1);
     await harness.archive.run(trades, { partition: 1 });
@@ -64,7 +64,7 @@ describe('a manifest', () => {
     expect(await harness.history(day)).toEqual(['OPEN 1 1', 'OPEN 1 2']);
   });
 
-  test('is not written where nothing is new', async () => {
+  test('is not written without a new object', async () => {
     const harness = await ManifestHarness.open();
     await harness.list(day);
     await harness.run();
@@ -170,7 +170,7 @@ const before: StoreFault = { kind: 'before', error: lost() };
 const after: StoreFault = { kind: 'after', error: lost() };
 
 describe('a crash of the manifests', () => {
-  /** A step that writes two manifests and marks a day: transactions plan, done; four uploads. */
+  /** A step that writes two manifests and marks a day: two transactions (plan, done) and four uploads. */
   async function prepared(): Promise<ManifestHarness> {
     const harness = await ManifestHarness.open();
     await harness.list(day, other);
@@ -179,14 +179,14 @@ describe('a crash of the manifests', () => {
     return harness;
   }
 
-  /** What is in the bucket after the step that is interrupted elsewhere. */
+  /** Files in the bucket after an uninterrupted step, to compare with. */
   async function uninterrupted(): Promise<ReadonlyMap<string, string>> {
     const whole = await prepared();
     await whole.run(later);
     return whole.written();
   }
 
-  test('nowhere: what the others are compared with', async () => {
+  test('nowhere: the reference for the others', async () => {
     const harness = await prepared();
     await harness.run(later);
     expect(await harness.history(day)).toEqual(['OPEN 1 1', 'COMPLETE 1 1']);
@@ -232,7 +232,7 @@ describe('a crash of the manifests', () => {
     ['at the last commit, which is lost,', (harness) => armed(harness, 'unknown-aborted')],
   ];
 
-  test.each(places)('%s leaves what was planned, although more was listed meanwhile', async (_where, crash) => {
+  test.each(places)('%s leaves the planned result, although more was listed meanwhile', async (_where, crash) => {
     const harness = await prepared();
     const owner = await harness.own();
     crash(harness);
@@ -245,7 +245,7 @@ describe('a crash of the manifests', () => {
     expect(await harness.history(day)).toEqual(['OPEN 1 1', 'COMPLETE 1 1', 'REOPENED 2 2']);
   });
 
-  test('of an owner that lives on as a zombie changes nothing: what it still uploads is what was planned', async () => {
+  test('of an owner that lives on as a zombie changes nothing: its uploads are the planned ones', async () => {
     const whole = await uninterrupted();
     const harness = await prepared();
     const zombie = await harness.own();
@@ -283,7 +283,7 @@ describe('a crash of the manifests', () => {
   });
 });
 
-test('a mark of success is beside the objects and says what its manifest comes to', async () => {
+test('a mark of success is beside the objects and has the sums of its manifest', async () => {
   const harness = await ManifestHarness.open();
   await harness.list(day, day);
   await harness.run();

@@ -1,13 +1,17 @@
 import type { Fetcher, Log, LogRecord, TopicPartition } from '../../core/log/log.ts';
 
-/** How long a fetch that brings nothing is taken for "an open transaction is in the way", which is not waited for. */
+/** A fetch that returns nothing for this long is taken as blocked by an open transaction. The reader does not wait for that. */
 const patienceMs = 250;
 
-/** What a reader of a partition has before it: its next record; nothing but transaction markers; or what is not committed yet. */
+/**
+ * The state of a reader in a partition: its next record; 'nothing' if only transaction markers are left; 'uncommitted' if an open
+ * transaction blocks it.
+ */
 export type NextRecord = LogRecord | 'nothing' | 'uncommitted';
 
 /**
- * What a group has yet to read of each partition, below the given ends. Offsets alone would not tell: transaction markers take some, too.
+ * The next record that a group has to read in each partition, below the given ends. Offsets alone are not enough, because transaction
+ * markers take offsets too.
  *
  * @param ends by partition
  */

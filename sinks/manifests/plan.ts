@@ -2,18 +2,22 @@ import { MillraceError } from '../../core/base/errors.ts';
 import { type ArchivedTopic, archivedTopics } from '../../schemas/topics.ts';
 
 /**
- * A planned step of one topic's manifests: which object records it takes, and up to where days are complete. It decides every byte that
- * is written, so it is committed before the first of them, as metadata of the task's offset, until the step is done.
+ * A planned step of one topic's manifests: the object records that it takes, and the time up to which days are complete. It decides every
+ * byte that is written. So it is committed before the first write, as metadata of the task's offset, until the step is done.
  */
 export interface ManifestPlan {
   readonly topic: ArchivedTopic;
-  /** By partition of the objects topic: first offset after what is taken. */
+  /** First offset after the taken records, by partition of the objects topic. */
   readonly ends: readonly bigint[];
-  /** First offset of archive.replacements after what is taken. Everything that is replaced before it is in object records before `ends`. */
+  /**
+   * First offset of archive.replacements after the taken ones. All objects that were replaced before it have their records before `ends`.
+   */
   readonly replacements: bigint;
-  /** Log time that the archive of every partition has passed, and that less the watermark delay; microseconds. Undefined when none is known. */
+  /**
+   * Log time that the archive of every partition has passed, and the same less the watermark delay; microseconds. Undefined while unknown.
+   */
   readonly complete: { readonly passed: bigint; readonly through: bigint } | undefined;
-  /** Timestamp of what is published, milliseconds. */
+  /** Timestamp of the published records, milliseconds. */
   readonly time: bigint;
 }
 
@@ -30,7 +34,7 @@ export function formatPlan({ topic, ends, replacements, complete, time }: Manife
   });
 }
 
-/** The planned step, or undefined for an offset without one. @throws MillraceError CUT_UNREADABLE */
+/** Reads the planned step; undefined for an offset without one. @throws MillraceError CUT_UNREADABLE */
 export function parsePlan(metadata: string): ManifestPlan | undefined {
   if (metadata === '') return undefined;
   try {

@@ -26,19 +26,19 @@ export interface DayRepairOptions {
   readonly signal: AbortSignal;
 }
 
-/** The newest manifest of a day, or the mark of its success, that the bucket does not have as it was committed. */
+/** A day's newest manifest or mark of success that the bucket lacks, or has with other bytes than were committed. */
 export interface DayFinding {
   readonly key: string;
   readonly state: 'missing' | 'damaged';
-  /** What it has to be. */
+  /** The committed bytes. */
   readonly bytes: Buffer;
 }
 
 /**
- * Compares the newest manifest and mark of each day with what archive.partitions says of them. Earlier ones are not looked at: the newest
- * lists the whole day. Changes nothing.
+ * Compares each day's newest manifest and mark with archive.partitions. The newest manifest lists the whole day, so earlier ones are not
+ * checked. Changes nothing.
  *
- * @throws MillraceError REPAIR_IMPOSSIBLE: the log does not give a manifest that is gone; KAFKA_UNREACHABLE, S3_….
+ * @throws MillraceError REPAIR_IMPOSSIBLE: the log cannot produce a missing manifest. KAFKA_UNREACHABLE, S3_….
  */
 export async function examineDays(
   options: DayRepairOptions,
@@ -63,7 +63,7 @@ export async function examineDays(
   return findings;
 }
 
-/** Puts it back. One that is good meanwhile is left as it is. */
+/** Writes the file. A file that is correct by now is left unchanged. */
 export async function repairDay(options: DayRepairOptions, { key, bytes }: DayFinding): Promise<void> {
   const { store, signal } = options;
   const stored = await store.get(key, signal);
@@ -72,7 +72,7 @@ export async function repairDay(options: DayRepairOptions, { key, bytes }: DayFi
   await putDayFile(options, key, bytes);
 }
 
-/** The bytes of a committed manifest, from the records that it covers. */
+/** Builds the bytes of a committed manifest from the records that it covers. */
 async function manifestOf({ log, schemas, signal }: DayRepairOptions, day: ArchivePartition): Promise<Buffer> {
   const topic = day.topic as ArchivedTopic;
   const { epoch, manifest: number, covers, replacements, manifest_key: key } = day;

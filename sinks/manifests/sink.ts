@@ -1,4 +1,4 @@
-/** Manifests and complete days: what the objects topics list, as files in the bucket and as records in archive.partitions. */
+/** Manifests and complete days: the lists of the objects topics, as files in the bucket and as records in archive.partitions. */
 
 import { normalPrefix } from '../../core/archive/keys.ts';
 import { daysTopic } from '../../core/archive/listing/days.ts';
@@ -17,7 +17,7 @@ export interface ManifestSinkOptions {
   readonly schemas: Schemas;
   readonly store: ObjectStore;
   readonly settings: ManifestSettings;
-  /** That of the Parquet sink. */
+  /** Prefix of the Parquet sink. */
   readonly prefix: string;
   /** Epoch of the archive: the cluster id of the log. */
   readonly epoch: string;
@@ -28,7 +28,7 @@ export interface ManifestSinkOptions {
 
 export interface ManifestSink {
   readonly name: 'manifests';
-  /** The one partition of it makes one task of all manifests. */
+  /** Its single partition makes one task of all manifests. */
   readonly topic: typeof daysTopic;
   readonly handler: HandlerFactory;
 }

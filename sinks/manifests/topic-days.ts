@@ -4,18 +4,18 @@ import type { ArchivePartition } from '../../schemas/gen/archive_partition.ts';
 import type { ArchiveReplacement } from '../../schemas/gen/archive_replacement.ts';
 import type { ArchivedTopic } from '../../schemas/topics.ts';
 
-/** Most days that one step completes: it is one transaction. */
+/** Most days that one step completes, since a step is one transaction. */
 const daysPerStep = 500;
 
-/** The days of one topic as they are committed, and what of its object records they take into account. */
+/** The committed days of one topic, and the positions up to which they cover its object records. */
 export class TopicDays {
   readonly topic: ArchivedTopic;
   readonly #days = new Map<string, ArchivePartition>();
-  /** Names of days that more rows are expected of. */
+  /** Days that are not complete. */
   readonly #open = new Set<string>();
-  /** By partition of the objects topic: everything before is in manifests. */
+  /** Positions in the objects topic, by partition: manifests cover all records before them. */
   #positions: readonly bigint[];
-  /** Of archive.replacements: everything of this topic before is in manifests. */
+  /** Position in archive.replacements: manifests cover all of this topic's records before it. */
   #replacements = 0n;
 
   /** @param starts of the objects topic, by partition */
@@ -33,7 +33,7 @@ export class TopicDays {
     return this.#replacements;
   }
 
-  /** Up to here no replacement is of this topic, so that nobody reads them again. */
+  /** Skips replacements before `end`, none of which is of this topic, so that they are not read again. */
   passReplacements(end: bigint): void {
     if (end > this.#replacements) this.#replacements = end;
   }
@@ -42,14 +42,14 @@ export class TopicDays {
     return this.#days.get(day);
   }
 
-  /** How many days are in each state. */
+  /** Number of days in each state. */
   count(): Readonly<Record<ArchivePartition['state'], number>> {
     const counts = { OPEN: 0, COMPLETE: 0, REOPENED: 0, EXPIRED: 0 };
     for (const { state } of this.#days.values()) counts[state]++;
     return counts;
   }
 
-  /** What the newest manifests of all days list. */
+  /** Files and bytes in the newest manifests of all days. */
   totals(): { readonly files: bigint; readonly bytes: bigint } {
     let [files, bytes] = [0n, 0n];
     for (const day of this.#days.values()) [files, bytes] = [files + day.files, bytes + day.bytes];
@@ -57,16 +57,16 @@ export class TopicDays {
   }
 
   /**
-   * The days that are complete now, the oldest first: those that ended by `through`, and got no object in this step.
+   * The newly complete days, oldest first: they ended by `through` and got no object in this step.
    *
-   * @param through microseconds
+   * @param through log time, microseconds
    */
   due(through: bigint, touched: ReadonlyMap<string, unknown>): readonly ArchivePartition[] {
     const due = [...this.#open].filter((name) => !touched.has(name) && endOf(name) <= through).sort();
     return due.slice(0, daysPerStep).map((name) => this.#days.get(name) as ArchivePartition);
   }
 
-  /** A step is committed. */
+  /** Called after a step's commit, with the days as committed. */
   committed(days: readonly ArchivePartition[]): void {
     for (const day of days) this.#set(day);
   }
@@ -84,13 +84,13 @@ export class TopicDays {
   }
 }
 
-/** What a step brings for a day. */
+/** The changes that a step brings to a day. */
 export interface DayChanges {
   readonly objects: readonly ArchiveObject[];
   readonly replacements: readonly ArchiveReplacement[];
 }
 
-/** By day, in order. */
+/** Changes by day, in order. */
 export function byDay(
   objects: readonly ArchiveObject[],
   replacements: readonly ArchiveReplacement[],

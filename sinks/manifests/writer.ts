@@ -28,19 +28,19 @@ export interface DayWriterOptions {
   readonly prefix: string;
   readonly epoch: string;
   readonly signal: AbortSignal;
-  /** What the log has of the day before the offsets that a manifest covers. */
+  /** The day's changes in the log before the offsets that its manifest covers. */
   readonly recall: (day: ArchivePartition) => Promise<DayChanges>;
-  /** Keys that were replaced in a day, as far as a step goes. */
+  /** Keys of a day that were replaced before `end`. */
   readonly replacedIn: (topic: ArchivedTopic, day: string, end: bigint) => Promise<ReadonlySet<string>>;
-  /** Told of an object that is listed already. */
+  /** Called for an object that is listed already. */
   readonly onRepeated: (key: string) => void;
 }
 
 /**
- * Writes what the bucket has of a day beside its objects. Everything is a function of its arguments, so that who does it again writes the
- * same, and each object is created only if it is not there.
+ * Writes a day's manifests and marks into the bucket. Everything is a function of the arguments, so a repetition writes the same bytes.
+ * Each file is created only if it is absent.
  *
- * @throws MillraceError S3_CONFLICT: something else is there; what `ObjectStore` throws.
+ * @throws MillraceError S3_CONFLICT: other bytes are stored under the key. Errors of `ObjectStore`.
  */
 export class DayWriter {
   readonly #options: DayWriterOptions;
@@ -50,8 +50,8 @@ export class DayWriter {
   }
 
   /**
-   * The next manifest of a day: the one before, with what the step brings. A complete day of which nothing but files was replaced stays
-   * complete, with a mark of its own; one that has lost rows is reopened, as by late ones. Returns how the day stands then.
+   * Writes the next manifest of a day: the previous one with the step's changes. A complete day with only replaced files stays complete and
+   * gets a new mark. A day that has lost rows is reopened, as after late rows. Returns the day's new state.
    */
   async list(
     topic: ArchivedTopic,
@@ -88,7 +88,7 @@ export class DayWriter {
     return listed.state === 'COMPLETE' ? this.complete(listed, before?.passed ?? 0n) : listed;
   }
 
-  /** Marks a day as complete. Returns how it stands then. */
+  /** Marks a day as complete. Returns its new state. */
   async complete(before: ArchivePartition, passed: bigint): Promise<ArchivePartition> {
     const { prefix } = this.#options;
     const key = successKey({ prefix, ...before }, before.revision);
@@ -97,7 +97,7 @@ export class DayWriter {
     return day;
   }
 
-  /** The files of a committed manifest. One that is gone is made again from the log. */
+  /** The files of a committed manifest. A missing manifest is rebuilt from the log. */
   async #filesOf(day: ArchivePartition): Promise<readonly ManifestFile[]> {
     const stored = await this.#options.store.get(day.manifest_key, this.#options.signal);
     if (stored !== undefined && sha256Of(stored.bytes) === day.manifest_sha256)
@@ -109,7 +109,7 @@ export class DayWriter {
     if (sha256Of(bytes) !== day.manifest_sha256) {
       throw new MillraceError(
         'S3_CONFLICT',
-        `${day.manifest_key} is not what was committed, nor does the log make it`,
+        `${day.manifest_key} differs from the committed manifest, and the log cannot produce it`,
         {
           remedy: 'see runbooks/errors/S3_CONFLICT.md',
         },
@@ -119,7 +119,10 @@ export class DayWriter {
     return files;
   }
 
-  /** A record that the sink wrote a second time lists nothing again that was replaced meanwhile. Only a day that was revised, or lost rows, can have been. */
+  /**
+   * Removes objects that were replaced meanwhile: a record that the sink wrote twice must not list them again. Only a day that was revised,
+   * or that lost rows, can have such objects.
+   */
   async #notReplaced(
     topic: ArchivedTopic,
     before: ArchivePartition | undefined,
@@ -137,20 +140,23 @@ export class DayWriter {
   }
 }
 
-/** Stores a manifest or a mark of success, unless it is there. Returns the SHA-256. @throws as `putOnce` */
+/** Stores a manifest or a mark of success if it is absent. Returns the SHA-256. @throws as `putOnce` */
 export async function putDayFile(
   { store, signal }: Pick<DayWriterOptions, 'store' | 'signal'>,
   key: string,
   bytes: Buffer,
 ): Promise<string> {
   const sha256 = sha256Of(bytes);
-  // Its own digest as content: only equal bytes are the same.
+  // The content's identity is its own digest: only equal bytes are the same.
   const content = { digest: sha256 };
   await putOnce(store, { key, bytes, sha256, content, build: `manifest/${manifestFormat}` }, signal);
   return sha256;
 }
 
-/** State and revision of a day with its next manifest. Each revision has one mark of success, so another manifest of a complete day is another. */
+/**
+ * State and revision of a day with its next manifest. Each revision has one mark of success, so a new manifest of a complete day increments
+ * the revision.
+ */
 function standing(
   before: ArchivePartition | undefined,
   hasNew: boolean,

@@ -28,7 +28,7 @@ function send(harness: Harness, steps: readonly Step[], from = 0): void {
   }
 }
 
-/** Each offset once: in a listed object, or a dead letter; nothing in the store that is not listed. */
+/** Each offset exactly once, in a listed object or a dead letter, and no unlisted object in the store. */
 async function expectExactlyOnce(harness: Harness, steps: readonly Step[]): Promise<void> {
   const listed = await harness.listed(topic);
   const offsets: bigint[] = [];
@@ -48,7 +48,7 @@ async function expectExactlyOnce(harness: Harness, steps: readonly Step[]): Prom
   const dead = (await harness.dead()).map(({ origin }) => origin.offset);
   expect(dead.sort(ascending)).toEqual(of('poison', 'tombstone'));
   expect([...harness.memory.objects.keys()].sort()).toEqual(listed.map(({ key }) => key).sort());
-  // The cuts tile the log; what follows the last one is told by the committed offset.
+  // The cuts tile the log. The committed offset covers the records after the last cut.
   const cuts = [...new Map(listed.map((object) => [object.from_offset, object])).values()];
   for (const [i, { from_offset }] of cuts.entries()) expect(from_offset).toBe(cuts[i - 1]?.to_offset ?? 0n);
   const since = cuts.at(-1)?.to_offset ?? 0n;
@@ -101,7 +101,7 @@ describe('a crash of the Parquet sink', () => {
       send(harness, steps);
       const owner = await harness.own(topic);
       await owner.drain();
-      // The cut passes, the second transaction does not.
+      // The first transaction (the cut) succeeds, the second fails.
       const upload = harness.memory.putIfAbsent.bind(harness.memory);
       let armed = true;
       harness.memory.putIfAbsent = async (...call) => {
@@ -208,7 +208,7 @@ describe('a crash of the Parquet sink', () => {
     );
   });
 
-  test('anywhere keeps the planned cut, whatever arrives before the next owner', async () => {
+  test('anywhere keeps the planned cut, with any records that arrive before the next owner', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(step, { minLength: 2, maxLength: 24 }),

@@ -1,17 +1,17 @@
 import { isOffset, parseUnlisted, type Unlisted, unlistedFields, unreadable } from '../../core/archive/unlisted.ts';
 
 /**
- * A planned object boundary: what is between the committed offset and `end` becomes objects, exactly so, whoever writes them. It is the
+ * A planned object boundary. The records between the committed offset and `end` become exactly these objects, by any owner. It is the
  * metadata of the committed offset until the objects are listed.
  */
 export interface Cut {
   /** First offset after the cut. */
   readonly end: bigint;
-  /** Newest schema id in the range; 0 when none of its records could be read. */
+  /** Newest schema id in the range; 0 if none of its records can be read. */
   readonly schemaId: number;
-  /** See writer.ts: it decides the bytes. */
+  /** The version of the writer, which decides the bytes; see writer.ts. */
   readonly writerVersion: number;
-  /** What is in the objects' range, too. */
+  /** Earlier committed records without an object, which belong to the range of the new objects. */
   readonly unlisted?: Unlisted | undefined;
 }
 
@@ -27,7 +27,7 @@ export function formatCut(cut: Cut): string {
   });
 }
 
-/** The planned cut, or undefined for an offset without one. @throws MillraceError CUT_UNREADABLE */
+/** Reads the planned cut; undefined for an offset without one. @throws MillraceError CUT_UNREADABLE */
 export function parseCut(metadata: string, writerVersions: readonly number[]): Cut | undefined {
   if (metadata === '') return undefined;
   const unlisted = parseUnlisted(metadata);

@@ -1,4 +1,4 @@
-/** What an archived object is when the source table changes under the sink. */
+/** Archived objects while the source table changes. */
 import { describe, expect, test } from '@jest/globals';
 import { queryParquet, type Row } from '../../core/archive/fixtures/read.ts';
 import { AvroEncoder } from '../../core/avro/encoder.ts';
@@ -10,7 +10,7 @@ import { Harness, trade } from './fixtures/harness.ts';
 const topic = 'cdc.public.trades';
 const optional = (name: string, type: unknown): object => ({ name, type: ['null', type], default: null });
 
-/** The source table in one of its states: registered as Debezium registers it, so later states have greater schema ids. */
+/** The source table in one of its states. Schemas are registered as by Debezium, so later states have greater schema ids. */
 async function table(harness: Harness, ...added: object[]): Promise<(row?: object, over?: object) => void> {
   return tableOf(harness, tradeFields, added);
 }
@@ -144,7 +144,7 @@ describe('a cut over a change of the source table', () => {
     expect(JSON.parse(footer['millrace.avro_schema'] ?? '')).toEqual(await harness.schemas.byId(newest));
   });
 
-  test('has columns by its own range alone: what was read before changes nothing', async () => {
+  test('has columns by its own range alone: records that were read before change nothing', async () => {
     const make = async (...cuts: number[]) => {
       const harness = await Harness.open();
       const states = [await table(harness, optional('fee', 'long')), await table(harness)];
@@ -157,7 +157,7 @@ describe('a cut over a change of the source table', () => {
     expect(await make(1, 1)).toBe(await make(0, 1));
   });
 
-  test('that was planned is made byte for byte by the next owner, whatever the table is by then', async () => {
+  test('that was planned is made byte for byte by the next owner, after any change of the table', async () => {
     const harness = await Harness.open();
     const [narrow, wide] = [await table(harness), await table(harness, optional('fee', 'long'))];
     narrow();

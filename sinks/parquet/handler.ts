@@ -36,17 +36,17 @@ import type { Mutex } from './mutex.ts';
 export interface ParquetSettings {
   /** Records after which a cut is due. */
   readonly flushSize: number;
-  /** Milliseconds between the timestamps of the first buffered record and of one that is cut off from it. Default 0: never. */
+  /** A record cuts when its timestamp is this much later than the first buffered one, milliseconds. Default 0: never. */
   readonly rotateIntervalMs?: number;
   /** Buffered bytes after which a cut is due. */
   readonly flushBytes: number;
-  /** Wall time since the first buffered record after which a cut is due. */
+  /** Wall time since the first buffered record after which a cut is due, milliseconds. */
   readonly flushMs: number;
-  /** Bytes that all partitions of the sink buffer together before the larger ones cut early. */
+  /** Bytes buffered by all partitions of the sink together, beyond which the larger ones cut early. */
   readonly bufferBytes: number;
-  /** Uploads of one cut at a time. Default 4. */
+  /** Concurrent uploads of one cut. Default 4. */
   readonly uploads?: number;
-  /** An orderly end cuts what is buffered. Default false: the next owner reads it again. */
+  /** Whether an orderly close cuts the buffered records. Default false: the next owner reads them again. */
   readonly flushOnClose?: boolean;
 }
 
@@ -60,7 +60,7 @@ export interface ParquetEnvironment {
   readonly prefix: string;
   readonly epoch: string;
   readonly decoder: TableDecoder;
-  /** What new cuts are written as; planned ones are finished as they were planned. */
+  /** Form of new cuts. A planned cut is finished in its own form. */
   readonly form: Form;
   readonly objectEncoder: AvroEncoder<ArchiveObject>;
   readonly deadEncoder: AvroEncoder<DeadLetter>;
@@ -68,30 +68,30 @@ export interface ParquetEnvironment {
   readonly taskMetrics: TaskMetrics;
   readonly now: () => number;
   readonly budget: Budget;
-  /** Partitions build their objects one after the other, so that memory is bounded by one cut. */
+  /** Partitions build their objects one after the other, so one cut bounds memory. */
   readonly mutex: Mutex;
 }
 
 const rebuildFetch = { maxWaitMs: 250, maxBytesPerPartition: 512 * 1024 };
 
 /**
- * Archives one partition: buffers its records, and from time to time cuts. A cut is three steps, and a crash after any of them makes the
- * next owner do the same again:
+ * Archives one partition: it buffers records and cuts them into objects. A cut takes three steps. After a crash in any of them, the next
+ * owner does the same again:
  *
- *   1. commit the cut as metadata of the old offset: from here on it is fixed what the objects are
- *   2. upload an object per day, each only if it is not there yet
- *   3. commit the cut's end, the object records and the dead letters, in one transaction: from here on the objects are visible
+ *   1. commit the cut as metadata of the old offset, which fixes the objects
+ *   2. upload one object per day, each only if it is absent
+ *   3. commit the cut's end, the object records and the dead letters in one transaction, which makes the objects visible
  *
- * Nothing is in memory only: what is buffered and not committed is read again.
+ * No state is in memory only: buffered records without a commit are read again.
  */
 export class ParquetHandler implements Handler {
   readonly #env: ParquetEnvironment;
   readonly #own: Ownership;
   readonly #id: string;
   readonly #buffer = new RecordBuffer();
-  /** Everything before is committed. */
+  /** All records before this offset are committed. */
   #committed = 0n;
-  /** Everything before is in the buffer or committed. */
+  /** All records before this offset are in the buffer or committed. */
   #position = 0n;
   #firstBufferedMs: number | undefined;
   #unlisted: Unlisted | undefined;
@@ -102,7 +102,7 @@ export class ParquetHandler implements Handler {
     const id = partitionId(ownership);
     const { budget } = environment;
     this.#id = id;
-    // Without `this`: the signal outlives many handlers while retries go on, and would keep all their buffers.
+    // Captures no `this`: the signal outlives many handlers during retries, and would keep all their buffers alive.
     ownership.signal.addEventListener('abort', () => budget.set(id, 0), { once: true });
   }
 
@@ -116,13 +116,13 @@ export class ParquetHandler implements Handler {
     );
     this.#unlisted = parseUnlisted(committed?.metadata ?? '');
     const listed = await listedUpTo(log, schemas, table.topic, partition, signal);
-    // Records that are committed and in no object begin where the newest object ends.
+    // Committed records without an object begin where the newest object ends.
     const since = this.#unlisted?.since ?? committed?.offset;
     const passed = listed !== undefined && isPassed(listed, since, start);
     this.#committed = positionIn(this.#own, name, passed ? since : listed, since);
     this.#position = this.#committed;
     if (cut !== undefined) await this.#resume(cut);
-    this.#showOldest(); // nothing waits: 0 is a statement, no series would be an alarm
+    this.#showOldest(); // nothing waits: 0 is a value, a missing series would raise an alert
     this.#env.taskMetrics.takenOver((this.#env.now() - startedMs) / 1000);
     return [this.#position];
   }
@@ -161,7 +161,7 @@ export class ParquetHandler implements Handler {
     return rotateIntervalMs > 0 && first !== undefined && timestamp - first >= BigInt(rotateIntervalMs);
   }
 
-  /** Finishes the cut that the previous owner planned, as it was planned. */
+  /** Finishes the previous owner's planned cut unchanged. */
   async #resume(cut: Cut): Promise<void> {
     const { topic, partition, log, signal } = this.#own;
     const range = { topic, partition, from: this.#committed, to: cut.end };
@@ -184,7 +184,7 @@ export class ParquetHandler implements Handler {
     const built = await this.#build(form);
     const { schemaId } = built;
     const cut = { end: this.#position, schemaId, writerVersion: form.version, unlisted: this.#unlisted };
-    // Without objects there is nothing that a second try could make differently.
+    // Without objects, a retry has nothing that it could do differently.
     if (built.objects.length > 0) {
       await this.#transact({ records: [], offsets: this.#offsets(this.#committed, formatCut(cut)) });
     }

@@ -2,7 +2,7 @@
 export class Mutex {
   #last: Promise<unknown> = Promise.resolve();
 
-  /** Runs `work` alone. @throws what `work` throws, or the signal's reason if it is aborted while waiting. */
+  /** Runs `work` alone. @throws any error of `work`, or the signal's reason if it is aborted while waiting */
   async run<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
     const turn = this.#last.then(() => {
       signal.throwIfAborted();

@@ -101,7 +101,7 @@ describe('the archive, when the offsets of its group have expired,', () => {
     harness.send(topic, Buffer.from([0, 0, 0]));
     harness.log.appendMarker(at);
     await harness.run(topic);
-    // Committed beyond the newest object: no stop.
+    // The committed offset is past the newest object: no stop.
     await harness.run(topic);
     harness.log.forget(group);
     await restore();

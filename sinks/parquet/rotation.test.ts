@@ -101,7 +101,7 @@ describe('a cut is due', () => {
     expect(harness.log.transactions).toHaveLength(transactions.length);
   });
 
-  test('before a record that is so much younger than the first one of the buffer, whatever the clock says', async () => {
+  test('before a record that is so much younger than the first one of the buffer, independent of the clock', async () => {
     const harness = await Harness.open({ settings: { rotateIntervalMs: 1_000 } });
     for (const ms of [0n, 999n, 500n, 1_000n, 1_999n, 7_000n]) harness.send(topic, trade(), 0, 1_700_000_000_000n + ms);
     const owner = await harness.own(topic);
@@ -124,7 +124,7 @@ describe('a cut is due', () => {
     expect(await harness.listed(topic)).toMatchObject([{ partition: 0, rows: 6n }]);
   });
 
-  test('no longer because of a partition that belongs to somebody else now', async () => {
+  test('no longer because of a partition that another owner has now', async () => {
     const harness = await Harness.open({ partitions: 2, settings: { bufferBytes: 700 } });
     const stop = new AbortController();
     const gone = await harness.own(topic, 1, stop.signal);
@@ -149,7 +149,7 @@ describe('a cut is due', () => {
   });
 });
 
-test('while an upload hangs, what is fetched is not taken, so that fetching pauses; then it goes on', async () => {
+test('while an upload hangs, fetched records are not taken, so that fetching pauses; then it continues', async () => {
   const harness = await Harness.open({ settings: { flushSize: 2 } });
   fill(harness, 4);
   const upload = harness.memory.putIfAbsent.bind(harness.memory);
@@ -216,7 +216,7 @@ test('a record of an unreadable batch is a dead letter, and the objects of its c
   expect(await harness.listed(topic)).toMatchObject([{ rows: 1n, to_offset: 2n, dead_letters: 1n }]);
 });
 
-test('what waits longest for the archive is a metric, and none waits after a cut', async () => {
+test('the record that waits longest for the archive is a metric, and none waits after a cut', async () => {
   const harness = await Harness.open();
   harness.send(topic, trade(), 0, 1_699_999_999_000n);
   const owner = await harness.own(topic);
@@ -236,7 +236,7 @@ describe('a planned cut', () => {
     expect(parseCut('', [1])).toBeUndefined();
   });
 
-  test('keeps what is committed before it and in no object', () => {
+  test('keeps the records that are committed before it and in no object', () => {
     const unlisted = { since: 2n ** 61n, deadLetters: 3 };
     expect(parseCut(formatCut({ ...cut, unlisted }), [1])).toEqual({ ...cut, unlisted });
     expect(parseUnlisted(formatCut({ ...cut, unlisted }))).toEqual(unlisted);
@@ -298,7 +298,7 @@ describe('the budget', () => {
   });
 });
 
-test('a cut without a row is in the range of the next object, dead letters included, whoever is the owner then', async () => {
+test('a cut without a row is in the range of the next object, dead letters included, under any owner', async () => {
   const harness = await Harness.open();
   const flush = async () => {
     const owner = await harness.own(topic);

@@ -1,4 +1,4 @@
-/** The Parquet archive: the archived topics (schemas/topics.ts) to date-partitioned objects in S3. */
+/** The Parquet archive: the archived topics (schemas/topics.ts) as date-partitioned objects in S3. */
 
 import { normalPrefix } from '../../core/archive/keys.ts';
 import { tables } from '../../core/archive/rows/tables.ts';
@@ -23,15 +23,15 @@ export interface ParquetSinkOptions {
   readonly schemas: Schemas;
   readonly store: ObjectStore;
   readonly settings: ParquetSettings & {
-    /** Put before every key. Default nothing. */
+    /** Prefix of every key. Default none. */
     readonly topicsDir?: string;
-    /** Topics of changes whose rows carry the row before the change, too. Default none. */
+    /** Topics whose rows also carry the row before the change. Default none. */
     readonly changeLogTopics?: readonly string[];
   };
-  /** Epoch of the archive: the cluster id of the log. Another log never overwrites what this one made. */
+  /** Epoch of the archive: the cluster id of the log. Another log never overwrites objects of this one. */
   readonly epoch: string;
   readonly metrics: Metrics;
-  /** Wall clock in milliseconds: when to cut, never what is in a cut. Default `wallClock`, which no setting of the clock makes jump. */
+  /** Wall clock in milliseconds. It decides when to cut and never what is in a cut. Default `wallClock`, which is monotonic. */
   readonly now?: () => number;
 }
 

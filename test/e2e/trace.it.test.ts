@@ -187,7 +187,7 @@ describe('a row is followed', () => {
     expect(text.trimEnd().split('\n').at(-1)).toBe('✓ Postgres, log, candles and archive agree, 0 differences');
     const nowhere = await home.cli('trace', 'trades', venue, symbol, 'never');
     expect(nowhere.code).toBe(1);
-    expect(nowhere.output).toContain('it is nowhere');
+    expect(nowhere.output).toContain('not found');
     expect(nowhere.output).toMatch(/cdc\.public\.trades\/\d +offsets 0–\d+ +0 of \d+/);
     const unknown = await home.cli('trace', 'instruments', venue, symbol);
     expect([unknown.code, unknown.errors]).toEqual([1, expect.stringContaining('instruments cannot be traced')]);
@@ -238,7 +238,7 @@ describe('back from', () => {
       expect([revision, each.input?.different]).toEqual([revision, []]);
     }
     const command = await home.cli('trace', 'candle', venue, symbol, '5m', `${day}T12:10:00Z`);
-    expect(command.output).toContain('✓ a recompute from its trades gives the same candle, 0 differences');
+    expect(command.output).toContain('✓ a recomputation from its trades gives the same candle, 0 differences');
   });
 });
 

@@ -327,5 +327,5 @@ test('a trace of the object says that it is lost, and is no difference', async (
   const sources = { log, schemas, store, bucket: 'b' } as unknown as Parameters<typeof traceObject>[0];
   const { listed, ok, findings } = await traceObject(sources, name as Parameters<typeof traceObject>[1]);
   expect([listed, ok]).toEqual([null, true]);
-  expect(JSON.stringify(findings)).toContain('its rows were given up');
+  expect(JSON.stringify(findings)).toContain('its rows are lost');
 });

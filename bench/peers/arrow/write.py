@@ -1,8 +1,8 @@
-"""pyarrow at the work of the archive's sink. Each call prints what one round took, as JSON.
+"""pyarrow doing the work of the archive's sink. Each call prints the cost of one round as JSON.
 
-usage: write.py rows FOLDER ROUNDS      the rows of FOLDER/*.parquet, which are in memory as Arrow columns, to Parquet
-       write.py changes FOLDER ROUNDS   Debezium envelopes from their Avro bytes (FOLDER/schema.json, FOLDER/changes.bin: each with its
-                                        length before it, four bytes, big endian) to the same rows, and to Parquet
+usage: write.py rows FOLDER ROUNDS      writes the rows of FOLDER/*.parquet from Arrow columns in memory to Parquet
+       write.py changes FOLDER ROUNDS   decodes Debezium envelopes from Avro (FOLDER/schema.json; FOLDER/changes.bin, each after its length in
+                                        four bytes, big endian) to the same rows, and writes them to Parquet
 """
 
 import glob
@@ -70,7 +70,7 @@ def changes_of(folder):
         made = {name: [] for name in columns}
         fields = list(columns)[:9]
         for offset, change in enumerate(changes):
-            # The first five bytes say which schema it is.
+            # The first five bytes are the schema id.
             envelope = fastavro.schemaless_reader(io.BytesIO(change[5:]), schema)
             row = envelope["after"] or envelope["before"]
             source = envelope["source"]

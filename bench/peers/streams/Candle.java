@@ -14,7 +14,7 @@ final class Candle {
   BigInteger volume = BigInteger.ZERO, notional = BigInteger.ZERO;
   long count, fromOffset, toOffset, fromLsn, toLsn;
 
-  /** In any order of calls the same candle: by (event time, venue sequence, trade id). */
+  /** The same candle for every order of calls: ordered by (event time, venue sequence, trade id). */
   Candle add(Trade trade) {
     if (count == 0) {
       fromOffset = trade.offset;

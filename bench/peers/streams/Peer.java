@@ -44,8 +44,8 @@ import org.apache.kafka.streams.kstream.Windowed;
 import org.apache.kafka.streams.state.Stores;
 
 /**
- * One-minute candles of Debezium's trade changes with Kafka Streams, each window emitted once, when it closes: what a JVM team would
- * write in place of Millrace's ohlcv. Runs until it is killed.
+ * One-minute candles of Debezium's trade changes with Kafka Streams, each window emitted once, when it closes. It is the
+ * usual JVM alternative to Millrace's ohlcv. Runs until it is killed.
  *
  * Arguments are name=value: brokers, registry, input, output, application, threads, guarantee, candle (full or simple), store (memory or
  * rocksdb), state, and the files and ids of the schemas: reader, key, value, keyId, valueId.

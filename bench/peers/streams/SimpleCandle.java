@@ -4,7 +4,7 @@ import org.apache.kafka.common.serialization.Serde;
 import org.apache.kafka.common.serialization.Serdes;
 import org.apache.kafka.common.serialization.Serializer;
 
-/** The least that is called a candle: prices, volume and count in arrival order, 48 bytes. */
+/** A minimal candle: prices, volume and count in arrival order, 48 bytes. */
 final class SimpleCandle {
   long open, high, low, close, volume, count;
 

@@ -14,7 +14,7 @@ import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.common.serialization.Deserializer;
 import org.apache.kafka.streams.processor.TimestampExtractor;
 
-/** What a candle needs of a captured trade. Prices and sizes unscaled at scale 8, times in microseconds. */
+/** The fields of a captured trade that a candle needs. Prices and sizes unscaled at scale 8, times in microseconds. */
 final class Trade {
   String op;
   String id;
@@ -27,12 +27,12 @@ final class Trade {
   long lsn;
   long offset;
 
-  /** Reads the registry's wire format by a narrow reader schema: all other fields are skipped. Resolved once per writer schema. */
+  /** Decodes the registry's wire format with a narrow reader schema, and skips all other fields. Resolved once per writer schema. */
   static final class Reader implements Deserializer<Trade> {
     private final Schema narrow;
     private final IntFunction<Schema> writers;
     private final Map<Integer, GenericDatumReader<GenericRecord>> readers = new ConcurrentHashMap<>();
-    /** All threads share one reader; what is reused from record to record is each thread's own. */
+    /** All threads share one reader. Objects reused between records belong to one thread. */
     private final ThreadLocal<Reused> reused = ThreadLocal.withInitial(Reused::new);
 
     private static final class Reused {
@@ -83,7 +83,7 @@ final class Trade {
     }
   }
 
-  /** Event time. It is also where a record's offset is at hand. */
+  /** Returns the event time, and stores the record's offset, which is available here. */
   static final class EventTime implements TimestampExtractor {
     @Override
     public long extract(ConsumerRecord<Object, Object> record, long partitionTime) {

@@ -1,4 +1,4 @@
-/** `millrace archive connector`: what a configuration of Kafka Connect's S3 sink is here. */
+/** `millrace archive connector`: translates a configuration of Kafka Connect's S3 sink. */
 import type { Command } from 'commander';
 import { readConnector } from '../../settings/config.ts';
 import { environmentName } from '../../settings/environment.ts';
@@ -8,9 +8,9 @@ export function register(group: Command): void {
   group
     .command('connector')
     .description(
-      "show what the configuration of Kafka Connect's S3 sink becomes here, setting by setting; nothing is changed",
+      "translate a configuration of Kafka Connect's S3 sink to Millrace, setting by setting; changes nothing",
     )
-    .argument('<file>', "the connector's JSON, as Connect's API takes it or answers it")
+    .argument('<file>', "the connector's JSON, in the format of Connect's API")
     .option('--json', 'print JSON')
     .action((file: string, options: { readonly json?: boolean }) => {
       const { taken } = readConnector(file);
@@ -23,7 +23,7 @@ export function register(group: Command): void {
         taken.map(({ setting, value, becomes, note }) => [setting, value, becomes ?? '–', note]),
       );
       process.stdout.write(`
-Take it over with ${environmentName(['parquet', 'connector'])}=${file}; what is set in the environment wins over it.
+Use it with ${environmentName(['parquet', 'connector'])}=${file}; other environment variables take precedence.
 `);
     });
 }

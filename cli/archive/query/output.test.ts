@@ -7,7 +7,7 @@ import { notes } from './sql.ts';
 
 class Sink extends Writable {
   text = '';
-  /** What was not written yet when more was wanted. */
+  /** Chunks written so far. */
   taken = 0;
 
   constructor() {
@@ -60,7 +60,7 @@ describe('a result', () => {
     );
   });
 
-  test('as CSV: null is nothing, an empty text is quoted', async () => {
+  test('as CSV: null is an empty cell, an empty text is quoted', async () => {
     expect((await print(sample(), 'csv')).text).toBe(
       'symbol,price\nBTC-USD,850.12000000\n"",\n"a,""b""\n\u001b[2J",-1.00000000\n',
     );
@@ -101,7 +101,7 @@ describe('a result', () => {
     },
   );
 
-  test('that is long is written while it comes, and waits for a slow reader', async () => {
+  test('that is long is written as it arrives, and waits for a slow reader', async () => {
     let produced = 0;
     const out = new Sink();
     let ahead = 0;
@@ -139,7 +139,7 @@ describe('the notes on standard error', () => {
     expect(notes('', { columns }, printed, files, {})[1]).toContain('mean is binary floating point');
   });
 
-  test('tell that some days alone may not have the last word on a trade', () => {
+  test('tell that an update may have moved a trade to another day', () => {
     const sql = 'SELECT * FROM Trades_Now';
     expect(notes(sql, { columns: [] }, printed, files, { day: '2013-11-25' })).toHaveLength(2);
     expect(notes(sql, { columns: [] }, printed, files, {})).toHaveLength(1);

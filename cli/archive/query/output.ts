@@ -1,4 +1,4 @@
-/** Prints a query's rows while they come: as a table, as CSV or as JSON. */
+/** Prints a query's rows as they arrive: as a table, CSV or JSON. */
 import { once } from 'node:events';
 import type { Writable } from 'node:stream';
 import type { QueryResult, QueryValue, ResultColumn } from '../../../core/archive/reading/query.ts';
@@ -7,17 +7,17 @@ export type Format = 'table' | 'csv' | 'json';
 
 export interface PrintResult {
   readonly rows: number;
-  /** Rows were left out because of the limit. */
+  /** Whether the limit left out rows. */
   readonly more: boolean;
 }
 
-/** Rows that decide how wide the columns of a table are; wider ones that follow stand out. */
+/** Rows that decide the widths of a table's columns. Wider cells that follow are not aligned. */
 const rowsForWidths = 1_000;
 
 /**
- * Memory is bounded: at most `rowsForWidths` rows, and what the stream takes.
+ * Prints the rows. At most `rowsForWidths` rows and the stream's buffer are in memory.
  *
- * @param limit rows to print at most; undefined is all
+ * @param limit maximum number of rows to print; undefined: all
  */
 export async function printResult(
   result: QueryResult,
@@ -34,13 +34,13 @@ export async function printResult(
         ? csv(result, counted)
         : table(result, counted);
   for await (const text of writer) {
-    // A reader that is slower than the query holds it up.
+    // Back pressure from a reader that is slower than the query.
     if (!out.write(text)) await once(out, 'drain');
   }
   return { rows: counted.rows, more: counted.more };
 }
 
-/** Portions of rows, until the limit. */
+/** Chunks of rows, up to the limit. */
 class Counted<T> implements AsyncIterable<readonly T[]> {
   rows = 0;
   more = false;
@@ -82,7 +82,7 @@ async function* json(
   yield first ? '[]\n' : '\n]\n';
 }
 
-/** As objects cannot have a name twice. */
+/** Makes names unique, because JSON objects cannot have a name twice. */
 function distinct(names: readonly string[]): string[] {
   const seen = new Set<string>();
   return names.map((name) => {
@@ -93,7 +93,7 @@ function distinct(names: readonly string[]): string[] {
   });
 }
 
-/** RFC 4180 with line feeds. Null is nothing, an empty text is `""`, as Postgres' COPY has it. */
+/** RFC 4180 with line feeds. Null is an empty cell, an empty text is `""`, as in Postgres' COPY. */
 async function* csv(
   { columns }: QueryResult,
   portions: AsyncIterable<readonly (readonly unknown[])[]>,
@@ -145,7 +145,7 @@ async function* table(
 
 const shortNames: Readonly<Record<string, string>> = { '\n': '\\n', '\r': '\\r', '\t': '\\t' };
 
-/** Control characters as escapes: what was traded under some name must not move a terminal's cursor. */
+/** Escapes control characters: a text from the data must not move a terminal's cursor. */
 function visible(text: string): string {
   return text.replaceAll(/\p{Cc}/gu, (each) => {
     return shortNames[each] ?? `\\u${each.charCodeAt(0).toString(16).padStart(4, '0')}`;

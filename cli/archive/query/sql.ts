@@ -26,15 +26,15 @@ export function register(group: Command): void {
   group
     .command('sql')
     .description(
-      `run one SELECT of DuckDB over exactly the listed files: ${viewNames.join(', ')}, or a topic by its own name; nothing is written`,
+      `run one SELECT of DuckDB over exactly the listed files: ${viewNames.join(', ')}, or a topic by its own name; writes nothing`,
     )
     .argument('<statement>', 'the SELECT; - reads it from standard input')
     .option('--day <day>', 'only files of this day, YYYY-MM-DD', dayOf)
     .option('--from <day>', 'only files of this day and later', dayOf)
     .option('--to <day>', 'only files of this day and earlier', dayOf)
-    .option('--limit <rows>', 'print at most so many rows', rowsOf)
+    .option('--limit <rows>', 'maximum number of rows to print', rowsOf)
     .option('--json', 'print JSON; 64-bit integers, decimals and times as text')
-    .addOption(new Option('--csv', 'print CSV; null is nothing, an empty text is ""').conflicts('json'))
+    .addOption(new Option('--csv', 'print CSV; null is an empty cell, an empty text is ""').conflicts('json'))
     .action(sql);
 }
 
@@ -60,7 +60,7 @@ async function sql(given: string, options: SqlOptions, command: Command): Promis
     progress.end();
   }
   const scratchDir = mkdtempSync(join(tmpdir(), 'millrace-sql-'));
-  // Also when a reader of the output has seen enough and the process ends at once.
+  // Also runs if the reader of the output closes it and the process ends at once.
   process.once('exit', () => rmSync(scratchDir, { recursive: true, force: true }));
   await using query = await ArchiveQuery.open({ files, scratchDir });
   const result = await query.run(statement, signal);
@@ -71,7 +71,7 @@ async function sql(given: string, options: SqlOptions, command: Command): Promis
 }
 
 function report(progress: ProgressLine, { objects, totalObjects, bytes, totalBytes }: FetchProgress): void {
-  // A few files are there before one has read the line.
+  // A few files are fetched before a progress line could be read.
   if (totalObjects < 8) return;
   const megabytes = (count: bigint): string => (Number(count) / 1e6).toFixed(1);
   progress.update({
@@ -81,7 +81,7 @@ function report(progress: ProgressLine, { objects, totalObjects, bytes, totalByt
   });
 }
 
-/** What one should know about the rows above, on standard error. */
+/** Notes about the rows above, for standard error. */
 export function notes(
   statement: string,
   { columns }: Pick<QueryResult, 'columns'>,
@@ -96,7 +96,7 @@ export function notes(
   if (floats.length > 0) {
     const one = floats.length === 1;
     lines.push(
-      `note: ${floats.join(', ')} ${one ? 'is' : 'are'} binary floating point, made by the statement (avg and / do); what is stored is exact`,
+      `note: ${floats.join(', ')} ${one ? 'is' : 'are'} binary floating point, computed by the statement (for example by avg or /); the stored values are exact`,
     );
   }
   const limited = days.day !== undefined || days.from !== undefined || days.to !== undefined;
@@ -110,6 +110,6 @@ export function notes(
 }
 
 function rowsOf(given: string): number {
-  if (!/^\d{1,15}$/.test(given)) throw new InvalidArgumentError('A number of rows is a whole number.');
+  if (!/^\d{1,15}$/.test(given)) throw new InvalidArgumentError('Give a whole number of rows.');
   return Number(given);
 }

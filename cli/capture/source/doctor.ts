@@ -5,7 +5,7 @@ import { connectPostgres } from '../../../core/base/postgres.ts';
 import type { DoctorFinding } from '../../../infra/local/machine/doctor.ts';
 import { definitionOf, sourceState } from '../capture.ts';
 
-/** One row when all is captured, or when nothing can be asked; else one for each finding. */
+/** One row if everything is captured or no part can be asked; otherwise one for each finding. */
 export async function sourceRows(config: Config): Promise<readonly DoctorFinding[]> {
   const what = 'capture';
   try {
@@ -27,11 +27,9 @@ export async function sourceRows(config: Config): Promise<readonly DoctorFinding
       const remedy = `millrace connectors unpark ${table}`;
       rows.push({ what, state: 'failed', found: `${table} is parked since ${since}: it is not captured`, remedy });
     }
-    return rows.length > 0
-      ? rows
-      : [{ what, state: 'ok', found: 'publication, tables and rights are as they have to be' }];
+    return rows.length > 0 ? rows : [{ what, state: 'ok', found: 'publication, tables and rights are correct' }];
   } catch (error) {
-    // A machine on which nothing runs yet, or where another Postgres has the port, has nothing to be mended.
+    // A machine where nothing runs yet, or where another Postgres has the port, needs no fix.
     if (isError(error, 'POSTGRES_UNREACHABLE') || isError(error, 'POSTGRES_REFUSED'))
       return [{ what, state: 'ok', found: `not checked: ${error.message}` }];
     throw error;

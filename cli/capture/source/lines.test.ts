@@ -21,7 +21,7 @@ describe('a connector that is stopped', () => {
 
   test('by order says so', () => {
     expect(connectorLines(stopped, {}, none)).toEqual([
-      'stopped by order, not by the supervisor; let it go on with: millrace connectors apply',
+      'stopped by an operator, not by the supervisor; start it with: millrace connectors apply',
     ]);
   });
 });
@@ -32,7 +32,7 @@ test('a connector that is RUNNING between two failures is failing, with its last
   const running = { state: 'RUNNING', tasks: [{ id: 0, state: 'RUNNING', worker: '', trace: undefined }] };
   expect(connectorLines(running, {}, restarts)).toEqual([
     `failing: restarted 3 times within the last hour, last at ${at} (task 0): Caused by: RecordTooLargeException`,
-    'if one table is the cause, the others go on with: millrace connectors park TABLE',
+    'if one table is the cause, park it so that the others continue: millrace connectors park TABLE',
   ]);
   expect(isWhole([], {}, restarts)).toBe(false);
 });
@@ -50,7 +50,7 @@ test('a finding is two lines, the cause and the SQL, and names the recapture whe
 test('a parked table is told with its cause and the way back, and nothing is whole meanwhile', () => {
   const parked = { 'public.trades': { since: at, cause: 'too large' } };
   expect(parkedLines(parked)).toEqual([
-    `PARKED  public.trades since ${at}, too large; take it up again with: millrace connectors unpark public.trades`,
+    `PARKED  public.trades since ${at}, too large; capture it again with: millrace connectors unpark public.trades`,
   ]);
   expect(isWhole([], { parked }, none)).toBe(false);
 });

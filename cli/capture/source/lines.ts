@@ -1,4 +1,4 @@
-/** Lines for people about a capture beside its state: findings, gaps, parked tables, restarts. */
+/** Printed lines about a capture beside its state: findings, gaps, parked tables, restarts. */
 import type { ConnectorStatus } from '../../../connectors/client.ts';
 import type { Effect, SourceFinding } from '../../../connectors/source/findings.ts';
 import type { CaptureRecord, Parked } from '../../../connectors/source/record.ts';
@@ -11,7 +11,7 @@ const words: Readonly<Record<Effect, string>> = {
   weak: 'weak',
 };
 
-/** Two lines for each. */
+/** Two lines for each finding. */
 export function findingLines(findings: readonly SourceFinding[]): readonly string[] {
   return findings.flatMap(({ effect, cause, remedy, loses }) => [
     `${words[effect]}  ${cause}`,
@@ -22,11 +22,11 @@ export function findingLines(findings: readonly SourceFinding[]): readonly strin
 export function parkedLines(parked: Parked = {}): readonly string[] {
   return Object.entries(parked).map(
     ([table, { since, cause }]) =>
-      `PARKED  ${table} since ${since}${cause === null ? '' : `, ${cause}`}; take it up again with: millrace connectors unpark ${table}`,
+      `PARKED  ${table} since ${since}${cause === null ? '' : `, ${cause}`}; capture it again with: millrace connectors unpark ${table}`,
   );
 }
 
-/** Why a connector stands still that Kafka Connect calls STOPPED, its restarts, and the order that lets the other tables go on. */
+/** The reason for the state STOPPED, the restarts, and the command that lets the other tables continue. */
 export function connectorLines(
   status: Pick<ConnectorStatus, 'state' | 'tasks'> | undefined,
   { guard }: CaptureRecord,
@@ -37,17 +37,17 @@ export function connectorLines(
     lines.push(
       guard?.stopped === true
         ? `stopped by the supervisor at ${guard.since}: ${guard.loss.reason}`
-        : 'stopped by order, not by the supervisor; let it go on with: millrace connectors apply',
+        : 'stopped by an operator, not by the supervisor; start it with: millrace connectors apply',
     );
   }
   const restarted = restartLine(restarts);
   if (restarted !== undefined) lines.push(restarted);
   if (restarts.failing || status?.tasks.some(({ state }) => state === 'FAILED') === true)
-    lines.push('if one table is the cause, the others go on with: millrace connectors park TABLE');
+    lines.push('if one table is the cause, park it so that the others continue: millrace connectors park TABLE');
   return lines;
 }
 
-/** Whether nobody has to do anything: what is weak is told, and captures. */
+/** Whether no action is needed. A `weak` finding is reported, but the capture works. */
 export function isWhole(findings: readonly SourceFinding[], record: CaptureRecord, restarts: RestartSummary): boolean {
   const parked = Object.keys(record.parked ?? {}).length > 0;
   return !parked && !restarts.failing && findings.every(({ effect }) => effect === 'weak');

@@ -15,7 +15,7 @@ import { recaptureConnector } from '../recapture.ts';
 export interface ParkCommand {
   readonly config: Config;
   readonly client: ConnectClient;
-  /** Whole, as the file has it. */
+  /** The complete definition from its file, with parked tables. */
   readonly definition: Definition;
   readonly table: string;
   readonly yes?: boolean;
@@ -23,10 +23,10 @@ export interface ParkCommand {
 }
 
 /**
- * Leaves a table out of the capture, so that the others go on.
+ * Parks a table, so that the others go on.
  *
- * @throws MillraceError CONFIG_INVALID: not a table that can be parked. CONFIRMATION_NEEDED without `yes`, after the plan. What apply.ts throws: the table is
- *   parked nevertheless
+ * @throws MillraceError CONFIG_INVALID: the table cannot be parked. CONFIRMATION_NEEDED without `yes`, after the plan. Errors of apply.ts:
+ *   the table is parked nevertheless
  */
 export async function parkTable({ config, client, definition, yes, signal, ...options }: ParkCommand): Promise<void> {
   const table = parkable(options.table);
@@ -36,15 +36,15 @@ export async function parkTable({ config, client, definition, yes, signal, ...op
   const cause = lastCause((await client.status(name, signal))?.tasks[0]?.trace) ?? record.restarts?.at(-1)?.cause;
   if (cause !== undefined) say(`last failure of ${name}: ${cause}`);
   plan(yes, [
-    `take ${table} from ${name}: its changes are not captured until it is taken up again; the publication keeps it`,
-    'let the other tables go on; log time goes on with them, so that windows close without what is not captured',
-    `tell of it in status, doctor and verify, which exit with 1 until: millrace connectors unpark ${table}`,
+    `take ${table} from ${name}: its changes are not captured until it is unparked; the publication keeps it`,
+    'continue with the other tables; log time advances with them, so windows close without the missing changes',
+    `report it in status, doctor and verify, which exit with 1 until: millrace connectors unpark ${table}`,
   ]);
   await using db = await connectPostgres({ url: config.postgres.url, name: 'millrace connectors', signal });
   const since = new Date().toISOString();
-  // First, so that a process that applies the definition meanwhile leaves the table out, too.
+  // Recorded first, so that a concurrent process that applies the definition leaves the table out too.
   await addToRecord(db, name, 'parked', { [table]: { since, cause: cause ?? null } });
-  // Stays when the table is not parked any more, until it was recaptured.
+  // This entry stays after `unpark` until the table has been recaptured.
   await addToRecord(db, name, 'missed', { [table]: { since, cause: `${table} was parked` } });
   const { status } = await applyConnector(client, withoutTables(now, [table]), { signal });
   await writeRecord(db, name, 'restarts', undefined);
@@ -52,9 +52,9 @@ export async function parkTable({ config, client, definition, yes, signal, ...op
 }
 
 /**
- * Takes a table up again: what was missed of it is filled by comparison.
+ * Unparks a table. Its missed changes are filled by comparison.
  *
- * @throws MillraceError CONFIG_INVALID, CONFIRMATION_NEEDED; what recapture.ts throws: then the table stays parked, and the others go on
+ * @throws MillraceError CONFIG_INVALID, CONFIRMATION_NEEDED; errors of recapture.ts: the table then stays parked, and the others go on
  */
 export async function unparkTable({ config, client, definition, yes, signal, ...options }: ParkCommand): Promise<void> {
   const table = parkable(options.table);
@@ -63,13 +63,13 @@ export async function unparkTable({ config, client, definition, yes, signal, ...
   const before = record.parked?.[table];
   if (before === undefined) {
     throw new MillraceError('CONFIG_INVALID', `${table} is not parked`, {
-      remedy: 'Parked tables are named by `millrace connectors status`.',
+      remedy: '`millrace connectors status` lists the parked tables.',
     });
   }
   say(`${table} is parked since ${before.since}${before.cause === null ? '' : `: ${before.cause}`}`);
   plan(yes, [
-    `compare all tables that are captured, and ${table}, with the log, and write what it lacks: millrace connectors recapture`,
-    `let ${name} go on with ${table}`,
+    `compare all captured tables and ${table} with the log, and write the differences: millrace connectors recapture`,
+    `continue ${name} with ${table}`,
   ]);
   await using db = await connectPostgres({ url: config.postgres.url, name: 'millrace connectors', signal });
   const { [table]: _taken, ...others } = record.parked ?? {};
@@ -82,7 +82,7 @@ export async function unparkTable({ config, client, definition, yes, signal, ...
   }
 }
 
-/** A table that could not be taken up must not stop the others. */
+/** Parks the table again after a failure, because it must not stop the others. */
 async function parkAgain({
   config,
   client,
@@ -97,7 +97,7 @@ async function parkAgain({
   await using db = await connectPostgres({ url: config.postgres.url, name: 'millrace connectors' });
   await addToRecord(db, definition.name, 'parked', { [table]: before });
   const { loss, definition: without } = await slotState(config, client, definition);
-  // The slot was replaced already: the others are compared once more.
+  // The slot was replaced already, so the others are compared once more.
   if (loss !== undefined) await recaptureConnector({ config, client, definition, yes: true, signal });
   else await applyConnector(client, without, { signal });
   say(`${table} stays parked; the other tables go on`);

@@ -1,4 +1,4 @@
-/** Restarts by this process, kept where other processes read them. */
+/** The supervisor's restarts, stored for other processes to read. */
 
 import { type Restart, readRecord, writeRecord } from '../../../connectors/source/record.ts';
 import { withRestarts } from '../../../connectors/supervision/restarts.ts';
@@ -11,7 +11,7 @@ export interface RestartLogOptions {
   readonly now?: () => number;
 }
 
-/** A Postgres that is down, which is often the cause, gets them later. */
+/** Buffers restarts while Postgres is down, which is often their cause. */
 export class RestartLog {
   readonly #options: RestartLogOptions;
   #waiting: Restart[] = [];
@@ -25,7 +25,7 @@ export class RestartLog {
     this.#waiting.push({ at, part: task === 'connector' ? task : `task ${task}`, cause });
   }
 
-  /** Writes what waits. @throws errors of Postgres; it waits on then */
+  /** Writes the buffered restarts. @throws errors of Postgres; the restarts stay buffered */
   async flush(): Promise<void> {
     const added = this.#waiting;
     if (added.length === 0) return;

@@ -6,9 +6,9 @@ import type { Config } from '../../../core/base/config.ts';
 import { connectPostgres } from '../../../core/base/postgres.ts';
 
 /**
- * After a recapture: nothing is missing any more but of parked tables, and no slot is lost.
+ * Clears the record after a recapture: only parked tables still miss changes, and no slot is lost.
  *
- * @param before as read before the recapture began: a table that was replaced meanwhile is found by the next look
+ * @param before the record as read before the recapture; a table that was replaced meanwhile is found by the next check
  */
 export async function settleRecord(
   config: Config,
@@ -25,11 +25,11 @@ export async function settleRecord(
   await writeRecord(db, name, 'seen', seenIn(wantedOf(definition.config), source));
   await writeRecord(db, name, 'missed', missed.length === 0 ? undefined : Object.fromEntries(missed));
   await writeRecord(db, name, 'guard', undefined);
-  // Their cause is behind the new slot.
+  // The cause of the restarts lies before the new slot.
   await writeRecord(db, name, 'restarts', undefined);
 }
 
-/** After the connector was made to forget where it was: what is kept of it says nothing any more. Parked tables stay parked. */
+/** Deletes the record after a reset of the connector, because it is no longer valid. Parked tables stay parked. */
 export async function forgetRecord(config: Config, connector: string): Promise<void> {
   await using db = await connectPostgres({ url: config.postgres.url, name: 'millrace connectors' });
   for (const kind of ['seen', 'missed', 'guard', 'restarts'] as const)

@@ -1,4 +1,4 @@
-/** The supervisor's look at the source: findings as metrics and in the log, and what was missed in the record. */
+/** The supervisor's check of the source: findings as metrics and in the log, and missed changes in the record. */
 import type { Definition } from '../../../connectors/definition/definition.ts';
 import { missedNow, type SourceFinding, seenIn } from '../../../connectors/source/findings.ts';
 import { addToRecord } from '../../../connectors/source/record.ts';
@@ -25,19 +25,19 @@ export class SourceWatch {
     this.#connect = connect;
   }
 
-  /** Whether the last look found that all is captured. */
+  /** Whether the last check found that everything is captured. */
   get sees(): boolean {
     return this.#findings.every(({ effect }) => effect !== 'blind');
   }
 
-  /** One look. @throws errors of Postgres; the answer before stands */
+  /** Runs one check. @throws errors of Postgres; the previous result stays valid */
   async look(signal?: AbortSignal): Promise<void> {
     const { config } = this.#context;
     await using db = await this.#connect(signal);
     const definition = await this.#definition();
     const state = await sourceState(db, config, definition);
     const { findings, record, source, slot } = state;
-    // Before capture begins nothing can be missed.
+    // Before the capture begins, no change can be missed.
     if (slot !== undefined || record.seen !== undefined) {
       const { name } = definition;
       await addToRecord(db, name, 'missed', without(record.missed, missedNow(findings, new Date().toISOString())));
@@ -55,7 +55,7 @@ export class SourceWatch {
     for (const subject of parked) gauge.set({ effect: 'parked', subject }, 1);
   }
 
-  /** Each once, and once more when it is over. */
+  /** Logs each finding once, and its end once. */
   #tell(findings: readonly SourceFinding[]): void {
     const { logger } = this.#context;
     const known = new Set(this.#findings.map(({ cause }) => cause));
@@ -71,7 +71,7 @@ export class SourceWatch {
   }
 }
 
-/** The entries that are not known yet: a look that finds nothing new writes nothing. */
+/** The entries that are not known yet. A check without news writes nothing. */
 function without<T>(known: Readonly<Record<string, T>> = {}, entries: Readonly<Record<string, T>>): Record<string, T> {
   return Object.fromEntries(Object.entries(entries).filter(([name]) => known[name] === undefined));
 }

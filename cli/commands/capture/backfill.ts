@@ -1,4 +1,4 @@
-/** `millrace backfill`: rows of a captured table read once more by the running connector. A plan, then the work with its progress. */
+/** `millrace backfill`: the running connector reads the rows of a captured table again. A plan, then the work with its progress. */
 import type { Command } from 'commander';
 import type { Client } from 'pg';
 import { followBackfill, requireRunning } from '../../../connectors/backfill/follow.ts';
@@ -40,12 +40,12 @@ export function register(program: Command): void {
   program
     .command('backfill')
     .description(
-      'read rows of a captured table once more, beside live changes: for tables and archive, never for candles; shows the plan, and acts with --yes',
+      'read rows of a captured table again, beside live changes; for tables and archive, never for candles; shows the plan, and acts with --yes',
     )
-    .argument('[table]', 'trades or instruments; without it the backfill that is under way is followed')
+    .argument('[table]', 'trades or instruments; default: follow the running backfill')
     .option('--where <condition>', "only rows that match, as after WHERE: executed_at >= '2026-01-01'")
-    .option('--stop', 'end the one that is under way; what was read stays')
-    .option('--yes', 'carry it out')
+    .option('--stop', 'end the running backfill; rows that were read stay')
+    .option('--yes', 'carry out the plan')
     .option('--wait <seconds>', 'longest wait without a new row', waitSeconds, 120)
     .option('--json', 'print JSON')
     .action(backfill);
@@ -68,14 +68,14 @@ async function backfill(table: string | undefined, options: BackfillOptions, com
   }
   if (table !== undefined && options.stop === true) {
     throw new MillraceError('CONFIG_INVALID', '--stop with a table', {
-      remedy: 'There is at most one backfill: say `millrace backfill --stop`.',
+      remedy: 'At most one backfill runs: use `millrace backfill --stop`.',
     });
   }
   const config = loadConfig(command);
   const definition = await definitionOf(config);
   const signal = untilSignal(
     () =>
-      new MillraceError('INTERRUPTED', 'interrupted; what was begun goes on in the connector', {
+      new MillraceError('INTERRUPTED', 'interrupted; the backfill continues in the connector', {
         remedy: 'Look again with `millrace backfill`, or end it with `millrace backfill --stop`.',
       }),
   );
@@ -88,13 +88,13 @@ async function backfill(table: string | undefined, options: BackfillOptions, com
   });
 }
 
-/** The one that is under way, followed or ended. */
+/** Follows or ends the running backfill. */
 async function standing(context: Context): Promise<void> {
   const { db, options, client, connector, signal } = context;
   const found = await begunBackfill(db);
   if (found === undefined) {
     if (options.json === true) printJson({ backfill: null });
-    else say('no backfill is under way');
+    else say('no backfill is running');
     return;
   }
   if (options.stop === true && !(await hasEnded(context, found))) {
@@ -114,7 +114,7 @@ async function carryOut(context: Context, table: string): Promise<void> {
   if ((await client.config(connector, signal))?.['signal.data.collection'] === undefined) {
     throw new MillraceError(
       'CONNECTOR_INVALID',
-      `connector ${connector} takes no signals: it is of an earlier release`,
+      `connector ${connector} takes no signals: an earlier release created it`,
       {
         remedy: 'Run `millrace connectors apply`.',
       },
@@ -138,7 +138,7 @@ async function carryOut(context: Context, table: string): Promise<void> {
   await follow(context, await begin(db, plan, { from, notified }));
 }
 
-/** One at a time: two would share Debezium's portions, and nobody could tell whose rows came. */
+/** Allows one backfill at a time: two would share Debezium's chunks, and their rows could not be told apart. */
 async function requireNone(context: Context): Promise<void> {
   const { db, client, connector, signal } = context;
   const found = await begunBackfill(db);
@@ -151,7 +151,7 @@ async function requireNone(context: Context): Promise<void> {
 }
 
 function active(reason: string): MillraceError {
-  return new MillraceError('BACKFILL_ACTIVE', `a backfill is under way: ${reason}`, {
+  return new MillraceError('BACKFILL_ACTIVE', `a backfill is running: ${reason}`, {
     remedy: 'Follow it with `millrace backfill`, or end it with `millrace backfill --stop`.',
   });
 }
@@ -178,7 +178,7 @@ async function follow(context: Context, found: Backfill): Promise<void> {
           onProgress: (done, begun) => {
             const text = begun
               ? `${done} rows of ${rows} are in ${topic}`
-              : 'capture has earlier changes to take first';
+              : 'the capture has earlier changes to publish first';
             progress.update({ done, total: rows, text: `${table}: ${text}` });
           },
         }),
@@ -190,7 +190,7 @@ async function follow(context: Context, found: Backfill): Promise<void> {
   const end = result === 'completed' ? 'completed' : 'stopped';
   say(`backfill of ${table} ${end}: ${captured} rows captured of ${rows} that matched when it began`);
   if (result === 'completed' && captured < rows) {
-    say('the others changed or went while it ran: their changes are in the topic');
+    say('the others changed or were deleted while it ran: their changes are in the topic');
   }
 }
 
@@ -202,14 +202,14 @@ function printPlan({ table: { name }, where, rows }: BackfillPlan, topic: string
   }
   say();
   for (const [i, step] of [
-    `a row of capture_signals tells connector ${connector}; it reads them in portions beside its stream, and writers are not held up`,
-    `each goes to ${topic} as r, source.snapshot incremental; of a row that changes meanwhile its change goes there alone`,
-    'tables of processors and the archive take each as the newest version of its row; verify counts it as no change',
+    `a row of capture_signals tells connector ${connector}; it reads the rows in chunks beside its stream, and writers are not blocked`,
+    `each goes to ${topic} as r, source.snapshot incremental; for a row that changes meanwhile, only its change`,
+    'tables of processors and the archive take it as the newest version of its row; verify does not count it as a change',
   ].entries()) {
     say(`${i + 1}. ${step}`);
   }
   say(
-    '\nNothing is folded: candles, features, anomalies and market.trades stay as they are. What of trades is passed over is in the late topics (SNAPSHOT).',
+    '\nNothing is folded: candles, features, anomalies and market.trades stay as they are. Processors record skipped trades in the late topics (SNAPSHOT).',
   );
 }
 

@@ -38,8 +38,8 @@ export function register(program: Command): void {
     .description('capture: apply, watch and repair the connectors of connectors/*.json');
   group
     .command('apply')
-    .description('validate, create or change what differs, and wait until it runs')
-    .option('--timeout <seconds>', 'how long it may take to run', '60')
+    .description('validate, apply the differences, and wait until all run')
+    .option('--timeout <seconds>', 'longest wait until all run', '60')
     .option('--json', 'print JSON')
     .action(apply);
   group
@@ -50,7 +50,7 @@ export function register(program: Command): void {
   group
     .command('status')
     .description(
-      'connectors, tasks, their restarts, the replication slot, and what the source does not give; exits with 1 unless all run as defined and all is captured',
+      'show connectors, tasks, restarts, the replication slot and findings about the source; exits with 1 unless all run as defined and all is captured',
     )
     .option('--trace', 'print the whole trace of a failed task')
     .option('--json', 'print JSON')
@@ -58,42 +58,45 @@ export function register(program: Command): void {
   group
     .command('restart')
     .description('restart the connectors and their tasks, and wait until they run')
-    .option('--failed', 'only what failed')
+    .option('--failed', 'only failed connectors and tasks')
     .action(restart);
   group
     .command('delete')
     .description(
       'delete the connectors; offsets and replication slot stay, and the slot keeps WAL, unless --reset is given',
     )
-    .option('--reset', 'delete offsets and slot too: then only `recapture` begins anew, unless the topics are deleted')
+    .option(
+      '--reset',
+      'delete offsets and slot too; the capture then begins again only with `recapture`, unless the topics are deleted',
+    )
     .action(remove);
   group
     .command('recapture')
     .description(
-      'fill the gap that a lost slot leaves: writes what the log lacks, once; shows the plan, and acts with --yes',
+      'fill the gap after a lost slot: writes the changes that the log lacks, once; shows the plan, and acts with --yes',
     )
-    .option('--yes', 'carry it out')
+    .option('--yes', 'carry out the plan')
     .option('--json', 'print JSON')
     .action(recaptureCommand);
   group
     .command('park')
     .description('leave a broken table out, so that the others go on; shows the plan, and acts with --yes')
     .argument('<table>', 'trades or instruments')
-    .option('--yes', 'carry it out')
+    .option('--yes', 'carry out the plan')
     .action((table: string, options: { yes?: boolean }, command: Command) =>
       parking(parkTable, table, options, command),
     );
   group
     .command('unpark')
-    .description('take a parked table up again and fill what was missed of it; shows the plan, and acts with --yes')
+    .description('capture a parked table again and fill its gap; shows the plan, and acts with --yes')
     .argument('<table>', 'trades or instruments')
-    .option('--yes', 'carry it out')
+    .option('--yes', 'carry out the plan')
     .action((table: string, options: { yes?: boolean }, command: Command) =>
       parking(unparkTable, table, options, command),
     );
   group
     .command('supervise')
-    .description('restart failed tasks with growing waits, until stopped')
+    .description('restart failed tasks with growing waits, until a signal')
     .option('--json', 'log JSON lines, also on a terminal')
     .action(supervise);
 }
@@ -113,7 +116,7 @@ async function apply(options: { timeout: string; json?: boolean }, command: Comm
   const { config, client, wanted } = await open(command);
   const timeoutMs = Number(options.timeout) * 1000;
   if (!(timeoutMs > 0))
-    throw new MillraceError('CONFIG_INVALID', `--timeout ${options.timeout} is no number of seconds`);
+    throw new MillraceError('CONFIG_INVALID', `--timeout ${options.timeout} is not a number of seconds`);
   const results = [];
   await using log = new KafkaLog(config.kafka);
   for (const definition of wanted) {
@@ -178,7 +181,7 @@ async function status(options: { trace?: boolean; json?: boolean }, command: Com
     for (const line of connectorLines(found, state.record, restarts)) say(`  ${line}`);
     const { slot, loss } = state;
     if (slot === undefined)
-      say(`slot ${config.capture.slot}  absent${loss === undefined ? '; the connector makes it' : ''}`);
+      say(`slot ${config.capture.slot}  absent${loss === undefined ? '; the connector creates it' : ''}`);
     else say(slotLine(slot));
     if (loss !== undefined) say(`LOST  ${loss.reason}; fill the gap with: millrace connectors recapture`);
     for (const line of [...findingLines(state.findings), ...parkedLines(state.record.parked)]) say(line);
@@ -212,7 +215,7 @@ async function restart(options: { failed?: boolean }, command: Command): Promise
     if (!(await client.restart(name, { onlyFailed: options.failed === true }))) throw unknown(name);
   }
   for (const definition of settled) {
-    // A restart is answered before it begins.
+    // Kafka Connect answers before the restart begins.
     await sleep(500);
     const { status: found } = await applyCapture(config, client, definition);
     say(`${definition.name}  ${summary(found)}`);
@@ -234,7 +237,7 @@ async function remove(options: { reset?: boolean }, command: Command): Promise<v
     say(`slot ${config.capture.slot}  ${(await dropConfigured(config)) ? 'dropped' : 'was not there'}`);
 }
 
-/** Kafka Connect refuses until the stopped connector's tasks are gone. */
+/** Repeats the call: Kafka Connect refuses it until the stopped connector's tasks are gone. */
 async function forgetOffsets(client: ConnectClient, name: string): Promise<void> {
   for (let attempt = 1; ; attempt++) {
     try {
@@ -266,7 +269,7 @@ async function supervise(options: { json?: boolean }, command: Command): Promise
         log.warn(event, `restarted ${event.connector}/${event.task}, attempt ${event.attempt}: ${event.cause}`);
         const restarts = logs.get(event.connector);
         restarts?.add(event.task, event.cause);
-        // Those that cannot be written now are written with the next one.
+        // Restarts that cannot be written now are written with the next one.
         restarts?.flush().catch((error: unknown) => log.warn({ err: error }, 'the restarts cannot be written'));
       },
       failed: (error) => log.warn({ err: error }, error.message),
@@ -307,7 +310,7 @@ function summary(status: ConnectorStatus): string {
 }
 
 function slotLine(slot: Slot): string {
-  const state = `${slot.active ? 'active' : 'nobody reads it'}, ${slot.walStatus}`;
+  const state = `${slot.active ? 'active' : 'no reader'}, ${slot.walStatus}`;
   return `slot ${slot.slot}  ${state}, ${megabytes(slot.retainedBytes)} of WAL kept, ${megabytes(slot.confirmedLagBytes)} not confirmed`;
 }
 

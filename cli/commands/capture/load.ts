@@ -33,29 +33,25 @@ export function register(program: Command): void {
   const group = program.command('load').description('load files into the captured tables');
   group
     .command('trades')
-    .description('load a CSV file of trades, plain or gzipped; a second load adds nothing, an interrupted one goes on')
+    .description(
+      'load a CSV file of trades, plain or gzipped; a repeated load adds nothing, an interrupted load continues',
+    )
     .argument('<file>', 'CSV file')
-    .option('--venue <name>', 'venue of all rows, where the file has no such column')
-    .option('--symbol <name>', 'symbol of all rows, where the file has no such column')
+    .option('--venue <name>', 'venue of all rows, if the file has no such column')
+    .option('--symbol <name>', 'symbol of all rows, if the file has no such column')
     .option('--format <name>', `meaning of the columns: ${Object.keys(formats).join(', ')}`, 'auto')
     .option(
       '--side <whose>',
-      "whose side the file tells, maker or taker; it is stored as the taker's (default: by format, else taker)",
+      "meaning of the side in the file, maker or taker; it is stored as the taker's (default: by format, else taker)",
     )
-    .option('--delimiter <char>', 'between columns', ',')
-    .option('--check', 'look at the file and at what Postgres has, print what was found, and load nothing')
-    .option(
-      '--sort',
-      'load the rows in the order of their times; needs as much disk in TMPDIR as the unpacked file has',
-    )
-    .option('--allow-late', 'load trades that will be late for candles, too')
-    .option('--max-rejects <rows>', 'load the others when up to so many rows cannot be loaded', '0')
-    .option('--rejects <file>', 'where rows go that cannot be loaded (default: <file>.rejects.csv)')
+    .option('--delimiter <char>', 'column delimiter', ',')
+    .option('--check', 'check the file against Postgres, print the findings, and load nothing')
+    .option('--sort', 'load the rows in the order of their times; needs disk in TMPDIR for the unpacked file')
+    .option('--allow-late', 'also load trades that will be late for candles')
+    .option('--max-rejects <rows>', 'maximum number of rejected rows; the others are loaded', '0')
+    .option('--rejects <file>', 'file for rejected rows (default: <file>.rejects.csv)')
     .option('--batch <rows>', 'rows per transaction', '10000')
-    .option(
-      '--json',
-      'print what was found, and the counts, as JSON; without counts when nothing is loaded for what was found',
-    )
+    .option('--json', 'print findings and counts as JSON; without counts if the findings prevent the load')
     .addHelpText('after', () => {
       const lines = Object.entries(formats).map(([name, { about }]) => `  ${name.padEnd(11)} ${about}`);
       return `\nFormats:\n${lines.join('\n')}\n${explanation}`;
@@ -63,11 +59,11 @@ export function register(program: Command): void {
     .action(run);
   group
     .command('synthetic')
-    .description('write a file of made-up trades for load tests: the same options give the same bytes')
+    .description('write a file of generated trades for load tests; equal options give equal bytes')
     .argument('<file>', 'CSV file to write')
     .option('--rows <count>', 'trades', '200000')
     .option('--symbols <count>', 'symbols', '8')
-    .option('--seed <number>', 'another seed, other trades', '1')
+    .option('--seed <number>', 'seed of the generator', '1')
     .option('--per-second <count>', 'trades per second of event time', '100')
     .action(synthetic);
 }
@@ -87,20 +83,20 @@ async function synthetic(
 
 const explanation = `
 What it does:
-  The whole file is read first. Which columns are used and which are ignored, ids, order and rejected rows are printed, and only then is it loaded.
-  Side means the taker's side: the one that met an order that waited.
-  A file without trade ids gets ids made of time, price, size and the count of that content: a file that grew adds only its new rows.
-  A file without sequences gets none, but where ids would turn the order of lines of one time round.
+  The whole file is read first. The command prints used and ignored columns, ids, order and rejected rows, and then loads.
+  Side means the taker's side. The taker is the party that matched a waiting order.
+  A file without trade ids gets ids from time, price, size and a count of equal rows. So a file that has grown adds only its new rows.
+  A file without sequences gets them only where the order of ids would reverse lines of equal time.
 
-Nothing is loaded, and the exit status is 1, when
-  more than --max-rejects rows cannot be loaded: they are in the reject file with line and reason;
-  rows of a symbol step back in time by more than ohlcv.watermarkDelayMs, without --sort or --allow-late: candles would refuse them as late;
-  new rows are older than what Postgres has of their symbol by more than ohlcv.watermarkDelayMs, or candles are frozen for their times, without
-  --allow-late. Candles freeze with the clock, too: a file for each day is late when it is loaded a day after the one before it.
-  Rows that Postgres has already are not new: a file that was interrupted is loaded again with the same command.
+Nothing is loaded, and the exit status is 1, if
+  more than --max-rejects rows cannot be loaded: the reject file has them with line and reason;
+  rows of a symbol go back in time by more than ohlcv.watermarkDelayMs, without --sort or --allow-late: candles would refuse them as late;
+  new rows are older than their symbol's rows in Postgres by more than ohlcv.watermarkDelayMs, or their candles are frozen, without
+  --allow-late. Candles also freeze as time passes: with one file for each day, a file loaded a day after the previous one is late.
+  Rows that Postgres already has are not new: after an interruption, load the file again with the same command.
 
-A row whose id is there with other values is found while loading. It goes to the reject file, the others stay, and the exit status is 1 when there
-are more of them than --max-rejects.
+A row whose id exists with other values is found during the load. It goes to the reject file and the other rows stay. The exit status is 1
+if there are more such rows than --max-rejects.
 `;
 
 async function run(file: string, options: Options, command: Command): Promise<void> {
@@ -117,7 +113,7 @@ async function run(file: string, options: Options, command: Command): Promise<vo
   const batchRows = wholeNumber('--batch', options.batch, 1, 1_000_000);
   const maxRejects = wholeNumber('--max-rejects', options.maxRejects, 0);
   const signal = untilSignal(
-    () => new MillraceError('INTERRUPTED', 'interrupted', { remedy: 'Load the same file again: it goes on.' }),
+    () => new MillraceError('INTERRUPTED', 'interrupted', { remedy: 'Load the same file again: the load continues.' }),
   );
   const json = options.json === true;
   const progress = new PhaseProgress();
@@ -136,7 +132,7 @@ async function run(file: string, options: Options, command: Command): Promise<vo
       frozen: async (symbols) => {
         const frozen = await askCandles(config, symbols, signal);
         if (frozen === undefined)
-          process.stderr.write('the state of ohlcv cannot be read: trades are compared with those of Postgres only\n');
+          process.stderr.write('the state of ohlcv cannot be read: trades are compared with Postgres only\n');
         return frozen;
       },
       signal,
@@ -179,7 +175,7 @@ function printResult({ read, inserted, present, rejected, seconds, rejectFile, f
   for (const line of describeLate(findings)) say(line);
 }
 
-/** Rows that were found to differ while loading: the others are there. */
+/** The error for too many rejected rows; the other rows are in the table. */
 function tooMany({ rejected, inserted, present, rejectFile }: LoadResult, maxRejects: number): MillraceError {
   return new MillraceError(
     'LOAD_REFUSED',
@@ -192,7 +188,7 @@ function tooMany({ rejected, inserted, present, rejectFile }: LoadResult, maxRej
 class PhaseProgress {
   #phase: LoadProgress['phase'] | undefined;
   #line = new ProgressLine('');
-  /** Since the phase began; the one before ended then. */
+  /** Start of the phase, which is the last progress of the previous one. */
   #start = performance.now();
   #last = this.#start;
 

@@ -6,7 +6,7 @@ import { printJson, printTable } from '../../terminal/print.ts';
 export function register(program: Command): void {
   program
     .command('config')
-    .description('show every setting: the value in force, its origin and the variable that sets it; secrets are masked')
+    .description('show every setting: its value, its origin and the variable that sets it; secrets are masked')
     .option('--set', 'only settings that are not at their default')
     .option('--json', 'print JSON')
     .action((options: { set?: boolean; json?: boolean }, command: Command) => {

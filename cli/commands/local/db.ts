@@ -8,7 +8,7 @@ export function register(program: Command): void {
     .command('db')
     .description('the schema of the source database')
     .command('migrate')
-    .description('apply what is new of infra/sql, and set the capture role’s password when capture.password is set')
+    .description('apply new migrations of infra/sql, and set the capture role’s password if capture.password is set')
     .action(async (_options: unknown, command: Command) => {
       const applied = await migrateDatabase(loadConfig(command), { log: (line) => process.stdout.write(`${line}\n`) });
       if (applied.length === 0) process.stdout.write('the database is up to date\n');

@@ -1,4 +1,4 @@
-/** `millrace demo`: the whole way on real parts and real trades, and the proof that nothing was lost or changed on it. */
+/** `millrace demo`: the complete path with real parts and real trades, and the proof that nothing was lost or changed. */
 import type { Command } from 'commander';
 import { Registry } from '../../../core/avro/registry/registry.ts';
 import type { Config } from '../../../core/base/config.ts';
@@ -29,7 +29,7 @@ import { printTree, readBranches } from '../storage/archive.ts';
 
 const symbol = 'BTC/USD';
 const stackName = 'demo';
-/** The week has no move of 5 % in a minute or five with three times the volume; at 2 % there is something to see. */
+/** No minute or five minutes of that week move by 5 % with three times the volume. At 2 % some do. */
 const demoSettings = { MILLRACE_ANOMALY_PRICE_CHANGE: '0.02', MILLRACE_PARQUET_FLUSH_MS: '3000' };
 
 export function register(program: Command): void {
@@ -68,7 +68,7 @@ async function demo(keep: boolean, signal: AbortSignal): Promise<boolean> {
     const loadSeconds = await load(config, await sample, signal);
     const rows = await countTrades(config);
 
-    say('\n3. Their way: captured by Debezium, folded into 1 m and 5 m candles, searched for anomalies, archived');
+    say('\n3. The pipeline: captured by Debezium, folded into 1 m and 5 m candles, searched for anomalies, archived');
     const bars = new Bars();
     const arrivals = await follow({
       config,
@@ -86,9 +86,9 @@ async function demo(keep: boolean, signal: AbortSignal): Promise<boolean> {
     const proof = await verify(config, kafka, schemas, { onCheck: (check) => printChecks([check]), signal });
     ok = proof.ok;
     const { late = 0, dead = 0, unreadable = 0 } = proof.excluded ?? {};
-    say(`  in no candle, by the processor's own account: ${late} late, ${dead + unreadable} dead-lettered`);
+    say(`  in no candle, by the processor's own records: ${late} late, ${dead + unreadable} dead-lettered`);
 
-    say('\n5. What there is to see');
+    say('\n5. The results');
     await show(kafka, schemas);
     printRates(rows, loadSeconds, arrivals);
     const total = ((performance.now() - begunMs) / 1000).toFixed(0);
@@ -105,7 +105,7 @@ async function demo(keep: boolean, signal: AbortSignal): Promise<boolean> {
   return ok;
 }
 
-/** A stack that somebody kept up is used as it is: loading the same trades again adds nothing. */
+/** A running stack is used unchanged: loading the same trades again adds nothing. */
 async function isRunning(): Promise<boolean> {
   try {
     return (await (await attach(stackName)).status()).every(({ running }) => running);
@@ -178,7 +178,7 @@ function printRates(rows: number, loadSeconds: number, arrivals: readonly Arriva
   }
 }
 
-/** `100000 of 100000` as people write it. */
+/** Adds thousands separators: `100,000 of 100,000`. */
 function grouped(text: string): string {
   return text.replace(/\d+/g, (digits) => Number(digits).toLocaleString('en-US'));
 }
@@ -186,10 +186,10 @@ function grouped(text: string): string {
 function hint(keep: boolean): void {
   const cli = 'npm run millrace -- --stack demo';
   if (!keep) {
-    say(`\nto look around, run it again with: npm run demo -- --keep`);
+    say(`\nto explore the data, run it again with: npm run demo -- --keep`);
     return;
   }
-  say('\nthe stack is still up. To look further:');
+  say('\nthe stack is still up. Next:');
   say(`  ${cli} run --all            # the pipeline, until Ctrl-C`);
   say(`  ${cli} status               # each stage and its lag`);
   say(`  ${cli} candles ${symbol} --interval 5m`);

@@ -22,7 +22,7 @@ const captured = contracts()
   .map(({ subject }) => subject.slice(0, -'-value'.length));
 
 interface Result extends Contract {
-  /** As of the registry's check; `readable` and `unreadable` are of what Kafka Connect registered. */
+  /** The result of the registry's check. `readable` and `unreadable` apply to schemas that Kafka Connect registered. */
   readonly state: 'new' | 'same' | 'compatible' | 'incompatible' | 'readable' | 'unreadable' | 'registered';
   readonly id?: number;
   readonly reason?: string;
@@ -32,7 +32,7 @@ export function register(program: Command): void {
   const group = program.command('schemas').description('the Avro contracts: compare, register, generate');
   group
     .command('check')
-    .description('compare every schema with the registry; changes nothing and exits with 1 when one would break')
+    .description('compare every schema with the registry; changes nothing, and exits with 1 if one is incompatible')
     .option('--json', 'print JSON')
     .action(check);
   group
@@ -42,19 +42,19 @@ export function register(program: Command): void {
     .action(push);
   group
     .command('level')
-    .description('what the registry lets Kafka Connect make of a captured table: show it, or set it')
+    .description('show or set the compatibility level of the schemas that Kafka Connect registers for a captured table')
     .argument('<topic>', `one of ${captured.join(', ')}`, capturedTopic)
-    .argument('[level]', 'BACKWARD, or NONE to let a schema through that is refused', levelOf)
+    .argument('[level]', 'BACKWARD, or NONE to accept a refused schema', levelOf)
     .option('--json', 'print JSON')
     .action(level);
   group
     .command('gen')
     .description('write schemas/gen from schemas/*/*.avsc')
-    .option('--check', 'write nothing; exit with 1 when a file differs')
+    .option('--check', 'write nothing; exit with 1 if a file differs')
     .action(gen);
   group
     .command('release')
-    .description('keep the present schemas as the released ones, with which later changes are compared')
+    .description('copy the present schemas to the released ones, with which later changes are compared')
     .action(release);
 }
 
@@ -169,7 +169,7 @@ function gen(options: { check?: boolean }): void {
       process.stdout.write(`schemas/gen: ${wanted.size} files up to date\n`);
       return;
     }
-    throw new MillraceError('CONFIG_INVALID', `schemas/gen is not what the schemas give: ${differing.join(', ')}`, {
+    throw new MillraceError('CONFIG_INVALID', `schemas/gen differs from the schemas: ${differing.join(', ')}`, {
       remedy: 'Run millrace schemas gen and commit schemas/gen.',
     });
   }
@@ -191,9 +191,13 @@ function release(): void {
     if (before === text) continue;
     const reason = before === undefined ? undefined : breakOf(JSON.parse(text) as object, JSON.parse(before) as object);
     if (reason !== undefined) {
-      throw new MillraceError('SCHEMA_INCOMPATIBLE', `${file} cannot read what its released version wrote: ${reason}`, {
-        remedy: 'Give new fields a default; make a new schema for what cannot be compatible.',
-      });
+      throw new MillraceError(
+        'SCHEMA_INCOMPATIBLE',
+        `${file} cannot read the records of its released version: ${reason}`,
+        {
+          remedy: 'Give new fields a default, or create a new schema for an incompatible change.',
+        },
+      );
     }
     writeFileSync(join(released, file), text);
     process.stdout.write(`released  ${file}\n`);

@@ -29,17 +29,17 @@ const say = (line: string): void => {
 export function register(program: Command): void {
   program
     .command('up')
-    .description('install what is missing, start the local stack and bring it up to date; harmless when it runs')
+    .description('install missing parts, start the local stack and set it up; harmless on a running stack')
     .addOption(
       new Option('--with <what>', 'also start monitoring: Prometheus, and Alertmanager if it is on the PATH').choices([
         'monitoring',
       ]),
     )
     .addOption(
-      new Option('--brokers <count>', 'brokers of a new stack; 3 keep each topic three times (default: 1)').choices([
-        '1',
-        '3',
-      ]),
+      new Option(
+        '--brokers <count>',
+        'brokers of a new stack; with 3, each topic has three replicas (default: 1)',
+      ).choices(['1', '3']),
     )
     .action(async (options: { with?: string; brokers?: string }, command: Command) => {
       const { brokers } = options;
@@ -61,36 +61,38 @@ export function register(program: Command): void {
       if (options.wipe === true && options.yes !== true) await confirmWipe(name);
       const stopped = await stopStack({ ...stackOptions(name, say), wipe: options.wipe === true });
       say(stopped ? `stack ${name} is down` : `stack ${name} was not running`);
-      if (options.wipe === true) say(`everything of stack ${name} is removed`);
+      if (options.wipe === true) say(`all files of stack ${name} are removed`);
     });
 
   program
     .command('logs')
-    .description('the last lines of the log of one part, or of all')
+    .description('print the last log lines of one part, or of all')
     .argument('[part]', 'postgres, kafka, kafka2, kafka3, connect, registry, minio, prometheus or alertmanager')
-    .option('-n, --lines <count>', 'how many lines', '40')
-    .option('-f, --follow', 'go on with what is written, until Ctrl-C')
+    .option('-n, --lines <count>', 'number of lines', '40')
+    .option('-f, --follow', 'print new lines until Ctrl-C')
     .action(async (part: string | undefined, options: { lines: string; follow?: boolean }, command: Command) => {
       await showLogs(stackName(command), part, wholeNumber('--lines', options.lines, 0), options.follow === true);
     });
 
   program
     .command('doctor')
-    .description('check what the local stack needs of this machine, and what the capture needs of Postgres, if it runs')
+    .description(
+      'check the requirements of the local stack on this machine, and those of the capture in Postgres if it runs',
+    )
     .option('--json', 'print JSON')
     .action(async (options: { json?: boolean }, command: Command) => {
       const name = stackName(command);
       const host = { env: process.env, cacheDir: cacheDir() };
       const machine = await runDoctor({ name, dir: stackDir(name), host });
-      // A stack that was never started has nothing to be asked; its defaults would be the ports of another one.
+      // A stack that was never started is not asked: its default ports belong to another stack.
       const started = name === defaultStack || stackNames().includes(name);
       printFindings([...machine, ...(started ? await askStack(loadConfig(command)) : [])], options.json === true);
     });
 
   program
     .command('setup')
-    .description('bring running parts to the state that Millrace needs: database, topics, registry, bucket, connectors')
-    .option('--no-connectors', 'leave the connectors as they are')
+    .description('set up running parts for Millrace: database, topics, registry, bucket, connectors')
+    .option('--no-connectors', 'leave the connectors unchanged')
     .action(async (options: { connectors: boolean }, command: Command) => {
       const signal = untilSignal();
       const onRetry = (error: unknown): void => say(`tries again: ${error instanceof Error ? error.message : error}`);
@@ -100,15 +102,15 @@ export function register(program: Command): void {
     });
 }
 
-/** On a terminal only: a script has said what it means. @throws MillraceError CONFIRMATION_NEEDED */
+/** Asks on a terminal only. @throws MillraceError CONFIRMATION_NEEDED */
 async function confirmWipe(name: string): Promise<void> {
   if (!process.stdin.isTTY) return;
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
   try {
     const answer = await terminal.question(
-      `This removes all data of stack ${name} in ${stackDir(name)}. Type its name to go on: `,
+      `This removes all data of stack ${name} in ${stackDir(name)}. Type its name to continue: `,
     );
-    if (answer.trim() !== name) throw new MillraceError('CONFIRMATION_NEEDED', `stack ${name} is as it was`);
+    if (answer.trim() !== name) throw new MillraceError('CONFIRMATION_NEEDED', `stack ${name} is unchanged`);
   } finally {
     terminal.close();
   }
@@ -118,7 +120,7 @@ async function askStack(config: Config): Promise<readonly DoctorFinding[]> {
   return [...(await askKafka(config)), ...(await sourceRows(config))];
 }
 
-/** Nothing when no broker answers: the stack is not up yet. */
+/** No findings if no broker answers: the stack is not up yet. */
 async function askKafka({ kafka }: Config): Promise<readonly DoctorFinding[]> {
   try {
     await using admin = await TopicAdmin.open({ ...kafka, timeoutMs: 2_000 });
@@ -135,7 +137,7 @@ async function askKafka({ kafka }: Config): Promise<readonly DoctorFinding[]> {
 
 async function runUp(name: string, options: Pick<UpOptions, 'monitoring' | 'brokers'>): Promise<void> {
   const begun = performance.now();
-  const signal = untilSignal(() => new MillraceError('INTERRUPTED', 'interrupted; what was started is stopped again'));
+  const signal = untilSignal(() => new MillraceError('INTERRUPTED', 'interrupted; started parts are stopped again'));
   const { stack, config } = await up(name, { log: say, ...options, signal });
   const seconds = ((performance.now() - begun) / 1000).toFixed(1);
   const what = stack.startedNow.length === 0 ? 'is already running' : `is up after ${seconds} s`;

@@ -11,8 +11,8 @@ export function register(program: Command): void {
   const group = program.command('topics').description('compare and create the topics that schemas/topics.ts lists');
   group
     .command('diff')
-    .description('show what differs; changes nothing and exits with 1 when something does')
-    .option('--module <file>', 'those of your own processor, instead')
+    .description('show differences; changes nothing, and exits with 1 on a difference')
+    .option('--module <file>', 'topics of your own processor, instead')
     .option('--json', 'print JSON')
     .action(async (options: { module?: string }, command: Command) => {
       const plan = await withAdmin(command, async (admin) => planTopics(admin, await wanted(admin, options.module)));
@@ -22,7 +22,7 @@ export function register(program: Command): void {
   group
     .command('apply')
     .description('create missing topics and alter settings; a changed partition count is refused')
-    .option('--module <file>', 'those of your own processor, instead')
+    .option('--module <file>', 'topics of your own processor, instead')
     .option('--json', 'print JSON')
     .action(async (options: { module?: string }, command: Command) => {
       const plan = await withAdmin(command, async (admin) => applyTopics(admin, await wanted(admin, options.module)));
@@ -30,7 +30,7 @@ export function register(program: Command): void {
     });
 }
 
-/** The list; or what a user's processor needs, with as many partitions as its first input has. */
+/** The list or, with a module, the topics of the user's processor, with as many partitions as its first input. */
 async function wanted(admin: TopicAdmin, module: string | undefined): Promise<readonly Topic[]> {
   if (module === undefined) return topics;
   const { name, inputs, outputs } = await importProcessor(module);
@@ -38,7 +38,7 @@ async function wanted(admin: TopicAdmin, module: string | undefined): Promise<re
   const partitions = (await admin.partitions()).get(input);
   if (partitions === undefined) {
     throw new MillraceError('TOPIC_MISSING', `${name} reads ${input}, which does not exist`, {
-      remedy: 'create it first: its number of partitions is that of everything the processor writes',
+      remedy: 'create it first: the topics of the processor get its number of partitions',
     });
   }
   const names = outputs.map((output) => output.topic);

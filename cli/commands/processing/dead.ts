@@ -47,30 +47,32 @@ const collect = (value: string, before: readonly string[]): readonly string[] =>
 export function register(program: Command): void {
   const group = program
     .command('dead')
-    .description('dead letters: the records that a processor or sink refused, whole, with the reason');
+    .description('dead letters: records that a processor or sink refused, with the reason');
   group
     .command('list')
     .description('list dead letters, the newest of each processor last, with their reasons')
     .argument('[name]', 'processor or sink; default: all that have a dead-letter topic')
-    .option('--filter <condition>', `only those that meet it, repeatable: ${filterHelp}`, collect, [])
-    .option('--last <n>', 'at most so many of each processor, the newest', '50')
+    .option('--filter <condition>', `only letters that meet it, repeatable: ${filterHelp}`, collect, [])
+    .option('--last <n>', 'maximum number for each processor, the newest', '50')
     .option('--json', 'print JSON')
     .action(list);
   group
     .command('show')
-    .description('show one dead letter: origin, reason, and its content decoded where that is possible')
+    .description('show one dead letter: origin, reason, and its content, decoded if possible')
     .argument('<name>', 'processor or sink')
-    .argument('<letter>', 'partition/offset, as `list` shows it')
+    .argument('<letter>', 'partition/offset, from `list`')
     .option('--json', 'print JSON')
     .action(show);
   group
     .command('redrive')
-    .description('send dead letters to where they came from, marked, each once; shows the plan, and acts with --yes')
-    .argument('<name>', 'processor or sink: only it takes the records again, other readers pass over them')
-    .option('--filter <condition>', `only those that meet it, repeatable: ${filterHelp}`, collect, [])
-    .option('--max-attempts <n>', 'leave alone what was tried so often already', '3')
-    .option('--dry-run', 'show what would be sent; change nothing, exit with 0')
-    .option('--yes', 'carry it out')
+    .description(
+      'send dead letters to their origin partitions again, marked, each once; shows the plan, and acts with --yes',
+    )
+    .argument('<name>', 'processor or sink; other readers skip the records')
+    .option('--filter <condition>', `only letters that meet it, repeatable: ${filterHelp}`, collect, [])
+    .option('--max-attempts <n>', 'skip letters with this many attempts', '3')
+    .option('--dry-run', 'show the plan; change nothing, exit with 0')
+    .option('--yes', 'carry out the plan')
     .option('--json', 'print JSON')
     .action(redriveCommand);
 }
@@ -200,7 +202,7 @@ async function redriveCommand(name: string, options: RedriveCommandOptions, comm
         printTable(['letter', 'reason', 'to', carryOut ? 'what was done' : 'what would be done'], cells);
       }
       const sent = carryOut ? 'sent' : 'to send';
-      say(`${counts.redrive} ${sent}, ${counts.done} redriven before, ${counts.refuse} left alone`);
+      say(`${counts.redrive} ${sent}, ${counts.done} redriven before, ${counts.refuse} skipped`);
     }
     if (carryOut || options.dryRun === true || counts.redrive === 0) return;
     throw notConfirmed('nothing was sent yet');
@@ -212,12 +214,12 @@ function planRow({ letter, verdict }: PlannedRedrive, carriedOut: boolean) {
   const what = {
     redrive: () => (carriedOut ? 'sent' : 'send'),
     done: () => `redriven at ${verdict.action === 'done' ? formatTimestamp(verdict.atMicros) : ''}`,
-    refuse: () => `left alone: ${verdict.action === 'refuse' ? verdict.why : ''}`,
+    refuse: () => `skipped: ${verdict.action === 'refuse' ? verdict.why : ''}`,
   }[verdict.action]();
   return { letter: letterId(letter), reason, to: `${origin.topic}/${origin.partition}`, action: verdict.action, what };
 }
 
-/** Everything that has a dead-letter topic on the cluster, also what users wrote. */
+/** All names with a dead-letter topic on the cluster, users' processors included. */
 async function allNames(config: Config): Promise<string[]> {
   const { brokers, clientId } = config.kafka;
   await using admin = await TopicAdmin.open({ brokers, clientId });
@@ -231,10 +233,10 @@ async function allNames(config: Config): Promise<string[]> {
 function wholeNumber(option: string, text: string): number {
   const number = Number(text);
   if (Number.isInteger(number) && number > 0) return number;
-  throw new MillraceError('CONFIG_INVALID', `${option} ${text} is no number from 1`);
+  throw new MillraceError('CONFIG_INVALID', `${option} ${text} is not a number from 1`);
 }
 
-/** Sixteen bytes a line, in hexadecimal and as text where they are printable; the first 256. */
+/** Sixteen bytes a line, in hexadecimal and as printable text; the first 256 bytes. */
 function hexLines(bytes: Buffer): string[] {
   const lines: string[] = [];
   for (let at = 0; at < Math.min(bytes.length, 256); at += 16) {

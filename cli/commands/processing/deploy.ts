@@ -31,34 +31,31 @@ interface DeployOptions {
 export function register(program: Command): void {
   const group = program
     .command('deploy')
-    .description('a new version of a processor beside the one that runs: compare them, swap their readers, drop one');
+    .description('run a variant of a processor beside the running version: compare, swap their readers, drop one');
   const step = (name: string, description: string): Command =>
     group
       .command(name)
       .description(description)
       .argument('[processor]', 'its name')
-      .requiredOption('--suffix <suffix>', 'names the version beside it, e.g. green')
-      .option('--module <file>', 'your own processor, instead of a name')
+      .requiredOption('--suffix <suffix>', 'name of the variant, e.g. green')
+      .option('--module <file>', 'module of your own processor, instead of a name')
       .option('--json', 'print JSON');
-  step(
-    'start',
-    'create the topics of a version beside the one that runs; run it with: millrace run NAME --suffix SUFFIX',
-  )
-    .option('--partitions <n>', 'of its outputs; default: as its input')
+  step('start', 'create the topics of a variant; run it with: millrace run NAME --suffix SUFFIX')
+    .option('--partitions <n>', 'partitions of its outputs; default: as its input')
     .action(start);
   step('diff', 'compare the newest value of each key in the outputs of both; exits with 1 on a difference').action(
     diff,
   );
-  step('swap', 'give readers the outputs of the version beside, by an alias; shows the plan, and acts with --yes')
-    .option('--back', 'give them the original again')
-    .option('--yes', 'carry it out')
+  step('swap', 'give readers the outputs of the variant, by an alias; shows the plan, and acts with --yes')
+    .option('--back', 'give readers the original again')
+    .option('--yes', 'carry out the plan')
     .action(swap);
-  step('drop', 'delete the topics of the version beside; shows the plan, and acts with --yes')
-    .option('--yes', 'carry it out')
+  step('drop', 'delete the topics of the variant; shows the plan, and acts with --yes')
+    .option('--yes', 'carry out the plan')
     .action(drop);
   group
     .command('list')
-    .description('show the aliases: which topic readers are given for which')
+    .description('show the aliases: each name and the topic that readers get for it')
     .option('--json', 'print JSON')
     .action(list);
 }
@@ -80,7 +77,7 @@ async function start(name: string | undefined, options: DeployOptions, command: 
   }
   const partitions = options.partitions === undefined ? input : Number(options.partitions);
   if (!Number.isInteger(partitions) || partitions < 1) {
-    throw new MillraceError('CONFIG_INVALID', `--partitions ${options.partitions} is no number from 1`);
+    throw new MillraceError('CONFIG_INVALID', `--partitions ${options.partitions} is not a number from 1`);
   }
   const topics = variantTopics(beside, input, partitions);
   await createTopics(admin, topics);
@@ -111,7 +108,7 @@ async function diff(name: string | undefined, options: DeployOptions, command: C
   });
 }
 
-/** Our own processors that read any of these topics. */
+/** Built-in processors that read any of these topics. */
 function readersOf(config: Config, topics: readonly string[]): readonly Processor<unknown>[] {
   return Object.values(processors)
     .map(({ make }) => make(config))
@@ -119,9 +116,9 @@ function readersOf(config: Config, topics: readonly string[]): readonly Processo
 }
 
 /**
- * Readers keep positions in the topic they read, and state that came from it: neither means anything in another topic. So each starts anew, at the
- * beginning, with empty state, and then the alias is set. Positions are set in both topics, in the transactions that drop the state: wherever
- * this is interrupted, a reader starts at the beginning of whichever topic the alias gives it.
+ * Sets the alias and resets the readers. Their positions and their state are meaningless in another topic, so each starts at the beginning
+ * with empty state. Positions are set in both topics, in the transactions that drop the state. After an interruption at any point, a reader
+ * starts at the beginning of the topic that the alias gives it.
  */
 async function swap(name: string | undefined, options: DeployOptions, command: Command): Promise<void> {
   const config = loadConfig(command);
@@ -149,8 +146,8 @@ async function swap(name: string | undefined, options: DeployOptions, command: C
         plan.aliases.map((each) => [each.name, each.target, each.now]),
       );
       process.stdout.write(
-        `\nstart anew, from the beginning and with empty state, publishing again under the same keys: ${plan.startAnew.join(', ') || 'none'}\n` +
-          'The archive and external readers are not moved: they read topics by their own names.\n',
+        `\nstart at the beginning with empty state, and publish again under the same keys: ${plan.startAnew.join(', ') || 'none'}\n` +
+          'The archive and external readers do not change: they read topics by their own names.\n',
       );
     }
     confirm(options);
@@ -172,7 +169,7 @@ async function swap(name: string | undefined, options: DeployOptions, command: C
   });
 }
 
-/** A task writes to the partition it reads, so a reader can only be given a topic of as many partitions. */
+/** A task writes to the partition that it reads. So a reader's new topic must have the same number of partitions. */
 async function requireEqualCounts(
   admin: TopicAdmin,
   readers: readonly Processor<unknown>[],
@@ -211,8 +208,8 @@ async function drop(name: string | undefined, options: DeployOptions, command: C
     const targets = new Set([...(await readAliases(log, schemas)).values()].map(({ target }) => target));
     const inUse = topics.filter((topic) => targets.has(topic));
     if (inUse.length > 0) {
-      throw new MillraceError('GROUP_ACTIVE', `readers are given ${inUse.join(', ')} now`, {
-        remedy: 'give them something else first: millrace deploy swap --back, or another version',
+      throw new MillraceError('GROUP_ACTIVE', `readers use ${inUse.join(', ')} now`, {
+        remedy: 'give readers another topic first: millrace deploy swap --back, or another variant',
       });
     }
   });
@@ -220,7 +217,7 @@ async function drop(name: string | undefined, options: DeployOptions, command: C
   else for (const topic of topics) process.stdout.write(`delete  ${topic}\n`);
   if (members.length > 0) {
     throw new MillraceError('GROUP_ACTIVE', `${beside.name} is running: ${members.join(', ')}`, {
-      remedy: 'stop every process that runs it, then say it again',
+      remedy: 'stop every process that runs it, then run the command again',
     });
   }
   confirm(options);
@@ -236,7 +233,7 @@ function confirm({ yes }: DeployOptions): void {
 async function list(options: { json?: boolean }, command: Command): Promise<void> {
   const aliases = [...(await withLog(loadConfig(command), readAliases)).values()];
   if (options.json === true) printJson(aliases);
-  else if (aliases.length === 0) process.stdout.write('no aliases: each topic stands for itself\n');
+  else if (aliases.length === 0) process.stdout.write('no aliases: readers of each topic get the topic itself\n');
   else
     printTable(
       ['readers of', 'are given'],

@@ -7,16 +7,16 @@ import { services } from '../../run/services.ts';
 import { projectDir } from '../../settings/config.ts';
 import { printJson } from '../../terminal/print.ts';
 
-/** Group, state and topics go by the name. */
+/** Group, state and topics use the name, so it must be new. */
 const taken = Object.keys(services);
 
 export function register(program: Command): void {
-  const group = program.command('new').description('begin something of your own');
+  const group = program.command('new').description('create your own processor');
   group
     .command('processor')
-    .description('write a processor to begin with: declaration, pure fold, schema, and a test that passes')
+    .description('write a working processor to start from: declaration, pure fold, schema, and a passing test')
     .argument('<name>', 'lower-case letters, digits and dashes')
-    .option('--dir <folder>', 'where to; default: processors/<name> here. Nothing that exists is overwritten')
+    .option('--dir <folder>', 'target folder; default: processors/<name>. Existing files are not overwritten')
     .option('--json', 'print JSON')
     .action(newProcessor);
 }

@@ -24,24 +24,24 @@ export function register(program: Command): void {
   group
     .command('reset')
     .description(
-      'move a stopped processor to another place in its input and drop its state; shows the plan, and acts with --yes',
+      'move a stopped processor to another position in its input and drop its state; shows the plan, and acts with --yes',
     )
     .argument('[processor]', 'its name')
     .requiredOption('--to <place>', 'earliest, latest, an offset, or a time (ISO 8601, of record timestamps)')
     .option('--partition <n>', 'only this partition')
-    .option('--module <file>', 'your own processor, instead of a name')
-    .option('--yes', 'carry it out')
+    .option('--module <file>', 'module of your own processor, instead of a name')
+    .option('--yes', 'carry out the plan')
     .option('--json', 'print JSON')
     .action(resetCommand);
   group
     .command('restore')
     .description(
-      'give the group of a stopped processor or sink the positions that its state has, after its offsets expired; shows the plan, and acts with --yes',
+      'set the expired offsets of a stopped processor or sink to the positions in its state; shows the plan, and acts with --yes',
     )
     .argument('[name]', 'the processor or sink')
-    .option('--module <file>', 'your own processor, instead of a name')
-    .option('--skip-lost', 'of parquet: go on at the start of the log where records that were not archived are gone')
-    .option('--yes', 'carry it out')
+    .option('--module <file>', 'module of your own processor, instead of a name')
+    .option('--skip-lost', 'for parquet: continue at the start of the log if unarchived records are gone')
+    .option('--yes', 'carry out the plan')
     .option('--json', 'print JSON')
     .action(restoreCommand);
 }
@@ -89,9 +89,9 @@ function printRestore(name: string, { members, tasks }: RestorePlan): void {
       told(own),
       `${start} to ${end}`,
       {
-        keep: committed === undefined ? 'nothing: it begins at the start' : 'nothing',
-        restore: `goes on at ${target}`,
-        skip: `goes on at ${target}; ${lost} offsets are lost`,
+        keep: committed === undefined ? 'none: it begins at the start' : 'nothing',
+        restore: `continues at ${target}`,
+        skip: `continues at ${target}; ${lost} offsets are lost`,
         refuse: 'refused',
       }[action],
     ]),
@@ -156,8 +156,8 @@ function printPlan(name: string, { members, tasks }: ResetPlan): void {
     ),
   );
   process.stdout.write(
-    `\n${name} begins there with empty state. What it reads again it publishes again, under the same keys; what it skips is in no output.\n` +
-      'A window that had begun before the place is only as complete as what is read of it. Offsets count transaction markers, too.\n',
+    `\n${name} begins there with empty state. It publishes records that it reads again under the same keys. Skipped records are in no output.\n` +
+      'A window that began before the place lacks the trades before it. Offsets include transaction markers.\n',
   );
   if (members.length > 0) process.stdout.write(`\nIt is running and has to be stopped first: ${members.join(', ')}\n`);
 }

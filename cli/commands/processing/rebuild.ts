@@ -1,4 +1,7 @@
-/** `millrace rebuild ohlcv`: frozen candles made again from the log, with what came too late for them. A plan, then the work with its progress. */
+/**
+ * `millrace rebuild ohlcv`: rebuilds frozen candles from the log, with the trades that came too late. A plan, then the work with its
+ * progress.
+ */
 import { type Command, InvalidArgumentError } from 'commander';
 import type { Config } from '../../../core/base/config.ts';
 import { MillraceError } from '../../../core/base/errors.ts';
@@ -38,7 +41,7 @@ export function register(program: Command): void {
   program
     .command('rebuild')
     .description(
-      'make frozen candles again from the log, with the trades that came too late for them; shows the plan, and acts with --yes',
+      'rebuild frozen candles from the log, with the trades that came too late for them; shows the plan, and acts with --yes',
     )
     .argument('<processor>', 'ohlcv', (name: string) => {
       if (name !== 'ohlcv') throw new InvalidArgumentError('only ohlcv has candles.');
@@ -52,24 +55,24 @@ export function register(program: Command): void {
     .option('--to <time>', 'only windows that begin before this event time: a time, or a UTC day', (text: string) =>
       timeOf('--to', text),
     )
-    .option('--late', 'candles of every symbol that did not take a change')
-    .option('--yes', 'carry it out')
-    .option('--wait <seconds>', 'longest wait for ohlcv while it takes no order', waitSeconds, 60)
+    .option('--late', 'candles of every symbol with a change that was not applied')
+    .option('--yes', 'carry out the plan')
+    .option('--wait <seconds>', 'longest wait for ohlcv to take an order', waitSeconds, 60)
     .option('--json', 'print JSON, with every candle')
     .action(rebuild);
 }
 
 async function rebuild(_: string, options: RebuildOptions, command: Command): Promise<void> {
   if (options.venue === undefined && options.symbol === undefined && options.late !== true) {
-    throw new MillraceError('CONFIG_INVALID', 'nothing says which candles', {
-      remedy: 'give --venue and --symbol, or --late for all that did not take a change',
+    throw new MillraceError('CONFIG_INVALID', 'no candles were named', {
+      remedy: 'give --venue and --symbol, or --late for all candles with a change that was not applied',
     });
   }
   const config = loadConfig(command);
   const signal = untilSignal(
     () =>
-      new MillraceError('INTERRUPTED', 'interrupted; orders that were given stand', {
-        remedy: 'run the command again: it plans what is left',
+      new MillraceError('INTERRUPTED', 'interrupted; the given orders stay valid', {
+        remedy: 'run the command again: it plans the rest',
       }),
   );
   const { venue, symbol: symbols, from, to } = options;
@@ -101,7 +104,7 @@ async function work(sources: Sources, config: Config, scope: Scope, options: Reb
     const rebuilt = (await runs(config)) ? await follow(sources, plan, given, options) : null;
     const took = (performance.now() - startedMs) / 1000;
     if (json) printJson({ carriedOut: true, rebuilt, seconds: took, ...shown });
-    else if (rebuilt === null) say('ohlcv does not run: the orders stand, and it carries them out when it is started');
+    else if (rebuilt === null) say('ohlcv does not run: it carries out the orders when it starts');
     else say(`${count(rebuilt)} of ${count(candlesOf(plan))} candles rebuilt (${took.toFixed(1)} s)`);
   }
   refuseIncomplete(plan);
@@ -126,7 +129,7 @@ async function follow(
   return await countRebuilt(sources, plan, given);
 }
 
-/** @throws MillraceError REBUILD_IMPOSSIBLE when the log does not have the input of some candles any more. */
+/** @throws MillraceError REBUILD_IMPOSSIBLE: the log no longer has the input of some candles. */
 function refuseIncomplete({ symbols }: RebuildPlan): void {
   const candles = symbols.reduce((sum, { incomplete }) => sum + incomplete.candles, 0);
   if (candles === 0) return;
@@ -136,7 +139,7 @@ function refuseIncomplete({ symbols }: RebuildPlan): void {
     `the log has deleted input of ${count(candles)} candles: at least ${count(trades)} of their trades are missing`,
     {
       remedy:
-        'they stay as they are; millrace archive sql has their trades, docs/how-to/processing/rebuild-candles.md says what else can be done',
+        'they stay unchanged; millrace archive sql has their trades, and docs/how-to/processing/rebuild-candles.md describes the alternatives',
     },
   );
 }
@@ -160,10 +163,9 @@ function printPlan(plan: RebuildPlan): void {
   const notFrozen = symbols.reduce((sum, each) => sum + each.notFrozen, 0);
   if (notFrozen > 0) say(`${count(notFrozen)} candles are not frozen yet: they can be rebuilt when they are`);
   const incomplete = symbols.reduce((sum, each) => sum + each.incomplete.candles, 0);
-  if (incomplete > 0) say(`${count(incomplete)} candles stay as they are: the log has deleted a part of their input`);
+  if (incomplete > 0) say(`${count(incomplete)} candles stay unchanged: the log has deleted a part of their input`);
   if (pending > 0) say(`ohlcv has ${count(pending)} orders of an earlier rebuild to carry out first`);
-  if (behind > 0n)
-    say(`ohlcv has ${count(behind)} offsets of the input to take: what is among them is not in the plan`);
+  if (behind > 0n) say(`ohlcv has ${count(behind)} offsets of the input to read: the plan does not include them`);
 }
 
 function linesOf({ venue, symbol, candles }: PlannedSymbol): string[][] {

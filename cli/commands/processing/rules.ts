@@ -34,7 +34,7 @@ interface TestOptions extends Options {
 
 interface Listed {
   readonly id: string;
-  /** Offset in the topic; -1 for the one that is built in. */
+  /** Offset in the topic; -1 for the built-in rule. */
   readonly version: bigint;
   readonly state: 'in force' | 'off' | 'invalid';
   readonly written: string | null;
@@ -45,10 +45,10 @@ interface Listed {
 export function register(program: Command): void {
   const group = program
     .command('rules')
-    .description('what the processor anomaly looks for: rules in the topic rules, in force without a restart');
+    .description('rules of the processor anomaly, in the topic rules; they take effect without a restart');
   group
     .command('list')
-    .description('show the rules, also the one that is built in')
+    .description('show the rules, the built-in one included')
     .option('--json', 'print JSON')
     .action(async (options: Options, command: Command) => {
       const listed = await list(loadConfig(command));
@@ -57,8 +57,8 @@ export function register(program: Command): void {
     });
   group
     .command('show')
-    .description('show a rule as a file would have it')
-    .argument('<id>', 'of the rule')
+    .description('print a rule in the format of a rules file')
+    .argument('<id>', 'id of the rule')
     .option('--json', 'print JSON')
     .action(async (id: string, options: Options, command: Command) => {
       const found = (await list(loadConfig(command))).find((each) => each.id === id);
@@ -68,7 +68,7 @@ export function register(program: Command): void {
     });
   group
     .command('apply')
-    .description('put the rules of a file in force, all at once, instead of those with the same ids')
+    .description('put the rules of a file in force together; they replace rules with the same ids')
     .argument('<file>', 'YAML or JSON')
     .option('--json', 'print JSON')
     .action(async (file: string, options: Options, command: Command) => {
@@ -80,24 +80,24 @@ export function register(program: Command): void {
     });
   group
     .command('remove')
-    .description('take rules away; the one that is built in comes back when its replacement goes')
-    .argument('<id...>', 'of the rules')
+    .description('remove rules; the built-in one returns when its replacement is removed')
+    .argument('<id...>', 'ids of the rules')
     .option('--json', 'print JSON')
     .action(async (ids: readonly string[], options: Options, command: Command) => {
       const removed = await withLog(loadConfig(command), (log, schemas) => removeRules(log, schemas, ids, Date.now()));
       if (options.json === true) printJson(removed);
-      else for (const id of removed) process.stdout.write(`${id} is gone\n`);
+      else for (const id of removed) process.stdout.write(`${id} is removed\n`);
       const missing = ids.filter((id) => !removed.includes(id));
       if (missing.length > 0) throw unknown(missing);
     });
   group
     .command('test')
-    .description('show what the rules of a file would have said of the history in the topics; writes nothing')
+    .description('apply the rules of a file to the history in the topics and print the anomalies; writes nothing')
     .argument('<file>', 'YAML or JSON')
-    .option('--from <time>', 'anomalies whose window starts, or whose trade happened, at or after; ISO 8601')
-    .option('--to <time>', 'and before')
-    .option('--last <n>', 'at most so many in the table, the newest', '40')
-    .option('--json', 'print JSON: all of them, whole')
+    .option('--from <time>', 'anomalies with a window start or a trade at or after this time; ISO 8601')
+    .option('--to <time>', 'anomalies before this time')
+    .option('--last <n>', 'maximum number in the table, the newest', '40')
+    .option('--json', 'print all anomalies with all fields as JSON')
     .action(async (file: string, options: TestOptions, command: Command) => {
       const config = loadConfig(command);
       const rules = await fromFile(file);
@@ -213,6 +213,6 @@ function printTrial(
 
 function unknown(ids: readonly string[]): MillraceError {
   return new MillraceError('CONFIG_INVALID', `the topic rules has no rule ${ids.join(', ')}`, {
-    remedy: 'millrace rules list shows those it has.',
+    remedy: 'millrace rules list shows the rules.',
   });
 }

@@ -37,20 +37,20 @@ export function register(program: Command): void {
     .command('run')
     .description('run processors, sinks and the connector supervisor in this process, until a signal')
     .argument('[name...]', `any of ${Object.keys(services).join(', ')}`)
-    .option('--all', 'run all of them')
+    .option('--all', 'run all')
     .option(
       '--module <file>',
-      'run your own processor from this module, repeatable',
+      'module of your own processor, repeatable',
       (file, files: readonly string[]) => [...files, file],
       [],
     )
-    .option('--suffix <suffix>', 'run the version beside, with topics that `deploy start` made')
+    .option('--suffix <suffix>', 'run a variant, with the topics of `deploy start`')
     .option(
       '--route <fields>',
-      'with --suffix: fields of the keys that outputs are partitioned by, when their number differs',
+      'with --suffix: key fields that partition the outputs, if their number of partitions differs',
       'venue,symbol',
     )
-    .option('--port <port>', 'port of /health, /ready and /metrics; 0 takes a free one')
+    .option('--port <port>', 'port of /health, /ready and /metrics; 0: a free one')
     .action(async (names: readonly string[], options: RunOptions, command: Command) => {
       const warnings: string[] = [];
       const config = loadConfig(command, (message) => warnings.push(message));
@@ -64,7 +64,7 @@ export function register(program: Command): void {
     });
 }
 
-/** What is to run, by name: our own, and what users wrote. @throws MillraceError CONFIG_INVALID */
+/** The requested starts by name: built-in services and users' processors. @throws MillraceError CONFIG_INVALID */
 async function startsOf(
   names: readonly string[],
   all: boolean,
@@ -81,7 +81,7 @@ async function startsOf(
         'CONFIG_INVALID',
         `${file}: there is another processor or sink called ${processor.name}`,
         {
-          remedy: 'give it a name of its own: group, state and topics go by the name',
+          remedy: 'give it another name: group, state and topics use the name',
         },
       );
     }
@@ -90,7 +90,7 @@ async function startsOf(
   return starts;
 }
 
-/** Versions beside those that run, each with a name, state and topics of its own. @throws MillraceError CONFIG_INVALID, TOPIC_MISSING */
+/** Variants beside the running versions, each with its own name, state and topics. @throws MillraceError CONFIG_INVALID, TOPIC_MISSING */
 async function variantsOf(
   config: Config,
   names: readonly string[],
@@ -115,9 +115,9 @@ async function variantsOf(
 }
 
 /**
- * Runs until the signal, or until no stage is left that has not failed, then ends in order.
+ * Runs until the signal, or until every stage has failed. Then it ends all stages in order.
  *
- * @throws the error of a stage that has failed and is not proven since.
+ * @throws the error of a stage that has failed and has not been proven since
  */
 async function run(
   config: Config,
@@ -152,13 +152,13 @@ async function run(
   stack.use(await announce(config, names.join('+'), server.url));
   const patience = (name: string, until: AbortSignal): PatienceOptions => ({
     signal: until,
-    onRetry: (error) => logger.warn({ name, err: error }, 'cannot start yet, tries again'),
+    onRetry: (error) => logger.warn({ name, err: error }, 'cannot start yet; it is tried again'),
   });
   const control = await patiently(patience('control', signal), () =>
     Control.open({
       log,
       schemas,
-      onError: (error) => logger.warn({ err: error }, 'orders to pause cannot be read; they stay as they are known'),
+      onError: (error) => logger.warn({ err: error }, 'pause orders cannot be read; the known ones stay in force'),
     }),
   );
   stack.use(control);
@@ -189,7 +189,7 @@ async function run(
     state.healthy = false;
     throw error;
   } finally {
-    logger.info('stopping: what is done is committed');
+    logger.info('stopping: finished work is committed');
   }
   stages.throwIfFailed();
 }

@@ -26,13 +26,13 @@ interface StateCommandOptions {
 export function register(program: Command): void {
   program
     .command('state')
-    .description('the committed state of a processor: how much there is, the entries of a store, or one key')
+    .description('print the committed state of a processor: its size, the entries of a store, or one key')
     .argument('<processor>')
-    .argument('[key]', 'a key, exactly as --store lists it; as JSON text in quotes where it has control characters')
-    .option('--partition <n>', 'only of this partition')
-    .option('--store <name>', 'only of this store; without a key its entries are listed')
-    .option('--limit <n>', 'list at most so many entries', '50')
-    .option('--module <file>', 'the module of a processor of your own')
+    .argument('[key]', 'a key, exactly as --store lists it; with control characters as a JSON text in quotes')
+    .option('--partition <n>', 'only this partition')
+    .option('--store <name>', 'only this store; without a key, list its entries')
+    .option('--limit <n>', 'maximum number of entries to list', '50')
+    .option('--module <file>', 'module of your own processor')
     .option('--json', 'print JSON')
     .action(show);
 }
@@ -110,13 +110,13 @@ function asJson({ partition, store, key, offset, timestamp, setAt, value }: Show
   return { partition, store, key, offset, timestamp, ...(setAt === undefined ? {} : { setAt }), value };
 }
 
-/** As `keyOf` reads it. */
+/** Prints a key in the form that `keyOf` reads. */
 function typed(key: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: the expression looks for control characters
   return /^"|[\u0000-\u001f\u007f]/.test(key) ? JSON.stringify(key) : key;
 }
 
-/** A key with control characters is hard to type: it may be given as JSON, as the list shows it. */
+/** Parses a key. A key with control characters is hard to type, so it may be given as JSON, as the list prints it. */
 function keyOf(text: string | undefined): string | undefined {
   if (text === undefined || !text.startsWith('"')) return text;
   try {

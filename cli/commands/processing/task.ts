@@ -18,15 +18,15 @@ interface TaskOptions {
 export function register(program: Command): void {
   const group = program
     .command('task')
-    .description('pause and resume the tasks of processors and sinks, wherever they run');
+    .description('pause and resume the tasks of processors and sinks, on every machine');
   group
     .command('pause')
     .description(
-      'tasks commit what they have taken and take nothing more, also after a restart, until they are resumed',
+      'pause tasks until they are resumed, also after a restart; they first commit the records that they have taken',
     )
     .argument('<name>', 'processor or sink')
     .option('--partition <n>', 'only the task of this partition')
-    .option('--reason <text>', 'why; status shows it')
+    .option('--reason <text>', 'the reason, which status shows')
     .option('--json', 'print JSON')
     .action(async (name: string, options: TaskOptions, command: Command) => {
       const partition = partitionOf(options.partition);
@@ -39,7 +39,7 @@ export function register(program: Command): void {
     });
   group
     .command('resume')
-    .description('take the order back: tasks go on where they stopped')
+    .description('take a pause back; tasks continue at their positions')
     .argument('<name>', 'processor or sink')
     .option('--partition <n>', 'only the task of this partition; default: every order for the name')
     .option('--json', 'print JSON')
@@ -51,7 +51,7 @@ export function register(program: Command): void {
       }));
       if (taken.length === 0) {
         const what = partition === null ? name : `partition ${partition} of ${name}`;
-        throw new MillraceError('CONFIG_INVALID', `no order of its own pauses ${what}`, {
+        throw new MillraceError('CONFIG_INVALID', `no separate order pauses ${what}`, {
           remedy: 'millrace task list shows the orders; one for all partitions is taken back without --partition',
         });
       }
@@ -63,23 +63,23 @@ export function register(program: Command): void {
     });
   group
     .command('list')
-    .description('show what is paused')
+    .description('show the pauses')
     .option('--json', 'print JSON')
     .action(async (options: TaskOptions, command: Command) => {
       print(await withLog(loadConfig(command), readControl), options);
     });
 }
 
-/** Null: all of them. */
+/** Null: all partitions. */
 function partitionOf(text: string | undefined): number | null {
   return text === undefined ? null : partitionNumber(text);
 }
 
-/** A processor of the user's own is not in the list: a hint, not a refusal. */
+/** Warns only: a user's processor is not in the list. */
 function warnIfUnknown(name: string): void {
   if (stages.some((stage) => stage.name === name)) return;
   const known = stages.map((stage) => stage.name).join(', ');
-  process.stderr.write(`note: ${name} is none of ${known}; the order holds for whatever runs by that name\n`);
+  process.stderr.write(`note: ${name} is not one of ${known}; the order applies to any stage with that name\n`);
 }
 
 function print(entries: readonly ControlEntry[], { json }: TaskOptions): void {

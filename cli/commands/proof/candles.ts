@@ -28,12 +28,12 @@ export function register(program: Command): void {
   program
     .command('candles')
     .description('show the candles of a symbol: the newest revision of each, as a chart and a table')
-    .argument('<symbol>', 'as the venue spells it, e.g. BTC/USD')
+    .argument('<symbol>', "symbol in the venue's spelling, e.g. BTC/USD")
     .option('--interval <interval>', 'length of the windows, e.g. 1m or 5m', '1m')
-    .option('--venue <venue>', 'only of this venue')
+    .option('--venue <venue>', 'only this venue')
     .option('--from <time>', 'windows that start at or after, a day or a time in ISO 8601')
     .option('--to <time>', 'windows that start before, a day or a time in ISO 8601')
-    .option('--last <n>', 'at most so many, the newest', '60')
+    .option('--last <n>', 'maximum number of candles, the newest', '60')
     .option('--json', 'print JSON: exact decimals as text')
     .action(async (symbol: string, options: CandleOptions, command: Command) => {
       const config = loadConfig(command);
@@ -56,13 +56,13 @@ export function register(program: Command): void {
     });
 }
 
-/** @throws MillraceError CONFIG_INVALID: the topic has no candle of the symbol or of its interval, whatever the time. */
+/** @throws MillraceError CONFIG_INVALID: the topic has no candle of the symbol or of the interval, at any time. */
 function requireKnown({ symbol, interval }: CandleQuery, { known }: FoundCandles): void {
   const intervals = known.get(symbol);
   if (intervals?.has(interval) === true) return;
   if (known.size === 0) {
     throw new MillraceError('CONFIG_INVALID', 'there are no candles yet', {
-      remedy: '`millrace status` tells how far ohlcv is; `millrace run --all` starts everything.',
+      remedy: '`millrace status` shows the progress of ohlcv; `millrace run --all` starts everything.',
     });
   }
   if (intervals !== undefined) {
@@ -99,7 +99,7 @@ function print(candles: readonly Candle[], symbol: string, interval: string): vo
   );
 }
 
-/** The chart, with its time axis, of the newest candles that fit the width. */
+/** The chart with its time axis, of the newest candles that fit the width. */
 export function drawCandles(candles: readonly Candle[], color: boolean, width: number): string[] {
   const shown = candles.filter(({ open }) => open !== null).slice(-Math.max(10, width));
   const bars = shown.map(({ open, high, low, close }) => ({
@@ -118,7 +118,7 @@ export function drawCandles(candles: readonly Candle[], color: boolean, width: n
   ];
 }
 
-/** For a place on the screen only. */
+/** Rounds, because it only chooses a row of the screen. */
 function toChart(price: bigint | null): number {
   return price === null ? 0 : Number(price) / 1e8;
 }

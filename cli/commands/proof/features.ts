@@ -25,9 +25,9 @@ export function register(program: Command): void {
   program
     .command('features')
     .description('show the features of a symbol: the latest row at or before a time, of each venue and feature set')
-    .argument('<symbol>', 'as the venue spells it, e.g. BTC/USD')
-    .option('--venue <venue>', 'only of this venue: reads one partition instead of all')
-    .option('--set <name>', 'only of this feature set')
+    .argument('<symbol>', "symbol in the venue's spelling, e.g. BTC/USD")
+    .option('--venue <venue>', 'only this venue; reads one partition instead of all')
+    .option('--set <name>', 'only this feature set')
     .option('--at <time>', 'ISO 8601; default: the latest')
     .option('--json', 'print JSON: exact decimals as text')
     .action(async (symbol: string, options: FeaturesOptions, command: Command) => {
@@ -48,7 +48,7 @@ export function register(program: Command): void {
           'CONFIG_INVALID',
           `there are no features of ${symbol}${at === undefined ? '' : ' at that time'}`,
           {
-            remedy: `\`millrace candles ${symbol}\` tells which symbols there are; \`millrace status\` tells how far features is.`,
+            remedy: `\`millrace candles ${symbol}\` lists the symbols; \`millrace status\` shows the progress of features.`,
           },
         );
       } else for (const row of rows) print(row);

@@ -31,40 +31,40 @@ interface ReplayCommandOptions {
   readonly json?: boolean;
 }
 
-/** Side topics are for looking at, not for keeping. */
+/** Side topics are temporary. */
 const sideRetentionMs = 7 * 86_400_000;
 
 export function register(program: Command): void {
   program
     .command('replay')
     .description(
-      'run a processor over its history again, with the code of now; its own topics, state and offsets stay untouched',
+      'run a processor over its history again, with the present code; its own topics, state and offsets stay untouched',
     )
     .argument('[processor]', 'its name')
     .option(
       '--from <place>',
-      'compare or write what the input from here on causes: earliest, an offset, or a time (ISO 8601)',
+      'compare or write the outputs of the input from here on: earliest, an offset, or a time (ISO 8601)',
       'earliest',
     )
-    .option('--to <place>', 'up to here: latest is where the processor is', 'latest')
+    .option('--to <place>', 'end of the input; latest: the position of the processor', 'latest')
     .option('--partition <n>', 'only this partition')
     .option(
       '--verify',
-      'compare keys and values with what was published; exits with 1 on any difference. The default without --into',
+      'compare keys and values with the published records; exits with 1 on any difference. The default without --into',
     )
     .option('--into <suffix>', 'write outputs to side topics, e.g. market.candles.SUFFIX')
     .option('--replace', 'with --into: delete side topics of that name first')
     .addOption(
       new Option(
         '--settings <when>',
-        'those of then, as the journal has them, or those of now. Default: then, with --into now',
+        'past settings from the journal, or present ones. Default: then; with --into: now',
       ).choices(['then', 'now']),
     )
     .option(
       '--from-cold',
-      'read archived input from its Parquet files as far as they go, and only then from Kafka: for history that Kafka has no more',
+      'read archived input from its Parquet files as far as they go, then from Kafka; for history that Kafka has deleted',
     )
-    .option('--module <file>', 'your own processor, instead of a name')
+    .option('--module <file>', 'module of your own processor, instead of a name')
     .option('--json', 'print JSON')
     .action(replayCommand);
 }
@@ -75,7 +75,7 @@ async function replayCommand(name: string | undefined, options: ReplayCommandOpt
   const places = { from: parseTarget(options.from), to: parseTarget(options.to) };
   const { into } = options;
   if (into !== undefined && !/^[a-z0-9][a-z0-9-]{0,30}$/.test(into)) {
-    throw new MillraceError('CONFIG_INVALID', `--into ${into} is no suffix`, {
+    throw new MillraceError('CONFIG_INVALID', `--into ${into} is not a suffix`, {
       remedy: 'use lower-case letters, digits and dashes',
     });
   }
@@ -117,7 +117,7 @@ async function replayCommand(name: string | undefined, options: ReplayCommandOpt
   });
 }
 
-/** By partition. `latest` is open: the replay ends where the processor is. */
+/** Offsets by partition. `latest` gives the ends of the topic, but the replay stops at the processor's position. */
 async function offsetsOf(log: Log, groups: GroupAdmin, topic: string, place: ResetTarget): Promise<readonly bigint[]> {
   const [starts, ends] = await Promise.all([log.starts(topic), log.ends(topic)]);
   switch (place.kind) {
@@ -152,7 +152,7 @@ async function prepareSideTopics(
     const [starts, ends] = await Promise.all([log.starts(name), log.ends(name)]);
     if (ends.every((end, i) => end === starts[i])) continue;
     throw new MillraceError('CONFIG_INVALID', `${name} has records already`, {
-      remedy: 'choose another suffix, or say --replace to delete the side topics of this one',
+      remedy: 'choose another suffix, or use --replace to delete its side topics',
     });
   }
   const settings = { 'cleanup.policy': 'delete', 'retention.ms': String(sideRetentionMs), 'compression.type': 'zstd' };

@@ -1,4 +1,4 @@
-/** `millrace status`: the parts of the stack, the capture, how far behind each stage is, and how the archive stands. */
+/** `millrace status`: the parts of the stack, the capture, the lag of each stage, and the state of the archive. */
 import type { Command } from 'commander';
 import { ConnectClient, type ConnectorStatus } from '../../../connectors/client.ts';
 import { type RestartSummary, summarize } from '../../../connectors/supervision/restarts.ts';
@@ -44,20 +44,20 @@ const sideTopics = [
   'parquet.dead',
   'hot-store.dead',
 ];
-/** Counting reads the topic; more than this is told as "at least". */
+/** Counting reads the topic. A greater number is printed as "at least". */
 const countLimit = 10_000;
 
 export function register(program: Command): void {
   program
     .command('status')
     .description(
-      'parts of the stack, capture, each stage with its processes and its lag in records and in log time, and the archive: what is listed, and what compaction and expiry owe',
+      'show the parts of the stack, the capture, each stage with its processes and its lag in records and log time, and the archive with pending compaction and expiry',
     )
     .option('--json', 'print JSON')
     .action(status);
 }
 
-/** What could not be asked is told in its place: one part that is down must not hide the others. */
+/** An answer or the error in its place, so that one unreachable part does not hide the others. */
 type Asked<T> = T | { readonly error: MillraceError };
 
 async function status(options: { json?: boolean }, command: Command): Promise<void> {
@@ -142,7 +142,7 @@ function told({ slot, findings, record, restarts }: Capture): Record<string, unk
   return { slot: slot ?? null, findings, restarts, parked: record.parked ?? {}, guard: record.guard ?? null };
 }
 
-/** How far a stage is, and the members of its consumer group: none when no process runs it. */
+/** The lag of a stage, and the members of its consumer group: none if no process runs it. */
 type ShownLag = StageLag & { readonly members: readonly string[] };
 
 async function readLags(config: Config, log: KafkaLog, schemas: Registry, signal: AbortSignal): Promise<ShownLag[]> {
@@ -248,9 +248,9 @@ function printCapture(connectors: Asked<readonly ConnectorStatus[]>, capture: As
   if (isError(capture)) printProblem('capture', capture.error);
   else {
     const { slot, findings, record } = capture;
-    if (slot === undefined) say('replication slot: none; the connector makes it');
+    if (slot === undefined) say('replication slot: none; the connector creates it');
     else {
-      const reader = slot.active ? 'read' : 'nobody reads it';
+      const reader = slot.active ? 'read' : 'no reader';
       say(
         `replication slot ${slot.slot}: ${reader}, ${slot.walStatus}, ${megabytes(Number(slot.confirmedLagBytes))} not confirmed, ${megabytes(Number(slot.retainedBytes))} of WAL kept`,
       );
@@ -287,7 +287,7 @@ function printStages(lags: Asked<readonly ShownLag[]>, side: Asked<Record<string
 }
 
 function printOffsetRetention(days: Asked<number>): void {
-  if (isError(days)) return; // the stages have told that Kafka does not answer
+  if (isError(days)) return; // the lines of the stages already report that Kafka does not answer
   const warning = offsetRetentionWarning(days);
   if (warning !== undefined) say(`warning: ${warning.found}\n  remedy: ${warning.remedy}`);
 }

@@ -1,4 +1,4 @@
-/** `millrace trace`: any row to its LSN, its candles and its Parquet file, and back. Reads only. */
+/** `millrace trace`: follows a row to its LSN, its candles and its Parquet file, and back. Read-only. */
 import type { Command } from 'commander';
 import { openStore } from '../../../core/archive/s3/open.ts';
 import { Registry } from '../../../core/avro/registry/registry.ts';
@@ -43,14 +43,14 @@ interface ObjectOptions {
   readonly json?: boolean;
 }
 
-/** What takes no longer than this needs no progress. */
+/** Shorter work shows no progress. */
 const quietMs = 1_000;
 
 export function register(program: Command): void {
   const group = program
     .command('trace')
     .description(
-      'follow a row to its LSN, candles and Parquet file, and back; exits with 1 on a difference, or when nothing was found',
+      'follow a row to its LSN, candles and Parquet file, and back; exits with 1 on a difference, or if nothing is found',
     )
     .argument('[table]')
     .argument('[key...]')
@@ -65,30 +65,30 @@ export function register(program: Command): void {
     });
   group
     .command('trades')
-    .description('a row of public.trades: every change of it, what was made of each, and where each is archived')
-    .argument('<venue>', 'as the row has it')
-    .argument('<symbol>', 'as the venue spells it, e.g. BTC/USD')
-    .argument('<trade-id>', 'as the row has it; after -- when it begins with a dash')
+    .description('trace a row of public.trades: every change of it, its outputs, and its place in the archive')
+    .argument('<venue>', 'venue of the row')
+    .argument('<symbol>', "symbol in the venue's spelling, e.g. BTC/USD")
+    .argument('<trade-id>', 'trade id of the row; after -- if it begins with a dash')
     .option('--from <place>', 'only changes from here on in the log: an offset, or a time of capture (ISO 8601)')
-    .option('--to <place>', 'only changes before')
+    .option('--to <place>', 'only changes before this place')
     .option('--json', 'print JSON')
     .action(traceTrade);
   group
     .command('candle')
-    .description('a candle: its revisions, the trades it was made of, and whether a recompute from them gives the same')
+    .description('trace a candle: its revisions and its trades, compared with a recomputation from them')
     .argument('<venue>')
-    .argument('<symbol>', 'as the venue spells it, e.g. BTC/USD')
-    .argument('<interval>', 'as configured: 1m, 5m, 5m/1m, session')
+    .argument('<symbol>', "symbol in the venue's spelling, e.g. BTC/USD")
+    .argument('<interval>', 'a configured interval: 1m, 5m, 5m/1m, session')
     .argument('<window-start>', 'ISO 8601, e.g. 2013-11-25T12:00:00Z')
-    .option('--revision <n>', 'look into this revision; default: the newest')
-    .option('--trades <n>', 'name at most so many of its trades', '20')
+    .option('--revision <n>', 'the revision to trace; default: the newest')
+    .option('--trades <n>', 'maximum number of its trades to list', '20')
     .option('--json', 'print JSON')
     .action(traceOneCandle);
   group
     .command('object')
-    .description('an object of the archive: the offsets, cut, LSNs and schema it was made of')
-    .argument('<object>', 'key or URL, as archive files prints it')
-    .option('--offset <n>', 'look up this offset in it, and follow its row')
+    .description('trace an object of the archive: its offsets, cut, LSNs and schema')
+    .argument('<object>', 'key or URL, from archive files')
+    .option('--offset <n>', 'find this offset in the object, and follow its row')
     .option('--json', 'print JSON')
     .action(traceOneObject);
 }
@@ -142,7 +142,7 @@ async function traceOneObject(text: string, options: ObjectOptions, command: Com
   });
 }
 
-/** What the row of an object leads to: the trade, or the candle. */
+/** The next trace of an object's row: its trade, or its candle. */
 async function furtherOf(
   config: Config,
   sources: TraceSources,
@@ -188,7 +188,7 @@ async function followCandle(
   if (!trace.ok || !trace.found) process.exitCode = 1;
 }
 
-/** Opens what a trace reads; `done` ends the line of the progress. */
+/** Opens the sources of a trace; `done` ends the progress line. */
 async function withSources(
   config: Config,
   work: (sources: TraceSources & { readonly done: () => void }, done: () => void) => Promise<void>,
@@ -232,7 +232,9 @@ async function withSources(
   }
 }
 
-/** The places of the options in each partition of the log. A time before the log's start leaves the archive to be searched, too. */
+/**
+ * Offsets of the options in each partition of the log. A time before the log's start sets no lower bound, so the archive is searched too.
+ */
 async function rangeOf(sources: TraceSources, { from, to }: RowOptions): Promise<RowTraceOptions['range']> {
   const first = from === undefined ? undefined : await offsetsOf(sources, from);
   const last = to === undefined ? undefined : await offsetsOf(sources, to);

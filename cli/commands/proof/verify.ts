@@ -26,18 +26,20 @@ export function register(program: Command): void {
   program
     .command('verify')
     .description(
-      'prove that candles and archive equal Postgres, beside live traffic too; exits with 1 on any difference',
+      'prove that candles and archive equal Postgres, also under live traffic; exits with 1 on any difference',
     )
     .option('--table <name>', `compare ${tableNames.join(', ')} alone, repeatable`, table, [])
-    .option('--day <day>', 'only rows whose event time is on this UTC day, YYYY-MM-DD', dayOf)
-    .option('--wait <seconds>', 'longest wait without progress for the stages to take what Postgres shows', seconds, 60)
-    .option('--every <seconds>', 'again and again, until a signal; the last verdict is served as metrics', seconds)
-    .option('--port <port>', 'with --every: port of /health, /ready and /metrics; 0 takes a free one', portNumber, 0)
+    .option('--day <day>', 'only rows with an event time on this UTC day, YYYY-MM-DD', dayOf)
+    .option('--wait <seconds>', 'longest wait for the stages without progress', seconds, 60)
+    .option('--every <seconds>', 'repeat until a signal; serves the last verdict as metrics', seconds)
+    .option('--port <port>', 'with --every: port of /health, /ready and /metrics; 0: a free one', portNumber, 0)
     .option('--json', 'print JSON, with rows and row hashes by table, day and partition')
     .action(async (options: VerifyCommandOptions, command: Command) => {
       const config = loadConfig(command);
       const json = options.json === true;
-      const signal = untilSignal(() => new MillraceError('INTERRUPTED', 'interrupted; nothing is said about the data'));
+      const signal = untilSignal(
+        () => new MillraceError('INTERRUPTED', 'interrupted; there is no verdict about the data'),
+      );
       const what = {
         ...(options.table.length === 0 ? {} : { tables: options.table }),
         ...(options.day === undefined ? {} : { day: options.day }),
@@ -81,7 +83,7 @@ export function printChecks(checks: readonly Check[]): void {
   }
 }
 
-/** Findings that are no difference, and parts that were not compared. */
+/** Prints findings that are no difference, and parts that were not compared. */
 function printAside({ missing, behind, elsewhere, parked }: Verification): void {
   printMissing(missing);
   for (const [table, { since }] of Object.entries(parked)) {
@@ -89,7 +91,7 @@ function printAside({ missing, behind, elsewhere, parked }: Verification): void 
   }
   for (const { name, topic, offsets } of behind) {
     process.stdout.write(
-      `· ${name} does not run or is paused, and has ${offsets} offsets of ${topic} to go: it was compared up to there\n`,
+      `· ${name} does not run or is paused, and has ${offsets} offsets of ${topic} left: it was compared up to its position\n`,
     );
   }
   for (const { epoch, objects, bytes } of elsewhere) {
@@ -99,7 +101,7 @@ function printAside({ missing, behind, elsewhere, parked }: Verification): void 
   }
 }
 
-/** By symbol, the greatest number first. */
+/** Prints the numbers by symbol, greatest first. */
 function printMissing(missing: Verification['missing']): void {
   const symbols = new Map<string, { text: string[]; most: number }>();
   for (const { venue, symbol, interval, reason, trades } of missing) {
@@ -118,13 +120,13 @@ function printMissing(missing: Verification['missing']): void {
   reasons.delete('CORRECTION');
   if (canRebuild) {
     process.stdout.write(
-      '  LATE came beyond ohlcv.allowedLatenessMs, CORRECTION was not applied: `millrace rebuild ohlcv --late` shows what would mend it\n',
+      '  LATE: later than ohlcv.allowedLatenessMs. CORRECTION: not applied. `millrace rebuild ohlcv --late` plans the rebuild\n',
     );
   }
   if (reasons.size > 0) process.stdout.write('  the others are dead letters: `millrace dead list ohlcv`\n');
 }
 
-/** On standard error, each line once: what is waited for does not change often. */
+/** Prints the wait to standard error, each line once, because it seldom changes. */
 function waitLines(): (text: string) => void {
   let last = '';
   let saidMs = 0;

@@ -1,4 +1,4 @@
-/** `millrace archive`: what cold storage holds, as the archive itself lists it. */
+/** `millrace archive`: the content of cold storage, from the archive's own list. */
 import type { Command } from 'commander';
 import { readDays } from '../../../core/archive/listing/days.ts';
 import type { ListSources } from '../../../core/archive/listing/manifested.ts';
@@ -32,8 +32,8 @@ export function register(program: Command): void {
     });
   group
     .command('days')
-    .description('print how each day stands: open, complete or reopened, with its newest manifest')
-    .argument('[topic]', `one of ${archivedTopics.join(', ')}; without it all`, archivedTopic)
+    .description('print the state of each day (open, complete, reopened or expired) and its newest manifest')
+    .argument('[topic]', `one of ${archivedTopics.join(', ')}; default: all`, archivedTopic)
     .option('--json', 'print JSON, with ranges, hashes and keys')
     .action(async (topic: ArchivedTopic | undefined, options: { json?: boolean }, command: Command) => {
       const signal = untilSignal(() => new MillraceError('INTERRUPTED', 'interrupted'));
@@ -56,7 +56,7 @@ export interface Branch {
   readonly bytes: bigint;
 }
 
-/** One branch per topic and day that has files, in their order. */
+/** One branch per topic and day with files, in order. */
 export async function readBranches(
   sources: ListSources,
   topics: readonly ArchivedTopic[] = archivedTopics,

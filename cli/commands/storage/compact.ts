@@ -1,4 +1,4 @@
-/** `millrace compact`: small files of complete days into larger ones, and replaced files out of the bucket. */
+/** `millrace compact`: merges small files of complete days, and removes replaced files from the bucket. */
 import type { Command } from 'commander';
 import { MillraceError } from '../../../core/base/errors.ts';
 import { type ArchivedTopic, archivedTopics } from '../../../schemas/topics.ts';
@@ -25,13 +25,13 @@ export function register(program: Command): void {
   program
     .command('compact')
     .description(
-      'put the small files of complete days into larger ones, sorted by key and time, and remove replaced files that nobody can be reading; safe beside everything that runs, and to run again',
+      'merge small files of complete days, sorted by key and time, and remove replaced files after the grace of readers; safe while everything runs, and repeatable',
     )
-    .argument('[topic]', `one of ${archivedTopics.join(', ')}; without it all`, archivedTopic)
+    .argument('[topic]', `one of ${archivedTopics.join(', ')}; default: all`, archivedTopic)
     .option('--day <day>', 'only this day, YYYY-MM-DD', dayOf)
     .option('--from <day>', 'only this day and later', dayOf)
     .option('--to <day>', 'only this day and earlier', dayOf)
-    .option('--dry-run', 'show what would be done; change nothing')
+    .option('--dry-run', 'show the plan; change nothing')
     .option('--json', 'print JSON')
     .action(compact);
 }
@@ -59,7 +59,7 @@ async function show(place: ArchivePlace, topics: readonly ArchivedTopic[], withi
     printJson({ carriedOut: false, groups: rows, ...filesOf(swept) });
     return;
   }
-  if (rows.length === 0) say('nothing is to be compacted');
+  if (rows.length === 0) say('nothing to compact');
   else {
     printTable(
       ['topic', 'day', 'partition', 'files', 'rows', 'bytes'],
@@ -102,7 +102,7 @@ async function carryOut(
     const left = failed.map(({ error, ...group }) => ({ ...group, code: error.code, message: error.message }));
     printJson({ carriedOut: true, groups: done, failed: left, ...filesOf(swept) });
   } else {
-    if (done.length === 0 && failed.length === 0) say('nothing was to be compacted');
+    if (done.length === 0 && failed.length === 0) say('nothing to compact');
     else if (done.length > 0) {
       printTable(
         ['topic', 'day', 'partition', 'rows', 'files before', 'after', 'bytes before', 'after'],
@@ -119,7 +119,7 @@ async function carryOut(
       );
     }
     for (const each of failed)
-      say(`left as it is: ${each.topic} ${each.day} partition ${each.partition}: ${each.error.message}`);
+      say(`unchanged: ${each.topic} ${each.day} partition ${each.partition}: ${each.error.message}`);
     saySwept(swept, 'were removed');
   }
   if (failed.length > 0) throw leftAsTheyAre(failed);
@@ -128,7 +128,7 @@ async function carryOut(
 function leftAsTheyAre(failed: readonly FailedCompaction[]): MillraceError {
   const [{ error }] = failed as [FailedCompaction];
   const what = failed.length === 1 ? 'one day of a partition was' : `${failed.length} days of partitions were`;
-  return new MillraceError(error.code, `${what} left as it is; everything else is done`, {
+  return new MillraceError(error.code, `${what} left unchanged; everything else is done`, {
     cause: error,
     ...(error.remedy === undefined ? {} : { remedy: error.remedy }),
   });
@@ -165,7 +165,7 @@ function saySwept(swept: readonly Sweepable[], what: string): void {
   say(`${removed.files} replaced files (${count(removed.bytes)} bytes) ${what}`);
   if (waiting.files > 0) {
     say(
-      `${waiting.files} (${count(waiting.bytes)} bytes) wait until a manifest is without them and the grace of readers is over`,
+      `${waiting.files} (${count(waiting.bytes)} bytes) wait until a manifest omits them and the grace of readers is over`,
     );
   }
 }

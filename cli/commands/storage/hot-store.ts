@@ -1,4 +1,4 @@
-/** `millrace hot-store`: its partitions, and what retention makes of them. */
+/** `millrace hot-store`: its partitions, their retention, and its rebuild. */
 import { type Command, InvalidArgumentError } from 'commander';
 import { wallClock } from '../../../core/base/clock.ts';
 import { MillraceError } from '../../../core/base/errors.ts';
@@ -42,17 +42,17 @@ export function register(program: Command): void {
     });
   group
     .command('retention')
-    .description('drop the partitions of days that are not kept any more; shows the plan, and acts with --yes')
+    .description('drop the partitions of expired days; shows the plan, and acts with --yes')
     .option('--days <n>', 'days of event time to keep, today included; default: hotStore.retentionDays', daysOf)
-    .option('--dry-run', 'show what would be dropped; change nothing, exit with 0')
-    .option('--yes', 'carry it out')
+    .option('--dry-run', 'show the plan; change nothing, exit with 0')
+    .option('--yes', 'carry out the plan')
     .option('--json', 'print JSON')
     .action(retention);
   group
     .command('rebuild')
     .description('empty the tables and read the topics again from their beginning; shows the plan, and acts with --yes')
-    .option('--dry-run', 'show what would be read; change nothing, exit with 0')
-    .option('--yes', 'carry it out')
+    .option('--dry-run', 'show the plan; change nothing, exit with 0')
+    .option('--yes', 'carry out the plan')
     .option('--json', 'print JSON')
     .action(rebuildCommand);
 }
@@ -71,7 +71,7 @@ async function rebuildCommand(options: Omit<RetentionCommandOptions, 'days'>, co
         return [topic, String(partition), now, String(start), String(end - start)];
       });
       printTable(['input', 'partition', 'from', 'to', 'offsets to read'], cells);
-      say('\nThe tables are emptied first. What the topics do not keep any more does not come back.');
+      say('\nThe tables are emptied first. Records that the topics no longer keep do not come back.');
       if (plan.members.length > 0) say(`\nIt is running and has to be stopped first: ${plan.members.join(', ')}`);
     }
     if (options.dryRun === true) return;
@@ -88,7 +88,7 @@ async function retention(options: RetentionCommandOptions, command: Command): Pr
   const config = loadConfig(command);
   const days = options.days ?? config.hotStore.retentionDays;
   const carryOut = options.yes === true && options.dryRun !== true;
-  const signal = untilSignal(() => new MillraceError('INTERRUPTED', 'interrupted; what was dropped is dropped'));
+  const signal = untilSignal(() => new MillraceError('INTERRUPTED', 'interrupted; dropped partitions stay dropped'));
   await using client = await retentionClient(hotStoreUrl(config), signal);
   const gone = expired(await listPartitions(client), days, wallClock.now());
   if (options.json === true) printJson({ carriedOut: carryOut, days, partitions: gone });

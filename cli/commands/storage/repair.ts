@@ -1,4 +1,6 @@
-/** `millrace repair`: puts objects of the archive back that are gone or damaged, byte for byte, and gives up what nothing can make again. */
+/**
+ * `millrace repair`: restores missing or damaged objects of the archive byte for byte, and gives up those that nothing can produce again.
+ */
 import { tmpdir } from 'node:os';
 import type { Command } from 'commander';
 import { capturedTables, topicOf } from '../../../connectors/recapture/rows/tables.ts';
@@ -33,18 +35,18 @@ export function register(program: Command): void {
   program
     .command('repair')
     .description(
-      'find listed files that are gone from the bucket or damaged, and put them back byte for byte, from the log; good files are never touched',
+      'find listed files that are missing or damaged in the bucket, and restore them byte for byte from the log; good files are never changed',
     )
-    .argument('[topic]', `one of ${archivedTopics.join(', ')}; without it all`, archivedTopic)
+    .argument('[topic]', `one of ${archivedTopics.join(', ')}; default: all`, archivedTopic)
     .option('--day <day>', 'only files of this day, YYYY-MM-DD', dayOf)
     .option('--object <key...>', 'only these files')
-    .option('--give-up', 'record files as lost that nothing can make again: they are listed no more, and told as lost')
+    .option('--give-up', 'record files that nothing can produce again as lost; they are no longer listed')
     .option(
       '--from-postgres',
-      'give up as well, and read again from Postgres what it still has of all that was ever lost; stops the connector meanwhile',
+      'also give up, and read rows of all lost files again from Postgres; stops the connector meanwhile',
     )
-    .option('--dry-run', 'show what would be done, and change nothing')
-    .option('--yes', 'do it')
+    .option('--dry-run', 'show the plan; change nothing')
+    .option('--yes', 'carry out the plan')
     .option('--json', 'print JSON')
     .action(repairCommand);
 }
@@ -112,7 +114,7 @@ async function repairCommand(
   });
 }
 
-/** What was lost of captured tables, and what is about to be. */
+/** Objects of captured tables that are lost, and those that this run will give up. */
 async function lostForRefill(
   place: ArchivePlace,
   { capture: { prefix } }: Config,
@@ -142,7 +144,7 @@ async function mend(
   return outcomes;
 }
 
-/** The outcomes, with that of each object that was given up. */
+/** Gives up objects. Returns all outcomes, theirs included. */
 async function giveUp(
   place: ArchivePlace,
   findings: readonly ObjectFinding[],
@@ -157,7 +159,7 @@ async function giveUp(
 
 interface RepairPlan extends Examined {
   readonly manifests: readonly { readonly key: string; readonly state: string }[];
-  /** Of what was lost, also in earlier runs, that which is read again from Postgres. */
+  /** Lost objects, also of earlier runs, that are read again from Postgres. */
   readonly toRefill: readonly ListedObject[];
 }
 
@@ -177,11 +179,11 @@ function shown({ objects, bytes, findings, manifests, toRefill }: RepairPlan): o
 function printPlan({ objects, findings, manifests }: RepairPlan, givesUp: boolean): void {
   const bad = findings.length + manifests.length;
   if (bad === 0) {
-    process.stdout.write(`✓ ${objects} files are what their records say, and so are the manifests\n`);
+    process.stdout.write(`✓ ${objects} files and all manifests match their records\n`);
     return;
   }
   printTable(
-    ['file', 'is', 'made again from', 'rows'],
+    ['file', 'is', 'rebuilt from', 'rows'],
     [
       ...findings.map(({ object, state, source, why }) => [
         object.key,
@@ -190,7 +192,7 @@ function printPlan({ objects, findings, manifests }: RepairPlan, givesUp: boolea
           ? `nothing${givesUp ? ', so it is given up as lost' : ''}: ${why}`
           : source === 'log'
             ? 'the log'
-            : 'what was compacted',
+            : 'its compacted inputs',
         String(object.rows),
       ]),
       ...manifests.map(({ key, state }) => [key, state, 'the list', '']),
@@ -201,8 +203,8 @@ function printPlan({ objects, findings, manifests }: RepairPlan, givesUp: boolea
 function printOutcomes(outcomes: readonly RepairResult[]): void {
   const words = {
     repaired: '✓ repaired',
-    good: '✓ is good already',
-    unlisted: '✓ is listed no more',
+    good: '✓ already good',
+    unlisted: '✓ no longer listed',
     failed: '✗ not repaired',
     lost: '✓ given up as lost',
   } as const;
@@ -212,7 +214,7 @@ function printOutcomes(outcomes: readonly RepairResult[]): void {
   }
 }
 
-/** A key, or the URL that `millrace archive files` prints. */
+/** A key, or a URL as printed by `millrace archive files`. */
 function keyOf(text: string): string {
   return text.replace(/^s3a?:\/\/[^/]+\//, '');
 }

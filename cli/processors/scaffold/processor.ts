@@ -1,14 +1,14 @@
-/** What `millrace new processor` writes: the files of a processor that works and whose test passes, to be changed from there. */
+/** Files that `millrace new processor` writes: a working processor with a passing test, as a starting point. */
 import { MillraceError } from '../../../core/base/errors.ts';
 
 export interface ScaffoldOptions {
   /** Lower-case letters, digits and dashes. */
   readonly name: string;
-  /** What the test is run by: jest inside this repository, node's own runner elsewhere. */
+  /** The test runner: jest inside this repository, Node's own elsewhere. */
   readonly runner: 'jest' | 'node';
 }
 
-/** File names and contents. @throws MillraceError CONFIG_INVALID for a name that cannot be one. */
+/** File contents by name. @throws MillraceError CONFIG_INVALID: the name is not allowed. */
 export function scaffoldProcessor({ name, runner }: ScaffoldOptions): ReadonlyMap<string, string> {
   if (!/^[a-z][a-z0-9]*(-[a-z0-9]+)*$/.test(name) || name.length > 40) {
     throw new MillraceError('CONFIG_INVALID', `${JSON.stringify(name)} cannot be a processor's name`, {
@@ -37,10 +37,10 @@ const schema = `
   "type": "record",
   "name": "__Pascal__",
   "namespace": "millrace.user",
-  "doc": "What __name__ publishes for each symbol.",
+  "doc": "The output of __name__ for each symbol.",
   "fields": [
-    { "name": "venue", "type": "string", "doc": "Where it was traded." },
-    { "name": "symbol", "type": "string", "doc": "What was traded." },
+    { "name": "venue", "type": "string", "doc": "The venue of the trades." },
+    { "name": "symbol", "type": "string", "doc": "The traded instrument." },
     { "name": "trades", "type": "long", "doc": "Trades so far." }
   ]
 }
@@ -62,10 +62,10 @@ const key = {
   ],
 };
 
-/** Counts the trades of each symbol, with every candle of one minute that closes. After a day without one it begins anew. */
+/** Counts the trades of each symbol, at every closed candle of one minute. A symbol without a candle for a day starts at zero again. */
 export const __camel__ = defineProcessor<SchemaTypes['candle']>({
   name: '__name__',
-  // Raise it when the same input would give other output.
+  // Increase it when equal input would give a different output.
   version: '1',
   inputs: [{ topic: 'market.candles', schema: schemas.candle, kind: 'derived' }],
   outputs: [{ topic: 'market.__name__', keySchema: key, valueSchema: value }],

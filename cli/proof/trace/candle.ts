@@ -1,4 +1,4 @@
-/** The trace of a candle, for people. */
+/** Prints the trace of a candle. */
 import { formatTrimmed, PRICE_SCALE } from '../../../core/values/decimal.ts';
 import { formatLsn } from '../../../core/values/lsn.ts';
 import type { CandleTrace, InputTrace } from '../../../proof/trace/candle/trace.ts';
@@ -25,15 +25,15 @@ export function candleLines(trace: CandleTrace): string[] {
     '',
     ...(trace.found
       ? findingLines(trace.findings, verdictOf(input))
-      : ['✗ there is no such candle', '  remedy: `millrace candles SYMBOL --interval INTERVAL` shows which there are']),
+      : ['✗ there is no such candle', '  remedy: `millrace candles SYMBOL --interval INTERVAL` lists the candles']),
   ];
 }
 
 function verdictOf(input: InputTrace | null): string {
   if (input === null) return 'a candle without input';
   return input.different === null
-    ? 'not recomputed: its input is not all there'
-    : 'a recompute from its trades gives the same candle';
+    ? 'not recomputed: its input is incomplete'
+    : 'a recomputation from its trades gives the same candle';
 }
 
 function figureLines(candle: Candle): string[] {

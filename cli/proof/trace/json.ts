@@ -1,4 +1,4 @@
-/** How traces are written for programs: decimals and 64-bit integers as text, instants as ISO 8601. */
+/** JSON of traces: decimals and 64-bit integers as text, instants as ISO 8601. */
 import { formatDecimal, NOTIONAL_SCALE, PRICE_SCALE } from '../../../core/values/decimal.ts';
 import { formatTimestamp } from '../../../core/values/time.ts';
 
@@ -16,7 +16,7 @@ const micros = [
 const millis = ['logTime'];
 const prices = ['open', 'high', 'low', 'close', 'vwap', 'volume', 'price', 'size'];
 
-/** The same tree with texts in place of scaled integers and microseconds, by the names of their fields. */
+/** The same tree with text in place of scaled integers and microseconds. The names of the fields decide. */
 export function readable(value: unknown, name = ''): unknown {
   if (Array.isArray(value)) return value.map((each) => readable(each, name));
   if (typeof value === 'object' && value !== null) {

@@ -1,10 +1,10 @@
-/** How traces are written for people: labelled, aligned lines. */
+/** Text of traces: labelled, aligned lines. */
 import { formatTimestamp } from '../../../core/values/time.ts';
 import type { RevisionView } from '../../../proof/trace/candle/revisions.ts';
 import type { ManifestView } from '../../../proof/trace/object/manifest.ts';
 import type { SearchedRange, TraceFinding } from '../../../proof/trace/trail.ts';
 
-/** Lines under a label that is written once: `label     first` and `          second`. */
+/** Lines with a label in the first: `label first` and ` second`. */
 export function labelled(label: string, lines: readonly string[], indent = 2, width = 10): string[] {
   return lines.map((line, i) => `${' '.repeat(indent)}${(i === 0 ? label : '').padEnd(width)}${line}`.trimEnd());
 }
@@ -24,7 +24,7 @@ export function at({ topic, partition, offset }: { topic: string; partition: num
   return `${topic}/${partition} offset ${offset}`;
 }
 
-/** Microseconds; without the zeros of a fraction that is none. */
+/** Formats microseconds; a fraction of zeros is left out. */
 export function instant(micros: bigint): string {
   return shorter(formatTimestamp(micros));
 }
@@ -33,7 +33,7 @@ export function shorter(timestamp: string): string {
   return timestamp.replace(/\.?0*Z$/, 'Z');
 }
 
-/** `price 100.5  size 2  side buy`: values of a row, numbers without the zeros at their end. */
+/** `price 100.5 size 2 side buy`: values of a row, numbers without trailing zeros. */
 export function values(row: Readonly<Record<string, string | null>>, but: readonly string[] = []): string {
   return Object.entries(row)
     .filter(([name, value]) => value !== null && !but.includes(name))
@@ -47,7 +47,7 @@ function readable(value: string): string {
   return /^[\x21-\x7e]+$/.test(value) ? value : JSON.stringify(value);
 }
 
-/** `CLOSED#1`, why, where, and of which input. */
+/** `CLOSED#1`, then its reason, its position and its input. */
 export function revision({
   status,
   revision: number,
@@ -81,7 +81,7 @@ export function searchedLines(searched: readonly SearchedRange[]): string[] {
 
 const signs: Readonly<Record<TraceFinding['kind'], string>> = { difference: '✗', pending: '…', gone: '–' };
 
-/** The verdict, and everything that is to be said of it. */
+/** The verdict with all findings. */
 export function findingLines(findings: readonly TraceFinding[], equal: string): string[] {
   const differences = findings.filter(({ kind }) => kind === 'difference').length;
   const lines = findings.map(({ kind, what }) => `${signs[kind]} ${what}`);

@@ -1,4 +1,4 @@
-/** The trace of an object, for people. */
+/** Prints the trace of an object. */
 import type { FileView, ObjectTrace, RowInFile } from '../../../proof/trace/object/trace.ts';
 import { aligned, findingLines, labelled, manifestLine, shorter, values } from './lines.ts';
 
@@ -28,7 +28,7 @@ export function objectLines(trace: ObjectTrace): string[] {
     ),
     ...(row === null ? [] : ['', ...rowLines(row)]),
     '',
-    ...findingLines(trace.findings, 'the file is what its record says'),
+    ...findingLines(trace.findings, 'the file matches its record'),
   ];
 }
 
@@ -52,7 +52,7 @@ function fileLines({ bytes, rowGroups, lsn, sourceTime, operations }: FileView):
 }
 
 function logLine({ start, end, holds }: NonNullable<ObjectTrace['log']>): string {
-  const what = { all: 'still has all of it', some: 'has a part of it', none: 'has none of it any more' }[holds];
+  const what = { all: 'still has all of it', some: 'has a part of it', none: 'has none of it' }[holds];
   return `${what}: it is at offsets ${start}–${end}`;
 }
 

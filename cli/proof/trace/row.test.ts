@@ -57,7 +57,7 @@ function lines(over: Partial<RowTrace> = {}): string[] {
   });
 }
 
-describe('the trace of a row says to people', () => {
+describe('the printed trace of a row says', () => {
   test('what Postgres has, and which change wrote it', () => {
     const row = { venue: 'v', symbol: 'A/B', trade_id: 't 1', price: '2.00000000', side: 'buy', conditions: 'a "b"\n' };
     const postgres = { present: true, row, xmin: 7n, committedAt: null, writtenBy: 5n };
@@ -77,7 +77,7 @@ describe('the trace of a row says to people', () => {
         'insert at cdc.public.trades/2 offset 5',
         '  commit    2025-06-02T12:00:00Z  transaction 7  LSN 0/16B3748 (23803720)',
         '  row       price 100.5',
-        '  archive   not yet: the sink has not committed so far',
+        '  archive   not yet: the sink has not committed it',
       ]),
     );
   });
@@ -137,7 +137,7 @@ describe('the trace of a row says to people', () => {
   test('that nothing was found, and what to do', () => {
     const text = lines({ found: false }).join('\n');
     expect(text).toContain('there is no such row');
-    expect(text).toContain('✗ it is nowhere');
+    expect(text).toContain('✗ not found');
     expect(text).toContain('remedy:');
     expect(text).not.toContain('agree');
   });

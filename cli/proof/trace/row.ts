@@ -1,4 +1,4 @@
-/** The trace of a row, for people. */
+/** Prints the trace of a row. */
 import type { Partials, WindowTrace } from '../../../proof/trace/candle/revisions.ts';
 import type { AnomalyView } from '../../../proof/trace/row/anomalies.ts';
 import type { ChangeLocation } from '../../../proof/trace/row/located.ts';
@@ -33,8 +33,8 @@ export function rowLines(trace: RowTrace): string[] {
     ...(trace.found
       ? findingLines(trace.findings, 'Postgres, log, candles and archive agree')
       : [
-          '✗ it is nowhere: neither in Postgres nor in what was searched of log and archive',
-          '  remedy: give venue, symbol and id exactly as the row has them; without --from and --to everything is searched',
+          '✗ not found: neither in Postgres nor in the searched parts of log and archive',
+          '  remedy: give venue, symbol and id exactly as in the row; without --from and --to everything is searched',
         ]),
   ];
 }
@@ -52,7 +52,7 @@ function postgresLines({ postgres, changes }: RowTrace): string[] {
   ];
 }
 
-/** The first change that is in the same object: what the object is was said there. */
+/** The first change in the same object: the object was described there. */
 function firstIn(before: readonly ChangeTrace[], { archive }: ChangeTrace): bigint | undefined {
   const key = archive.object?.key;
   return key === undefined ? undefined : before.find((each) => each.archive.object?.key === key)?.offset;
@@ -61,8 +61,8 @@ function firstIn(before: readonly ChangeTrace[], { archive }: ChangeTrace): bigi
 function changeLines(change: ChangeTrace, sameObject: bigint | undefined): string[] {
   const { operation, transaction, lsn, commitTime, row, before, repeats, redrivenFor, source } = change;
   const notes = [
-    ...(repeats === null ? [] : [`the same change as at offset ${repeats}, delivered once more`]),
-    ...(redrivenFor === null ? [] : [`sent again for ${redrivenFor} alone`]),
+    ...(repeats === null ? [] : [`the same change as at offset ${repeats}, delivered again`]),
+    ...(redrivenFor === null ? [] : [`redriven for ${redrivenFor} only`]),
     ...(source === 'archive' ? ['read from the archive: the log has deleted it'] : []),
   ];
   return [
@@ -118,10 +118,10 @@ function ledgerLines({ ledger }: ChangeTrace): string[] {
 
 const states: Readonly<Record<ChangeLocation['state'], string>> = {
   listed: 'listed',
-  waiting: 'not yet: the sink has not committed so far',
+  waiting: 'not yet: the sink has not committed it',
   refused: 'a dead letter of the sink, so not a row',
-  expired: 'given up with its day',
-  lost: 'lost: its object is gone, and nothing could make it again',
+  expired: 'expired with its day',
+  lost: 'lost: its object is gone, and nothing can produce it again',
   missing: 'in no listed object',
 };
 

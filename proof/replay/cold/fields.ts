@@ -6,11 +6,11 @@ interface RecordSchema {
 }
 
 /**
- * Makes sure that a processor reads no field of a topic that the archive does not keep: a default in its place would be a wrong result.
+ * Checks that a processor reads only fields that the archive keeps. A default in place of a missing field would give a wrong result.
  *
  * @param reader the processor's schema
- * @param kept what a record is made of again
- * @throws MillraceError REPLAY_IMPOSSIBLE naming the field
+ * @param kept the schema of the rebuilt records
+ * @throws MillraceError REPLAY_IMPOSSIBLE: names the missing field
  */
 export function requireReadable(topic: string, reader: object, kept: object): void {
   const path = firstMissing(reader, kept, [new Map(), new Map()]);
@@ -19,7 +19,7 @@ export function requireReadable(topic: string, reader: object, kept: object): vo
     'REPLAY_IMPOSSIBLE',
     `the processor reads ${path} of ${topic}, which the archive's rows do not give back`,
     {
-      remedy: 'replay it without --from-cold; what the archive gives back is what schemas/ has',
+      remedy: 'replay it without --from-cold; the archive returns only the fields of schemas/',
     },
   );
 }
@@ -38,7 +38,7 @@ function firstMissing(reader: unknown, kept: unknown, named: readonly [Named, Na
   return undefined;
 }
 
-/** The record behind a nullable union, a list or a name. */
+/** The record type inside a nullable union, a list or a name. */
 function recordOf(type: unknown, named: Named): RecordSchema | undefined {
   if (Array.isArray(type))
     return recordOf(

@@ -23,35 +23,36 @@ import { readTiles, type TileRange, type Tiles } from './tiles.ts';
 
 export interface ColdLogOptions {
   readonly log: Log;
-  /** Registers the schemas of what is made again; the replay's decoders find them here. */
+  /** Receives the schemas of rebuilt records, where the replay's decoders find them. */
   readonly schemas: Schemas;
   readonly store: ObjectStore;
-  /** What is to come from the archive where it has it, and the reader schema that asks for it. Topics that are not archived are left out. */
+  /**
+   * Topics to read from the archive as far as it goes, each with the consumer's reader schema. Topics that are not archived are ignored.
+   */
   readonly inputs: readonly { readonly topic: string; readonly schema: object }[];
   readonly signal?: AbortSignal;
 }
 
-/** What came from the archive. */
+/** The part of a partition that came from the archive. */
 export interface ColdPart extends TopicPartition {
-  /** The archive's range; from its end on it is the log. */
+  /** The archive's range; from its end on, the log is read. */
   readonly from: bigint;
   readonly to: bigint;
-  /** Records made of rows, or taken from the sink's dead letters; those that were read more than once, once. */
+  /** Records rebuilt from rows, or taken from the sink's dead letters. A record that was read twice counts once. */
   readonly records: number;
 }
 
-/** Offsets of one window: at most so many records are in memory, of each window that is kept. */
+/** Offsets of one window, which is the most records that one cached window has in memory. */
 const windowOffsets = 50_000n;
-/** Of all partitions together: two inputs, and what is read again. */
+/** Cached windows of all partitions together: enough for two inputs and for repeated reads. */
 const keptWindows = 4;
 const recordsPerFetch = 5_000;
 
 /**
- * A log whose archived topics are read from the listed files as far as these go, and from there on from the log itself, at the exact
- * offset. Everything else is the log's. For reading only what has been: `ends` and committed offsets are the log's own.
+ * A log that reads archived topics from the listed files as far as they go, and from there from the log itself, at the exact offset. All
+ * other topics come from the log. It is for reading history: `ends` and committed offsets are the log's own.
  *
- * A record made again has the offset, timestamp, redriven headers and value that the processors had read, by the schema of `schemas/`; it has
- * no key.
+ * A rebuilt record has the offset, timestamp, redriven headers and value that processors read, in the schema of `schemas/`. It has no key.
  */
 export class ColdLog implements Log {
   readonly #log: Log;
@@ -64,7 +65,9 @@ export class ColdLog implements Log {
     this.#partitions = new Map(partitions.map((each) => [partitionId(each), each]));
   }
 
-  /** @throws MillraceError REPLAY_IMPOSSIBLE when nothing of it is archived, or a schema wants what no row has; S3_…, KAFKA_UNREACHABLE. */
+  /**
+   * @throws MillraceError REPLAY_IMPOSSIBLE: nothing is archived, or a schema needs a field that rows do not have. S3_…, KAFKA_UNREACHABLE.
+   */
   static async open(options: ColdLogOptions): Promise<ColdLog> {
     const { log, schemas, store, inputs, signal = new AbortController().signal } = options;
     const cold = inputs.filter((input): input is { topic: ArchivedTopic; schema: object } => isArchived(input.topic));
@@ -97,12 +100,12 @@ export class ColdLog implements Log {
     }
   }
 
-  /** What was read from the archive so far. */
+  /** The parts read from the archive so far. */
   get parts(): readonly ColdPart[] {
     return [...this.#partitions.values()].filter(({ records }) => records > 0).map((each) => each.part);
   }
 
-  /** How many files that were. */
+  /** Number of files read so far. */
   get objects(): number {
     return this.#rows.objects;
   }
@@ -124,7 +127,7 @@ export class ColdLog implements Log {
     };
   }
 
-  /** Earliest offsets that can be read, by partition. */
+  /** Earliest readable offsets, by partition. */
   async starts(topic: string): Promise<readonly bigint[]> {
     const starts = await this.#log.starts(topic);
     return starts.map((start, partition) => {
@@ -134,10 +137,10 @@ export class ColdLog implements Log {
   }
 
   /**
-   * By partition, the first offset whose record's timestamp is at or after an instant.
+   * By partition, the first offset with a timestamp at or after an instant.
    *
    * @param millis since 1970
-   * @param logged what the log itself answers; where that is its very beginning, earlier records may be in the archive
+   * @param logged the log's own answer; if that is the start of the log, earlier records may be in the archive
    */
   async offsetsAt(topic: string, millis: bigint, logged: readonly bigint[]): Promise<readonly bigint[]> {
     const [starts, first] = await Promise.all([this.#log.starts(topic), this.starts(topic)]);
@@ -157,7 +160,7 @@ export class ColdLog implements Log {
     return range.to;
   }
 
-  /** What the log has dropped and the archive does not have is not passed over. */
+  /** Refuses a position that the log has deleted and the archive lacks. @throws MillraceError REPLAY_IMPOSSIBLE */
   async #requireLogged({ topic, partition, offset }: Position): Promise<void> {
     const tiles = this.#partitions.get(partitionId({ topic, partition }))?.tiles;
     if (tiles === undefined) return;
@@ -186,7 +189,7 @@ export class ColdLog implements Log {
     return this.#log.ends(topic);
   }
 
-  /** The log itself stays open. */
+  /** Leaves the log open. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#rows[Symbol.asyncDispose]();
   }
@@ -202,7 +205,7 @@ interface ColdPartitionOptions {
   readonly windows: Windows;
 }
 
-/** The windows that were read last. */
+/** Cache of the windows that were read last. */
 class Windows {
   /** Least recently read first. */
   readonly #windows = new Map<string, readonly LogRecord[]>();
@@ -210,7 +213,7 @@ class Windows {
   async get(id: string, read: () => Promise<readonly LogRecord[]>): Promise<readonly LogRecord[]> {
     const known = this.#windows.get(id);
     this.#windows.delete(id);
-    // Before the next one is read, so that memory never holds one more.
+    // Evicts before the next read, so memory never holds an extra window.
     for (const oldest of this.#windows.keys()) {
       if (this.#windows.size < keptWindows) break;
       this.#windows.delete(oldest);
@@ -251,7 +254,7 @@ class ColdPartition {
     return { topic, partition, from, to, records };
   }
 
-  /** Undefined for an offset that the archive does not cover. */
+  /** Undefined for an offset outside the archive. */
   async fetch({ offset }: Position): Promise<Fetched | undefined> {
     const { topic, partition } = this;
     const { from, to } = this.tiles;
@@ -285,7 +288,7 @@ class ColdPartition {
     return [...records, ...letters].sort((a, b) => (a.offset < b.offset ? -1 : 1));
   }
 
-  /** @throws MillraceError REPLAY_IMPOSSIBLE when something of the range is neither a row nor a refused record. */
+  /** @throws MillraceError REPLAY_IMPOSSIBLE: an offset of the range is neither a row nor a refused record. */
   #requireWhole(range: TileRange): void {
     const { tiles, refused } = this.#options;
     const gap = tiles.gaps.find(({ from, to }) => from < range.to && to > range.from);
@@ -309,7 +312,7 @@ function missing({ topic, partition }: TopicPartition, { from, to }: TileRange, 
     `offsets ${from} to ${to - 1n} of ${topic}/${partition} are missing: ${why}`,
     {
       remedy:
-        'replay without --from-cold if the log still has them; otherwise choose --from after a snapshot that comes later. millrace verify names what the archive lacks',
+        'replay without --from-cold if the log still has them; otherwise choose --from after a snapshot that comes later. millrace verify names the missing records of the archive',
     },
   );
 }

@@ -5,7 +5,7 @@ import type { Processor } from '../../../core/processor/define.ts';
 import { PrivateSchemas, SideSchemas } from '../schemas.ts';
 import { ColdLog } from './log.ts';
 
-/** Beside those of the replay itself. */
+/** Separate from the private ids of the replay. */
 const firstPrivateId = 1_600_000_000;
 
 export interface ColdOptions<In> {
@@ -13,13 +13,13 @@ export interface ColdOptions<In> {
   readonly schemas: Schemas;
   readonly store: ObjectStore;
   readonly processor: Processor<In>;
-  /** As for the replay: then what is written can be read by anybody, and the schemas of archived inputs get side subjects, too. */
+  /** As for the replay: the outputs become readable for others, and the schemas of archived inputs get side subjects, too. */
   readonly into?: string | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * What a replay reads when its inputs come from the archive as far as that goes: give it both. Registers nothing without `into`.
+ * Opens the log and schemas for a replay with archived inputs; pass both to the replay. Registers nothing without `into`.
  *
  * @throws as `ColdLog.open`
  */

@@ -12,7 +12,7 @@ const letters = 'parquet.dead';
 const fetchOptions = { maxWaitMs: 250, maxBytesPerPartition: 1 << 20 };
 
 /**
- * The records of a partition that the sink refused, byte for byte, from its dead letters. In memory are their offsets alone; the sink writes
+ * The records of a partition that the sink refused, byte for byte, from its dead letters. Only their offsets are in memory. The sink writes
  * letters in the order of origins.
  */
 export class RefusedRecords {
@@ -41,12 +41,12 @@ export class RefusedRecords {
     return refused;
   }
 
-  /** How many have their origin in `[from, to)`. */
+  /** Number of records with their origin in `[from, to)`. */
   count(from: bigint, to: bigint): number {
     return this.#origins.filter((origin) => origin >= from && origin < to).length;
   }
 
-  /** Those with their origin in `[from, to)`, as the log had them. */
+  /** The records with their origin in `[from, to)`, as they were in the log. */
   async read(from: bigint, to: bigint): Promise<LogRecord[]> {
     const first = this.#origins.findIndex((origin) => origin >= from && origin < to);
     if (first < 0) return [];
@@ -59,7 +59,7 @@ export class RefusedRecords {
       const redriven = redrivenOfLetter(headers);
       const bytes = { offset, timestamp, key: bytesOf(key), value: bytesOf(value) };
       const record = redriven === undefined ? bytes : { ...bytes, headers: redrivenHeaders(redriven) };
-      // Without a value, it was a record without one, or its batch could not be read.
+      // A letter without a value: the record had none, or its batch was unreadable.
       const unreadable = value === null && reason !== 'BAD_RECORD' ? errorOf(reason, error) : undefined;
       records.push(unreadable === undefined ? record : { ...record, unreadable });
     }

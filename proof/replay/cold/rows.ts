@@ -17,10 +17,10 @@ import type { ArchiveObject } from '../../../schemas/gen/archive_object.ts';
 import type { TileRange } from './tiles.ts';
 
 const memoryBytes = 512 * 1024 ** 2;
-/** Files on local disk beyond these are removed, those first that were not read for longest. */
+/** Size limit of local files, bytes. Beyond it, the least recently read are removed. */
 const keptBytes = 1024n ** 3n;
 
-/** Reads rows of listed objects, in the order of offsets, whatever order the files have. */
+/** Reads rows of listed objects in offset order, whatever the order in the files. */
 export class ColdRows implements AsyncDisposable {
   readonly #dir: string;
   readonly #instance: DuckDBInstance;
@@ -29,7 +29,7 @@ export class ColdRows implements AsyncDisposable {
   readonly #signal: AbortSignal;
   /** Local files by key, least recently read first. */
   readonly #local = new Map<string, { readonly path: string; readonly bytes: bigint }>();
-  /** Keys of all objects that were fetched. */
+  /** Keys of all fetched objects. */
   readonly #fetched = new Set<string>();
 
   private constructor(
@@ -61,7 +61,7 @@ export class ColdRows implements AsyncDisposable {
     }
   }
 
-  /** How many different objects were read. */
+  /** Number of distinct objects that were read. */
   get objects(): number {
     return this.#fetched.size;
   }
@@ -70,7 +70,7 @@ export class ColdRows implements AsyncDisposable {
    * The records of `[from, to)` of a partition.
    *
    * @param objects those of the partition that may hold them
-   * @throws MillraceError ARCHIVE_DAMAGED, REPLAY_IMPOSSIBLE, COPIES_FULL; what `ObjectStore` throws.
+   * @throws MillraceError ARCHIVE_DAMAGED, REPLAY_IMPOSSIBLE, COPIES_FULL; errors of `ObjectStore`.
    */
   async read(table: Table, partition: number, { from, to }: TileRange, objects: ObjectTable): Promise<RestoredRow[]> {
     const wanted = objects.filter((object) => object.first_offset < to && object.last_offset >= from);
@@ -102,7 +102,7 @@ export class ColdRows implements AsyncDisposable {
     return found;
   }
 
-  /** Local files, in the order of the objects. */
+  /** Fetches objects. Returns the local paths, in the order of the objects. */
   async #fetch(objects: readonly ArchiveObject[]): Promise<string[]> {
     const copies = await this.#copies.fetch(objects, { signal: this.#signal });
     const paths = copies.map(({ object, path }) => {
@@ -123,7 +123,7 @@ export class ColdRows implements AsyncDisposable {
     return paths;
   }
 
-  /** Names of each file's columns. */
+  /** Column names of each file. */
   async #columnsOf(paths: readonly string[]): Promise<Set<string>[]> {
     const names = new Map(paths.map((path) => [path, new Set<string>()]));
     const reader = await this.#db.runAndReadAll(
@@ -140,12 +140,12 @@ export class ColdRows implements AsyncDisposable {
   }
 }
 
-/** The column by which a file with rows before changes is known. */
+/** The column that identifies a file with rows before changes. */
 function beforeOf(columns: readonly TypedColumn[], table: Table): string {
   return columns.at(-table.columns.length)?.name ?? '';
 }
 
-/** @throws MillraceError REPLAY_IMPOSSIBLE: the file does not say all that a record is made of. */
+/** @throws MillraceError REPLAY_IMPOSSIBLE: the file lacks a field of the record. */
 function requireKept(
   table: Table,
   { key, writer_version }: ArchiveObject,
@@ -155,18 +155,18 @@ function requireKept(
   if (!names.has('_timestamp')) {
     throw new MillraceError(
       'REPLAY_IMPOSSIBLE',
-      `${key} was written by version ${writer_version}, whose rows do not give the record back`,
+      `${key} was written by version ${writer_version}, whose rows lack fields of the record`,
       {
         remedy: 'choose --from after a snapshot that comes later, or replay without --from-cold while the log has it',
       },
     );
   }
   if (!hasBefore) return;
-  // The source has a column by that name itself, and ours got another.
+  // The source itself has a column of that name, so ours has another name.
   const taken = table.columns.find(({ name }) => names.has(`before_${name}_`));
   if (taken === undefined) return;
   throw new MillraceError('REPLAY_IMPOSSIBLE', `${key}: before_${taken.name} is a column of the source, too`, {
-    remedy: `rename the column before_${taken.name} of the source; what is archived is replayed while the log has it`,
+    remedy: `rename the column before_${taken.name} of the source; archived records are replayed while the log has them`,
   });
 }
 
@@ -175,7 +175,7 @@ function selection({ name, type }: TypedColumn): string {
   return `${quoted(name)}::${duckdbType(type)}`;
 }
 
-/** Decimals as their units. */
+/** Decimals as unscaled integers. */
 function unitsOf(value: unknown): ColumnValue {
   return value instanceof DuckDBDecimalValue ? value.value : (value as ColumnValue);
 }

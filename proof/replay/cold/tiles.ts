@@ -8,30 +8,30 @@ import { groupOf } from '../../../core/runtime/runner.ts';
 import type { ArchiveObject } from '../../../schemas/gen/archive_object.ts';
 import { type ArchivedTopic, objectsTopic } from '../../../schemas/topics.ts';
 
-/** Half open. */
+/** Half-open: `to` is exclusive. */
 export interface TileRange {
   readonly from: bigint;
   readonly to: bigint;
 }
 
-/** A cut of the sink: its range and how many of its records are dead letters instead of rows. */
+/** A cut of the sink: its range and the number of dead letters in it. */
 export interface Tile extends TileRange {
   readonly deadLetters: bigint;
 }
 
-/** What the archive lists of one partition. */
+/** The listed archive of one partition. */
 export interface Tiles extends TileRange {
   /** The cuts, in order. */
   readonly cuts: readonly Tile[];
-  /** Files that hold the rows now, in whatever order. */
+  /** Files that hold the rows now, in any order. */
   readonly objects: ObjectTable;
-  /** Ranges between `from` and `to` that the list does not have, with why, in order. */
+  /** Ranges between `from` and `to` that the list lacks, with the reason, in order. */
   readonly gaps: readonly (TileRange & { readonly why: string })[];
 }
 
 /**
- * What the archive lists of a topic, by partition. The cuts tile the log: each begins where the one before it ended, and what is between two
- * that do not meet is missing.
+ * Reads the listed archive of a topic, by partition. The cuts tile the log: each begins at the end of the previous one. A gap between two
+ * cuts is missing.
  *
  * @throws as `listObjects`; CUT_UNREADABLE.
  */
@@ -42,7 +42,7 @@ export async function readTiles(
   signal: AbortSignal,
 ): Promise<readonly Tiles[]> {
   const name = objectsTopic(topic);
-  // In this order: every object of what is committed here is before the ends that are asked for next.
+  // Committed offsets first, then ends: every object of a committed range is listed before those ends.
   const committed = await log.committed(groupOf('parquet'), topic);
   const [from, to] = await Promise.all([log.starts(name), log.ends(name)]);
   const written = to.map(() => new ObjectTable());
@@ -69,7 +69,7 @@ function tilesOf(written: ObjectTable, objects: ObjectTable, lost: ObjectTable, 
   }
   const cuts = [...byStart.values()].sort((a, b) => (a.from < b.from ? -1 : 1));
   const last = cuts.at(-1);
-  // Only together with cuts: alone it would be an archive of nothing. A cut that came meanwhile may have it in its range.
+  // Only after at least one cut: alone it would be an archive of nothing. A newer cut may have it in its range already.
   if (tail !== undefined && last !== undefined && tail.from >= last.to) cuts.push(tail);
   const gaps: (TileRange & { why: string })[] = [];
   for (const [i, { from }] of cuts.entries()) {
@@ -79,7 +79,7 @@ function tilesOf(written: ObjectTable, objects: ObjectTable, lost: ObjectTable, 
     }
   }
   for (const { first_offset: from, last_offset: last, key } of lost) {
-    gaps.push({ from, to: last + 1n, why: `${key} had rows of them, is lost, and nothing could make it again` });
+    gaps.push({ from, to: last + 1n, why: `${key} had rows of them, is lost, and nothing can produce it again` });
   }
   for (const object of missingDays(written, [objects, lost])) {
     const { first_offset: from, last_offset: last, day } = object;
@@ -89,7 +89,7 @@ function tilesOf(written: ObjectTable, objects: ObjectTable, lost: ObjectTable, 
   return { from: cuts[0]?.from ?? 0n, to: cuts.at(-1)?.to ?? 0n, cuts, objects, gaps };
 }
 
-/** Objects of days of which fewer rows are listed now than were written: expired, not lost, and not replaced by others of the same rows. */
+/** Objects of days with fewer listed rows than were written: expired, not lost, and not replaced by objects with the same rows. */
 function missingDays(written: ObjectTable, listed: readonly ObjectTable[]): ArchiveObject[] {
   const left = new Map<string, bigint>();
   for (const { day, rows } of written) left.set(day, (left.get(day) ?? 0n) + rows);

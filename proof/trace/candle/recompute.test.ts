@@ -64,7 +64,7 @@ test('the figures are those of the trades in the window, in its order, exactly',
   });
 });
 
-test('a trade is what its newest change made of it: updated, moved in, moved out, deleted', async () => {
+test('a trade has the state of its newest change: updated, moved in, moved out, deleted', async () => {
   const { ids, figures } = await recomputed([
     input('c', 'updated', '00:10', 100_000_000n),
     input('u', 'updated', '00:10', 700_000_000n),
@@ -82,7 +82,7 @@ test('a trade is what its newest change made of it: updated, moved in, moved out
   expect(figures).toMatchObject({ open: 700_000_000n, low: 200_000_000n, close: 300_000_000n });
 });
 
-test('what the processor did not apply leaves the window as it was, whole changes and those of this window alone', async () => {
+test('changes that the processor did not apply leave the window unchanged, whole changes and those of this window alone', async () => {
   const created = input('c', 'frozen', '00:10', 100_000_000n);
   const frozen = input('u', 'frozen', '00:10', 1n);
   const refused = input('c', 'refused', '00:20', 1n);
@@ -98,7 +98,7 @@ test('what the processor did not apply leaves the window as it was, whole change
   expect(figures).toMatchObject({ open: 100_000_000n, close: 200_000_000n });
 });
 
-test('a trade that left a frozen window on paper stays in it, also when it is deleted elsewhere', async () => {
+test('a trade that was moved out of a frozen window stays in it, also when it is deleted elsewhere', async () => {
   const created = input('c', 'a', '00:10', 100_000_000n);
   const moved = input('u', 'a', '05:00', 1n);
   const deleted = input('d', 'a', '05:00', 1n);

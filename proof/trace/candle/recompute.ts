@@ -7,7 +7,7 @@ import { parseTimestamp } from '../../../core/values/time.ts';
 import type { Candle } from '../../../schemas/gen/candle.ts';
 import type { TradeRow } from '../../../schemas/gen/trade_change.ts';
 
-/** A change of a trade, as far as a candle is concerned: the row after it, of a delete the row before it. */
+/** A change of a trade with the fields that a candle needs: the row after it, for a delete the row before it. */
 export interface Input {
   readonly offset: bigint;
   readonly op: string;
@@ -16,20 +16,20 @@ export interface Input {
   readonly row: TradeRow;
 }
 
-/** One trade that a candle is made of. */
+/** One trade in a candle. */
 export interface TradeInside {
   readonly trade_id: string;
   /** Microseconds. */
   readonly executedAt: bigint;
   readonly price: bigint;
   readonly size: bigint;
-  /** Of the change that put it there as it is. */
+  /** Offset of the change that wrote this version of the trade. */
   readonly offset: bigint;
   readonly lsn: bigint | null;
   readonly transaction: bigint | null;
 }
 
-/** What the trades of a window come to; the fields of a candle that do not tell how it came about. */
+/** The aggregates of a window's trades: the candle without its provenance. */
 export type Figures = Pick<
   Candle,
   | 'open'
@@ -51,8 +51,8 @@ export type Figures = Pick<
 const inOrder = 'event_us, seq NULLS FIRST, id';
 
 /**
- * A candle once more from its input, by SQL in DuckDB: shares no code with the processor, and its memory is bounded, since DuckDB goes to disk with
- * what is too much. Prices are integers of the eighth decimal; nothing is rounded but vwap, once.
+ * Recomputes a candle from its input by SQL in DuckDB. It shares no code with the processor. Memory is bounded, because DuckDB spills to
+ * disk. Prices are integers with eight decimals; only vwap is rounded, once.
  */
 export class Recompute implements AsyncDisposable {
   readonly #dir: string;
@@ -103,7 +103,7 @@ export class Recompute implements AsyncDisposable {
     to.flushSync();
   }
 
-  /** Adds the changes that an object of the archive holds of a symbol, offsets `[from, to)`. @param path of the file on disk */
+  /** Adds a symbol's changes in an archived object, offsets `[from, to)`. @param path of the file on disk */
   async addFile(
     path: string,
     { venue, symbol, from, to }: { venue: string; symbol: string; from: bigint; to: bigint },
@@ -116,12 +116,12 @@ export class Recompute implements AsyncDisposable {
     );
   }
 
-  /** What the processor did not apply: to no window at all, or not to this one. */
+  /** Leaves out a change that the processor did not apply: to no window at all (`whole`), or not to this one. */
   async setAside(offset: bigint, whole: boolean): Promise<void> {
     await this.#db.run('INSERT INTO aside VALUES ($1, $2)', [offset, whole]);
   }
 
-  /** Folds what was added into the trades of the window `[start, end)`. Once, after everything was added. */
+  /** Folds the added changes into the trades of the window `[start, end)`. Call it once, after all changes. */
   async fold({ start, end }: { readonly start: bigint; readonly end: bigint }): Promise<void> {
     this.#inputs?.closeSync();
     this.#inputs = undefined;
@@ -138,7 +138,7 @@ export class Recompute implements AsyncDisposable {
          WHERE newest = 1 AND inside`);
   }
 
-  /** Undefined when the window holds no trade. */
+  /** Undefined if the window has no trade. */
   async figures(): Promise<Figures | undefined> {
     const [row] = await this.#rows(`
       WITH extremes AS (SELECT max(price) AS high, min(price) AS low FROM held)
@@ -167,7 +167,7 @@ export class Recompute implements AsyncDisposable {
     };
   }
 
-  /** The trades in the order of the window, at most so many. */
+  /** The trades in the order of the window, at most `limit`. */
   async trades(limit: number): Promise<TradeInside[]> {
     const rows = await this.#rows(`SELECT * FROM held ORDER BY ${inOrder} LIMIT ${limit}`);
     return rows.map((row) => ({
@@ -181,7 +181,7 @@ export class Recompute implements AsyncDisposable {
     }));
   }
 
-  /** Changes of the symbol that were read, and those that this window took. */
+  /** Changes of the symbol that were read, and those that were applied to this window. */
   async counts(): Promise<{ readonly read: bigint; readonly applied: bigint }> {
     const [row] = await this.#rows(
       'SELECT (SELECT count(*) FROM inputs) AS read, (SELECT count(*) FROM applied) AS applied',
@@ -189,7 +189,7 @@ export class Recompute implements AsyncDisposable {
     return { read: row?.['read'] as bigint, applied: row?.['applied'] as bigint };
   }
 
-  /** Least and greatest LSN of the trades in the window; null without one. */
+  /** Least and greatest LSN of the trades in the window; null if it has none. */
   async lsns(): Promise<{ readonly first: bigint; readonly last: bigint } | null> {
     const [row] = await this.#rows('SELECT min(lsn) AS first, max(lsn) AS last FROM held');
     const first = row?.['first'];

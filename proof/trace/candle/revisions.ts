@@ -12,40 +12,43 @@ import type { Trail } from '../trail.ts';
 
 export const candlesTopic = 'market.candles';
 
-/** One emission of a candle. */
+/** One published revision of a candle. */
 export interface RevisionView extends RecordPosition {
   readonly status: Candle['status'];
   readonly revision: number;
   readonly reason: Candle['reason'];
-  /** Offsets of its input, both inclusive. */
+  /** Offsets of its input, both inclusive; null without input. */
   readonly input: { readonly from: bigint; readonly to: bigint } | null;
   /** Log time that triggered it, milliseconds. */
   readonly logTime: bigint;
 }
 
-/** PARTIAL revisions of one candle, which may be thousands: what they come to. */
+/** Summary of a candle's PARTIAL revisions, which may be thousands. */
 export interface Partials {
   count: number;
   readonly first: RevisionView;
   last: RevisionView;
 }
 
-/** The revisions of one candle that hold a change, as the newest of its trade; of a change that took it out, the first without it. */
+/**
+ * The revisions of one candle that hold a change as the newest of its trade. For a change that removed the trade, the first revision
+ * without it.
+ */
 export interface WindowTrace {
   readonly interval: string;
   readonly windowStart: bigint;
   readonly windowEnd: bigint | null;
-  /** The trade is in the candle with this change; otherwise this change took it out. */
+  /** True: the trade is in the candle with this change. False: this change removed it. */
   readonly holds: boolean;
   partials: Partials | null;
-  /** All others, in order; at most `maxRevisions`, the newest. */
+  /** All other revisions, in order; at most `maxRevisions`, the newest. */
   readonly revisions: RevisionView[];
   omitted: number;
 }
 
 export const maxRevisions = 100;
 
-/** Where candles are read: behind the alias, if there is one. */
+/** The topic of candles: behind the alias, if there is one. */
 export async function candlePlace(
   { log, schemas }: TraceSources,
   { venue, symbol }: Pick<TradeId, 'venue' | 'symbol'>,
@@ -69,7 +72,7 @@ async function resolved(log: TraceSources['log'], schemas: TraceSources['schemas
   }
 }
 
-/** By `windowKey`, the last offset of the input of those windows that were rebuilt. */
+/** By `windowKey`, the last input offset of the rebuilt windows. */
 export async function findRebuilt(
   sources: TraceSources,
   trail: Trail,
@@ -101,7 +104,7 @@ export async function findRevisions(
     readonly topic: string;
     readonly partition: number;
     readonly since: bigint | undefined;
-    /** Revisions whose input reaches this offset are younger than what is known of the changes. */
+    /** A revision whose input reaches this offset is newer than the known changes. */
     readonly before: bigint;
   },
 ): Promise<ReadonlyMap<bigint, readonly WindowTrace[]>> {
@@ -130,7 +133,7 @@ export async function findRevisions(
       continue;
     }
     const kept = trace(traces, window, change);
-    // Of those that follow the one that took it out, the trade is no part.
+    // After the revision that removed the trade, later ones do not concern it.
     if (!change.holds && (kept.revisions.length > 0 || kept.partials !== null)) continue;
     searched.found++;
     add(kept, view, candle.window_end);
@@ -153,7 +156,7 @@ export function nameOf({
   return `${venue} ${symbol} ${interval} ${formatTimestamp(window_start)}`;
 }
 
-/** The trace of a window that a change is in, made at its first use. */
+/** The trace of a change's window, created at its first use. */
 function trace(
   traces: Map<bigint, Map<string, WindowTrace>>,
   { interval, start }: WindowMembership,
@@ -180,7 +183,7 @@ function add(window: WindowTrace, view: RevisionView, end: bigint): void {
   collect(window, view);
 }
 
-/** Keeps a revision: PARTIAL ones as their first and last, of the others the newest. */
+/** Keeps a revision: the first and last of the PARTIAL ones, and the newest of the others. */
 export function collect(
   into: { partials: Partials | null; readonly revisions: RevisionView[]; omitted: number },
   view: RevisionView,

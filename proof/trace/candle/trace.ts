@@ -16,7 +16,7 @@ import { type SearchedRange, type TraceFinding, Trail } from '../trail.ts';
 import { type Figures, type Input, Recompute, type TradeInside } from './recompute.ts';
 import { candlePlace, collect, nameOf, type Partials, type RevisionView, revisionOf } from './revisions.ts';
 
-/** Which candle. */
+/** The identity of a candle. */
 export interface CandleId {
   readonly venue: string;
   readonly symbol: string;
@@ -25,17 +25,17 @@ export interface CandleId {
   readonly windowStart: bigint;
 }
 
-/** A candle, all that was published of it, and the trades that it is made of. */
+/** A candle, all its revisions, and its trades. */
 export interface CandleTrace {
   readonly key: CandleId;
   readonly found: boolean;
   readonly partials: Partials | null;
   readonly revisions: readonly RevisionView[];
   readonly omitted: number;
-  /** The revision that is looked into: the newest, or the one that was asked for. */
+  /** The examined revision: the newest, or the requested one. */
   readonly candle: Candle | null;
   readonly at: RevisionView | null;
-  /** What it was made of; null for a candle without input. */
+  /** The input of the revision; null for a candle without input. */
   readonly input: InputTrace | null;
   readonly searched: readonly SearchedRange[];
   readonly findings: readonly TraceFinding[];
@@ -48,26 +48,26 @@ export interface InputTrace {
   /** Both inclusive. */
   readonly offsets: { readonly from: bigint; readonly to: bigint };
   readonly lsn: { readonly from: string; readonly to: string };
-  /** Where it was read: `archive` as far as the log is deleted. */
+  /** The places that were read: `archive` for the part that the log has deleted. */
   readonly sources: readonly ('log' | 'archive')[];
-  /** Changes of the symbol in the range, and those of them that this window took. */
+  /** Changes of the symbol in the range, and those that were applied to this window. */
   readonly changes: bigint;
   readonly applied: bigint;
-  /** In the order of the window, at most as many as were asked for. */
+  /** In the order of the window, at most the requested number. */
   readonly trades: readonly TradeInside[];
   readonly tradeCount: bigint;
-  /** The fields that a recompute from these trades gives otherwise; empty when it is equal, null when the input is not all there. */
+  /** Fields that a recomputation gives differently; empty if all are equal, null if the input is incomplete. */
   readonly different: readonly string[] | null;
 }
 
 export interface CandleTraceOptions {
   /** Default: the newest. */
   readonly revision?: number;
-  /** How many trades to name. */
+  /** Number of trades to list. */
   readonly trades: number;
 }
 
-/** From a candle back to its trades, and forward to it once more. */
+/** Traces a candle back to its trades, and recomputes it from them. */
 export async function traceCandle(
   sources: TraceSources,
   id: CandleId,
@@ -135,7 +135,7 @@ async function followInput(
   await using recompute = await Recompute.open();
   const isWhole = await fromArchive(sources, trail, id, partition, range, bounds.start, recompute);
   if (range.to > bounds.start) await fromLog(sources, trail, id, { partition, ...range }, processor, recompute);
-  // A rebuilt candle holds all of its input, also what it had not taken before.
+  // A rebuilt candle holds all of its input, including changes that were not applied at first.
   const isRebuilt = candle.reason === 'REBUILT';
   await setAside(sources, trail, id, { partition, ...range, isRebuilt }, processor, recompute);
   await recompute.fold({ start: candle.window_start, end: candle.window_end });
@@ -195,7 +195,7 @@ async function fromLog(
   await recompute.add(inputs);
 }
 
-/** The part of the input that the log has deleted. False when the archive does not hold all of it. */
+/** Adds the part of the input that the log has deleted. False if the archive does not hold all of it. */
 async function fromArchive(
   sources: TraceSources,
   trail: Trail,
@@ -228,7 +228,7 @@ async function fromArchive(
   return isWhole;
 }
 
-/** What the processor refused, or did not apply to this window. */
+/** Leaves out changes that the processor refused, or did not apply to this window. */
 async function setAside(
   sources: TraceSources,
   trail: Trail,

@@ -1,6 +1,6 @@
 import type { Files } from '../../archive/files.ts';
 
-/** A row group, as the footer of the file has it. */
+/** A row group from the footer of the file. */
 export interface RowGroup {
   /** From 0. */
   readonly index: number;
@@ -14,17 +14,17 @@ export interface RowGroup {
   readonly lastLsn: bigint | null;
 }
 
-/** Where in a file a row is. */
+/** Position of a row in a file. */
 export interface RowPosition {
-  /** From 0, of so many. */
+  /** Index from 0; `rowGroups` is their number. */
   readonly rowGroup: number;
   readonly rowGroups: number;
-  /** Position in the row group, and in the file; from 0. */
+  /** Positions in the row group and in the file, from 0. */
   readonly rowInGroup: bigint;
   readonly row: bigint;
 }
 
-/** The row groups of the one file that is open, in file order. */
+/** The row groups of the single open file, in file order. */
 export async function parquetGroups(files: Files): Promise<RowGroup[]> {
   const rows = await files.query(
     `SELECT row_group_id::INTEGER AS id, any_value(row_group_num_rows)::BIGINT AS n, sum(total_compressed_size)::BIGINT AS bytes,
@@ -42,7 +42,7 @@ export async function parquetGroups(files: Files): Promise<RowGroup[]> {
   }));
 }
 
-/** What Millrace wrote into the footer: `millrace.topic`, `millrace.first_offset` and so on. */
+/** Millrace's metadata in the footer: `millrace.topic`, `millrace.first_offset` and so on. */
 export async function footer(files: Files): Promise<Readonly<Record<string, string>>> {
   const rows = await files.query(
     `SELECT decode(key) AS name, decode(value) AS text FROM parquet_kv_metadata('${files.pathOf(0)}') ORDER BY 1`,
@@ -54,7 +54,7 @@ export async function footer(files: Files): Promise<Readonly<Record<string, stri
   );
 }
 
-/** In which row group a row of the file is. */
+/** The row group of a row of the file. */
 export function placeOf(groups: readonly RowGroup[], row: bigint): RowPosition {
   let before = 0n;
   for (const { index, rows } of groups) {

@@ -6,7 +6,7 @@ import { Files } from '../../archive/files.ts';
 import type { TraceSources } from '../sources.ts';
 import type { Trail } from '../trail.ts';
 
-/** An object as its record in the archive's list says it is. */
+/** An object as described by its record in the archive's list. */
 export interface ObjectView {
   readonly key: string;
   readonly url: string;
@@ -14,9 +14,9 @@ export interface ObjectView {
   readonly topic: string;
   readonly partition: number;
   readonly day: string;
-  /** The cut it was made by: offsets `[from, to)`, of all days together. */
+  /** The cut that made it: offsets `[from, to)` of all days together. */
   readonly cut: { readonly from: bigint; readonly to: bigint };
-  /** Of its own rows, both inclusive. */
+  /** Offsets of its own rows, both inclusive. */
   readonly offsets: { readonly first: bigint; readonly last: bigint };
   readonly rows: bigint;
   readonly bytes: bigint;
@@ -24,7 +24,7 @@ export interface ObjectView {
   readonly rowHash: string;
   readonly schemaId: number;
   readonly writerVersion: number;
-  /** Records of the cut that are dead letters instead of rows. */
+  /** Dead letters in the cut. */
   readonly deadLetters: bigint;
 }
 
@@ -49,7 +49,7 @@ export function viewOf(bucket: string, object: ArchiveObject): ObjectView {
   };
 }
 
-/** Listed objects of a topic. The list of a partition is read once, at the first question; objects are fetched one at a time. */
+/** Listed objects of a topic. A partition's list is read once, at the first call. Objects are fetched one at a time. */
 export class ObjectListing {
   readonly topic: ArchivedTopic;
   readonly #sources: TraceSources;
@@ -62,22 +62,22 @@ export class ObjectListing {
     this.topic = topic;
   }
 
-  /** In order of offset. */
+  /** The listed objects in offset order. */
   async of(partition: number): Promise<readonly ArchiveObject[]> {
     return [...(await this.#read(partition)).objects];
   }
 
-  /** Objects whose rows were given up. */
+  /** Expired objects. */
   async expired(partition: number): Promise<Iterable<ArchiveObject>> {
     return (await this.#read(partition)).expired;
   }
 
-  /** Objects that are lost for good. */
+  /** Lost objects. */
   async lost(partition: number): Promise<readonly ArchiveObject[]> {
     return [...(await this.#read(partition)).lost];
   }
 
-  /** The replacement that took an object of a partition off the list; undefined without one. */
+  /** The replacement that unlisted an object of a partition; undefined if there is none. */
   async replaced(partition: number, key: string): Promise<RemovedObject | undefined> {
     return (await this.#read(partition)).replaced.get(key);
   }
@@ -89,7 +89,7 @@ export class ObjectListing {
     return found;
   }
 
-  /** Fetches one object and opens it in DuckDB. That it is missing, or not the bytes of its record, is a difference. */
+  /** Fetches one object and opens it in DuckDB. A missing object, or other bytes than its record says, is a difference. */
   async open(object: ArchiveObject): Promise<Files> {
     this.#sources.signal?.throwIfAborted();
     const files = await Files.download(this.#sources.store, this.topic, [object]);

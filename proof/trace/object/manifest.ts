@@ -7,18 +7,18 @@ import type { ArchivePartition } from '../../../schemas/gen/archive_partition.ts
 import type { TraceSources } from '../sources.ts';
 import type { Trail } from '../trail.ts';
 
-/** The newest manifest of an object's day, and how the day stands. */
+/** The newest manifest of an object's day, and the state of the day. */
 export interface ManifestView {
   readonly number: number;
   readonly key: string;
-  /** OPEN, COMPLETE or REOPENED, in this revision. */
+  /** OPEN, COMPLETE or REOPENED, at this revision. */
   readonly state: ArchivePartition['state'];
   readonly revision: number;
-  /** The manifest lists the object. Not yet is no difference: manifests follow the list. */
+  /** Whether the manifest lists the object. False is no difference, because manifests follow the list. */
   readonly lists: boolean;
 }
 
-/** Looks objects up in the manifests of their days. Days are read once, a manifest at a time is in memory. */
+/** Looks up objects in the manifests of their days. It reads the days once, and holds one manifest in memory. */
 export class Manifests {
   readonly #sources: TraceSources;
   readonly #trail: Trail;
@@ -29,7 +29,7 @@ export class Manifests {
     this.#trail = trail;
   }
 
-  /** Null while the day has none. That a manifest is gone, altered, or tells something else of the object, is a difference. */
+  /** Null while the day has none. A missing or altered manifest, or one that contradicts the object, is a difference. */
   async of({ key, topic, day: name, sha256 }: ArchiveObject): Promise<ManifestView | null> {
     const days = await this.#read();
     const day = days.find((each) => each.topic === topic && each.day === name);

@@ -59,7 +59,7 @@ describe('a row of a file', () => {
     expect(placeOf(groups, row)).toEqual({ row, rowGroup, rowInGroup, rowGroups: 3 });
   });
 
-  test('beyond what the footer says is an error', () => {
+  test('beyond the rows of the footer is an error', () => {
     expect(() => placeOf(groups, 100_007n)).toThrow(RangeError);
   });
 });

@@ -1,7 +1,7 @@
 import { MillraceError } from '../../../core/base/errors.ts';
 import { type ArchivedTopic, archivedTopics } from '../../../schemas/topics.ts';
 
-/** What the name of an object says. */
+/** The parts of an object's name. */
 export interface ObjectName {
   readonly key: string;
   readonly epoch: string;
@@ -12,8 +12,8 @@ export interface ObjectName {
 }
 
 /**
- * Reads a key, `s3://<bucket>/<key>`, or a URL of the object store with the bucket in its path. Keys have percent signs of their own; in an http
- * URL they are encoded once more.
+ * Parses a key, `s3://<bucket>/<key>`, or a URL of the object store with the bucket in its path. Keys contain percent signs themselves,
+ * which an http URL encodes once more.
  *
  * @throws MillraceError CONFIG_INVALID
  */

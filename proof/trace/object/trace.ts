@@ -18,20 +18,20 @@ import { ObjectListing, type ObjectView, viewOf } from './listing.ts';
 import { Manifests, type ManifestView } from './manifest.ts';
 import type { ObjectName } from './name.ts';
 
-/** Where an object comes from. */
+/** The origin of an object. */
 export interface ObjectTrace {
   readonly name: ObjectName;
-  /** Its record in the archive's list; null when nobody lists it. */
+  /** Its record in the archive's list; null if it is not listed. */
   readonly listed: ObjectView | null;
-  /** Other objects of the same cut: other days of the same offsets. */
+  /** Other objects of the same cut: same offsets, other days. */
   readonly siblings: readonly ObjectView[];
-  /** The newest manifest of its day; null while there is none. */
+  /** The newest manifest of its day; null if there is none. */
   readonly manifest: ManifestView | null;
-  /** What the file itself says, read by DuckDB; null when it cannot be read. */
+  /** The content of the file, read by DuckDB; null if it cannot be read. */
   readonly file: FileView | null;
-  /** Where its records are in the log now. */
+  /** The state of its records in the log now. */
   readonly log: { readonly start: bigint; readonly end: bigint; readonly holds: 'all' | 'some' | 'none' } | null;
-  /** The row that was asked for. */
+  /** The requested row. */
   readonly row: RowInFile | null;
   readonly findings: readonly TraceFinding[];
   readonly ok: boolean;
@@ -39,27 +39,27 @@ export interface ObjectTrace {
 
 export interface FileView {
   readonly bytes: bigint;
-  /** `millrace.…` of the footer. */
+  /** `millrace.…` metadata of the footer. */
   readonly footer: Readonly<Record<string, string>>;
   readonly rowGroups: readonly RowGroup[];
   readonly rows: bigint;
   readonly rowHash: string;
-  /** Least and greatest LSN of its rows; null without one. */
+  /** Least and greatest LSN of its rows; null if none has one. */
   readonly lsn: { readonly first: string; readonly last: string } | null;
-  /** Commit times in Postgres, least and greatest. */
+  /** Least and greatest commit time in Postgres. */
   readonly sourceTime: { readonly first: string; readonly last: string } | null;
-  /** Rows by operation; null is a derived record. */
+  /** Rows by operation; null for derived records. */
   readonly operations: readonly { readonly op: string | null; readonly rows: bigint }[];
 }
 
 export interface RowInFile {
   readonly offset: bigint;
   readonly place: RowPosition | null;
-  /** Data and lineage columns; null when the file does not hold the offset. */
+  /** Data and lineage columns; null if the file does not hold the offset. */
   readonly row: Readonly<Record<string, string | null>> | null;
-  /** The record in the log is equal; null when the log has deleted it. */
+  /** Whether the record in the log is equal; null if the log has deleted it. */
   readonly equal: boolean | null;
-  /** What to follow from here: the trade, or the candle. */
+  /** The trade or candle that the row belongs to, for the next trace. */
   readonly trade: TradeId | null;
   readonly candle: {
     readonly venue: string;
@@ -70,7 +70,7 @@ export interface RowInFile {
   } | null;
 }
 
-/** From an object of the archive back to the log. Reads one object. */
+/** Traces an object of the archive back to the log. Reads one object. */
 export async function traceObject(sources: TraceSources, name: ObjectName, offset?: bigint): Promise<ObjectTrace> {
   const { log, bucket } = sources;
   const trail = new Trail();
@@ -107,7 +107,7 @@ function holdsOf(
   return record.first_offset >= start && record.last_offset < end ? 'all' : 'some';
 }
 
-/** Says why nobody lists an object: its cut is being finished, another Kafka made it, or it was put there. */
+/** Explains an unlisted object: its cut is in progress, another Kafka made it, or another program put it there. */
 async function unlisted(
   { log, store }: TraceSources,
   trail: Trail,
@@ -145,11 +145,11 @@ async function unlisted(
 
 const fates = {
   COMPACTED: 'was replaced by a compaction',
-  EXPIRED: 'was given up with its day',
-  LOST: 'was gone or damaged, nothing could make it again, and its rows were given up',
+  EXPIRED: 'has expired with its day',
+  LOST: 'was gone or damaged, nothing can produce it again, and its rows are lost',
 } as const;
 
-/** A record for the download of an object that has none: only its key counts. */
+/** A record for the download of an object without one: only its key counts. */
 function strayOf({ key, topic, partition, day, epoch, firstOffset }: ObjectName): ArchiveObject {
   return {
     key,
@@ -243,7 +243,7 @@ async function readRow(
   if (rows.length > 1) trail.difference(`${key} holds offset ${offset} ${rows.length} times`);
   const texts = readTexts(columns, found);
   const logged = await recordAt(sources, topic, partition, offset);
-  if (logged === undefined) trail.gone(`${topic}/${partition} offset ${offset} is not in the log any more`);
+  if (logged === undefined) trail.gone(`${topic}/${partition} offset ${offset} is no longer in the log`);
   else if (logged === null) trail.difference(`${key}, offset ${offset}: archived, but not a row of the log`);
   const different = logged === undefined || logged === null ? [] : differencesOf(columns, texts, logged, 'in the log');
   if (different.length > 0) trail.difference(`${key}, offset ${offset}: ${different.join(', ')}`);
@@ -261,7 +261,9 @@ async function readRow(
   };
 }
 
-/** The archived row that a record must have; undefined when the log has deleted it, compaction included; null when there is no such row. */
+/**
+ * The archived row that a record must have; undefined if the log has deleted the record, also by compaction; null if it has no such row.
+ */
 async function recordAt(
   { log, schemas, signal }: TraceSources,
   topic: ObjectName['topic'],

@@ -21,7 +21,7 @@ function verdict(postgres: Parameters<typeof agreement>[0], ...changes: TracedCh
 }
 
 describe('Postgres and the log agree', () => {
-  test('when the row is what the change of its transaction made of it', () => {
+  test('when the row has the values of the change of its transaction', () => {
     expect(verdict(row(5n, 8n), change(1n, 'c', 4n, 7n), change(2n, 'u', 5n, 8n))).toEqual({
       problem: undefined,
       writtenBy: 2n,
@@ -55,7 +55,7 @@ describe('Postgres and the log agree', () => {
   });
 });
 
-describe('it is told', () => {
+describe('a finding says', () => {
   test('that a value differs, with both, in the eighth decimal', () => {
     expect(verdict(row(5n, 7n), change(1n, 'c', 4n, 7n)).problem).toBe(
       'in Postgres price is 0.00000005, at offset 1 of the log 0.00000004',

@@ -1,19 +1,19 @@
-/** Whether the row in Postgres is what its changes come to. Pure. */
+/** Compares the row in Postgres with its folded changes. Pure. */
 
 import { differencesOf, numberIn, tradeColumns } from '../texts.ts';
 import type { TracedChange } from './changes.ts';
 import type { PostgresRow } from './postgres.ts';
 
 export interface Agreement {
-  /** What is wrong, or not there yet; undefined when they agree. */
+  /** The contradiction, or the missing part; undefined if they agree. */
   readonly problem: string | undefined;
-  /** Offset of the change whose transaction wrote the row as it is; null when it is not known. */
+  /** Offset of the change whose transaction wrote the present row; null if unknown. */
   readonly writtenBy: bigint | null;
 }
 
 /**
- * @param changes all that are known, in offset order
- * @param repeats offsets of second deliveries: an old change that comes again does not make the row old again
+ * @param changes all known changes, in offset order
+ * @param repeats offsets of second deliveries: a repeated old change does not restore the old row
  */
 export function agreement(
   { texts, xmin }: Pick<PostgresRow, 'texts' | 'xmin'>,
@@ -29,7 +29,7 @@ export function agreement(
       : `the row is gone from Postgres, and the log has no delete after offset ${newest.offset}`;
     return { problem, writtenBy: null };
   }
-  // The transaction is the witness: Postgres keeps 32 bits of it. One transaction may have changed the row several times.
+  // The transaction id is the evidence: Postgres keeps 32 bits of it. One transaction may have changed the row several times.
   const writer = first.findLast((each) => each.texts['_op'] !== 'd' && isWrittenBy(each, xmin));
   const against = writer ?? newest;
   const writtenBy = writer?.offset ?? null;

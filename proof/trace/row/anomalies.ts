@@ -7,9 +7,9 @@ import type { Trail } from '../trail.ts';
 import { type WindowMembership, windowKey } from './membership.ts';
 import { type RecordPosition, since } from './outcomes.ts';
 
-/** An anomaly that the trade has to do with. */
+/** An anomaly that concerns the trade. */
 export interface AnomalyView extends RecordPosition {
-  /** `trade`: it names the trade. `candle`: it judges a candle that the trade is or was in. */
+  /** `trade`: it names the trade. `candle`: it judges a candle that holds or held the trade. */
   readonly because: 'trade' | 'candle';
   readonly type: string;
   readonly rule: string;

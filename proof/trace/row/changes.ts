@@ -14,13 +14,13 @@ import type { Trail } from '../trail.ts';
 
 const columns = allColumns(tradesTopic);
 
-/** One change of a row, as the log has it, or as the archive has it where the log has been deleted. */
+/** One change of a row, from the log or, below the start of the log, from the archive. */
 export interface TracedChange {
   readonly offset: bigint;
   readonly source: 'log' | 'archive';
-  /** Data and lineage columns, as the archive is to hold them. */
+  /** Data and lineage columns, as the archive must hold them. */
   readonly texts: Texts;
-  /** The row before; null where there was none, or nobody knows: the archive does not keep it. */
+  /** The row before; null if there was none or it is unknown, because the archive does not keep it. */
   readonly before: TradeRow | null;
   /** Kafka's timestamp of the record, milliseconds; null from the archive. */
   readonly recordTime: bigint | null;
@@ -29,13 +29,13 @@ export interface TracedChange {
 }
 
 export interface ChangeRange {
-  /** Only offsets from here on. Default: as far back as log and archive reach. */
+  /** First offset. Default: the earliest in log and archive. */
   readonly from?: bigint;
   /** Exclusive. Default: the end of the log. */
   readonly to?: bigint;
 }
 
-/** Where a trade's changes are: the partition that the values of its key give. */
+/** The partition of a trade's changes, computed from its key. */
 export async function partitionOfTrade(
   { log }: TraceSources,
   { venue, symbol }: Omit<TradeId, 'trade_id'>,
@@ -44,8 +44,8 @@ export async function partitionOfTrade(
 }
 
 /**
- * Every change of a row, in offset order: from the log, and below where the log begins from the archive's listed objects. Reads the whole
- * partition, since a change may be committed at any time.
+ * Every change of a row, in offset order: from the log and, below its start, from the archive's listed objects. It reads the whole
+ * partition, because a change may be committed at any time.
  */
 export async function findChanges(
   sources: TraceSources,
@@ -66,7 +66,7 @@ export async function findChanges(
     if (row === null || !isSame(row, id)) continue;
     await rows.prepare([record]);
     const values: readonly ColumnValue[] | undefined = rows.row(partition, record);
-    // Not a row: it is a dead letter of every reader.
+    // Not a row: every reader makes it a dead letter.
     if (values === undefined) continue;
     searched.found++;
     logged.push({
@@ -128,7 +128,7 @@ function isSame(row: TradeRow, { venue, symbol, trade_id }: TradeId): boolean {
   return row.trade_id === trade_id && row.symbol === symbol && row.venue === venue;
 }
 
-/** Changes that were delivered before, by offset, with the offset of the first delivery. Same LSN, operation and row: the same change. */
+/** Repeated changes by offset, with the offset of the first delivery. Equal LSN, operation and row make the same change. */
 export function repeated(changes: readonly TracedChange[]): ReadonlyMap<bigint, bigint> {
   const first = new Map<string, bigint>();
   const found = new Map<bigint, bigint>();

@@ -11,32 +11,32 @@ import { allColumns, differencesOf, numberIn, readTexts, selectTexts } from '../
 import type { Trail } from '../trail.ts';
 import type { TracedChange } from './changes.ts';
 
-/** Where in the archive a change is. */
+/** The location of a change in the archive. */
 export interface ChangeLocation {
   /**
-   * `listed`: in an object. `waiting`: the sink has not committed so far. `refused`: a dead letter of the sink. `expired`: given up with its day. `lost`: its object is gone for good.
-   * `missing`: nowhere, which must not be.
+   * `listed`: in an object. `waiting`: not yet committed by the sink. `refused`: a dead letter of the sink. `expired`: its day has expired.
+   * `lost`: its object is lost. `missing`: nowhere, which is a difference.
    */
   readonly state: 'listed' | 'waiting' | 'refused' | 'expired' | 'lost' | 'missing';
   readonly object: ObjectView | null;
-  /** Where in the file; null when the file does not hold it. */
+  /** Position in the file; null if the file does not hold it. */
   readonly place: RowPosition | null;
-  /** The newest manifest of the object's day; null without an object, or while the day has none. */
+  /** The newest manifest of the object's day; null without an object or a manifest. */
   readonly manifest: ManifestView | null;
-  /** The row that is there equals the change in the log, column by column; null when the log has it no more. */
+  /** Whether the archived row equals the change in the log, column by column; null if the log has deleted it. */
   readonly equal: boolean | null;
 }
 
 const columns = allColumns(tradesTopic);
 
-/** How the sink stands with the partition, read before its list is. */
+/** The sink's state in the partition, read before its list. */
 export interface SinkState {
   readonly committed: bigint;
-  /** Offsets that are dead letters of the sink. */
+  /** Offsets of the sink's dead letters. */
   readonly refused: ReadonlySet<bigint>;
 }
 
-/** Finds each change's row in the listed objects, and reads it there. One object at a time is on disk. */
+/** Finds each change's row in the listed objects and reads it. One object at a time is on disk. */
 export async function locate(
   sources: TraceSources,
   trail: Trail,
@@ -80,7 +80,7 @@ export async function locate(
     if (hit !== undefined) found.set(offset, hit);
     else if (gone !== undefined) {
       trail.gone(
-        `${tradesTopic}/${partition} offset ${offset} is lost: ${gone.key} had it, and nothing could make it again`,
+        `${tradesTopic}/${partition} offset ${offset} is lost: ${gone.key} had it, and nothing can produce it again`,
       );
       found.set(offset, { state: 'lost', object: null, place: null, manifest: null, equal: null });
     } else if (own[0] !== undefined) {
@@ -90,7 +90,7 @@ export async function locate(
     } else {
       const given = expired.hasRow(partition, offset, dayOf(change));
       if (given)
-        trail.gone(`${tradesTopic}/${partition} offset ${offset} was given up with its day: it is archived no more`);
+        trail.gone(`${tradesTopic}/${partition} offset ${offset} has expired with its day: it is no longer archived`);
       const state = given ? 'expired' : unlisted(trail, partition, offset, committed, refused);
       found.set(offset, { state, object: null, place: null, manifest: null, equal: null });
     }
@@ -99,8 +99,8 @@ export async function locate(
 }
 
 /**
- * The listed objects one of which has to hold a change: of its partition and day, with its offset between the first and the last. There is
- * one of the sink, or several of a compaction, which are not in the order of offsets.
+ * The listed objects of which one has to hold a change: same partition and day, with the offset between first and last. It is one object of
+ * the sink, or several compacted ones, which are not in offset order.
  */
 function holdersOf(objects: readonly ArchiveObject[], change: TracedChange, trail: Trail): readonly ArchiveObject[] {
   const { offset } = change;

@@ -25,7 +25,7 @@ function late(effect: string, interval: string | null = null, start: string | nu
   return { ...place, processor: 'ohlcv', reason: 'LATE', effect, interval, windowStart, latenessUs: null };
 }
 
-/** `1m 12:00:00 +1 -2`: joined by the change at 1, left with that at 2. */
+/** `1m 12:00:00 +1 -2`: joined by the change at 1, left with the change at 2. */
 function taken(...steps: WindowChange[]): string[] {
   return [...windowsTaken(steps, settings).values()].map(({ interval, start, changes }) => {
     const clock = new Date(Number(start / 1000n)).toISOString().slice(11, 19);
@@ -57,7 +57,7 @@ describe('a change', () => {
     expect(taken(step(1n, '12:00:30'), step(2n, null))).toEqual(['1m 12:00:00 +1 -2', '5m 12:00:00 +1 -2']);
   });
 
-  test('whose insert is not known takes out what was before it', () => {
+  test('whose insert is not known takes out the row before it', () => {
     expect(taken(step(7n, null, { before: time('12:00:30') }))).toEqual(['1m 12:00:00 -7', '5m 12:00:00 -7']);
   });
 
@@ -71,7 +71,7 @@ describe('a change', () => {
     ['delivered twice', { ledger: [late('NOT_APPLIED')] }],
     ['without a difference', { ledger: [late('UNCHANGED')] }],
     ['sent again for another processor', { foreign: true }],
-  ])('that was %s is in no window, and the next one takes back what was there before', (_name, over) => {
+  ])('that was %s is in no window, and the next one takes out the row from before it', (_name, over) => {
     expect(taken(step(1n, '12:00:30'), step(2n, '12:09:30', over), step(3n, null))).toEqual([
       '1m 12:00:00 +1 -3',
       '5m 12:00:00 +1 -3',
@@ -103,7 +103,7 @@ describe('a candle was made with', () => {
   });
 });
 
-test('a candle that was rebuilt took what it had not taken before, up to the end of its input', () => {
+test('a candle that was rebuilt took the changes that it had not taken before, up to the end of its input', () => {
   const aside = [late('NOT_APPLIED', '1m', '12:00:00'), late('NOT_APPLIED', '5m', '12:00:00')];
   const steps = [step(7n, '12:00:30', { ledger: aside }), step(9n, null, { before: time('12:00:30'), ledger: aside })];
   const rebuilt = new Map([[`1m ${time('12:00:00')}`, 8n]]);

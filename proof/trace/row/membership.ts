@@ -1,32 +1,32 @@
 /**
- * Which windows a trade's changes were in, by the processor's own account. A change joins the windows of its event time and leaves those of the row
- * before it, except where the late topic says that it was not applied. Pure.
+ * The windows of a trade's changes, according to the processor's own records. A change joins the windows of its event time and leaves those
+ * of the row before it, unless the late topic says that it was not applied. Pure.
  */
 import { formatTimestamp, parseTimestamp } from '../../../core/values/time.ts';
 import { type CandleSettings, startsOf } from '../../reading/windows.ts';
 import type { LedgerEntry, TracedRefusal } from './outcomes.ts';
 
-/** One change, as far as windows are concerned. */
+/** The fields of a change that concern windows. */
 export interface WindowChange {
   readonly offset: bigint;
   readonly venue: string;
   /** Event time after the change, microseconds; null after a delete. */
   readonly after: bigint | null;
-  /** Event time before it; null when there was no row, or nobody knows. */
+  /** Event time before it, microseconds; null if there was no row or it is unknown. */
   readonly before: bigint | null;
-  /** It was sent again for another processor, which passes over it here. */
+  /** It was redriven for another processor, so the candle processor skips it. */
   readonly foreign: boolean;
-  /** What the candle processor said of it. */
+  /** The candle processor's late records about it. */
   readonly ledger: readonly LedgerEntry[];
   readonly refusals: readonly TracedRefusal[];
 }
 
-/** What a window took of a trade's changes. */
+/** The changes of a trade that a window took. */
 export interface WindowMembership {
   readonly interval: string;
   /** Microseconds. */
   readonly start: bigint;
-  /** In offset order. `holds`: after this change the trade is in the window; otherwise it was taken out. */
+  /** In offset order. `holds`: the trade is in the window after this change. Otherwise the change removed it. */
   readonly changes: { readonly offset: bigint; readonly holds: boolean }[];
 }
 
@@ -35,10 +35,10 @@ export function windowKey(interval: string, start: bigint): string {
 }
 
 /**
- * By `windowKey`.
+ * The windows that took the changes, by `windowKey`.
  *
  * @param steps all changes of one trade, in offset order
- * @param rebuilt of candles that were rebuilt, the last offset of their input: up to there they hold what they had not taken before
+ * @param rebuilt last input offset of each rebuilt candle: up to there it also holds changes that were not applied at first
  */
 export function windowsTaken(
   steps: readonly WindowChange[],
@@ -46,7 +46,7 @@ export function windowsTaken(
   rebuilt: ReadonlyMap<string, bigint> = new Map(),
 ): ReadonlyMap<string, WindowMembership> {
   const taken = new Map<string, WindowMembership>();
-  // The first change that is known may be an update: then the row was somewhere before.
+  // The first known change may be an update, with an earlier row.
   let accepted = steps[0]?.before ?? null;
   for (const step of steps) {
     if (isPassedOver(step)) continue;
@@ -68,14 +68,16 @@ export function windowsTaken(
   return taken;
 }
 
-/** The windows that did not take the change, by `windowKey`. */
+/** The windows to which the change was not applied, by `windowKey`. */
 export function notApplied(ledger: readonly LedgerEntry[]): string[] {
   return ledger.flatMap(({ effect, interval, windowStart }) =>
     effect === 'NOT_APPLIED' && interval !== null && windowStart !== null ? [windowKey(interval, windowStart)] : [],
   );
 }
 
-/** Whether no candle took the change at all: refused, delivered twice, a snapshot's row, no difference, or meant for another processor. */
+/**
+ * Whether no candle took the change: refused, delivered twice, a snapshot's row, without a difference, or redriven for another processor.
+ */
 function isPassedOver({ ledger, refusals, foreign }: WindowChange): boolean {
   return (
     foreign ||
@@ -89,7 +91,7 @@ function startsAt(interval: string, venue: string, time: bigint | null, { calend
   return startsOf(interval, { venue, executed_at: formatTimestamp(time) }, calendars).map(parseTimestamp);
 }
 
-/** Which change of the trade a candle was made with: the newest one up to the end of its input. */
+/** The change of the trade that a candle was made with: the newest up to the end of its input. */
 export function madeWith(
   { changes }: WindowMembership,
   input: { readonly from: bigint; readonly to: bigint },

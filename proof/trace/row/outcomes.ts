@@ -7,27 +7,27 @@ import { find, offsetAt } from '../find.ts';
 import type { TraceSources } from '../sources.ts';
 import type { Trail } from '../trail.ts';
 
-/** A record and where it is. */
+/** A record and its position. */
 export interface RecordPosition {
   readonly topic: string;
   readonly partition: number;
   readonly offset: bigint;
 }
 
-/** A late record: what a processor did with a change that did not simply join. */
+/** A late record: a processor's treatment of a change that did not simply join a window. */
 export interface LedgerEntry extends RecordPosition {
   readonly processor: string;
   readonly reason: string;
   readonly effect: string;
-  /** Null when it is not about one candle. */
+  /** Null if it does not concern a single candle. */
   readonly interval: string | null;
   /** Microseconds. */
   readonly windowStart: bigint | null;
-  /** Microseconds behind the watermark; null when it was not. */
+  /** Microseconds behind the watermark; null if it was not behind. */
   readonly latenessUs: bigint | null;
 }
 
-/** A dead letter: who refused a change, and why. */
+/** A dead letter: the processor or sink that refused a change, and the reason. */
 export interface TracedRefusal extends RecordPosition {
   readonly processor: string;
   readonly reason: string;
@@ -35,30 +35,33 @@ export interface TracedRefusal extends RecordPosition {
   readonly attempts: number;
 }
 
-/** What processors said of one change, beside the candles it is in. */
+/** The processors' records about one change, beside its candles. */
 export interface ChangeOutcome {
   readonly ledger: LedgerEntry[];
   readonly refusals: TracedRefusal[];
-  /** The change with its instrument in `market.trades`. */
+  /** The change, enriched with its instrument, in `market.trades`. */
   readonly enriched: RecordPosition[];
 }
 
-/** Changes whose outcomes are asked for. */
+/** The changes to look up. */
 export interface ChangeSelection {
   readonly partition: number;
   readonly offsets: ReadonlySet<bigint>;
-  /** Texts that every late record of them has. */
+  /** Texts that every late record about them contains. */
   readonly texts: readonly string[];
-  /** Milliseconds: nothing that was made of them has an earlier log time, no dead letter an earlier timestamp. Undefined: unknown. */
+  /**
+   * Lower bounds, milliseconds: no output of the changes has an earlier log time, and no dead letter an earlier timestamp. Undefined:
+   * unknown.
+   */
   readonly since: { readonly logTime: bigint | undefined; readonly recordTime: bigint | undefined };
 }
 
-/** Who reads trades. The candle processor may run under the name of a variant. */
+/** The processors that read trades. The candle processor may run under the name of a variant. */
 export interface Readers {
   readonly candles: string;
 }
 
-/** What every processor that reads trades did with these changes, by offset. */
+/** The treatment of these changes by every processor that reads trades, by offset. */
 export async function findOutcomes(
   sources: TraceSources,
   trail: Trail,
@@ -111,7 +114,7 @@ export async function findOutcomes(
   return outcomes;
 }
 
-/** Where a search of a derived topic begins, and what it says of that. */
+/** The start of a search in a derived topic, with a note about it. */
 export async function since(
   sources: TraceSources,
   topic: string,

@@ -6,13 +6,13 @@ import { readTexts, selectTexts, type Texts, tradeColumns } from '../texts.ts';
 
 /** The row as Postgres has it now. */
 export interface PostgresRow {
-  /** Null when it is not there. */
+  /** Null if the row does not exist. */
   readonly texts: Texts | null;
-  /** The transaction that wrote this version of the row, 32 bits as Postgres keeps them; null without a row. */
+  /** The transaction that wrote this version of the row, 32 bits as in Postgres; null without a row. */
   readonly xmin: bigint | null;
-  /** When it was committed, if Postgres keeps such times (`track_commit_timestamp`). ISO 8601. */
+  /** Commit time of that transaction, ISO 8601, if Postgres keeps it (`track_commit_timestamp`). */
   readonly committedAt: string | null;
-  /** Where the write-ahead log was just after the row was read, decimal text. */
+  /** End of the write-ahead log just after the row was read, as decimal text. */
   readonly walLsn: string;
 }
 
@@ -48,8 +48,8 @@ async function commitTime(db: Client, xmin: bigint): Promise<string | null> {
 const pollMs = 250;
 
 /**
- * Waits until Kafka has all that was committed before `walLsn`: the slot has confirmed it. False when it has not within the time, or there is
- * no such slot; then nobody can tell whether a missing change is lost or on its way.
+ * Waits until Kafka has everything committed before `walLsn`, which the slot then has confirmed. False after the time, or without such a
+ * slot: a missing change may then be lost or on its way.
  */
 export async function untilCaptured(
   db: Client,

@@ -31,19 +31,19 @@ import {
 } from './outcomes.ts';
 import { type PostgresRow, readRow, untilCaptured } from './postgres.ts';
 
-/** The whole way of one row. Instants are ISO 8601 or, where a name says so, microseconds; decimals are texts. */
+/** The complete path of one row. Instants are ISO 8601 or, if a name says so, microseconds; decimals are texts. */
 export interface RowTrace {
   readonly table: 'trades';
   readonly key: TradeId;
-  /** In Postgres, in the log, or in the archive. */
+  /** Whether it is in Postgres, in the log, or in the archive. */
   readonly found: boolean;
   readonly postgres: {
     readonly present: boolean;
     readonly row: Readonly<Record<string, string | null>> | null;
-    /** The transaction that wrote the row as it is, 32 bits as Postgres keeps them. */
+    /** The transaction that wrote the present row, 32 bits as in Postgres. */
     readonly xmin: bigint | null;
     readonly committedAt: string | null;
-    /** The change in the log that wrote this version; null when its transaction is not in the log. */
+    /** The change in the log that wrote this version; null if its transaction is not in the log. */
     readonly writtenBy: bigint | null;
   };
   /** In offset order. */
@@ -62,14 +62,14 @@ export interface ChangeTrace extends RecordPosition {
   readonly lsn: string | null;
   readonly lsnNumber: bigint | null;
   readonly commitTime: string;
-  /** The row after the change; of a delete the row before it. */
+  /** The row after the change; for a delete the row before it. */
   readonly row: Readonly<Record<string, string | null>>;
-  /** Columns that an update changed, as they were before; null when nobody knows. */
+  /** Columns that an update changed, with their former values; null if unknown. */
   readonly before: Readonly<Record<string, string | null>> | null;
   readonly schemaId: number | null;
-  /** The offset of the first delivery, when this is the same change once more. */
+  /** Offset of the first delivery, if this change is a repetition. */
   readonly repeats: bigint | null;
-  /** Set when an operator sent the record again, for this processor alone. */
+  /** Set if an operator redrove the record, for this processor only. */
   readonly redrivenFor: string | null;
   readonly ledger: readonly LedgerEntry[];
   readonly refusals: readonly TracedRefusal[];
@@ -80,9 +80,9 @@ export interface ChangeTrace extends RecordPosition {
 
 export interface RowTraceOptions {
   readonly range?: (partition: number) => ChangeRange;
-  /** The connector's replication slot, to tell a change that is lost from one that is on its way. */
+  /** The connector's replication slot. It distinguishes a lost change from one on its way. */
   readonly slot: string;
-  /** How long to wait for the capture when Postgres and log disagree. Default 10,000. */
+  /** Longest wait for the capture when Postgres and log disagree, milliseconds. Default 10,000. */
   readonly waitMs?: number;
 }
 
@@ -93,7 +93,7 @@ const operations: Readonly<Record<string, ChangeTrace['operation']>> = {
   d: 'delete',
 };
 
-/** Follows a row from Postgres to its Parquet file. Reads only; memory is bounded by the row's own history. */
+/** Follows a row from Postgres to its Parquet file. Read-only; the row's own history bounds memory. */
 export async function traceRow(sources: TraceSources, id: TradeId, options: RowTraceOptions): Promise<RowTrace> {
   const trail = new Trail();
   const listing = new ObjectListing(sources, trail, tradesTopic);
@@ -128,7 +128,7 @@ interface Reconciling {
   readonly id: TradeId;
   readonly partition: number;
   readonly postgres: PostgresRow;
-  /** What is captured meanwhile is added. */
+  /** Changes that are captured meanwhile are added. */
   readonly changes: TracedChange[];
   readonly range: ChangeRange;
   readonly options: RowTraceOptions;
@@ -136,8 +136,8 @@ interface Reconciling {
 }
 
 /**
- * Compares Postgres with the log. Before they are said to contradict each other, all that was committed before the row was read has to be in the log, and
- * all of the log that may hold a change has to have been searched.
+ * Compares Postgres with the log. It reports a contradiction only under two conditions: the log has everything committed before the row was
+ * read, and the search covered all of the log that may hold a change.
  */
 async function reconcile(sources: TraceSources, trail: Trail, of: Reconciling): Promise<Agreement> {
   const { id, partition, postgres, changes, range, options, listing } = of;
@@ -163,7 +163,7 @@ async function reconcile(sources: TraceSources, trail: Trail, of: Reconciling): 
   return verdict;
 }
 
-/** Why a change may be in neither: the log begins after it, and the archive did not take all that was before. */
+/** The reason why a change may be in neither place: the log begins after it, and the archive did not take everything before. */
 async function unreachable(
   sources: TraceSources,
   listing: ObjectListing,
@@ -177,13 +177,13 @@ async function unreachable(
   return isWhole ? undefined : `the log begins at ${start}, and the archive does not hold all that was before`;
 }
 
-/** How far a processor or sink has committed the log of trades; 0 for one that never ran. */
+/** The committed position of a processor or sink in the log of trades; 0 if it never ran. */
 async function positionOf({ log }: TraceSources, name: string, partition: number): Promise<bigint> {
   const positions = await log.committed(groupOf(name), tradesTopic);
   return positions.find((each) => each.partition === partition)?.offset ?? 0n;
 }
 
-/** What became of the changes downstream. */
+/** Follows the changes downstream. */
 async function follow(
   sources: TraceSources,
   trail: Trail,
@@ -193,7 +193,7 @@ async function follow(
 ): Promise<Pick<RowTrace, 'changes' | 'anomalies'>> {
   const offsets = new Set(changes.map(({ offset }) => offset));
   const candles = await candlePlace(sources, id);
-  // Outputs are committed with the position in the log: what is read after it holds all that was made of what is before it.
+  // Outputs are committed together with the position. So outputs read after the position include those of all earlier records.
   const archived = await positionOf(sources, 'parquet', partition);
   const processed = await positionOf(sources, candles.processor, partition);
   const since = {
@@ -267,7 +267,7 @@ function viewOf(
   };
 }
 
-/** What the row before the change had otherwise. */
+/** The columns whose values differ in the row before the change, with those values. */
 function changed(before: TradeRow, row: Readonly<Record<string, string | null>>): Record<string, string | null> {
   const was: Record<string, string | null> = {
     venue_sequence: before.venue_sequence?.toString() ?? null,
@@ -280,7 +280,7 @@ function changed(before: TradeRow, row: Readonly<Record<string, string | null>>)
   return Object.fromEntries(Object.entries(was).filter(([name, value]) => row[name] !== value));
 }
 
-/** What a candle can know of a change. */
+/** The fields of a change that a candle depends on. */
 function stepOf(
   { offset, texts, before, redriven }: TracedChange,
   outcome: ChangeOutcome | undefined,
@@ -299,7 +299,7 @@ function stepOf(
   };
 }
 
-/** A late record that says REVISED needs the revision that it speaks of: the one whose input ends with the change. */
+/** A late record with REVISED needs its revision: the one whose input ends with the change. */
 function checkRevised(
   trail: Trail,
   id: TradeId,
@@ -326,18 +326,18 @@ function checkRevised(
   }
 }
 
-/** A history that begins in the middle says so. */
+/** Notes a history that does not begin with a creation. */
 function incomplete(trail: Trail, changes: readonly TracedChange[], partition: number): void {
   const [first] = changes;
   const op = first?.texts['_op'];
   if (first !== undefined && op !== 'c' && op !== 'r') {
     trail.gone(
-      `the first change that was found is ${op === 'u' ? 'an update' : 'a delete'}, at ${tradesTopic}/${partition} offset ${first.offset}: what came before is not in what was searched`,
+      `the first change that was found is ${op === 'u' ? 'an update' : 'a delete'}, at ${tradesTopic}/${partition} offset ${first.offset}: earlier changes are not in the searched range`,
     );
   }
 }
 
-/** Milliseconds of the earliest; undefined when one is unknown. @param unit microseconds are 1000 to the millisecond */
+/** The earliest in milliseconds; undefined if one is unknown. @param unit of the times, per millisecond; 1000 for microseconds */
 function least(times: readonly (bigint | undefined)[], unit = 1000n): bigint | undefined {
   let found: bigint | undefined;
   for (const time of times) {

@@ -13,7 +13,7 @@ async function threeDays(): Promise<CompactionHarness> {
 }
 
 describe('expiry', () => {
-  test('gives whole days up: they are listed no more, their next manifest is empty, and they are EXPIRED', async () => {
+  test('unlists whole days: their next manifest is empty, and they are EXPIRED', async () => {
     await using harness = await threeDays();
     const { expiries, kept } = await harness.expire(third);
     expect(expiries.map(({ topic, day }) => [topic, day])).toEqual([
@@ -78,7 +78,7 @@ describe('expiry', () => {
     expect(await harness.listed(first)).toHaveLength(1);
   });
 
-  test('gives up what is listed when it happens, compacted since the plan was shown or not', async () => {
+  test('unlists the objects listed at that moment, compacted since the plan was shown or not', async () => {
     await using harness = await threeDays();
     await harness.archive(first, ['12:00:01']);
     await harness.settle();

@@ -5,7 +5,7 @@ import type { ArchivedTopic } from '../../../schemas/topics.ts';
 import { sumOf } from '../plan/groups.ts';
 import type { ArchiveSources } from '../sources.ts';
 
-/** A day whose rows can be given up. */
+/** A day that can be expired. */
 export interface Expiry {
   readonly topic: ArchivedTopic;
   readonly day: string;
@@ -16,20 +16,20 @@ export interface Expiry {
   readonly rowHash: string;
 }
 
-/** A day that is old enough, and not complete: more rows are on their way, or the capture stands still. */
+/** A day that is old enough but not complete: rows may still arrive, or the capture stands still. */
 export interface KeptDay {
   readonly topic: ArchivedTopic;
   readonly day: string;
-  /** Null while it has no manifest. */
+  /** Null until it has a manifest. */
   readonly state: ArchivePartition['state'] | null;
 }
 
 const objectsPerRecord = 2_000;
 
 /**
- * The old days that still have objects: whole days, or nothing of them. Changes nothing.
+ * Days that can be expired, and old days that are kept because they are not complete. A day is expired as a whole. Changes nothing.
  *
- * @param old whether a day, `YYYY-MM-DD`, is to be given up
+ * @param old whether a day, `YYYY-MM-DD`, is old enough
  */
 export async function readExpiries(
   sources: ArchiveSources,
@@ -47,7 +47,7 @@ export async function readExpiries(
   return { expiries, kept };
 }
 
-/** The old days of a topic that still have objects, one in memory at a time. */
+/** Old days of a topic that still have objects, one in memory at a time. */
 export async function* readOldDays(
   sources: ArchiveSources,
   topic: ArchivedTopic,
@@ -58,7 +58,7 @@ export async function* readOldDays(
   }
 }
 
-/** As many as one record takes off the list at a time. */
+/** Objects in portions of at most 2,000: one record unlists one portion. */
 export function portionsOf(objects: readonly ListedObject[]): readonly (readonly ListedObject[])[] {
   const portions: ListedObject[][] = [];
   for (let at = 0; at < objects.length; at += objectsPerRecord) portions.push(objects.slice(at, at + objectsPerRecord));

@@ -31,7 +31,7 @@ describe('replaced objects', () => {
     expect(await harness.rowsOf(await harness.listed())).toHaveLength(2);
   });
 
-  test('stay while the newest manifest of the day is gone, since nobody knows since when it was', async () => {
+  test('stay while the newest manifest of the day is missing, because its age is unknown', async () => {
     const { harness } = await compacted();
     await using _ = harness;
     await harness.settle();
@@ -50,8 +50,8 @@ describe('replaced objects', () => {
   });
 });
 
-describe('what nobody lists', () => {
-  test('is removed when it is of a plan that was given up', async () => {
+describe('an object that is not listed', () => {
+  test('is removed if its plan was abandoned', async () => {
     await using harness = await CompactionHarness.open();
     for (const time of ['03:00:00', '01:00:00']) await harness.archive(day, [time]);
     await harness.settle();
@@ -62,7 +62,7 @@ describe('what nobody lists', () => {
       if (stored) throw new Crash('killed');
     };
     await harness.seen(witness, () => harness.compact()).catch(() => undefined);
-    // Its plan waits to be finished.
+    // The plan is pending.
     expect(await harness.sweep()).toEqual([]);
     const kept = harness.store.objects.get(input?.key ?? '');
     harness.store.objects.delete(input?.key ?? '');
@@ -74,7 +74,7 @@ describe('what nobody lists', () => {
     expect(await harness.rowsOf(await harness.listed())).toHaveLength(2);
   });
 
-  test('is left alone when its plan is finished while the bucket is looked through', async () => {
+  test('is left alone if its plan is finished while the bucket is read', async () => {
     await using harness = await CompactionHarness.open();
     for (const time of ['03:00:00', '01:00:00']) await harness.archive(day, [time]);
     await harness.settle();
@@ -99,7 +99,7 @@ describe('what nobody lists', () => {
     expect(await harness.rowsOf(await harness.listed())).toHaveLength(2);
   });
 
-  test('is left alone when it is of the sink, of a plan to come, of another archive, or somebody else’s', async () => {
+  test('is left alone if it belongs to the sink, a future plan, another archive or another program', async () => {
     const { harness } = await compacted();
     await using _ = harness;
     await harness.settle();

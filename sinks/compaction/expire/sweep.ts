@@ -18,9 +18,9 @@ export interface SweepOptions extends ArchiveSources {
   /** Normal prefix: empty or ending with a slash. */
   readonly prefix: string;
   readonly epoch: string;
-  /** How long a reader of a list or a manifest may go on reading what was in it. */
+  /** The grace of readers: how long a reader of a list or a manifest may still read its files, milliseconds. */
   readonly readerGraceMs: number;
-  /** Wall clock, milliseconds since 1970, as the store's is. */
+  /** Wall clock, milliseconds since 1970, comparable with the store's. */
   readonly now: () => number;
 }
 
@@ -28,23 +28,24 @@ type StoredFile = Pick<ObjectInfo, 'key' | 'bytes'>;
 
 export interface Sweepable {
   readonly topic: ArchivedTopic;
-  /** Objects that may go now. */
+  /** Objects that can be removed now. */
   readonly removable: readonly StoredFile[];
-  /** Replaced objects that a reader may still be reading, or that a manifest still lists. */
+  /** Replaced objects that a reader may still read, or that a manifest still lists. */
   readonly waiting: readonly StoredFile[];
 }
 
 /**
- * What is in the bucket and will never be listed again. A replaced object goes when the newest manifest of its day takes the replacement into
- * account and is older than the grace: since then nobody has been given it. So does what a plan that was never finished left behind. Objects of
- * the sink that are not listed are left alone: their cut may be being finished.
+ * Finds stored objects that will never be listed again. A replaced object is removable when the newest manifest of its day omits it and is
+ * older than the grace of readers. Leftovers of an abandoned plan are removable at once. Unlisted objects of the sink are left alone,
+ * because their cut may be in progress.
  *
- * Being replaced is for ever, and so is a plan's end, so this is right whoever asks and however late it acts on it. Changes nothing.
+ * A replaced object is never listed again, and an ended plan never resumes. So the result stays valid however late the caller acts on it.
+ * Changes nothing.
  */
 export async function readSweepable(options: SweepOptions, topic: ArchivedTopic): Promise<Sweepable> {
   const { log, store, signal, prefix, epoch } = options;
   if ((await endOfReplacements(log)) === 0n) return { topic, removable: [], waiting: [] };
-  // The bucket first: what it holds is in memory, and not all that was ever replaced.
+  // The bucket first: memory then holds the stored keys, not every key that was ever replaced.
   const stored = new KeyMap<number>();
   for await (const { key, bytes } of store.list(topicFolder({ prefix, epoch, topic }), signal)) {
     if (!isSuccessKey(key)) stored.set([key], bytes);
@@ -67,7 +68,7 @@ export async function readSweepable(options: SweepOptions, topic: ArchivedTopic)
   return { topic, removable, waiting };
 }
 
-/** Which of the stored objects were replaced, and which a compaction has listed. */
+/** The stored objects that were replaced, and those that a compaction has listed. */
 async function readReplaced({ log, schemas, signal }: ArchiveSources, topic: ArchivedTopic, stored: KeyMap<number>) {
   const replaced = new Map<string, RemovedObject>();
   const made = new Set<string>();
@@ -82,7 +83,7 @@ async function readReplaced({ log, schemas, signal }: ArchiveSources, topic: Arc
   return { replaced, made };
 }
 
-/** Removes objects; those that are gone already are no error. */
+/** Removes objects. An absent object is no error. */
 export async function sweep(
   store: ObjectStore,
   objects: readonly StoredFile[],
@@ -99,7 +100,7 @@ export async function sweep(
 
 const removeAtOnce = 1_000;
 
-/** Since when the newest manifests of a topic's days have been there. */
+/** Ages of the newest manifests of a topic's days. */
 class Manifests {
   readonly #options: SweepOptions;
   readonly #topic: ArchivedTopic;
@@ -111,7 +112,7 @@ class Manifests {
     this.#topic = topic;
   }
 
-  /** Whether a replacement is in the manifests of its day, and was before every reader began that may still be reading. */
+  /** Whether the day's newest manifest omits a replaced object, and is older than the grace of readers. */
   async haveOmitted(key: string, replacement: bigint): Promise<boolean> {
     const { readerGraceMs, store, signal, now } = this.#options;
     const day = (await this.#read()).get(dayOfKey(key));
@@ -119,7 +120,7 @@ class Manifests {
     let age = this.#ages.get(day.day);
     if (age === undefined) {
       const manifest = await store.head(day.manifest_key, signal);
-      // A manifest that is gone is made again with the next one.
+      // The next manifest replaces one that is gone.
       age = manifest === undefined ? Number.NEGATIVE_INFINITY : now() - manifest.modifiedMs;
       this.#ages.set(day.day, age);
     }

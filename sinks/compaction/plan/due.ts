@@ -1,4 +1,4 @@
-/** Groups that a compaction would put together: complete days that have files of the sink, one day in memory at a time. */
+/** Groups that a compaction would merge: complete days with files of the sink, one day in memory at a time. */
 
 import { readDayObjects } from '../../../core/archive/listing/day-objects.ts';
 import { readDays } from '../../../core/archive/listing/days.ts';
@@ -9,20 +9,20 @@ import type { ArchiveSources } from '../sources.ts';
 import { type DueGroup, dueGroups, sumOf } from './groups.ts';
 
 interface DueSettings {
-  /** About how many bytes an object of a compaction is to have. */
+  /** Approximate size of an object that a compaction writes, bytes. */
   readonly targetBytes: number;
 }
 
 type DueSources = Pick<ArchiveSources, 'log' | 'schemas' | 'store' | 'signal'>;
 
-/** The groups of a day that are due, and up to where the object records were read, by partition. */
+/** The due groups of a day, and the ends up to which the object records were read, by partition. */
 export interface DueDay {
   readonly groups: readonly DueGroup[];
   readonly covers: readonly bigint[];
 }
 
 /**
- * The days of a topic of which groups are due, in order. Changes nothing.
+ * The days of a topic with due groups, in order. Changes nothing.
  *
  * @param within days to look at
  */
@@ -35,7 +35,7 @@ export async function* readDue(
 ): AsyncGenerator<DueDay> {
   const { log, schemas, signal } = sources;
   const known = stands ?? (await readDays(log, schemas, signal));
-  // In this order: what the manifests cover is before these ends, which the plans are going to name.
+  // Manifests first, then ends: the ends, which the plans will name, are then past all that the manifests cover.
   const covers = await log.ends(objectsTopic(topic));
   const days = (day: string, own: ArchivePartition | undefined) => own !== undefined && mayBeDue(own) && within(day);
   for await (const { objects } of readDayObjects(sources, topic, { days, covers, stands: known })) {
@@ -45,9 +45,10 @@ export async function* readDue(
 }
 
 /**
- * Volume that is due of a topic. The state of a day tells it where no compaction has seen the day; otherwise it is looked up.
+ * Files, rows and bytes of a topic's due groups. The record of a day is enough if no compaction has changed the day; otherwise the day is
+ * read.
  *
- * @param totals of the topic
+ * @param totals the topic's days
  */
 export async function readDueVolume(
   sources: DueSources,
@@ -83,8 +84,8 @@ export async function readDueVolume(
 }
 
 /**
- * As its manifest lists it, since files that came later reopen the day: the sink wrote a file, and its partition has another one. A record of an
- * earlier version does not tell.
+ * Whether a complete day has a file of the sink and a second file in its partition. Later files reopen a day, so its manifest is enough. A
+ * record of an earlier version does not tell, and counts as yes.
  */
 function mayBeDue({ state, written, partitions }: ArchivePartition): boolean {
   if (state !== 'COMPLETE') return false;

@@ -3,7 +3,7 @@ import type { ListedObject } from '../../../core/archive/listing/objects.ts';
 import { addRowHashes, formatRowHash } from '../../../core/values/rowhash/rowhash.ts';
 import type { ArchivedTopic } from '../../../schemas/topics.ts';
 
-/** Objects that are put together: of one partition and day, of one writer schema, and written by one version of the writer. */
+/** Objects that are merged: one partition and day, one writer schema, one writer version. */
 export interface Group {
   readonly topic: ArchivedTopic;
   readonly day: string;
@@ -12,13 +12,13 @@ export interface Group {
   readonly writerVersion: number;
 }
 
-/** A group that is due, with what goes into it. */
+/** A due group with its inputs. */
 export interface DueGroup extends Group {
   /** In order of partition and offset. */
   readonly inputs: readonly ListedObject[];
 }
 
-/** Text of the keys that one record replaces at most: a record of Kafka has 1 MiB. */
+/** Total length of the keys that one record replaces: a Kafka record has at most 1 MiB. */
 const longestKeys = 400_000;
 
 export function groupOf(topic: ArchivedTopic, object: ListedObject): Group {
@@ -31,11 +31,11 @@ export function groupId({ topic, day, partition, schemaId, writerVersion }: Grou
 }
 
 /**
- * The groups that are due: there is an object of the sink, and another one to put it together with. An object that a compaction made is put
- * together again while it has less than half of the target, so a late row costs a small file and not the day.
+ * The due groups: each has an object of the sink and at least one more object. A compacted object smaller than half of the target is merged
+ * again. So a late row rewrites a small file and not the day.
  *
  * @param objects of one topic, as the archive lists them
- * @param closed days that are complete
+ * @param closed whether a day is complete
  */
 export function dueGroups(
   topic: ArchivedTopic,
@@ -66,13 +66,16 @@ function inOrder(a: Group, b: Group): number {
   return a.partition - b.partition || a.schemaId - b.schemaId || a.writerVersion - b.writerVersion;
 }
 
-/** Which objects of a group a compaction takes, each once: a function of what is listed alone, so that who finishes a plan takes the same. */
+/**
+ * The objects of a group that a compaction takes, each once. It depends only on the listed objects, so the owner that finishes a plan takes
+ * the same.
+ */
 export function inputsOf(group: readonly ListedObject[], targetBytes: bigint): readonly ListedObject[] {
   const inputs: ListedObject[] = [];
   const taken = new Set<string>();
   let keys = 0;
   for (const object of group) {
-    // The sink lists an object twice after it was moved back by hand.
+    // The sink lists an object twice after an operator moved its offset back.
     if (taken.has(object.key)) continue;
     taken.add(object.key);
     if (planOf(object.key) !== undefined && object.bytes * 2n >= targetBytes) continue;
@@ -83,7 +86,7 @@ export function inputsOf(group: readonly ListedObject[], targetBytes: bigint): r
   return inputs.some(({ key }) => planOf(key) === undefined) ? inputs : [];
 }
 
-/** What objects come to. */
+/** Rows, bytes and row hash of all objects together. */
 export function sumOf(objects: readonly Pick<ListedObject, 'rows' | 'bytes' | 'row_hash'>[]): {
   readonly rows: bigint;
   readonly bytes: bigint;
@@ -100,7 +103,7 @@ export function sumOf(objects: readonly Pick<ListedObject, 'rows' | 'bytes' | 'r
 
 type Cut = Pick<ListedObject, 'from_offset' | 'to_offset'>;
 
-/** The offsets that the objects' cuts take, half open, in order; ranges that meet are one. */
+/** The offsets of the objects' cuts as half-open ranges, in order; adjacent ranges are joined. */
 function rangesOf(objects: readonly Cut[]): readonly { readonly from: bigint; readonly to: bigint }[] {
   const sorted = [...objects].sort((a, b) => (a.from_offset < b.from_offset ? -1 : 1));
   const ranges: { from: bigint; to: bigint }[] = [];
@@ -112,14 +115,14 @@ function rangesOf(objects: readonly Cut[]): readonly { readonly from: bigint; re
   return ranges;
 }
 
-/** As text: `0-100,150-200`. */
+/** The cuts as text: `0-100,150-200`. */
 export function cutsOf(objects: readonly Cut[]): string {
   return rangesOf(objects)
     .map(({ from, to }) => `${from}-${to}`)
     .join(',');
 }
 
-/** From the first of the cuts to the end of the last. */
+/** The range from the start of the first cut to the end of the last. */
 export function hullOf(objects: readonly Cut[]): Cut {
   const ranges = rangesOf(objects);
   return { from_offset: ranges[0]?.from ?? 0n, to_offset: ranges.at(-1)?.to ?? 0n };

@@ -1,4 +1,4 @@
-/** The plans of compactions, as they are in the log: what was decided, and from what. */
+/** Compaction plans in the log: each plan and the listed objects it was made from. */
 
 import type { ListedObject } from '../../../core/archive/listing/objects.ts';
 import { readListing } from '../../../core/archive/listing/objects.ts';
@@ -14,12 +14,12 @@ import { type Group, groupId, groupOf, inputsOf } from './groups.ts';
 
 type LogSources = Omit<ArchiveSources, 'store'>;
 
-/** Offsets of the first step backwards; each further step takes twice as many. */
+/** Offsets of the first step backwards; each further step doubles. */
 const firstStep = 16n;
 
-/** The plan that was not finished. Each is finished before the next, so there is at most one. */
+/** The unfinished plan. Each plan is finished before the next, so there is at most one. */
 export async function pendingPlan({ log, schemas, signal }: LogSources): Promise<ReplacementRecord | undefined> {
-  // Backwards: the newest step of a plan tells.
+  // Read backwards: the newest record of a plan decides.
   let to = await endOfReplacements(log);
   for (let step = firstStep; to > 0n; step *= 2n) {
     const from = to > step ? to - step : 0n;
@@ -32,7 +32,7 @@ export async function pendingPlan({ log, schemas, signal }: LogSources): Promise
   return undefined;
 }
 
-/** The plan at an offset; undefined where there is none. */
+/** The plan at an offset; undefined if there is none. */
 export async function planAt({ log, schemas, signal }: LogSources, at: bigint): Promise<ReplacementRecord | undefined> {
   const end = await endOfReplacements(log);
   for await (const record of readReplacements(log, schemas, { from: at, to: end }, signal)) {
@@ -41,7 +41,7 @@ export async function planAt({ log, schemas, signal }: LogSources, at: bigint): 
   return undefined;
 }
 
-/** The objects that a plan puts together: a function of what was listed when it was made, whoever asks and whenever. */
+/** The inputs of a plan. They depend only on the objects listed when the plan was made, not on the caller or the time. */
 export async function plannedInputs(
   { log, schemas, signal }: LogSources,
   { offset, replacement }: ReplacementRecord,

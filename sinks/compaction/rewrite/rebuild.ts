@@ -12,7 +12,7 @@ import type { ArchiveSources } from '../sources.ts';
 import { bytesOf, rewrite } from './rewrite.ts';
 import { withScratch } from './scratch.ts';
 
-/** The objects that a compaction had put together into this one; undefined when the log does not have its plan. */
+/** The inputs of the compaction that wrote this object; undefined if the log does not have its plan. */
 export async function compactedOf(
   sources: Omit<ArchiveSources, 'store'>,
   object: ListedObject,
@@ -23,11 +23,10 @@ export async function compactedOf(
 }
 
 /**
- * Makes an object that a compaction had made again: its plan, and what was listed then, are in the log, and the same inputs give the same
- * bytes.
+ * Produces a compacted object again. The log has the plan and the objects listed at that time, and equal inputs give equal bytes.
  *
- * @param inputs gives the objects that the compaction had put together
- * @throws MillraceError REPAIR_IMPOSSIBLE: the log does not have the plan, or other bytes came out; what `inputs` throws.
+ * @param inputs gives the inputs of the compaction
+ * @throws MillraceError REPAIR_IMPOSSIBLE: the log does not have the plan, or the bytes differ. Errors of `inputs`.
  */
 export async function rebuildCompacted(
   sources: Omit<ArchiveSources, 'store'>,
@@ -42,7 +41,7 @@ export async function rebuildCompacted(
   if (plan === undefined) throw impossible(`${key}: archive.replacements has no plan for it`);
   const group = groupOf(object.topic as ArchivedTopic, object);
   const planned = await plannedInputs(sources, plan, group);
-  // What it put together may have been made by a compaction itself.
+  // An input may itself be a compacted object.
   const input = async (inputKey: string) => {
     const stored = await inputs.get(inputKey, signal);
     const known = planned.find((each) => each.key === inputKey);
@@ -57,7 +56,7 @@ export async function rebuildCompacted(
     const targetBytes = plan.replacement.target_bytes;
     const files = await rewrite({ group, inputs: fetched, plan: plan.offset, targetBytes, dir, signal });
     const same = files.find((file) => file.sha256 === sha256);
-    if (same === undefined) throw impossible(`${key}: what it was made of gives other bytes now`);
+    if (same === undefined) throw impossible(`${key}: its inputs now give other bytes`);
     return bytesOf(same);
   });
 }
@@ -65,6 +64,6 @@ export async function rebuildCompacted(
 function impossible(message: string): MillraceError {
   return new MillraceError('REPAIR_IMPOSSIBLE', message, {
     remedy:
-      'run the repair with the version of Millrace and Node that compacted it; millrace verify names what is missing meanwhile',
+      'run the repair with the version of Millrace and Node that compacted it; millrace verify names the missing rows meanwhile',
   });
 }

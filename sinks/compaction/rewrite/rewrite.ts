@@ -1,6 +1,6 @@
 /**
- * Rows of several files, sorted by key and time, in files of about a size. DuckDB reads and sorts, on disk where memory does not hold it; our
- * own writer writes, so the files are as the sink's are. What came out is read back and compared before anybody may list it.
+ * Merges files into new ones of a target size, sorted by key and time. DuckDB reads and sorts, on disk if memory is too small. Our own
+ * writer writes, so the files have the sink's format. They are read back and compared before they can be listed.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -35,11 +35,11 @@ export interface RewriteOptions {
   readonly group: Group;
   /** Local files with the bytes of the objects. */
   readonly inputs: readonly { readonly object: ListedObject; readonly path: string }[];
-  /** Offset of the plan: part of the metadata. */
+  /** Offset of the plan, written into the metadata. */
   readonly plan: bigint;
-  /** About how many bytes of the inputs go into one file. */
+  /** Approximate bytes of the inputs that go into one file. */
   readonly targetBytes: bigint;
-  /** For the files, and what DuckDB's memory does not hold; the caller removes it. */
+  /** Folder for the new files and for DuckDB's spill; the caller removes it. */
   readonly dir: string;
   readonly signal: AbortSignal;
   readonly onRows?: (rows: number) => void;
@@ -56,15 +56,15 @@ export interface RewrittenFile {
   readonly sha256: string;
 }
 
-/** With the file that is being written, its row group and the client's heap, under 512 MiB. */
+/** Together with the current file, its row group and the client's heap it stays below 512 MiB. */
 const duckdbMemory = '96MB';
 
 /**
- * Writes the files: a function of the inputs, the plan and the target alone. The row order is that of venue, symbol, the interval of a derived record, event time and
- * offset; nulls come first.
+ * Writes the files. The bytes depend only on the inputs, the plan and the target. Rows are sorted by venue, symbol, interval of a derived
+ * record, event time and offset; nulls come first.
  *
- * @throws MillraceError ARCHIVE_DAMAGED: an input has not the rows that its record says. COMPACTION_FAILED: what was written is not what
- *   was read.
+ * @throws MillraceError ARCHIVE_DAMAGED: the rows of an input differ from its record. COMPACTION_FAILED: the written rows differ from those
+ *   that were read.
  */
 export async function rewrite(options: RewriteOptions): Promise<readonly RewrittenFile[]> {
   const instance = await DuckDBInstance.create(':memory:');
@@ -124,7 +124,7 @@ class Rewriter {
     );
   }
 
-  /** Of each file: rows, the row hash, and DuckDB's own hash over all columns, lineage included. */
+  /** For each file: its row count, the row hash, and DuckDB's own hash over all columns, lineage included. */
   async #hashes({ columns, data }: Shape, paths: readonly string[]): Promise<ReadonlyMap<string, Hashes>> {
     const rows = await this.#query(
       `SELECT ${quoted(fileColumn)} AS path, count(*) AS n, ${duckdbHash.sum(data)} AS hash, ${duckdbSum(`hash(${columns.map(({ name }) => quoted(name)).join(', ')})`)} AS whole
@@ -176,7 +176,7 @@ class Rewriter {
     return written;
   }
 
-  /** Key, then time: rows that are read together lie together. The offset makes it one order. */
+  /** Key, then time, so that rows that are read together lie together. The offset makes the order total. */
   #order({ columns }: Shape): readonly string[] {
     const { eventTime } = tables[this.#options.group.topic];
     const wanted = ['venue', 'symbol', 'interval', eventTime ?? '_source_time', '_offset'];
@@ -211,7 +211,7 @@ class Rewriter {
     return { path, firstOffset, lastOffset, rows, rowHash, bytes: bytes.length, sha256 };
   }
 
-  /** What all inputs' footers say alike, and all schemas that they name. */
+  /** Metadata with one value in all footers, and the union of their schema ids. */
   async #commonMetadata(paths: readonly string[]): Promise<Readonly<Record<string, string>>> {
     const found = await this.#query(
       `SELECT decode(key) AS name, list(DISTINCT decode(value)) AS texts, count(*) AS n FROM parquet_kv_metadata(${list(paths)})
@@ -240,7 +240,7 @@ class Rewriter {
     const [was, is] = [totalOf(before), totalOf(after)];
     if (was.rows !== is.rows || was.hash !== is.hash || was.whole !== is.whole) {
       throw failed(
-        `${was.rows} rows with row hash ${formatRowHash(was.hash)} were read, ${is.rows} with ${formatRowHash(is.hash)} written${was.hash === is.hash ? '; what differs is their lineage' : ''}`,
+        `${was.rows} rows with row hash ${formatRowHash(was.hash)} were read, ${is.rows} with ${formatRowHash(is.hash)} written${was.hash === is.hash ? '; only their lineage differs' : ''}`,
       );
     }
   }
@@ -258,7 +258,7 @@ interface Hashes {
 
 class FileInProgress {
   readonly #file: ParquetFile;
-  /** Texts come anew with each row; of equal ones that follow one another only one is kept. */
+  /** DuckDB returns a new string for each row. Consecutive equal strings share one, to save memory. */
   readonly #last: FileValue[] = [];
   readonly #hash = new RowHash();
   readonly #data: Shape['data'];
@@ -303,7 +303,7 @@ class FileInProgress {
   }
 }
 
-/** The bytes of a file that was written, and that it is still what was checked. @throws MillraceError COMPACTION_FAILED */
+/** The bytes of a written file. @throws MillraceError COMPACTION_FAILED: they are no longer those that were checked */
 export async function bytesOf({ path, sha256 }: RewrittenFile): Promise<Buffer> {
   const bytes = await readFile(path);
   if (sha256Of(bytes) === sha256) return bytes;
@@ -326,7 +326,7 @@ function totalOf(hashes: ReadonlyMap<string, Hashes>): Hashes {
   return { rows, hash, whole };
 }
 
-/** Lists of numbers as one, in order. */
+/** The union of lists of numbers, in order. */
 function unionOf(lists: readonly string[]): string {
   const ids = lists.flatMap((text) => text.split(',').map(Number));
   return [...new Set(ids)].sort((a, b) => a - b).join(',');

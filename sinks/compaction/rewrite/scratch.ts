@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 
-/** Gives `work` an empty folder of its own, and removes it afterwards. */
+/** Runs `work` with an empty folder, and removes the folder afterwards. */
 export async function withScratch<T>(parent: string, work: (dir: string) => Promise<T>): Promise<T> {
   await mkdir(parent, { recursive: true });
   const dir = await mkdtemp(join(parent, 'compact-'));

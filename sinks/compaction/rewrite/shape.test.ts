@@ -1,4 +1,4 @@
-/** Files of one day need not have the same columns: the source table changes, and so does the writer. */
+/** Files of one day can differ in their columns, because the source table and the writer change. */
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -24,7 +24,7 @@ afterAll(async () => {
   await rm(dir, { recursive: true });
 });
 
-/** A file with a row per offset: data columns that are extreme or null, then further ones. */
+/** A file with one row per offset: extreme or null data columns, then the added ones. */
 async function input(name: string, added: readonly (FileColumn & { value: FileValue })[], offsets: readonly bigint[]) {
   const columns: FileColumn[] = [...data, ...added, { name: '_offset', type: { kind: 'long' } }];
   const file = new ParquetFile(columns, changeLog);
@@ -62,7 +62,7 @@ test('files with other columns are not put together, and every value stays what 
     type: { kind: 'decimal', precision: 38, scale: 16 },
     value: -(10n ** 38n - 1n),
   } as const;
-  // What a query over files would like to call something of its own.
+  // Names that a query over files uses itself.
   const named = ['filename', 'path', 'hash'].map((name) => ({ name, type: { kind: 'text' }, value: name }) as const);
   const inputs = [
     await input('a', [fee, flag], [0n, 1n, 2n]),
@@ -92,7 +92,7 @@ test('files with other columns are not put together, and every value stays what 
       'SELECT decode(key) AS k, decode(value) AS v FROM parquet_kv_metadata(FILE)',
     );
     const entries = Object.fromEntries(footer.map(({ k, v }) => [k, v]));
-    // What the files say alike stays, schemas are put together, and what is a file's own does not survive it.
+    // Common metadata stays, schema ids are united, and metadata of a single file is dropped.
     expect(entries['millrace.avro_schema']).toBe('{}');
     expect(entries['millrace.schema_ids']).toBe(i === 0 ? '5,6,7' : '6,7');
     expect(entries['own']).toBe(i === 0 ? undefined : 'b');

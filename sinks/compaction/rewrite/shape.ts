@@ -2,29 +2,29 @@ import type { FileColumn, FileType } from '../../../core/archive/writing/source-
 import { MillraceError } from '../../../core/base/errors.ts';
 import type { ColumnType, TypedColumn } from '../../../core/values/rowhash/rowhash.ts';
 
-/** Files with the same columns: their rows can be in one file as they are. */
+/** Files with the same columns, whose rows can share one file unchanged. */
 export interface Shape {
-  /** All of them, in the order of the file. */
+  /** All columns, in the order of the file. */
   readonly columns: readonly FileColumn[];
-  /** Those that the row hash covers, and where they are in a row. */
+  /** The columns that the row hash covers, with their indexes in a row. */
   readonly data: readonly (TypedColumn & { readonly at: number })[];
-  /** Indexes of the files, in their order. */
+  /** Indexes of the files, in order. */
   readonly files: readonly number[];
 }
 
-/** A column as DuckDB says the file has it. */
+/** A column as DuckDB describes it. */
 export interface FoundColumn {
   readonly file: number;
   readonly name: string;
-  /** In DuckDB's words. */
+  /** DuckDB's name of the type. */
   readonly type: string;
 }
 
 /**
- * Files by their columns, in the order of each shape's first file.
+ * Groups files by their columns, in the order of each shape's first file.
  *
- * @param found file by file, in the order of the columns
- * @param hashed the columns that the row hash covers, in its order; a file may be older than some of them
+ * @param found the columns of each file, in order
+ * @param hashed the columns that the row hash covers, in its order; an older file may lack some of them
  * @throws MillraceError COMPACTION_FAILED: a column that the archive does not write.
  */
 export function shapesOf(found: readonly FoundColumn[], hashed: readonly TypedColumn[]): readonly Shape[] {

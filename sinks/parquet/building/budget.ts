@@ -1,4 +1,4 @@
-/** What all partitions of a sink may buffer together. Whoever has at least its share when it is used up cuts early. */
+/** The memory that all partitions of a sink may buffer together. When it is used up, partitions with at least an equal share cut early. */
 export class Budget {
   readonly #limit: number;
   readonly #used = new Map<string, number>();
@@ -13,14 +13,14 @@ export class Budget {
     return this.#total;
   }
 
-  /** Notes what a partition has buffered now; 0 forgets it. A partition's next owner replaces what the one before had. */
+  /** Records the buffered bytes of a partition; 0 forgets it. The value of a new owner replaces the previous owner's. */
   set(partition: string, bytes: number): void {
     this.#total += bytes - (this.#used.get(partition) ?? 0);
     if (bytes === 0) this.#used.delete(partition);
     else this.#used.set(partition, bytes);
   }
 
-  /** Whether this partition should cut now. The largest always has its share, so somebody does, and small ones are left to grow. */
+  /** Whether this partition should cut now. The largest always has its share, so at least one cuts, and small ones keep growing. */
   exceededBy(partition: string): boolean {
     return this.#total > this.#limit && (this.#used.get(partition) ?? 0) >= this.#total / this.#used.size;
   }

@@ -9,8 +9,8 @@ const entryBytes = 8 + 8 + 4 + 4 + 4 + 4;
 const absent = -1;
 
 /**
- * Records copied into large slabs. A record as the log gives it keeps its whole fetched batch alive and costs several objects; here it
- * costs its own bytes and 32 more, so a bound on `bytes` is a bound on memory.
+ * Records copied into large slabs. A record from the log keeps its whole fetched batch alive and costs several objects. Here it costs its
+ * own bytes plus 32, so a bound on `bytes` bounds memory.
  */
 export class RecordBuffer implements Iterable<LogRecord> {
   #slabs: Buffer[] = [];
@@ -30,12 +30,12 @@ export class RecordBuffer implements Iterable<LogRecord> {
     return this.#count;
   }
 
-  /** What it holds, bookkeeping included. */
+  /** Bytes held, bookkeeping included. */
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** The schema ids that its values claim, each with a value's header. */
+  /** The schema ids in its values, each with the header of one value. */
   get headers(): ReadonlyMap<number, Buffer> {
     return this.#headers;
   }
@@ -82,7 +82,7 @@ export class RecordBuffer implements Iterable<LogRecord> {
     this.#lastId = undefined;
   }
 
-  /** In the order they came. Keys and values are views: valid until `clear`. */
+  /** In order of arrival. Keys and values are views, valid until `clear`. */
   *[Symbol.iterator](): Generator<LogRecord> {
     for (let i = 0; i < this.#count; i++) yield this.#record(i);
   }
@@ -140,7 +140,7 @@ export class RecordBuffer implements Iterable<LogRecord> {
   }
 }
 
-/** Not as the log gives them: those keep a whole batch alive. */
+/** Copies the headers, because those from the log keep a whole batch alive. */
 function copied(headers: LogRecord['headers']): NonNullable<LogRecord['headers']> {
   return Object.fromEntries(Object.entries(headers ?? {}).map(([name, value]) => [name, Buffer.from(value)]));
 }

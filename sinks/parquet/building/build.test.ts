@@ -121,7 +121,7 @@ describe('an archive object', () => {
     expect(of('vwap')).toMatchObject({ min: '-0.00000007', max: '0.00000005', nulls: '1' });
     expect(of('close')).toMatchObject({ min: null, max: null, nulls: '4' });
     expect(of('high_time')).toMatchObject({ nulls: '0', min: '1969-12-31 23:59:59.999999+00' });
-    // A filter that statistics could answer wrongly.
+    // Wrong statistics could make this filter skip rows.
     expect(await queryParquet(bytes, 'SELECT count(*) AS n FROM FILE WHERE vwap < 0')).toEqual([{ n: '2' }]);
     expect(await queryParquet(bytes, 'SELECT count(*) AS n FROM FILE WHERE low_time IS NULL')).toEqual([{ n: '4' }]);
   });

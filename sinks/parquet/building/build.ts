@@ -24,30 +24,30 @@ export interface BuiltObject {
   readonly sha256: string;
 }
 
-/** A record of the cut that is no row. */
+/** A record of the cut that is not a row. */
 export interface RefusedRecord {
   readonly record: LogRecord;
   readonly error: MillraceError;
 }
 
 export interface Built {
-  /** By day. */
+  /** One for each day. */
   readonly objects: readonly BuiltObject[];
   /** In offset order. */
   readonly refused: readonly RefusedRecord[];
-  /** Newest schema id of the range whose records can be read; 0 when there is none. */
+  /** The newest schema id among the readable records; 0 if there is none. */
   readonly schemaId: number;
 }
 
 export interface BuildOptions {
-  /** Of a cut that was planned before. */
+  /** The schema id of a cut that was planned before. */
   readonly schemaId?: number;
   /** Default `flattened`. */
   readonly form?: Form;
   readonly signal: AbortSignal;
 }
 
-/** How many records are taken before others get a turn: group heartbeats must go on. */
+/** Records processed before the event loop runs other work, such as group heartbeats. */
 const recordsPerTurn = 5_000;
 
 function* portions(records: Iterable<LogRecord>): Generator<LogRecord[]> {
@@ -62,8 +62,8 @@ function* portions(records: Iterable<LogRecord>): Generator<LogRecord[]> {
 }
 
 /**
- * Makes the objects of a range of records: a pure function of the records, their partition, the form and, when it is given, the schema id.
- * The records of the range alone decide which schemas there are, and so which columns.
+ * Builds the objects of a range of records: a pure function of the records, their partition, the form and the schema id if given. The
+ * records of the range alone decide the schemas, and so the columns.
  */
 export async function buildObjects(
   table: Table,
@@ -73,10 +73,10 @@ export async function buildObjects(
   options: BuildOptions,
 ): Promise<Built> {
   const { form = flattened, signal } = options;
-  /** By the day's first microsecond. */
+  /** Key: the day's first microsecond. */
   const days = new Map<bigint, DayObject>();
   const refused: RefusedRecord[] = [];
-  // Buffered records may be older than what the decoder remembers of ids that nobody knows.
+  // Buffered records can be older than the decoder's memory of unknown schema ids.
   await prepareDecoder(decoder, records.headers.values(), signal);
   const projection = new Projection(table, decoder, records.headers.keys(), form);
   const rows = new RowBuilder(table, at, decoder, projection, form);
@@ -110,7 +110,7 @@ export async function buildObjects(
   return { objects, refused, schemaId };
 }
 
-/** What the footers of all objects of a cut say. */
+/** Metadata for the footers of all objects of a cut. */
 function footerOf(
   { topic, partition }: TopicPartition,
   { schemaIds }: Projection,
@@ -132,7 +132,7 @@ function footerOf(
   };
 }
 
-/** Makes rows of records, in the order of the projection's columns. There is one row, which is filled anew each time. */
+/** Turns records into rows, with the projection's column order. It reuses one row for all records. */
 class RowBuilder {
   readonly #table: Table;
   readonly #at: TopicPartition;
@@ -153,7 +153,7 @@ class RowBuilder {
     this.#sourceTime = columns.length - lineageOfVersion(version).length + sourceTimeAt;
   }
 
-  /** @throws MillraceError to be dead-lettered */
+  /** @throws MillraceError: the record becomes a dead letter */
   of(record: LogRecord): readonly FileValue[] {
     if (record.unreadable !== undefined) throw record.unreadable;
     if (record.value === null) throw new MillraceError('BAD_RECORD', 'the record has no value');
@@ -166,15 +166,15 @@ class RowBuilder {
     let at = 0;
     for (const read of own) row[at++] = data === undefined ? null : read(data);
     for (const read of source) row[at++] = data === undefined ? null : read(data);
-    // Most changes are inserts: no function is called for what is not there.
+    // Most changes are inserts: an absent row costs no function call.
     const old = before.length === 0 ? undefined : table.before?.(value);
     for (const read of before) row[at++] = old === undefined ? null : read(old);
-    // An earlier version has the first columns of the newest.
+    // An earlier writer version has the first columns of the newest.
     for (let i = 0; at < row.length; i++) row[at++] = lineage[i] as ColumnValue;
     return row;
   }
 
-  /** The event time; of a change without a row, such as a truncate, the commit time. */
+  /** The event time, microseconds. For a change without a row, such as a truncate, the commit time. */
   time(row: readonly FileValue[]): bigint {
     const time = (row[this.#eventTime] ?? row[this.#sourceTime]) as bigint;
     if (time < firstTime || time >= endOfTime) throw new MillraceError('BAD_RECORD', `no day has the time ${time}`);
@@ -182,7 +182,7 @@ class RowBuilder {
   }
 }
 
-/** Years 0000 to 9999: what a day's name has room for. */
+/** Years 0000 to 9999: the name of a day has four digits for the year. */
 const firstTime = -62_167_219_200_000_000n;
 const endOfTime = 253_402_300_800_000_000n;
 
@@ -205,12 +205,12 @@ class DayObject {
 
   add(row: readonly FileValue[], offset: bigint): void {
     this.#file.add(row);
-    // The table's columns are the first of a row, and all that the hash covers: stores are compared by what all of them have.
+    // The hash covers only the table's columns, which come first in a row: all stores have them, so they can be compared.
     this.#hash.add(this.#table.columns, row as readonly ColumnValue[]);
     this.#lastOffset = offset;
   }
 
-  /** @param footer what the cut's objects have in common */
+  /** @param footer common metadata of the cut's objects */
   finish(footer: Readonly<Record<string, string>>): BuiltObject {
     const rowHash = this.#hash.toString();
     const { 'millrace.topic': topic = '', 'millrace.partition': partition = '', ...schema } = footer;

@@ -5,7 +5,7 @@ import { MillraceError } from '../../../core/base/errors.ts';
 import { mapConnector } from './mapping.ts';
 import { rules } from './rules.ts';
 
-/** The cold sink of the design document, with topics that there are here. */
+/** The cold sink of the design document, with the topics of this repository. */
 const sink = {
   name: 'cold-storage-sink',
   config: {
@@ -37,7 +37,7 @@ function refusal(over: object): MillraceError {
 }
 
 describe("the configuration of Kafka Connect's S3 sink", () => {
-  test('sets what means the same here', () => {
+  test('sets the settings with an equal meaning', () => {
     const mapped = mapConnector(sink);
     expect(mapped.config).toEqual({
       s3: {
@@ -51,7 +51,7 @@ describe("the configuration of Kafka Connect's S3 sink", () => {
     expect(parseConfig(mapped.config)).toMatchObject(mapped.config);
   });
 
-  test('is told setting by setting, none left out', () => {
+  test('is reported setting by setting, none left out', () => {
     const { taken } = mapConnector(sink);
     expect(taken.map(({ setting }) => setting).sort()).toEqual(
       [...Object.keys(sink.config), 'name', 'store.url'].sort(),
@@ -87,7 +87,7 @@ describe("the configuration of Kafka Connect's S3 sink", () => {
     expect(mapConnector(config({ 'rotate.schedule.interval.ms': -1 })).config.parquet).not.toHaveProperty('flushMs');
   });
 
-  test('takes a class by its last name, as people write it', () => {
+  test('accepts a class by its last name', () => {
     const short = { 'format.class': 'Parquet', 'partitioner.class': 'TimeBasedPartitioner' };
     expect(mapConnector(config(short)).config).toEqual(mapConnector(sink).config);
   });
@@ -119,14 +119,14 @@ describe("the configuration of Kafka Connect's S3 sink", () => {
     [{ 'connector.class': 'io.aiven.kafka.connect.s3.AivenKafkaConnectS3SinkConnector' }, 'S3SinkConnector'],
     [{ 'some.thing': 'else' }, 'not known here'],
     [{ toString: 'x' }, 'not known here'],
-    [{ nested: {} }, 'no text'],
-  ])('is refused with %j, and told what to do', (over, words) => {
+    [{ nested: {} }, 'not a text'],
+  ])('is refused with %j, and gets a remedy', (over, words) => {
     const error = refusal(over);
     expect(error).toMatchObject({ code: 'CONFIG_INVALID' });
     expect(error.message).toContain(words);
   });
 
-  test('is refused with everything at once that is wrong with it', () => {
+  test('is refused with all its errors at once', () => {
     const { message } = refusal({ 'parquet.codec': 'gzip', timezone: 'Europe/Berlin', 'some.thing': 'else' });
     expect(message).toMatch(
       /^3 settings of the connector cannot be taken over: parquet\.codec: .*timezone: .*some\.thing: /,

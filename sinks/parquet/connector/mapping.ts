@@ -1,31 +1,33 @@
 /**
- * The configuration of Kafka Connect's S3 sink in the words of Millrace. Every setting either is taken over, or says what is so here anyway, or
- * is refused with what to do about it: none is passed over, since an archive that is silently laid out otherwise is found out late.
+ * Maps a configuration of Kafka Connect's S3 sink to Millrace. Each setting is taken over, or has a note that it always holds here, or is
+ * refused with a remedy. None is ignored, because a different archive layout would be noticed late.
  */
 import { type ConfigInput, configSchema } from '../../../core/base/config.ts';
 import { MillraceError } from '../../../core/base/errors.ts';
 import { isSecretSetting, ruleOf, type SettingEffect } from './rules.ts';
 
-/** What became of one setting. */
+/** The result for one setting. */
 export interface MappedSetting {
   readonly setting: string;
-  /** As it was given; of a secret only that there is one. */
+  /** As given; masked for a secret. */
   readonly value: string;
-  /** Our setting (`parquet.flushSize`); undefined where there is nothing to set. */
+  /** Our setting (`parquet.flushSize`); undefined if there is nothing to set. */
   readonly becomes: string | undefined;
   readonly note: string;
 }
 
 export interface Mapped {
-  /** What the configuration sets, for `parseConfig`. */
+  /** The resulting configuration, for `parseConfig`. */
   readonly config: ConfigInput;
-  /** In the order given. */
+  /** In the given order. */
   readonly taken: readonly MappedSetting[];
 }
 
 /**
- * @param json `{"name": …, "config": {…}}`, as Connect's API takes it, or the settings alone
- * @throws MillraceError CONFIG_INVALID naming every setting that cannot be taken over, and the remedy of each
+ * Maps a connector's configuration.
+ *
+ * @param json `{"name": …, "config": {…}}` as in Connect's API, or the settings alone
+ * @throws MillraceError CONFIG_INVALID: names every setting that cannot be taken over, with its remedy
  */
 export function mapConnector(json: unknown): Mapped {
   const settings = settingsOf(json);
@@ -51,7 +53,7 @@ export function mapConnector(json: unknown): Mapped {
   if (region !== undefined && !settings.has('store.url')) {
     const endpoint = `https://s3.${region}.amazonaws.com`;
     set('s3.endpoint', endpoint);
-    const note = `${endpoint}, where the sink stores without this setting`;
+    const note = `${endpoint}, the sink's endpoint without this setting`;
     taken.push({ setting: 'store.url', value: '', becomes: 's3.endpoint', note });
   }
   refused.push(...invalid(config));
@@ -70,19 +72,19 @@ function settingsOf(json: unknown): ReadonlyMap<string, string> {
   const { config = json, ...rest } = (isObject(json) ? json : {}) as { readonly config?: unknown };
   if (!isObject(json) || !isObject(config)) {
     throw new MillraceError('CONFIG_INVALID', "a connector's configuration is a JSON object", {
-      remedy: 'give what Connect answers to GET /connectors/<name>, or its config',
+      remedy: 'give the answer of Connect to GET /connectors/<name>, or its config',
     });
   }
   const settings = new Map<string, string>();
   const all = config === json ? config : { ...config, ...('name' in rest ? { name: rest.name } : {}) };
   for (const [name, value] of Object.entries(all)) {
-    if (value === null || typeof value === 'object') throw cannot([`${name}: is no text, number or flag`]);
+    if (value === null || typeof value === 'object') throw cannot([`${name}: is not a text, number or flag`]);
     settings.set(name, String(value));
   }
   return settings;
 }
 
-/** What our own schema has to say about the values. */
+/** Errors of our own schema about the values. */
 function invalid(config: ConfigInput): string[] {
   const parsed = configSchema.safeParse(config);
   if (parsed.success) return [];

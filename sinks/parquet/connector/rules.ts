@@ -1,22 +1,22 @@
 import { archivedTopics } from '../../../schemas/topics.ts';
 
-/** What a setting means here. */
+/** The meaning of a setting in Millrace. */
 export type SettingEffect =
   | { readonly sets?: Readonly<Record<string, unknown>>; readonly note: string }
-  /** What is wrong, and what to do about it. */
+  /** The problem and its remedy. */
   | { readonly refused: string };
 
 export type Rule = (value: string) => SettingEffect;
 
 const day = '86400000';
 
-/** Only what the archive always is. A class may be given by its last name. */
+/** Accepts only the fixed behaviour of the archive. A class may be given by its last name. */
 function only(accepted: readonly string[], note: string): Rule {
   return (value) => {
     const found = accepted.some((each) => each === value || each.slice(each.lastIndexOf('.') + 1) === value);
     return found
       ? { note }
-      : { refused: `${value} is not what the archive does: ${note}; give ${accepted[0]}, or remove it` };
+      : { refused: `${value} differs from the archive: ${note}; give ${accepted[0]}, or remove it` };
   };
 }
 
@@ -32,7 +32,7 @@ function number(value: string, then: (count: number) => SettingEffect): SettingE
   return /^-?\d{1,15}$/.test(value) ? then(Number(value)) : { refused: `${value} is no whole number` };
 }
 
-/** An interval that -1 switches off. */
+/** An interval that -1 disables. */
 function interval(path: string, note: string, off: SettingEffect): Rule {
   return (value) => number(value, (count) => (count === -1 ? off : { sets: { [path]: count }, note }));
 }
@@ -45,7 +45,7 @@ function refuses(reason: string): Rule {
   return () => ({ refused: reason });
 }
 
-/** Every setting that is understood. */
+/** All supported settings. */
 export const rules: Readonly<Record<string, Rule>> = {
   name: says('the consumer group is millrace.parquet'),
   'connector.class': only(['io.confluent.connect.s3.S3SinkConnector'], 'the sink parquet takes its place'),

@@ -19,20 +19,20 @@ export interface ExamineOptions extends RepairSources {
   readonly topics: readonly ArchivedTopic[];
   /** Only objects of this day, `YYYY-MM-DD`. */
   readonly day?: string | undefined;
-  /** Only these. */
+  /** Only objects with these keys. */
   readonly keys?: ReadonlySet<string> | undefined;
-  /** The objects that a compaction had put together into this one; undefined when the log has no plan for it. */
+  /** The inputs of the compaction that wrote this object; undefined if the log has no plan for it. */
   readonly compactedOf: (object: ListedObject) => Promise<readonly ListedObject[] | undefined>;
   readonly onProgress?: (progress: { readonly done: number; readonly total: number; readonly bad: number }) => void;
 }
 
-/** A listed object that the bucket does not have as its record says. */
+/** A listed object that the bucket lacks, or has with other bytes than its record says. */
 export interface ObjectFinding {
   readonly object: ListedObject;
   readonly state: 'missing' | 'damaged';
-  /** What it can be made from again: the log, the objects that a compaction put together, or nothing. */
+  /** What can produce it again: the log, the inputs of its compaction, or nothing. */
   readonly source: 'log' | 'compaction' | 'none';
-  /** Of `none`: what is missing. */
+  /** The missing thing, if `source` is `none`. */
   readonly why?: string;
 }
 
@@ -48,7 +48,7 @@ const concurrency = 4;
 /**
  * Reads every listed object and compares it with its record. Changes nothing.
  *
- * @throws as `listObjects`, and what `ObjectStore` throws.
+ * @throws as `listObjects`, and errors of `ObjectStore`.
  */
 export async function examine(options: ExamineOptions): Promise<Examined> {
   const { log, schemas, store, signal, topics, day, keys, onProgress } = options;
@@ -90,7 +90,7 @@ export async function stateOf(
   return sha256Of(stored.bytes) === sha256 ? 'good' : 'damaged';
 }
 
-/** Finds what objects can be made from again. */
+/** Finds the sources that can produce an object again. */
 class Origins {
   readonly #sources: Omit<ExamineOptions, 'topics'>;
   readonly #starts = new Map<string, Promise<readonly bigint[]>>();
@@ -126,7 +126,7 @@ class Origins {
   }
 }
 
-/** Every object that the sink ever listed of a day, by key: also those that were replaced since. */
+/** Every object of a day that the sink ever listed, by key, replaced ones included. */
 export async function writtenObjects(
   { log, schemas, signal }: RepairSources,
   topic: ArchivedTopic,

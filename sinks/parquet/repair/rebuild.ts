@@ -14,8 +14,8 @@ const fetchOptions = { maxWaitMs: 250, maxBytesPerPartition: 512 * 1024 };
 const gone = 'the rows are gone from the log';
 
 /**
- * Makes objects of the sink again from the log: the records of the cut, the schema id and the writer version that their record names give
- * the same bytes. The objects of the last cut are kept, since its days are asked for one after the other.
+ * Rebuilds objects of the sink from the log. Their records name the cut, the schema id and the writer version, which give the same bytes.
+ * It caches the objects of the last cut, because callers ask for a cut's days one after the other.
  */
 export class LogRebuild {
   readonly #sources: RepairSources;
@@ -39,7 +39,7 @@ export class LogRebuild {
       throw impossible(`${key}: ${topic}/${partition} is kept from offset ${start} on`, gone);
     }
     const found: BuiltObject[] = [];
-    // The range may begin with what was committed before without a row; of that only the sink knew where it ended.
+    // The range may begin with earlier committed records that had no row. Only the sink knew where these ended, so both starts are tried.
     for (const from of new Set([from_offset, first_offset])) {
       if (from < start) continue;
       const same = (await this.#build(object, from)).find(

@@ -10,12 +10,12 @@ import { type ObjectFinding, type RepairSources, stateOf, writtenObjects } from 
 import { LogRebuild } from './rebuild.ts';
 
 export interface RepairOptions extends RepairSources {
-  /** What `examine` found. */
+  /** The findings of `examine`. */
   readonly findings: readonly ObjectFinding[];
   /**
-   * Makes an object that a compaction had made again, from the objects that it had put together.
+   * Rebuilds a compacted object from its inputs.
    *
-   * @param inputs gives these, whole
+   * @param inputs gives the inputs, undamaged
    * @throws MillraceError REPAIR_IMPOSSIBLE
    */
   readonly compacted: (object: ListedObject, inputs: Pick<ObjectStore, 'get'>) => Promise<Buffer>;
@@ -24,17 +24,17 @@ export interface RepairOptions extends RepairSources {
 
 export interface RepairResult {
   readonly key: string;
-  /** `good`: somebody else has mended it meanwhile. `unlisted`: it was replaced meanwhile, and nobody reads it. `lost`: it was given up. */
+  /** `good`: it was repaired meanwhile. `unlisted`: it was replaced meanwhile, and is not read any more. `lost`: it was given up. */
   readonly result: 'repaired' | 'good' | 'unlisted' | 'failed' | 'lost';
-  /** Of `failed`. */
+  /** Set if `result` is `failed`. */
   readonly error?: MillraceError;
 }
 
 /**
- * Puts objects back as their records say, byte for byte. What it makes is compared with the record before anything is touched; an object that
- * is good is never written over. It can be interrupted and run again at any time, beside the sink, too.
+ * Restores objects byte for byte as their records say. A rebuilt object is compared with its record before the bucket is changed, and a
+ * good object is never overwritten. It can be interrupted and run again at any time, also while the sink runs.
  *
- * @throws what log and store throw; an object that cannot be made again is an outcome.
+ * @throws errors of the log and the store. An object that cannot be rebuilt is a result, not an error.
  */
 export async function repair(options: RepairOptions): Promise<readonly RepairResult[]> {
   const { log, schemas, signal, findings, onProgress } = options;
@@ -57,7 +57,7 @@ export async function repair(options: RepairOptions): Promise<readonly RepairRes
   return outcomes;
 }
 
-/** Of what was found, the objects that stayed as they are because there is nothing to make them from. They can be given up. */
+/** The findings without any source, which stayed as they are. They can be given up. */
 export function lostOf(findings: readonly ObjectFinding[], outcomes: readonly RepairResult[]): readonly ListedObject[] {
   const failed = new Set(outcomes.filter(({ result }) => result === 'failed').map(({ key }) => key));
   return findings.flatMap(({ object, source }) => (source === 'none' && failed.has(object.key) ? [object] : []));
@@ -66,7 +66,7 @@ export function lostOf(findings: readonly ObjectFinding[], outcomes: readonly Re
 class Mender {
   readonly #options: RepairOptions;
   readonly #log: LogRebuild;
-  /** Objects that the sink listed of the last day that was asked for: findings come in the order of keys. */
+  /** Objects that the sink listed for the last requested day. One day is cached, because findings come in key order. */
   #written: { readonly id: string; readonly objects: Promise<ReadonlyMap<string, ListedObject>> } | undefined;
 
   constructor(options: RepairOptions) {
@@ -98,7 +98,7 @@ class Mender {
     return compacted(object, { get: (key) => this.#input(object.topic as ArchivedTopic, object.day, key) });
   }
 
-  /** An object that was replaced: in the bucket while readers may need it, and after that from the log. */
+  /** A replaced object: from the bucket within the grace of readers, and after that from the log. */
   async #input(topic: ArchivedTopic, day: string, key: string) {
     const { store, signal } = this.#options;
     const id = `${topic}/${day}`;
@@ -111,5 +111,5 @@ class Mender {
   }
 }
 
-/** What is wrong with one object and leaves the others. */
+/** Errors about a single object, which do not stop the others. */
 const mayFail = ['REPAIR_IMPOSSIBLE', 'ARCHIVE_DAMAGED', 'COMPACTION_FAILED'] as const;
