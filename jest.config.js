@@ -1,6 +1,6 @@
 /** Native ESM: run through `node --experimental-vm-modules`; see docs/adr. */
 export default {
-  testEnvironment: '<rootDir>/test/environment.js',
+  testEnvironment: '<rootDir>/test/suite/environment.js',
   extensionsToTreatAsEsm: ['.ts'],
   transform: {
     '^.+\\.ts$': [

@@ -10,8 +10,8 @@ import { applyConnector } from '../../connectors/apply.ts';
 import { KafkaLog } from '../../core/kafka/log.ts';
 import { loadTrades } from '../../storage/load/load.ts';
 import { writeSynthetic } from '../../storage/load/synthetic.ts';
-import { eventually } from '../../test/patience.ts';
 import { testCapture } from '../../test/support/capture.ts';
+import { eventually } from '../../test/support/patience.ts';
 
 export const help = `bench capture [rows] [rounds]
   rates of loading a file, and of the connector alone while it drains a backlog`;

@@ -12,7 +12,7 @@ import { groupOf } from '../../core/runtime/runner.ts';
 import { dataFolder } from '../../infra/local/services/postgres.ts';
 import type { Secrets } from '../../infra/local/services/service.ts';
 import { syntheticTrades } from '../../storage/load/synthetic.ts';
-import { patienceMs, until } from '../patience.ts';
+import { patienceMs, until } from '../support/patience.ts';
 import { Home } from './home.ts';
 
 const stack = 'disasters-test';

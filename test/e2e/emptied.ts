@@ -7,7 +7,7 @@ import type { Config } from '../../core/base/config.ts';
 import { TopicAdmin } from '../../core/kafka/admin.ts';
 import { GroupAdmin } from '../../core/kafka/groups.ts';
 import { groupOf } from '../../core/runtime/runner.ts';
-import { eventually } from '../patience.ts';
+import { eventually } from '../support/patience.ts';
 
 /**
  * Removes connectors with their positions, the database, topics, groups, objects and local state; `millrace up` makes again what is always there.

@@ -19,7 +19,7 @@ import { Files } from '../../proof/archive/files.ts';
 import type { ArchiveObject } from '../../schemas/gen/archive_object.ts';
 import type { ArchivedTopic } from '../../schemas/topics.ts';
 import { syntheticTrades } from '../../storage/load/synthetic.ts';
-import { until } from '../patience.ts';
+import { until } from '../support/patience.ts';
 import { Home } from './home.ts';
 import { settled } from './witness.ts';
 

@@ -12,7 +12,7 @@ import { GroupAdmin } from '../../core/kafka/groups.ts';
 import { KafkaLog } from '../../core/kafka/log.ts';
 import { groupOf } from '../../core/runtime/runner.ts';
 import { syntheticTrades } from '../../storage/load/synthetic.ts';
-import { eventually, until } from '../patience.ts';
+import { eventually, until } from '../support/patience.ts';
 import { Home, type Replayed } from './home.ts';
 import { settled } from './witness.ts';
 

@@ -19,7 +19,7 @@ import { type RowTrace, traceRow } from '../../proof/trace/row/trace.ts';
 import type { TraceSources } from '../../proof/trace/sources.ts';
 import type { Candle } from '../../schemas/gen/candle.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
-import { eventually, patienceMs } from '../patience.ts';
+import { eventually, patienceMs } from '../support/patience.ts';
 import { Home, type Replayed } from './home.ts';
 import { changesOfTrade, inFile, replaced, settled } from './witness.ts';
 

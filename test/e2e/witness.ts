@@ -10,7 +10,7 @@ import { partitionOf } from '../../core/capture/routing.ts';
 import { type Log, readRange } from '../../core/log/log.ts';
 import { groupOf } from '../../core/runtime/runner.ts';
 import type { TradeKey } from '../../schemas/gen/trade_key.ts';
-import { eventually } from '../patience.ts';
+import { eventually } from '../support/patience.ts';
 
 const portion = { maxWaitMs: 100, maxBytesPerPartition: 1 << 20 };
 

@@ -6,7 +6,7 @@ import { KafkaLog } from '../../core/kafka/log.ts';
 import { readTopic } from '../../proof/reading/topic.ts';
 import type { DeadLetter } from '../../schemas/gen/dead_letter.ts';
 import { schemas as contracts } from '../../schemas/gen/index.ts';
-import { eventually, patienceMs } from '../patience.ts';
+import { eventually, patienceMs } from '../support/patience.ts';
 import { testConfig, testStackName } from '../support/stack.ts';
 import { loadSynthetic, verifyAtRest } from './harness/load.ts';
 

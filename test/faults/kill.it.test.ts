@@ -6,7 +6,7 @@ import { attach } from '../../cli/stack/stack.ts';
 import { Registry } from '../../core/avro/registry/registry.ts';
 import { KafkaLog } from '../../core/kafka/log.ts';
 import type { Stack } from '../../infra/local/stack.ts';
-import { patienceMs } from '../patience.ts';
+import { patienceMs } from '../support/patience.ts';
 import { testConfig, testStackName } from '../support/stack.ts';
 import { loadSynthetic, seeded, verifyAtRest } from './harness/load.ts';
 

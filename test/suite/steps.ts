@@ -2,7 +2,7 @@
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { projectDir } from '../../cli/settings/config.ts';
-import { limitMs } from '../patience.ts';
+import { limitMs } from '../support/patience.ts';
 import { type CommandOptions, execute } from './command.ts';
 import { jest, node } from './jest.ts';
 import { type Lane, lanesOf, stackFiles } from './lanes.ts';

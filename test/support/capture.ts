@@ -8,7 +8,7 @@ import type { Definition } from '../../connectors/definition/definition.ts';
 import type { Config } from '../../core/base/config.ts';
 import { TopicAdmin } from '../../core/kafka/admin.ts';
 import { migrate } from '../../storage/migrate.ts';
-import { eventually } from '../patience.ts';
+import { eventually } from './patience.ts';
 import { testConfig } from './stack.ts';
 
 export interface TestDatabase extends AsyncDisposable {

@@ -20,7 +20,7 @@ import { connectPostgres } from '../../../core/base/postgres.ts';
 import { KafkaLog } from '../../../core/kafka/log.ts';
 import { groupOf } from '../../../core/runtime/runner.ts';
 import { type Stack, stopStack } from '../../../infra/local/stack.ts';
-import { eventually } from '../../patience.ts';
+import { eventually } from '../../support/patience.ts';
 import { Member } from '../harness/fleet.ts';
 import { seeded, verifyAtRest } from '../harness/load.ts';
 import { type ArchiveOutcome, writeArchiveResult } from './page.ts';

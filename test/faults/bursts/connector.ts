@@ -9,7 +9,7 @@ import { dropSlot } from '../../../connectors/recapture/slot.ts';
 import { readSlot } from '../../../connectors/supervision/slot.ts';
 import { connectPostgres } from '../../../core/base/postgres.ts';
 import { noMasks } from '../../../core/capture/masks.ts';
-import { eventually } from '../../patience.ts';
+import { eventually } from '../../support/patience.ts';
 import type { Burst, Stage } from '../burst.ts';
 
 export interface Capture {

@@ -8,7 +8,7 @@ import { readTopic, tradesTopic } from '../../../proof/reading/topic.ts';
 import { schemas as contracts } from '../../../schemas/gen/index.ts';
 import type { TradeChange } from '../../../schemas/gen/trade_change.ts';
 import { valueSubject } from '../../../schemas/topics.ts';
-import { eventually } from '../../patience.ts';
+import { eventually } from '../../support/patience.ts';
 import type { Burst } from '../burst.ts';
 
 /** In turn; after the last one the table is as it was. */

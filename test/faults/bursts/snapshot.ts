@@ -9,7 +9,7 @@ import { readSlot } from '../../../connectors/supervision/slot.ts';
 import { connectPostgres } from '../../../core/base/postgres.ts';
 import { endsOf } from '../../../core/log/log.ts';
 import { tradesTopic } from '../../../proof/reading/topic.ts';
-import { eventually } from '../../patience.ts';
+import { eventually } from '../../support/patience.ts';
 import { loadLedger } from '../../witness/ledger.ts';
 import type { Burst, Stage } from '../burst.ts';
 import { type Capture, captureOf, isRunning } from './connector.ts';

@@ -9,9 +9,9 @@ import { isError } from '../../../core/base/errors.ts';
 import { partitionOf } from '../../../core/capture/routing.ts';
 import { endsOf } from '../../../core/log/log.ts';
 import { valueSubject } from '../../../schemas/topics.ts';
-import { eventually } from '../../patience.ts';
 import { type TestCapture, testCapture } from '../../support/capture.ts';
 import { Captured } from '../../support/captured.ts';
+import { eventually } from '../../support/patience.ts';
 
 let capture: TestCapture;
 let captured: Captured;

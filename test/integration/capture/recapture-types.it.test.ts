@@ -6,9 +6,9 @@ import { dropSlot } from '../../../connectors/recapture/slot.ts';
 import { AvroDecoder } from '../../../core/avro/decoder.ts';
 import { noMasks } from '../../../core/capture/masks.ts';
 import { literal } from '../../../core/values/sql.ts';
-import { eventually } from '../../patience.ts';
 import { type TestCapture, testCapture } from '../../support/capture.ts';
 import { Captured } from '../../support/captured.ts';
+import { eventually } from '../../support/patience.ts';
 
 /** Columns by type, with values at the edges. */
 const types: Readonly<Record<string, readonly string[]>> = {

@@ -10,9 +10,9 @@ import { dropSlot } from '../../../connectors/recapture/slot.ts';
 import { AvroDecoder, schemaIdOf } from '../../../core/avro/decoder.ts';
 import { maskedTable, noMasks } from '../../../core/capture/masks.ts';
 import { partitionOf } from '../../../core/capture/routing.ts';
-import { eventually } from '../../patience.ts';
 import { type TestCapture, testCapture } from '../../support/capture.ts';
 import { Captured } from '../../support/captured.ts';
+import { eventually } from '../../support/patience.ts';
 
 let capture: TestCapture;
 let captured: Captured;

@@ -9,9 +9,9 @@ import { summarize } from '../../../connectors/supervision/restarts.ts';
 import { connectPostgres } from '../../../core/base/postgres.ts';
 import { createLogger } from '../../../core/observability/logger.ts';
 import { Metrics } from '../../../core/observability/metrics.ts';
-import { eventually } from '../../patience.ts';
 import { type TestCapture, testCapture } from '../../support/capture.ts';
 import { Captured } from '../../support/captured.ts';
+import { eventually } from '../../support/patience.ts';
 
 let capture: TestCapture;
 let captured: Captured;

@@ -8,9 +8,9 @@ import { dropSlot } from '../../../connectors/recapture/slot.ts';
 import { columnTroubles } from '../../../connectors/trouble/columns.ts';
 import { explainFailure } from '../../../connectors/trouble/failure.ts';
 import { noMasks } from '../../../core/capture/masks.ts';
-import { eventually } from '../../patience.ts';
 import { type TestCapture, testCapture } from '../../support/capture.ts';
 import { Captured } from '../../support/captured.ts';
+import { eventually } from '../../support/patience.ts';
 
 let capture: TestCapture;
 let captured: Captured;

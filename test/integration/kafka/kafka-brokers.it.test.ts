@@ -13,7 +13,7 @@ import { kafka, moreBrokers } from '../../../infra/local/services/kafka.ts';
 import { Stack } from '../../../infra/local/stack.ts';
 import { testLog } from '../../contracts/log-contract.ts';
 import { leadersOf, moveLeaders } from '../../faults/harness/leaders.ts';
-import { patienceMs } from '../../patience.ts';
+import { patienceMs } from '../../support/patience.ts';
 import { stacksFolder } from '../../support/stack.ts';
 
 const partitions = 6;

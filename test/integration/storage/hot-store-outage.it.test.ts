@@ -17,8 +17,8 @@ import { planRebuild, rebuild } from '../../../sinks/hot-store/rebuild.ts';
 import { hotStoreSink } from '../../../sinks/hot-store/sink.ts';
 import type { HotStore } from '../../../sinks/hot-store/store.ts';
 import { Link } from '../../faults/harness/link.ts';
-import { eventually } from '../../patience.ts';
 import { type TestDatabase, testDatabase } from '../../support/capture.ts';
+import { eventually } from '../../support/patience.ts';
 import { testConfig } from '../../support/stack.ts';
 
 const topic = 'market.candles';

@@ -12,8 +12,8 @@ import { PostgresHotStore } from '../../../sinks/hot-store/postgres.ts';
 import { expired, retentionClient } from '../../../sinks/hot-store/retention.ts';
 import { type HotRow, rowOf } from '../../../sinks/hot-store/row.ts';
 import { migrate } from '../../../storage/migrate.ts';
-import { eventually } from '../../patience.ts';
 import { type TestDatabase, testDatabase } from '../../support/capture.ts';
+import { eventually } from '../../support/patience.ts';
 import { testConfig } from '../../support/stack.ts';
 
 const candles = hotTables['market.candles'];
