@@ -13,6 +13,8 @@ export interface CommandOptions {
   readonly signal?: AbortSignal;
   /** From the moment in which it answers true, the command has `lingerMs` to end by itself. */
   readonly doneWhen?: () => boolean;
+  /** Added to the command's niceness. Default 0. */
+  readonly nice?: number;
   /** Called with the id of the process group when it begins. The returned function is called when it has ended. */
   readonly group?: (pid: number) => () => void;
 }
@@ -27,10 +29,11 @@ export interface Ended {
 
 /** @throws when the command cannot be started */
 export function execute(command: string, args: readonly string[], options: CommandOptions = {}): Promise<Ended> {
-  const { onLine, env, signal, doneWhen, group } = options;
+  const { onLine, env, signal, doneWhen, nice = 0, group } = options;
   if (signal?.aborted === true) return Promise.resolve({ code: 130, output: '', killed: false });
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, {
+    const [program = command, ...rest] = nice === 0 ? [command, ...args] : ['nice', '-n', `${nice}`, command, ...args];
+    const child = spawn(program, rest, {
       cwd: projectDir,
       env: { ...process.env, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
