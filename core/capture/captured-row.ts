@@ -2,17 +2,17 @@ import { schemas } from '../../schemas/gen/index.ts';
 import type { TradeChange } from '../../schemas/gen/trade_change.ts';
 import { MillraceError } from '../base/errors.ts';
 
-/** What Debezium writes in place of a value that the update did not touch and Postgres did not tell. */
+/** Debezium's placeholder for a value that the update did not change and Postgres did not send. */
 export const unavailableValue = '__debezium_unavailable_value';
 
 /**
- * A row of a change, whole: the placeholder is no value, and nobody may store it as one. Postgres tells every value where the table has
- * REPLICA IDENTITY FULL.
+ * The row of a change, checked to be whole: the placeholder must never be stored as a value. With REPLICA IDENTITY FULL,
+ * Postgres sends every value.
  *
- * @throws MillraceError BAD_RECORD
+ * @throws MillraceError BAD_RECORD: an update has the placeholder in a column
  */
 export function wholeRow<T extends object>(row: T, op: string): T {
-  // Only an update leaves values out, and there are few.
+  // Only updates omit values, and updates are rare.
   if (op !== 'u') return row;
   for (const [column, value] of Object.entries(row)) {
     if (value !== unavailableValue) continue;
@@ -24,7 +24,7 @@ export function wholeRow<T extends object>(row: T, op: string): T {
 }
 
 /**
- * A reader schema of any captured table's envelope: the operation, and of `source` these fields. The rest of a record is skipped, not decoded.
+ * Reader schema for the envelope of any captured table: the operation and the named fields of `source`. Other fields are skipped, not decoded.
  */
 export function sourceSchema(...names: readonly (keyof TradeChange['source'])[]): object {
   const fields = schemas.trade_change.fields.flatMap((field): object[] => {

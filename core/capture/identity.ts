@@ -2,8 +2,8 @@
  * Recognises changes that are delivered again.
  *
  * A change is (sequence, operation, primary key). Its sequence is Debezium's `source.sequence`: the LSN of the last commit before it, then its own
- * LSN. LSNs alone will not do: LSN order is not commit order, and many rows of one statement share one LSN. Within a partition
- * sequences never go back, so a lower one is a duplicate, and an equal one is looked up among the identities seen at it.
+ * LSN. LSNs alone are not enough: LSN order is not commit order, and many rows of one statement share one LSN. Within a partition
+ * sequences never decrease, so a lower one is a duplicate. A change with an equal one is compared with the identities seen at it.
  */
 export class ChangeIdentity {
   readonly #columns: readonly string[];
@@ -50,7 +50,7 @@ export interface IdentitySnapshot extends Sequence {
   readonly seen: readonly string[];
 }
 
-/** What names a change: its place, what it did, and to which row. */
+/** The parts of a change's identity: sequence, operation and row. */
 export interface IdentifiedChange {
   readonly sequence: Sequence;
   readonly operation: string;
@@ -58,7 +58,7 @@ export interface IdentifiedChange {
   readonly row: Readonly<Record<string, unknown>> | null | undefined;
 }
 
-/** Two LSNs as decimal text: without leading zeros, so that the longer one is the greater. */
+/** Two LSNs as decimal text. They have no leading zeros, so the longer text is the greater number. */
 export interface Sequence {
   readonly commit: string;
   readonly lsn: string;

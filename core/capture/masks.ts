@@ -1,7 +1,7 @@
 /**
  * Columns whose values leave Postgres masked: `schema.table.column=mask:8` (as many asterisks) or `schema.table.column=hash` (SHA-256 of the
- * secret and the value, in hexadecimal). The connector does it (Debezium's `column.mask.*`); the SQL here gives the same, for whoever compares
- * Postgres with what was captured.
+ * secret and the value, in hexadecimal). The connector masks them (Debezium's `column.mask.*`). The SQL here gives the same values, so that
+ * Postgres can be compared with the captured rows.
  */
 import { MillraceError } from '../base/errors.ts';
 import { quoted } from '../values/sql.ts';
@@ -10,13 +10,13 @@ export interface Mask {
   /** With its schema. */
   readonly table: string;
   readonly column: string;
-  /** How many asterisks; null for a hash. */
+  /** Number of asterisks; null for a hash. */
   readonly asterisks: number | null;
 }
 
 export interface Masks {
   readonly list: readonly Mask[];
-  /** What hashes begin with: without it, whoever can guess a value can recognise it. */
+  /** Prefix of each hashed value. Without it, a guessed value could be confirmed by its hash. */
   readonly secret: string;
 }
 
@@ -24,7 +24,7 @@ export const noMasks: Masks = Object.freeze({ list: [], secret: '' });
 
 const shape = /^(\w+\.\w+)\.(\w+)=(?:mask:([1-9]\d{0,2})|hash)$/;
 
-/** @throws MillraceError CONFIG_INVALID */
+/** @throws MillraceError CONFIG_INVALID: a text is no mask, a column is masked twice, or a hash has no valid secret */
 export function parseMasks(texts: readonly string[], secret: string): Masks {
   const list = texts.map((text): Mask => {
     const [, table, column, asterisks] = shape.exec(text) ?? [];
@@ -46,7 +46,7 @@ export function parseMasks(texts: readonly string[], secret: string): Masks {
   return { list, secret };
 }
 
-/** The column as it leaves Postgres, as SQL; `expression` where it is not masked. */
+/** SQL for the captured value of a column; `expression` itself if the column is not masked. */
 export function maskedSql(masks: Masks, table: string, column: string, expression: string): string {
   const mask = masks.list.find((each) => each.table === table && each.column === column);
   if (mask === undefined) return expression;
@@ -54,7 +54,7 @@ export function maskedSql(masks: Masks, table: string, column: string, expressio
   return `encode(sha256(convert_to('${masks.secret}' || ${expression}, 'UTF8')), 'hex')`;
 }
 
-/** What to read instead of the table: the same columns, masked. */
+/** SQL to select from in place of the table: `columns`, masked. The table's name if it has no masks. */
 export function maskedTable(masks: Masks, table: string, columns: readonly string[]): string {
   if (!masks.list.some((each) => each.table === table)) return table;
   const list = columns.map((column) => `${maskedSql(masks, table, column, quoted(column))} AS ${quoted(column)}`);

@@ -1,6 +1,6 @@
 /**
- * Where a record goes that is partitioned by values: the partition that Debezium's PartitionRouting transform (hash function `java`) gives
- * them. Made of the values only, so a rebuilt registry moves no key; one function for what the connector routes and what we route.
+ * Partition of a record by its values, equal to Debezium's PartitionRouting transform (hash function `java`). It depends on the values only,
+ * so a rebuilt registry moves no key. Millrace routes its own records with it, to the same partitions as the connector.
  */
 
 /** Java's `String.hashCode`: s[0]·31^(n-1) + … + s[n-1] over UTF-16 units, in 32 bits. */

@@ -1,6 +1,6 @@
 /**
- * Arrays as JSON by their Avro type, in the form that `jsonb` itself has as text, so that both can be compared. Every number is written with all its
- * digits, and `jsonb` keeps them: its numbers are `numeric`.
+ * Arrays as JSON, rendered by their Avro type. The text equals the output of `jsonb`, so that the two can be compared.
+ * Numbers have all their digits. `jsonb` keeps them, because its numbers are `numeric`.
  */
 import { MillraceError } from '../base/errors.ts';
 import { decimalText, timestampText } from './text.ts';
@@ -24,10 +24,11 @@ export function isArrayType(type: unknown): type is ArrayType {
 }
 
 /**
- * Decimals and integers are numbers, instants are ISO 8601 text with microseconds.
+ * JSON text of one value. Decimals and integers become numbers. Timestamps become ISO 8601 text with microseconds.
  *
  * @param name of the column, for the message
- * @throws MillraceError BAD_RECORD for a value that `jsonb` has no room for.
+ * @throws MillraceError BAD_RECORD: `jsonb` cannot store the value
+ * @throws TypeError: the hot store has no JSON form for the Avro type
  */
 export function renderJson(name: string, type: unknown, value: unknown): string {
   if (value === null || value === undefined) return 'null';

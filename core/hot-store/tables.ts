@@ -1,4 +1,4 @@
-/** The tables of the hot store: which topic, which columns, which key, which day. */
+/** The tables of the hot store: topic, columns, primary key and partitioning column of each. */
 
 import { schemas } from '../../schemas/gen/index.ts';
 import type { HotTopic } from '../../schemas/topics.ts';
@@ -8,29 +8,29 @@ import type { ColumnType, ColumnValue } from '../values/rowhash/rowhash.ts';
 import { type ArrayType, isArrayType, renderJson } from './json.ts';
 import { decimalText, timestampText } from './text.ts';
 
-/** Its tables, partitions and nothing else are in it. */
+/** The Postgres schema of the hot store. It contains only the hot store's tables and their partitions. */
 export const hotSchema = 'hot';
 
 export interface HotColumn {
   readonly name: string;
-  /** As the row hash takes it: arrays are the text that `jsonb` has for them. */
+  /** Type for the row hash. An array has the type `text`: its `jsonb` value as text. */
   readonly type: ColumnType;
-  /** As Postgres writes it: numeric(20,8). */
+  /** Column type in Postgres, for example `numeric(20,8)`. */
   readonly sqlType: string;
-  /** The value as Postgres reads it. @throws MillraceError BAD_RECORD for a value that Postgres has no room for. */
+  /** The value as input text for Postgres. @throws MillraceError BAD_RECORD: Postgres cannot store the value */
   text(record: object): string | null;
-  /** The value as the row hash takes it. @throws as `text` */
+  /** The value for the row hash. @throws MillraceError BAD_RECORD: `jsonb` cannot store the array */
   value(record: object): ColumnValue;
 }
 
 export interface HotTable {
   readonly topic: HotTopic;
   readonly name: 'candles' | 'anomalies' | 'features';
-  /** The schema to decode the topic's values by. */
+  /** Avro schema that decodes the topic's values. */
   readonly schema: object;
-  /** In schema order; `revision` is one of them. */
+  /** In schema order, always with `revision`. */
   readonly columns: readonly HotColumn[];
-  /** Columns of the primary key: those of the record's key. */
+  /** Columns of the primary key: the fields of the record's key. */
   readonly key: readonly string[];
   /** The column whose UTC day decides the partition; part of the key. */
   readonly eventTime: string;
@@ -41,7 +41,7 @@ interface AvroRecord {
   readonly fields: readonly { readonly name: string; readonly type: unknown }[];
 }
 
-/** The columns of the archive, but arrays are `jsonb` in which every number is exact. */
+/** The columns of the archive, except that arrays are `jsonb`. Numbers in `jsonb` stay exact. */
 function hotColumns(schema: AvroRecord): readonly HotColumn[] {
   const arrays = new Map<string, ArrayType>();
   for (const { name, type } of schema.fields) if (isArrayType(type)) arrays.set(name, type);
@@ -108,7 +108,7 @@ const anomalies: HotTable = {
   revision: revised,
 };
 
-/** A row of features is never revised: it has one revision. */
+/** A row of features is never revised. Its schema has no revision, so the added column is always 1. */
 const features: HotTable = {
   topic: 'market.features',
   name: 'features',

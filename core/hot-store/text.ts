@@ -1,21 +1,31 @@
-/** Exact values as the text that Postgres reads. */
+/** Exact values as input text for Postgres. */
 
 import { MillraceError } from '../base/errors.ts';
 import { formatDecimal, pow10 } from '../values/decimal.ts';
 import { formatTimestamp } from '../values/time.ts';
 
-/** Years 1 to 9999. Postgres has no year 0, and a day's name has room for four digits. */
+/** Years 1 to 9999, in microseconds since 1970. Postgres has no year 0, and a day's name has a four-digit year. */
 const firstTime = -62_135_596_800_000_000n;
 const endOfTime = 253_402_300_800_000_000n;
 
-/** @throws MillraceError BAD_RECORD */
+/**
+ * Microseconds since 1970 as ISO 8601 text.
+ *
+ * @param name of the column, for the message
+ * @throws MillraceError BAD_RECORD: the time is outside the years 1 to 9999
+ */
 export function timestampText(name: string, micros: bigint): string {
   if (micros < firstTime || micros >= endOfTime)
     throw new MillraceError('BAD_RECORD', `${name}: no day has the time ${micros}`);
   return formatTimestamp(micros);
 }
 
-/** @throws MillraceError BAD_RECORD */
+/**
+ * Decimal text of `units`, an integer in steps of 10^-scale.
+ *
+ * @param name of the column, for the message
+ * @throws MillraceError BAD_RECORD: the value has more than `precision` digits
+ */
 export function decimalText(
   name: string,
   units: bigint,
